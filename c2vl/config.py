@@ -1,0 +1,387 @@
+"""One experiment as typed, frozen settings: YAML in, resolved YAML out.
+
+Every setting that a sweep may search lives here, with the reason for its default. Unknown keys and
+impossible combinations are :class:`c2vl.errors.UserError`, with the path of the field and the
+nearest name that exists.
+
+Example:
+    >>> experiment = from_dict({"objective": {"temperature": 0.1}})
+    >>> experiment.objective.temperature
+    0.1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from c2vl.errors import UserError, did_you_mean
+
+Stream = Literal["joint", "bone", "motion"]
+Edge = Literal["skeleton_language", "skeleton_vision", "vision_language"]
+
+
+class Settings(BaseModel):
+    """Frozen, and strict about names: a misspelt key is an error, never ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+SettingsT = TypeVar("SettingsT", bound=Settings)
+
+
+class AugmentSettings(Settings):
+    """Augmentation of pretraining batches; mild, since C²VL avoids breaking the skeleton."""
+
+    crop_padding: float = Field(
+        1 / 6, ge=0, le=0.5, description="temporal crop: reflect-pad this share of T on both sides"
+    )
+    shear: float = Field(0.5, ge=0, le=2, description="off-diagonal shear drawn in ±this (AimCLR)")
+    rotation: float = Field(
+        0.3, ge=0, le=3.1416, description="rotation about each axis drawn in ±this, radians"
+    )
+    noise: float = Field(0.0, ge=0, le=1, description="std of Gaussian joint noise, metres")
+    scale: float = Field(0.0, ge=0, lt=1, description="body size factor drawn in 1 ± this")
+    mirror: float = Field(0.0, ge=0, le=1, description="probability of a left-right mirror")
+    joint_mask: float = Field(0.0, ge=0, lt=1, description="probability of zeroing a joint")
+
+
+class DataSettings(Settings):
+    """Which sequences, and how they reach the encoder."""
+
+    store: Path = Field(Path("runs/stores/demo"), description="prepared store (c2vl data prepare)")
+    split: str = Field("xsub", description="named split of the dataset: train and test parts")
+    validation_by: Literal["subject", "camera", "setup"] = Field(
+        "subject", description="*training* sequences are grouped by this for selection"
+    )
+    validation_folds: int = Field(
+        4,
+        ge=2,
+        le=20,
+        description="each fold of groups is scored by a probe fitted on the others; the test part "
+        "is never looked at",
+    )
+    pretrain_on_validation: bool = Field(
+        True,
+        description="label-free pretraining sees all training sequences; false keeps the first "
+        "fold out of it and selects on that fold alone",
+    )
+    frames: int = Field(50, ge=8, le=1000, description="T after linear resampling")
+    centre: bool = Field(True, description="subtract the spine-shoulder joint, frame by frame")
+    align: bool = Field(True, description="turn the shoulder line of the first frame parallel to x")
+    stream: Stream = Field("joint", description="input stream")
+    augment: AugmentSettings = AugmentSettings()
+
+
+class PromptSettings(Settings):
+    """Concept features: one table a modality, made by ``c2vl prompts``."""
+
+    language: Path | None = Field(
+        Path("runs/stores/demo/language"), description="folder of the language concept table"
+    )
+    vision: Path | None = Field(None, description="folder of the vision concept table")
+    per_sample: int = Field(
+        16, ge=1, description="prompts used a sample: all, or k drawn anew each step"
+    )
+    whiten: bool = Field(
+        True,
+        description="centre the concept features over the training part before the unit norm "
+        "(sentence encoders give every caption a large common component)",
+    )
+    adapter: bool = Field(
+        False, description="trainable linear adapter on the concepts (the v-l edge needs it)"
+    )
+
+
+class ModelSettings(Settings):
+    """ST-GCN of the CrosSCLR/AimCLR lineage (hidden 16, feature 256; 64 is the original width)."""
+
+    hidden: int = Field(16, ge=4, le=256, description="channels of the first stage, then ×2, ×4")
+    feature: int = Field(256, ge=8, le=4096, description="feature size")
+    temporal_kernel: int = Field(9, ge=1, le=31, description="odd length of temporal convolutions")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout inside ST-GCN blocks")
+    edge_importance: bool = Field(True, description="learnable edge weights")
+
+    @model_validator(mode="after")
+    def _odd(self) -> ModelSettings:
+        if self.temporal_kernel % 2 == 0:
+            raise ValueError("temporal_kernel must be odd, so that a convolution keeps T")
+        return self
+
+
+class ScheduleSettings(Settings):
+    """The softening degree α over training; growing from 0 is the default."""
+
+    shape: Literal["constant", "linear", "cosine", "exponential", "step"] = "cosine"
+    start: float = Field(0.0, ge=0, le=1, description="α before the move")
+    end: float = Field(0.8, ge=0, le=1, description="α after the move; below start is allowed")
+    span: float = Field(
+        1.0, gt=0, le=1, description="share of training over which α moves from start to end"
+    )
+
+
+class WeightSettings(Settings):
+    """Edge weights of the loss."""
+
+    skeleton_language: float = Field(1.0, ge=0)
+    skeleton_vision: float = Field(0.0, ge=0)
+    vision_language: float = Field(0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _some(self) -> WeightSettings:
+        if self.skeleton_language == 0 and self.skeleton_vision == 0:
+            raise ValueError("one of skeleton_language and skeleton_vision must be above 0")
+        return self
+
+
+class ObjectiveSettings(Settings):
+    """Softened cross-modal contrast: targets, temperatures, schedule, weights (c2vl/objective)."""
+
+    targets: Literal["hard", "intra", "inter", "both"] = Field(
+        "intra", description="what one-hot targets are softened by"
+    )
+    beta: float = Field(0.5, ge=0, le=1, description="share of inter in 'both'")
+    temperature: float = Field(0.1, gt=0, le=5, description="τ of the predictions")
+    learn_temperature: bool = Field(False, description="τ trainable, from the value above")
+    temperature_floor: float = Field(0.01, gt=0, le=1, description="a learnt τ is kept above this")
+    temperature_intra: float = Field(0.1, gt=0, le=5, description="τ of the self-similarity")
+    temperature_inter: float = Field(0.1, gt=0, le=5, description="τ of the teacher's prediction")
+    reverse_guide: Literal["concept", "skeleton"] = Field(
+        "concept", description="whose self-similarity softens the concept→skeleton direction"
+    )
+    consistency: Literal["swapped", "cross"] = Field(
+        "swapped", description="inter target: the opposite direction, or the other modality"
+    )
+    teacher: Literal["current", "ema"] = Field("current", description="who predicts inter targets")
+    schedule: ScheduleSettings = ScheduleSettings()
+    weights: WeightSettings = WeightSettings()
+
+
+class OptimSettings(Settings):
+    """Optimisation of pretraining."""
+
+    name: Literal["sgd", "adamw"] = "sgd"
+    lr: float = Field(0.1, gt=0, le=10)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(1e-4, ge=0, le=1)
+    nesterov: bool = True
+    warmup: float = Field(0.05, ge=0, lt=1, description="share of training with a rising lr")
+    decay: Literal["cosine", "step", "none"] = Field(
+        "cosine", description="'step' is ×0.1 at 250/300 of training, as the lineage does"
+    )
+    clip: float = Field(0.0, ge=0, description="clip the gradient's norm; 0 is off")
+
+
+class TrainSettings(Settings):
+    """The length of training, and what is kept of it."""
+
+    epochs: int = Field(120, ge=1, le=100000)
+    batch_size: int = Field(64, ge=2, description="global batch, over all workers")
+    workers: int = Field(1, ge=1, le=4096, description="Ray Train workers")
+    gpus_per_worker: float = Field(0.0, ge=0, description="fractions for one worker alone")
+    cpus_per_worker: float = Field(1.0, gt=0)
+    ema: float = Field(
+        0.0, ge=0, lt=1, description="decay of the averaged weights (0: none are kept)"
+    )
+    evaluate_ema: bool = Field(False, description="score and export the averaged weights")
+    checkpoint_every: int = Field(10, ge=1, description="epochs between checkpoints")
+    checkpoint_steps: int = Field(0, ge=0, description="also every so many steps; 0: never")
+    keep_checkpoints: int = Field(2, ge=1)
+    evaluate_every: int = Field(5, ge=1, description="epochs between validation figures")
+
+    @model_validator(mode="after")
+    def _fits(self) -> TrainSettings:
+        if self.evaluate_ema and self.ema == 0:
+            raise ValueError("evaluate_ema needs ema above 0 (0.99 is usual)")
+        if self.batch_size % self.workers:
+            raise ValueError(
+                f"batch_size {self.batch_size} does not divide by workers {self.workers}"
+            )
+        if self.gpus_per_worker % 1 and self.workers > 1:
+            raise ValueError(
+                "a fraction of a GPU is for one worker alone (NCCL refuses to share a device)"
+            )
+        return self
+
+
+class Experiment(Settings):
+    """Everything that one training run depends on."""
+
+    name: str = Field("demo", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    seed: int = Field(0, ge=0, lt=2**31)
+    data: DataSettings = DataSettings()
+    prompts: PromptSettings = PromptSettings()
+    model: ModelSettings = ModelSettings()
+    objective: ObjectiveSettings = ObjectiveSettings()
+    optim: OptimSettings = OptimSettings()
+    train: TrainSettings = TrainSettings()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Experiment:
+        objective, prompts = self.objective, self.prompts
+        weights = objective.weights
+        wants_language = weights.skeleton_language > 0 or weights.vision_language > 0
+        wants_vision = weights.skeleton_vision > 0 or weights.vision_language > 0
+        if wants_language and prompts.language is None:
+            raise ValueError(
+                "objective.weights asks for language, but prompts.language names no table: "
+                "make one with `c2vl prompts`, or set the weights of language edges to 0"
+            )
+        if wants_vision and prompts.vision is None:
+            raise ValueError(
+                "objective.weights asks for vision, but prompts.vision names no table: "
+                "set objective.weights.skeleton_vision and vision_language to 0, or name one"
+            )
+        if weights.vision_language > 0 and not prompts.adapter:
+            raise ValueError(
+                "objective.weights.vision_language > 0 has no gradient with frozen concepts: "
+                "set prompts.adapter to true"
+            )
+        softened_by_model = objective.targets in ("inter", "both")
+        if softened_by_model and objective.consistency == "cross":
+            if weights.skeleton_language == 0 or weights.skeleton_vision == 0:
+                raise ValueError(
+                    "objective.consistency 'cross' needs both skeleton edges above 0; "
+                    "use 'swapped' with one modality"
+                )
+        if softened_by_model and objective.teacher == "ema" and self.train.ema == 0:
+            raise ValueError("objective.teacher 'ema' needs train.ema above 0 (0.99 is usual)")
+        return self
+
+
+def from_dict(values: Mapping[str, Any]) -> Experiment:
+    """Build settings from nested mappings.
+
+    Raises:
+        UserError: a key is unknown or a value is out of range; the message has the field's path.
+    """
+    return parse(Experiment, values, "experiment")
+
+
+def parse(model: type[SettingsT], values: Mapping[str, Any], what: str) -> SettingsT:
+    """Validate ``values`` as ``model``; one readable message for all that is wrong with them.
+
+    Args:
+        model: any settings class (the sweep file uses it too).
+        values: nested mappings, as YAML gives them.
+        what: what to call the whole in a message (a file's name, usually).
+
+    Raises:
+        UserError: naming each field by its path, the value given and the nearest known name.
+    """
+    if not isinstance(values, Mapping):
+        raise UserError(f"{what}: expected settings (name: value), found {type(values).__name__}")
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        lines = [_explain(model, what, problem) for problem in error.errors()]
+        raise UserError("\n".join(dict.fromkeys(lines))) from None
+
+
+def _explain(model: type[BaseModel], what: str, problem: Any) -> str:
+    path = ".".join(str(part) for part in problem["loc"])
+    where = f"{what}: {path}" if path else what
+    if problem["type"] == "extra_forbidden":
+        near = did_you_mean(str(problem["loc"][-1]), _fields_at(model, problem["loc"][:-1]))
+        return f"{where}: no such setting{near}"
+    message = problem["msg"].removeprefix("Value error, ")
+    given = problem["input"]
+    return f"{where}: {message}" + ("" if isinstance(given, dict) else f" (given: {given!r})")
+
+
+def _fields_at(model: type[BaseModel], loc: Iterable[str | int]) -> list[str]:
+    for part in loc:
+        field = model.model_fields.get(str(part))
+        if field is None or not isinstance(field.annotation, type):
+            return []
+        if not issubclass(field.annotation, BaseModel):
+            return []
+        model = field.annotation
+    return list(model.model_fields)
+
+
+def setting_names() -> dict[str, Any]:
+    """Return every dotted setting of an experiment with its default (the sweep's vocabulary)."""
+    return flatten(Experiment().model_dump(mode="json"))
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """``{"a": {"b": 1}}`` → ``{"a.b": 1}``."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def override(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested ``values`` with dotted ``changes`` put in; the arguments stay as they are."""
+    result = {k: dict(v) if isinstance(v, Mapping) else v for k, v in values.items()}
+    for path, value in changes.items():
+        head, _, rest = path.partition(".")
+        if rest:
+            below = result.get(head)
+            result[head] = override(below if isinstance(below, Mapping) else {}, {rest: value})
+        else:
+            result[head] = value
+    return result
+
+
+def parse_overrides(pairs: Iterable[str]) -> dict[str, Any]:
+    """``["optim.lr=0.1"]`` → ``{"optim.lr": 0.1}``; values are read as YAML.
+
+    Raises:
+        UserError: a word without ``=``.
+    """
+    changes: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise UserError(f'"{pair}": write settings as key=value, for example optim.lr=0.1')
+        try:
+            parsed = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise UserError(f'"{pair}": the value is not YAML; quote it') from None
+        if isinstance(parsed, str):  # YAML 1.1 reads 1e-4 as text
+            try:
+                parsed = float(parsed)
+            except ValueError:
+                pass
+        changes[key] = parsed
+    return changes
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file of settings.
+
+    Raises:
+        UserError: the file is missing, is not YAML, or holds no mapping.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise UserError(f"{path}: cannot be read as YAML: {error}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: expected settings (name: value), found {type(values).__name__}")
+    return values
+
+
+def load(path: Path, overrides: Iterable[str] = ()) -> Experiment:
+    """Read an experiment from YAML, with ``key=value`` overrides from a command line."""
+    values = override(read_yaml(path), parse_overrides(overrides))
+    return parse(Experiment, values, path.name)
+
+
+def dump(experiment: Experiment) -> str:
+    """Return the resolved experiment as YAML; :func:`load` reads it back equal."""
+    return yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False)
