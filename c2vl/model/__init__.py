@@ -1,0 +1,1 @@
+"""The skeleton encoder and its heads into the concept space."""

@@ -1,0 +1,80 @@
+"""What stands between the encoder and the concept space during pretraining, and is then dropped."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class ConceptHeads(nn.Module):
+    """Linear maps ``W_m`` into each concept space, optional adapters, and the temperatures.
+
+    Args:
+        feature: size of the skeleton feature.
+        dims: concept modality ("language", "vision") → its dimension.
+        temperature: initial τ of every edge.
+        learn_temperature: whether the τ are trained.
+        floor: a learnt τ is kept at or above this.
+        adapter: add a trainable linear adapter on each concept modality, starting as the identity.
+    """
+
+    def __init__(
+        self,
+        feature: int,
+        dims: Mapping[str, int],
+        *,
+        temperature: float,
+        learn_temperature: bool,
+        floor: float,
+        adapter: bool,
+    ) -> None:
+        super().__init__()
+        self.maps = nn.ModuleDict({name: nn.Linear(feature, dim) for name, dim in dims.items()})
+        self.adapters = nn.ModuleDict()
+        if adapter:
+            # One space for all adapted modalities, so that vision and language can be compared
+            # also where their encoders have different dimensions.
+            shared = max(dims.values())
+            self.maps = nn.ModuleDict({name: nn.Linear(feature, shared) for name in dims})
+            for name, dim in dims.items():
+                linear = nn.Linear(dim, shared, bias=False)
+                nn.init.eye_(linear.weight)
+                self.adapters[name] = linear
+        self.floor = floor
+        edges = [f"skeleton_{name}" for name in dims]
+        if len(dims) > 1:
+            edges.append("vision_language")
+        self.log_temperature = nn.ParameterDict(
+            {
+                edge: nn.Parameter(
+                    torch.tensor(math.log(temperature)), requires_grad=learn_temperature
+                )
+                for edge in edges
+            }
+        )
+
+    def project(self, features: Tensor) -> dict[str, Tensor]:
+        """Map skeleton features (n, feature) to unit rows (n, D) in each concept space."""
+        return {name: functional.normalize(head(features)) for name, head in self.maps.items()}
+
+    def adapt(self, concepts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Pass unit concept rows (n, D) through their adapters, if there are any."""
+        return {
+            name: functional.normalize(self.adapters[name](rows)) if self.adapters else rows
+            for name, rows in concepts.items()
+        }
+
+    def temperature(self, edge: str) -> Tensor:
+        """τ of an edge, a scalar tensor at or above the floor."""
+        return self.log_temperature[edge].exp().clamp_min(self.floor)
+
+    @torch.no_grad()
+    def keep_floor(self) -> None:
+        """Pull learnt temperatures back to the floor; to be called after an optimizer step."""
+        for value in self.log_temperature.values():
+            if value.requires_grad:
+                value.clamp_(min=math.log(self.floor))

@@ -1,0 +1,130 @@
+"""The C²VL loss: cross-modal contrast with softened targets, over three edges.
+
+``L = w_sv L(s, v) + w_sl L(s, l) + w_vl L(v, l)`` with, for each edge,
+``L(a, b) = ½ [CE(T, p^{a→b}) + CE(T', p^{b→a})]`` (arXiv 2405.20606 names the three pairs; the
+formulas are our reconstruction). With α = 0 it is InfoNCE as in CLIP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from c2vl.config import ObjectiveSettings
+from c2vl.model.heads import ConceptHeads
+from c2vl.objective import targets
+from c2vl.objective.gather import gather
+
+EDGES = ("skeleton_language", "skeleton_vision", "vision_language")
+
+
+@dataclass(frozen=True)
+class View:
+    """One model's picture of the global batch, all unit rows.
+
+    Attributes:
+        skeleton: concept modality → (N, D) skeleton rows in that space.
+        concept: concept modality → (N, D) concept rows.
+    """
+
+    skeleton: Mapping[str, Tensor]
+    concept: Mapping[str, Tensor]
+
+    def ends(self, edge: str) -> tuple[Tensor, Tensor]:
+        """The two sides of an edge, (N, D) each."""
+        if edge == "vision_language":
+            return self.concept["vision"], self.concept["language"]
+        modality = edge.removeprefix("skeleton_")
+        return self.skeleton[modality], self.concept[modality]
+
+
+def view(heads: ConceptHeads, features: Tensor, concepts: Mapping[str, Tensor]) -> View:
+    """Project the features of this worker and gather both sides over all workers.
+
+    Args:
+        heads: the maps into the concept spaces.
+        features: (N/k, feature) skeleton features of this worker.
+        concepts: modality → (N/k, D) unit rows of this worker.
+    """
+    skeleton = {name: gather(rows) for name, rows in heads.project(features).items()}
+    return View(skeleton, {name: gather(rows) for name, rows in heads.adapt(concepts).items()})
+
+
+def edge_targets(
+    settings: ObjectiveSettings, alpha: float, edge: str, teacher: View
+) -> tuple[Tensor, Tensor]:
+    """Return the targets (T, T') of both directions of an edge, each (N, N)."""
+    a, b = teacher.ends(edge)
+    forward_intra = backward_intra = forward_inter = backward_inter = None
+    if settings.targets in ("intra", "both"):
+        # The guide is the concept; on the vision-language edge, each side's own partner.
+        forward_intra = targets.intra(b, settings.temperature_intra)
+        backward_intra = forward_intra
+        if settings.reverse_guide == "skeleton":
+            backward_intra = targets.intra(a, settings.temperature_intra)
+    if settings.targets in ("inter", "both"):
+        other = {"skeleton_language": "skeleton_vision", "skeleton_vision": "skeleton_language"}
+        if settings.consistency == "cross" and edge in other:
+            x, y = teacher.ends(other[edge])  # the other modality teaches, same direction
+            forward_inter = targets.inter(x, y, settings.temperature_inter)
+            backward_inter = targets.inter(y, x, settings.temperature_inter)
+        else:
+            forward_inter = targets.inter(b, a, settings.temperature_inter)
+            backward_inter = targets.inter(a, b, settings.temperature_inter)
+    return (
+        targets.mix(alpha, settings.beta, forward_intra, forward_inter, a.detach()),
+        targets.mix(alpha, settings.beta, backward_intra, backward_inter, a.detach()),
+    )
+
+
+def edge_loss(a: Tensor, b: Tensor, t: Tensor, t_back: Tensor, temperature: Tensor) -> Tensor:
+    """``½ [CE(T, softmax(a b^T / τ)) + CE(T', softmax(b a^T / τ))]``, the mean over rows.
+
+    Args:
+        a: (N, D) unit rows.
+        b: (N, D) unit rows.
+        t: (N, N) targets of a→b, rows sum to one.
+        t_back: (N, N) targets of b→a.
+        temperature: τ, a scalar tensor.
+    """
+    logits = a @ b.t() / temperature
+    there = -(t * functional.log_softmax(logits, dim=1)).sum(1).mean()
+    back = -(t_back * functional.log_softmax(logits.t(), dim=1)).sum(1).mean()
+    return (there + back) / 2
+
+
+def c2vl_loss(
+    settings: ObjectiveSettings,
+    heads: ConceptHeads,
+    student: View,
+    *,
+    alpha: float,
+    teacher: View | None = None,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the loss of the global batch and its part of each edge (before the weights).
+
+    Args:
+        settings: targets, temperatures and weights.
+        heads: holds the temperatures of the edges.
+        student: the model's view, with gradient.
+        alpha: softening degree of this step.
+        teacher: the view that inter-modal targets come from; the student's own if None.
+
+    Raises:
+        KeyError: an edge has a weight but its modality is absent (settings and tables are checked
+            against each other before training, so this is a mistake in the code).
+    """
+    total = torch.zeros((), device=next(iter(student.skeleton.values())).device)
+    parts: dict[str, Tensor] = {}
+    for edge in EDGES:
+        weight = getattr(settings.weights, edge)
+        if weight == 0:
+            continue
+        t, t_back = edge_targets(settings, alpha, edge, teacher or student)
+        parts[edge] = edge_loss(*student.ends(edge), t, t_back, heads.temperature(edge))
+        total = total + weight * parts[edge]
+    return total, parts
