@@ -87,10 +87,10 @@ class PromptSettings(Settings):
     per_sample: int = Field(
         16, ge=1, description="prompts used a sample: all, or k drawn anew each step"
     )
-    whiten: bool = Field(
-        True,
-        description="centre the concept features over the training part before the unit norm "
-        "(sentence encoders give every caption a large common component)",
+    normalise: Literal["none", "centre", "whiten"] = Field(
+        "centre",
+        description="over the training part, before the unit norm: sentence encoders give all "
+        "captions a large common component, which the contrast would have to spend itself on",
     )
     adapter: bool = Field(
         False, description="trainable linear adapter on the concepts (the v-l edge needs it)"

@@ -1,0 +1,1 @@
+"""How an encoder is judged: kNN, linear probes, supervised baselines, figures of the space."""

@@ -1,0 +1,1 @@
+"""One worker's training loop in plain torch, and its launch with Ray Train."""

@@ -1,0 +1,202 @@
+"""Pretraining batches: clips, their concepts, and an order that depends on the seed alone.
+
+Every draw comes from a generator seeded by (seed, step, worker), so that a resumed run continues
+exactly where it was without any random state in the checkpoint.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from c2vl.config import Experiment
+from c2vl.errors import UserError
+from c2vl.prompts.concepts import ConceptTable
+from c2vl.skeletons.augment import augment
+from c2vl.skeletons.clips import Clips, load_clips
+from c2vl.skeletons.layout import JointLayout
+from c2vl.skeletons.splits import Split, folds, split
+from c2vl.skeletons.store import Store
+from c2vl.skeletons.streams import to_stream
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step of one worker sees.
+
+    Attributes:
+        x: (n, M, T, V, 3) augmented joints of the wanted stream.
+        present: (n, M) bool.
+        concepts: modality → (n, D) unit rows.
+        index: (n,) rows of the training set.
+    """
+
+    x: Tensor
+    present: Tensor
+    concepts: Mapping[str, Tensor]
+    index: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """Copy to a device."""
+        concepts = {name: rows.to(device) for name, rows in self.concepts.items()}
+        return Batch(self.x.to(device), self.present.to(device), concepts, self.index)
+
+
+def generator(*seeds: int) -> torch.Generator:
+    """A generator whose stream depends on all the numbers given."""
+    seed = np.random.SeedSequence(seeds).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(seed) % (2**63))
+
+
+class TrainingSet:
+    """The training part of a store with its concept features, and the folds to select on.
+
+    Attributes:
+        x, present: clips of the whole training part, (N, M, T, V, 3) and (N, M).
+        labels: (N,) integers; used for validation figures alone.
+        fold: (N,) fold number of each training sequence.
+        pretrain: rows that pretraining may see.
+        concepts: modality → (N, P, D), normalised over the pretraining rows.
+    """
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.experiment = experiment
+        data = experiment.data
+        store = Store.open(data.store)
+        self.store, self.layout = store, store.layout
+        self.split: Split = split(store.index, data.split)
+        positions = self.split.train
+        if len(positions) < 2:
+            raise UserError(f"{data.store}: split {data.split} has no training sequences")
+        clips: Clips = load_clips(
+            store, frames=data.frames, centre=data.centre, align=data.align
+        )
+        self.x = torch.from_numpy(np.ascontiguousarray(clips.x[positions]))
+        self.present = torch.from_numpy(np.ascontiguousarray(clips.present[positions]))
+        self.labels = store.index["label"].to_numpy(np.int64)[positions]
+        self.fold = folds(store.index, positions, by=data.validation_by, k=data.validation_folds)
+        held_out = np.zeros(len(positions), dtype=bool)
+        if not data.pretrain_on_validation:
+            held_out = self.fold == 0
+        self.pretrain: NDArray[np.int64] = np.flatnonzero(~held_out)
+        ids = [str(name) for name in store.index["id"].to_numpy()[positions]]
+        self.concepts = self._concepts(ids)
+
+    def _concepts(self, ids: list[str]) -> dict[str, Tensor]:
+        weights, prompts = self.experiment.objective.weights, self.experiment.prompts
+        wanted = {
+            "language": weights.skeleton_language > 0 or weights.vision_language > 0,
+            "vision": weights.skeleton_vision > 0 or weights.vision_language > 0,
+        }
+        concepts = {}
+        for modality, needed in wanted.items():
+            folder = getattr(prompts, modality)
+            if not needed or folder is None:
+                continue
+            rows = torch.from_numpy(ConceptTable.open(folder).join(ids))
+            if prompts.per_sample > rows.shape[1]:
+                raise UserError(
+                    f"prompts.per_sample: {prompts.per_sample} asked, but {folder} has "
+                    f"{rows.shape[1]} prompts a sequence"
+                )
+            concepts[modality] = normalise(rows, prompts.normalise, rows[self.pretrain])
+        return concepts
+
+    @property
+    def batch_size(self) -> int:
+        """Sequences a step over all workers; a small set is one batch."""
+        train = self.experiment.train
+        fitting = len(self.pretrain) // train.workers * train.workers
+        return min(train.batch_size, fitting)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches an epoch; the rest waits for the next epoch's order."""
+        return len(self.pretrain) // self.batch_size
+
+    def rows(self, step: int, rank: int = 0) -> Tensor:
+        """Rows of the training set that a worker sees at a step (counted from 0)."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        order = torch.randperm(
+            len(self.pretrain), generator=generator(self.experiment.seed, 1, epoch)
+        )
+        share = self.batch_size // self.experiment.train.workers
+        first = place * self.batch_size + rank * share
+        return torch.from_numpy(self.pretrain)[order[first : first + share]]
+
+    def batch(self, step: int, rank: int = 0) -> Batch:
+        """Build the batch of one worker at a step."""
+        draw = generator(self.experiment.seed, 2, step, rank)
+        rows = self.rows(step, rank)
+        data = self.experiment.data
+        present = self.present[rows]
+        x = augment(self.x[rows], present, data.augment, self.layout, draw)
+        x = to_stream(x, data.stream, self.layout)
+        concepts = {
+            name: mean_of_prompts(table[rows], self.experiment.prompts.per_sample, draw)
+            for name, table in self.concepts.items()
+        }
+        return Batch(x, present, concepts, rows)
+
+
+def normalise(rows: Tensor, how: str, reference: Tensor) -> Tensor:
+    """Bring concept features to a common footing before their unit norm.
+
+    Args:
+        rows: (N, P, D).
+        how: "none"; "centre" subtracts the mean (sentence encoders give all captions of one kind a
+            large common component); "whiten" also scales the principal directions to equal
+            variance, with a floor of a hundredth of the largest.
+        reference: (n, P, D) rows that the statistics come from.
+    """
+    if how == "none":
+        return rows
+    means = reference.mean(1).double()
+    centre = means.mean(0)
+    if how == "centre":
+        return (rows - centre.float()).contiguous()
+    values, directions = torch.linalg.eigh(torch.cov(means.t()))
+    scale = values.clamp_min(values[-1] * 1e-2).rsqrt()
+    # Signs and rotations of eigenvectors differ between libraries; going back (ZCA) undoes them.
+    matrix = directions * scale @ directions.t()
+    return ((rows.double() - centre) @ matrix).float()
+
+
+def mean_of_prompts(rows: Tensor, keep: int, draw: torch.Generator) -> Tensor:
+    """Unit-norm mean over ``keep`` of the P prompts of each row: (n, P, D) to (n, D)."""
+    if keep < rows.shape[1]:
+        chosen = torch.rand(rows.shape[:2], generator=draw).argsort(1)[:, :keep]
+        rows = rows.gather(1, chosen[..., None].expand(-1, -1, rows.shape[2]))
+    return functional.normalize(rows.mean(1), dim=1)
+
+
+def stream_batches(
+    source: TrainingSet, first: int, last: int, rank: int, device: torch.device
+) -> Iterator[tuple[Batch, float]]:
+    """Yield the batches of steps ``first`` .. ``last - 1`` and the seconds waited for each.
+
+    A thread builds the next batch while the current one is computed with.
+    """
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as pool:
+        ahead = pool.submit(source.batch, first, rank) if first < last else None
+        for step in range(first, last):
+            assert ahead is not None
+            began = time.perf_counter()
+            batch = ahead.result()
+            waited = time.perf_counter() - began
+            if step + 1 < last:
+                ahead = pool.submit(source.batch, step + 1, rank)
+            yield batch.to(device), waited
+
+
+def layout_of(experiment: Experiment) -> JointLayout:
+    """The joint layout of an experiment's store."""
+    return Store.open(experiment.data.store).layout

@@ -1,0 +1,131 @@
+"""Checkpoints and the run's folder: atomic files that an interrupted run continues from."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from c2vl.errors import UserError
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file, all of it or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+def save(folder: Path, state: dict[str, Any], *, step: int, keep: int) -> Path:
+    """Write ``step-00000012.pt`` in ``folder``, then drop all but the latest ``keep``.
+
+    Args:
+        folder: made where absent.
+        state: tensors and builtin containers alone, so that loading needs no pickle of code.
+        step: optimizer steps done.
+        keep: how many to keep.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"step-{step:08d}.pt"
+    partial = folder / f".{path.name}.{os.getpid()}"
+    try:
+        with partial.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    for old in sorted(folder.glob("step-*.pt"))[:-keep]:
+        old.unlink()
+    return path
+
+
+def latest(folder: Path) -> tuple[dict[str, Any], list[str]] | None:
+    """Load the newest readable checkpoint.
+
+    Returns:
+        The state and a line for each newer file that could not be read, or None where there is no
+        checkpoint at all.
+
+    Raises:
+        UserError: there are checkpoints, and none can be read.
+    """
+    unreadable = []
+    for path in sorted(folder.glob("step-*.pt"), reverse=True):
+        try:
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            return state, unreadable
+        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError) as error:
+            first = str(error).splitlines()[0] if str(error) else type(error).__name__
+            unreadable.append(f"{path}: cannot be read, the one before is used ({first})")
+    if unreadable:
+        raise UserError(
+            f"{folder}: no checkpoint can be read; remove the run's folder to start it afresh"
+        )
+    return None
+
+
+class MetricsFile:
+    """``metrics.jsonl`` of a run: one line an epoch, each epoch once, also over resumes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.rows = read_metrics(path)
+        if path.exists():  # a line that was cut by a kill is dropped before more are added
+            write_text(path, "".join(json.dumps(row) + "\n" for row in self.rows))
+
+    def add(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Append a row unless its epoch is there; return the row that stands in the file."""
+        if self.rows and row["epoch"] <= self.rows[-1]["epoch"]:
+            return next(old for old in self.rows if old["epoch"] == row["epoch"])
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        self.rows.append(row)
+        return row
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Rows of a ``metrics.jsonl``; a last line that was cut short is left out."""
+    rows = []
+    if path.exists():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+    return rows
+
+
+def claim(folder: Path, resolved: str) -> None:
+    """Make a run's folder, or check that it belongs to the same experiment.
+
+    Args:
+        folder: the run's folder.
+        resolved: the resolved experiment as YAML.
+
+    Raises:
+        UserError: the folder holds another experiment.
+    """
+    path = folder / "experiment.yaml"
+    if path.exists() and path.read_text(encoding="utf-8") != resolved:
+        raise UserError(
+            f"{folder}: holds a run with other settings (see its experiment.yaml); "
+            "choose another folder, or remove this one"
+        )
+    if not path.exists():
+        write_text(path, resolved)
+
+
+def drop_checkpoints(folder: Path) -> None:
+    """Remove the checkpoints of a run, once its encoder is what is kept."""
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
