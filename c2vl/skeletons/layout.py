@@ -1,0 +1,158 @@
+"""Joint layouts: names, bones, left-right pairs. NumPy is not even needed here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from c2vl.errors import UserError, did_you_mean
+
+
+@dataclass(frozen=True)
+class JointLayout:
+    """What each joint of a sensor's skeleton is.
+
+    Attributes:
+        name: the layout's name.
+        joints: names in the order of the data.
+        parents: parent of each joint, 0-based; the root is its own parent.
+        pairs: (left, right) joints that a mirror swaps.
+        centre: the joint that sequences are centred on (spine-shoulder, or the shoulder centre).
+        shoulders: the (left, right) ends of the shoulder line.
+    """
+
+    name: str
+    joints: tuple[str, ...]
+    parents: tuple[int, ...]
+    pairs: tuple[tuple[int, int], ...]
+    centre: int
+    shoulders: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        count = len(self.joints)
+        if len(set(self.joints)) != count or count < 2:
+            raise UserError(f"layout {self.name}: joints must be two or more, with unique names")
+        if len(self.parents) != count:
+            raise UserError(f"layout {self.name}: {len(self.parents)} parents for {count} joints")
+        used = [*self.parents, *(j for pair in self.pairs for j in pair), self.centre]
+        if not all(0 <= joint < count for joint in [*used, *self.shoulders]):
+            raise UserError(f"layout {self.name}: a joint number is outside 0..{count - 1}")
+        roots = [child for child, parent in enumerate(self.parents) if child == parent]
+        if len(roots) != 1:
+            raise UserError(f"layout {self.name}: one joint must be its own parent, not {roots}")
+        for joint in range(count):
+            steps = 0
+            while self.parents[joint] != joint:
+                joint, steps = self.parents[joint], steps + 1
+                if steps > count:
+                    raise UserError(f"layout {self.name}: the parents form a loop")
+        paired = [joint for pair in self.pairs for joint in pair]
+        if len(set(paired)) != len(paired):
+            raise UserError(f"layout {self.name}: a joint is in two left-right pairs")
+
+    @property
+    def mirrored(self) -> tuple[int, ...]:
+        """For each joint, the joint that takes its place in a left-right mirror."""
+        order = list(range(len(self.joints)))
+        for left, right in self.pairs:
+            order[left], order[right] = right, left
+        return tuple(order)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain lists and numbers, as a manifest stores them."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> JointLayout:
+        """Read what :meth:`to_dict` wrote (or a manifest's copy of it).
+
+        Raises:
+            UserError: a key is missing or the numbers do not form a skeleton.
+        """
+        try:
+            left, right = values["shoulders"]
+            return cls(
+                name=str(values["name"]),
+                joints=tuple(str(joint) for joint in values["joints"]),
+                parents=tuple(int(parent) for parent in values["parents"]),
+                pairs=tuple((int(a), int(b)) for a, b in values["pairs"]),
+                centre=int(values["centre"]),
+                shoulders=(int(left), int(right)),
+            )
+        except KeyError as error:
+            raise UserError(f"joint layout: {error.args[0]} is missing") from None
+        except (TypeError, ValueError) as error:
+            if isinstance(error, UserError):
+                raise
+            raise UserError(f"joint layout: {error}") from None
+
+
+def _pairs(joints: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
+    return tuple(
+        (number, joints.index("right" + name.removeprefix("left")))
+        for number, name in enumerate(joints)
+        if name.startswith("left")
+    )
+
+
+def _layout(name: str, bones: str, centre: str) -> JointLayout:
+    """Build a layout from ``"joint<parent"`` words, in the order of the data."""
+    words = [word.partition("<") for word in bones.split()]
+    joints = tuple(word[0] for word in words)
+    return JointLayout(
+        name=name,
+        joints=joints,
+        parents=tuple(joints.index(word[2]) for word in words),
+        pairs=_pairs(joints),
+        centre=joints.index(centre),
+        shoulders=(joints.index("left_shoulder"), joints.index("right_shoulder")),
+    )
+
+
+NTU25 = _layout(
+    "ntu25",
+    """
+    spine_base<spine_mid spine_mid<spine_shoulder neck<spine_shoulder head<neck
+    left_shoulder<spine_shoulder left_elbow<left_shoulder left_wrist<left_elbow
+    left_hand<left_wrist
+    right_shoulder<spine_shoulder right_elbow<right_shoulder right_wrist<right_elbow
+    right_hand<right_wrist
+    left_hip<spine_base left_knee<left_hip left_ankle<left_knee left_foot<left_ankle
+    right_hip<spine_base right_knee<right_hip right_ankle<right_knee right_foot<right_ankle
+    spine_shoulder<spine_shoulder
+    left_hand_tip<left_thumb left_thumb<left_hand right_hand_tip<right_thumb
+    right_thumb<right_hand
+    """,
+    centre="spine_shoulder",
+)
+"""Kinect v2, 25 joints (NTU RGB+D, PKU-MMD); bones of ST-GCN's NTU graph: thumb and tip as there.
+"""
+
+KINECT20 = _layout(
+    "kinect20",
+    """
+    head<shoulder_center shoulder_center<spine spine<hip_center hip_center<hip_center
+    left_shoulder<shoulder_center left_elbow<left_shoulder left_wrist<left_elbow
+    left_hand<left_wrist
+    right_shoulder<shoulder_center right_elbow<right_shoulder right_wrist<right_elbow
+    right_hand<right_wrist
+    left_hip<hip_center left_knee<left_hip left_ankle<left_knee left_foot<left_ankle
+    right_hip<hip_center right_knee<right_hip right_ankle<right_knee right_foot<right_ankle
+    """,
+    centre="shoulder_center",
+)
+"""Kinect v1, 20 joints in the order of UTD-MHAD."""
+
+LAYOUTS: dict[str, JointLayout] = {layout.name: layout for layout in (NTU25, KINECT20)}
+
+
+def get_layout(name: str) -> JointLayout:
+    """Return a layout by name.
+
+    Raises:
+        UserError: no layout has this name.
+    """
+    if name not in LAYOUTS:
+        raise UserError(f'joint layout "{name}" is not known{did_you_mean(name, LAYOUTS)}')
+    return LAYOUTS[name]

@@ -1,0 +1,2 @@
+"""placeholder"""
+CLASS_NAMES = ("a",)

@@ -1,0 +1,23 @@
+"""Readers by name; to add a dataset, write its module and list its ``Reader`` here."""
+
+from __future__ import annotations
+
+from c2vl.errors import UserError, did_you_mean
+from c2vl.skeletons.readers.base import Reader, RejectedError
+from c2vl.skeletons.readers.ntu import DEMO, NTU60, NTU120
+from c2vl.skeletons.readers.utd_mhad import UTD_MHAD
+
+__all__ = ["READERS", "Reader", "RejectedError", "get_reader"]
+
+READERS: dict[str, Reader] = {reader.name: reader for reader in (UTD_MHAD, NTU60, NTU120, DEMO)}
+
+
+def get_reader(name: str) -> Reader:
+    """Return a dataset's reader.
+
+    Raises:
+        UserError: no dataset has this name.
+    """
+    if name not in READERS:
+        raise UserError(f'dataset "{name}" has no reader{did_you_mean(name, READERS)}')
+    return READERS[name]

@@ -1,0 +1,97 @@
+"""From the bodies that a Kinect v2 tracked to the one or two persons who were there.
+
+Bodies come and go, get new ids, or are furniture. The rules are those of the field (NTU RGB+D's
+own notes and CTR-GCN's ``get_raw_denoised_data``); they apply only where a choice has to be made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+_SHORTEST = 11  # frames; shorter tracks are flicker (CTR-GCN)
+_WIDEST = 0.8  # a person's extent in x is at most this share of that in y (CTR-GCN)
+_NOISY = 0.7  # share of too wide frames from which a track is furniture (CTR-GCN: 0.69754)
+_NEAR = 0.6  # metres between the end of one track and the start of the next of the same person
+
+
+@dataclass(frozen=True)
+class Track:
+    """One body id.
+
+    Attributes:
+        frames: (T,) frame numbers, ascending.
+        joints: (T, V, 3) metres.
+    """
+
+    frames: NDArray[np.int64]
+    joints: NDArray[np.float32]
+
+    @property
+    def motion(self) -> float:
+        """Variance over time, summed over axes and averaged over joints, square metres."""
+        return float(self.joints.var(axis=0).sum(axis=-1).mean())
+
+    @property
+    def wide(self) -> float:
+        """The share of frames in which the body is too wide for its height."""
+        extent = np.ptp(self.joints, axis=1)
+        return float((extent[:, 0] > _WIDEST * extent[:, 1]).mean())
+
+
+def two_bodies(tracks: list[Track]) -> NDArray[np.float32]:
+    """Choose at most two persons and drop the frames that have neither.
+
+    Args:
+        tracks: at least one.
+
+    Returns:
+        (1 or 2, T, V, 3), the person who moves more first; zero where a person is absent.
+    """
+    ordered = sorted(denoise(tracks), key=lambda track: track.motion, reverse=True)
+    persons: list[list[Track]] = [[ordered[0]]]
+    for track in ordered[1:]:
+        gaps = {slot: _gap(person, track) for slot, person in enumerate(persons)}
+        free = {slot: gap for slot, gap in gaps.items() if gap is not None}
+        nearest = min(free, key=lambda slot: free[slot], default=None)
+        if nearest is not None and (free[nearest] < _NEAR or len(persons) == 2):
+            persons[nearest].append(track)
+        elif len(persons) < 2:
+            persons.append([track])
+    length = 1 + max(int(track.frames[-1]) for person in persons for track in person)
+    joints = np.zeros((len(persons), length, *tracks[0].joints.shape[1:]), dtype=np.float32)
+    there = np.zeros(length, dtype=bool)
+    for slot, person in enumerate(persons):
+        for track in person:
+            joints[slot, track.frames] = track.joints
+            there[track.frames] = True
+    return joints[:, there]
+
+
+def denoise(tracks: list[Track]) -> list[Track]:
+    """Drop flicker and furniture, as long as something is left."""
+    kept = tracks
+    for noisy in (lambda t: len(t.frames) < _SHORTEST, lambda t: t.wide > _NOISY):
+        kept = [track for track in kept if not noisy(track)] or kept
+    return kept
+
+
+def _gap(person: list[Track], track: Track) -> float | None:
+    """Return the distance over the smallest gap in time, metres; None when they overlap."""
+    best: tuple[int, float] | None = None
+    first, last = track.frames[0], track.frames[-1]
+    for other in person:
+        if first > other.frames[-1]:
+            pause, ends = first - other.frames[-1], (other.joints[-1], track.joints[0])
+        elif last < other.frames[0]:
+            pause, ends = other.frames[0] - last, (track.joints[-1], other.joints[0])
+        elif np.intersect1d(other.frames, track.frames).size:
+            return None
+        else:
+            pause, ends = 0, (other.joints.mean(axis=0), track.joints.mean(axis=0))
+        distance = float(np.linalg.norm(ends[0].mean(axis=0) - ends[1].mean(axis=0)))
+        if best is None or pause < best[0]:
+            best = (int(pause), distance)
+    return best[1] if best else None
