@@ -1,0 +1,73 @@
+# make demo   a finished sweep on generated data, or on real data: make demo DATA=path/to/utd_mhad
+# make ui     MLflow's pages on the demo's store, at http://127.0.0.1:5000
+# make test   the tests, without the slow ones;  make lint   ruff and mypy
+# make bench  speed, side by side with plain implementations
+# make clean  what the checks left behind; runs/ and .venv stay
+#
+# Each installs what it needs into .venv first, and nothing the second time.
+# The lock's torch is a CUDA build of several GB on Linux. For the CPU build, name PyTorch's CPU
+# index (pytorch.org, "Get started"): make demo PIP_FLAGS="--extra-index-url <that index>"
+
+PYTHON ?= python3
+PIP_FLAGS ?=
+DATA ?=
+PORT ?= 5000
+
+VENV := .venv
+BIN := $(VENV)/bin
+LOCKS := requirements.lock requirements-nodeps.lock
+STAMP = $(VENV)/.installed-$(shell cat $(LOCKS) pyproject.toml | cksum | cut -d ' ' -f 1)
+
+.PHONY: install demo ui test lint bench clean
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help:
+	@sed -n 's/^# \{0,1\}//p' Makefile
+
+install: $(STAMP)
+
+$(STAMP):
+	@command -v $(PYTHON) >/dev/null || { echo "make: no $(PYTHON) here; install Python 3.11 or newer, or name one: make PYTHON=python3.12"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "make: $(PYTHON) is $$($(PYTHON) -V 2>&1); Python 3.11 or newer is needed: make PYTHON=python3.11"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) --no-deps -r requirements-nodeps.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@rm -f $(VENV)/.installed-*
+	@touch $@
+
+ifeq ($(DATA),)
+demo: PRESET := demo
+demo: STORE := runs/stores/demo
+demo: PREPARE = $(BIN)/c2vl data demo $(STORE)
+else
+demo: PRESET := utd_mhad
+demo: STORE := runs/stores/utd_mhad
+demo: PREPARE = $(BIN)/c2vl data prepare utd-mhad $(DATA) $(STORE)
+endif
+
+demo: install
+	$(PREPARE)
+	$(BIN)/c2vl prompts kinematic $(STORE) $(STORE)/language
+	$(BIN)/c2vl-sweep run sweeps/presets/$(PRESET).yaml
+
+ui: install
+	@test -f runs/mlflow.db || { echo "make: no sweep has run yet: make demo"; exit 2; }
+	$(BIN)/mlflow server --host 127.0.0.1 --port $(PORT) --backend-store-uri sqlite:///runs/mlflow.db
+
+test: install
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: install
+	$(BIN)/python -m pytest tests/benchmarks -m "slow or not slow" -s $(ARGS)
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find c2vl sweeps cluster tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
