@@ -96,7 +96,7 @@ def fit_path(
                 loss = functional.cross_entropy(functional.linear(x, weight, bias), y)
                 loss = loss + penalty * weight.square().sum()
                 loss.backward()  # type: ignore[no-untyped-call]
-            return float(loss)
+            return float(loss.detach())
 
         solver.step(closure)
         probes.append(

@@ -67,7 +67,7 @@ class TrainingSet:
         concepts: modality → (N, P, D), normalised over the pretraining rows.
     """
 
-    def __init__(self, experiment: Experiment) -> None:
+    def __init__(self, experiment: Experiment, *, with_concepts: bool = True) -> None:
         self.experiment = experiment
         data = experiment.data
         store = Store.open(data.store)
@@ -88,7 +88,7 @@ class TrainingSet:
             held_out = self.fold == 0
         self.pretrain: NDArray[np.int64] = np.flatnonzero(~held_out)
         ids = [str(name) for name in store.index["id"].to_numpy()[positions]]
-        self.concepts = self._concepts(ids)
+        self.concepts = self._concepts(ids) if with_concepts else {}
 
     def _concepts(self, ids: list[str]) -> dict[str, Tensor]:
         weights, prompts = self.experiment.objective.weights, self.experiment.prompts
@@ -196,7 +196,3 @@ def stream_batches(
                 ahead = pool.submit(source.batch, step + 1, rank)
             yield batch.to(device), waited
 
-
-def layout_of(experiment: Experiment) -> JointLayout:
-    """The joint layout of an experiment's store."""
-    return Store.open(experiment.data.store).layout

@@ -69,3 +69,41 @@ class PlainSTGCN(nn.Module):
         per_body = y.mean(dim=(2, 3)).view(n, m, -1)
         weight = present.to(per_body.dtype).unsqueeze(-1)
         return (per_body * weight).sum(1) / weight.sum(1)
+
+
+def copy_weights(ours: nn.Module, plain: PlainSTGCN, *, gradients: bool = False
+) -> dict[str, Tensor]:
+    """Copy the weights of :class:`c2vl.model.stgcn.STGCN` into the baseline.
+
+    With ``gradients`` nothing is copied: the gradients of ours are returned under the names and in
+    the shapes of the baseline's parameters.
+    """
+
+    def take(value: Tensor) -> Tensor:
+        if not gradients:
+            return value.detach()
+        assert value.grad is not None
+        return value.grad
+
+    found: dict[str, Tensor] = {}
+
+    def put(prefix: str, ours_module: nn.Module) -> None:
+        for key, value in ours_module.named_parameters():
+            found[f"{prefix}.{key}"] = take(value)
+
+    put("data_bn", ours.norm_data)
+    for i, block in enumerate(ours.blocks):
+        found[f"blocks.{i}.conv.weight"] = take(block.spatial.weight).flatten(0, 1)[..., None, None]
+        found[f"blocks.{i}.conv.bias"] = take(block.spatial.bias).flatten()
+        put(f"blocks.{i}.tcn.0", block.norm_in)
+        put(f"blocks.{i}.tcn.2", block.temporal)
+        put(f"blocks.{i}.tcn.3", block.norm_out)
+        if block.project is not None:
+            found[f"blocks.{i}.residual.0.weight"] = take(block.project.weight)[..., None, None]
+            found[f"blocks.{i}.residual.0.bias"] = take(block.project.bias)
+            put(f"blocks.{i}.residual.1", block.norm_residual)
+        found[f"importance.{i}"] = take(ours.importance[i])
+    if not gradients:
+        plain.load_state_dict(found, strict=False)
+        assert found.keys() == dict(plain.named_parameters()).keys()
+    return found

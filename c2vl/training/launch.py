@@ -1,0 +1,176 @@
+"""Launch the loop with Ray Train: in this process for one worker, or on a group of workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from c2vl.config import Experiment, dump, from_dict
+from c2vl.errors import TrainingError, UserError
+from c2vl.training import checkpoint
+
+Report = Callable[[dict[str, Any]], None]
+
+
+def fit(
+    experiment: Experiment,
+    folder: Path,
+    *,
+    name: str,
+    on_report: Report | None = None,
+    callbacks: Sequence[Any] = (),
+    max_failures: int = 0,
+    in_process: bool | None = None,
+) -> dict[str, Any]:
+    """Train one experiment in a run's folder, or go on with it; a finished folder returns at once.
+
+    Args:
+        experiment: the settings.
+        folder: the run's folder, on storage that all workers reach: ``experiment.yaml``,
+            ``metrics.jsonl``, ``checkpoints/``, then ``encoder/`` and, last, ``done.json``.
+        name: name of the Ray Train run.
+        on_report: told the figures of each epoch when the loop runs in this process.
+        callbacks: Ray Train callbacks, told by worker groups.
+        max_failures: lost workers or unexpected errors that a worker group is started again for.
+        in_process: run the loop in this process (one worker alone); the default where it is one.
+
+    Returns:
+        The figures of the last epoch.
+
+    Raises:
+        UserError: settings that do not fit; trying again will not help.
+        TrainingError: non-finite loss or no memory left; trying again will not help.
+    """
+    folder = folder.absolute()
+    done = folder / "done.json"
+    if done.exists():
+        checkpoint.claim(folder, dump(experiment))
+        metrics: dict[str, Any] = json.loads(done.read_text(encoding="utf-8"))["metrics"]
+        return metrics
+    if in_process is None:
+        in_process = experiment.train.workers == 1
+    if in_process and experiment.train.workers != 1:
+        raise UserError(
+            f"train.workers: {experiment.train.workers} workers cannot run in one process"
+        )
+    began = time.time()
+    (folder / "error.json").unlink(missing_ok=True)
+    trainer = _trainer(experiment, folder, name, on_report, callbacks, max_failures, in_process)
+    _run(trainer, folder)
+    rows = checkpoint.read_metrics(folder / "metrics.jsonl")
+    finished = {"metrics": rows[-1], "seconds": time.time() - began}
+    checkpoint.write_text(done, json.dumps(finished))
+    checkpoint.drop_checkpoints(folder)
+    return rows[-1]
+
+
+def _trainer(
+    experiment: Experiment,
+    folder: Path,
+    name: str,
+    on_report: Report | None,
+    callbacks: Sequence[Any],
+    max_failures: int,
+    in_process: bool,
+) -> Any:
+    import ray.train
+    from ray.train.torch import TorchTrainer
+
+    settings = experiment.train
+    job = {"experiment": experiment.model_dump(mode="json"), "folder": str(folder)}
+    if in_process:
+        return TorchTrainer(
+            lambda config: _in_this_process(config, on_report),
+            train_loop_config=job,
+            scaling_config=ray.train.ScalingConfig(
+                num_workers=0, use_gpu=settings.gpus_per_worker > 0
+            ),
+        )
+    resources = {"CPU": settings.cpus_per_worker, "GPU": settings.gpus_per_worker}
+    return TorchTrainer(
+        _in_a_worker,
+        train_loop_config=job,
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=settings.workers,
+            use_gpu=settings.gpus_per_worker > 0,
+            resources_per_worker={key: value for key, value in resources.items() if value},
+        ),
+        run_config=ray.train.RunConfig(
+            name=name,
+            storage_path=str(folder / "ray"),
+            failure_config=ray.train.FailureConfig(max_failures=max_failures),
+            callbacks=list(callbacks),
+        ),
+    )
+
+
+def _run(trainer: Any, folder: Path) -> None:
+    """Run a trainer; the loop's own errors come out as they were raised."""
+    try:
+        trainer.fit()
+    except (UserError, TrainingError):
+        raise
+    except Exception:
+        _raise_final(folder)
+        raise
+    _raise_final(folder)
+
+
+def _raise_final(folder: Path) -> None:
+    path = folder / "error.json"
+    if path.exists():
+        error = json.loads(path.read_text(encoding="utf-8"))
+        kind = UserError if error["kind"] == "UserError" else TrainingError
+        raise kind(error["message"])
+
+
+def _in_this_process(job: dict[str, Any], on_report: Report | None) -> None:
+    import torch
+
+    experiment = from_dict(job["experiment"])
+    wants_gpu = experiment.train.gpus_per_worker > 0
+    if wants_gpu and not torch.cuda.is_available():
+        raise UserError("train.gpus_per_worker: no GPU is visible here; set it to 0")
+    device = torch.device("cuda" if wants_gpu else "cpu")
+    _train(experiment, Path(job["folder"]), on_report or _silent, 0, device)
+
+
+def _in_a_worker(job: dict[str, Any]) -> None:
+    import ray.train
+    from ray.train.torch import get_device
+
+    folder = Path(job["folder"])
+    if (folder / "error.json").exists():
+        return  # final: the group was started again, but trying again will not help
+    rank = ray.train.get_context().get_world_rank()
+    _train(from_dict(job["experiment"]), folder, ray.train.report, rank, get_device())
+
+
+def _silent(_: dict[str, Any]) -> None:
+    return None
+
+
+def _train(experiment: Experiment, folder: Path, report: Report, rank: int, device: Any) -> None:
+    import torch
+
+    from c2vl.training.loop import Session, train
+
+    threads = max(1, int(experiment.train.cpus_per_worker))
+    session = Session(folder, report, rank=rank, device=device, threads=threads)
+    try:
+        try:
+            train(experiment, session)
+        except torch.OutOfMemoryError as error:
+            raise TrainingError(
+                f"{folder.name}: no memory left on {device}; lower train.batch_size or "
+                f"data.frames, or use more workers ({str(error).splitlines()[0]})"
+            ) from None
+    except (UserError, TrainingError) as error:
+        final = {"kind": type(error).__name__, "message": str(error)}
+        if os.access(folder.parent, os.W_OK):
+            checkpoint.write_text(folder / "error.json", json.dumps(final))
+        raise

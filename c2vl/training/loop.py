@@ -1,0 +1,180 @@
+"""The training loop of one worker: load, then while not done: step, checkpoint, validate, log.
+
+It knows nothing of Ray or MLflow. Whoever launches it passes a :class:`Session`: where the run's
+folder is, which worker this is, and whom to tell of each epoch.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from c2vl.config import Experiment, dump
+from c2vl.encoder import save_encoder
+from c2vl.errors import TrainingError
+from c2vl.objective.schedule import softening
+from c2vl.training import checkpoint
+from c2vl.training.batches import TrainingSet, stream_batches
+from c2vl.training.learner import Learner, learning_rate
+from c2vl.training.validation import validate
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Session:
+    """What a launcher gives a worker.
+
+    Attributes:
+        folder: the run's folder, the same for all workers.
+        report: is told the figures of each epoch (on every worker, as Ray Train wants it).
+        rank: number of this worker.
+        device: where tensors live.
+        threads: torch threads; fixed, since sums over threads differ in their last bits.
+    """
+
+    folder: Path
+    report: Callable[[dict[str, Any]], None]
+    rank: int = 0
+    device: torch.device = torch.device("cpu")
+    threads: int = 1
+
+
+def train(experiment: Experiment, session: Session) -> dict[str, Any]:
+    """Train one encoder, or go on from the run folder's last checkpoint.
+
+    Returns:
+        The figures of the last epoch.
+
+    Raises:
+        UserError: settings, store and prompts do not fit each other.
+        TrainingError: the loss is not finite.
+    """
+    # --- load ---------------------------------------------------------------------------------
+    torch.set_num_threads(session.threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    folder, settings, lead = session.folder, experiment.train, session.rank == 0
+    if lead:
+        checkpoint.claim(folder, dump(experiment))
+    source = TrainingSet(experiment)
+    dims = {name: rows.shape[2] for name, rows in source.concepts.items()}
+    steps = settings.epochs * source.steps_per_epoch
+    learner = Learner(experiment, source.layout, dims, steps, session.device)
+    tally = Tally()
+    first = 0
+    if (found := checkpoint.latest(folder / "checkpoints")) is not None:
+        state, unreadable = found
+        for line in unreadable:
+            log.warning(line)
+        learner.load_state_dict(state["learner"])
+        first, tally.sums = state["step"], state["sums"]
+        log.info("%s: goes on from step %d of %d", folder.name, first, steps)
+    metrics = checkpoint.MetricsFile(folder / "metrics.jsonl") if lead else None
+
+    # --- step ---------------------------------------------------------------------------------
+    last: dict[str, Any] = metrics.rows[-1] if metrics and metrics.rows else {}
+    batches = stream_batches(source, first, steps, session.rank, session.device)
+    for step, (batch, waited) in enumerate(batches, start=first):
+        # Dropout is the one draw outside the batch; a seed a step needs no state to resume.
+        torch.manual_seed((experiment.seed * 1_000_003 + step) * 4099 + session.rank)
+        learner.student.train()
+        alpha = softening(experiment.objective.schedule, step / max(steps - 1, 1))
+        figures = learner.step(batch, step, alpha)
+        if not math.isfinite(figures["loss"]):
+            raise TrainingError(
+                f"{folder.name}: the loss is {figures['loss']} at step {step} (epoch "
+                f"{step // source.steps_per_epoch + 1}); lower optim.lr, raise "
+                "objective.temperature, or set optim.clip"
+            )
+        tally.add(figures, waited, len(batch.index) * settings.workers)
+        done = step + 1
+        epoch, place = divmod(done, source.steps_per_epoch)
+
+        # --- validate and log, at the end of an epoch -----------------------------------------
+        if place == 0:
+            last = {"epoch": epoch, "step": done, **tally.figures(), "alpha": alpha}
+            last["lr"] = learning_rate(experiment.optim, step / steps)
+            for edge, value in learner.student.heads.log_temperature.items():
+                last[f"temperature_{edge}"] = math.exp(float(value))
+            if epoch % settings.evaluate_every == 0 or epoch == settings.epochs:
+                if lead:
+                    last |= validate(source, learner.evaluated)
+                if settings.workers > 1:
+                    dist.barrier()
+            tally = Tally()
+            if metrics is not None:
+                last = metrics.add(last)
+
+        # --- checkpoint, before the report: whoever is told of an epoch can resume behind it --
+        by_epoch = place == 0 and (epoch % settings.checkpoint_every == 0 or done == steps)
+        by_step = settings.checkpoint_steps and done % settings.checkpoint_steps == 0
+        if lead and (by_epoch or by_step):
+            state = {"step": done, "sums": tally.sums, "learner": learner.state_dict()}
+            checkpoint.save(
+                folder / "checkpoints", state, step=done, keep=settings.keep_checkpoints
+            )
+        if place == 0:
+            session.report(last)
+
+    # --- keep what training was for ------------------------------------------------------------
+    if lead:
+        export(learner, source, last, folder / "encoder")
+    return last
+
+
+class Tally:
+    """Sums over an epoch; they are part of the checkpoint, so that a resumed epoch adds up."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def add(self, figures: dict[str, float], waited: float, samples: int) -> None:
+        """Add one step's figures, the seconds waited for its batch, and its samples."""
+        now = time.perf_counter()
+        step = {**figures, "steps": 1, "waited": waited, "samples": samples}
+        for name, value in {**step, "seconds": now - self._last}.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        self._last = now
+
+    def figures(self) -> dict[str, float]:
+        """Mean losses, throughput (samples/s) and the share of time spent waiting for data."""
+        sums = self.sums
+        means = {k: v / sums["steps"] for k, v in sums.items() if k.startswith("loss")}
+        return {
+            **means,
+            "seconds": sums["seconds"],
+            "samples_per_second": sums["samples"] / sums["seconds"],
+            "data_wait": sums["waited"] / sums["seconds"],
+        }
+
+
+def export(learner: Learner, source: TrainingSet, figures: dict[str, Any], folder: Path) -> None:
+    """Write the skeleton-only encoder of a finished run."""
+    experiment, data = learner.experiment, learner.experiment.data
+    selection = ("knn_val", "linear_val", "rankme")
+    card = {
+        "layout": source.layout.to_dict(),
+        "architecture": experiment.model.model_dump(mode="json"),
+        "preprocessing": {"frames": data.frames, "centre": data.centre, "align": data.align},
+        "stream": data.stream,
+        "figures": {name: figures[name] for name in selection if name in figures},
+        "provenance": {
+            "dataset": source.store.manifest.get("dataset"),
+            "store": source.store.digest,
+            "split": data.split,
+            "training sequences": len(source.pretrain),
+            "epochs": experiment.train.epochs,
+            "seed": experiment.seed,
+            "experiment": experiment.model_dump(mode="json"),
+        },
+    }
+    save_encoder(folder, learner.evaluated.encoder, card)

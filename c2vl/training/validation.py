@@ -1,0 +1,62 @@
+"""Figures of an encoder during training: on held-out training subjects, and without labels."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from c2vl.encoder import embed_clips
+from c2vl.protocols.knn import knn_accuracy
+from c2vl.protocols.linear import fold_accuracies
+from c2vl.protocols.space import alignment, rankme, uniformity
+from c2vl.training.batches import TrainingSet, mean_of_prompts
+from c2vl.training.learner import Student
+
+# Pairs grow with the square of the rows, and singular values with the cube: a sample is enough.
+SAMPLE = 2000
+
+
+def scored_folds(source: TrainingSet) -> np.ndarray:
+    """Folds whose sequences are scored: all, or the first where pretraining was kept off it."""
+    if not source.experiment.data.pretrain_on_validation:
+        return np.array([0])
+    return np.unique(source.fold)
+
+
+def validate(source: TrainingSet, student: Student) -> dict[str, float]:
+    """Score the encoder on the training part of the split; the test part is never read.
+
+    Returns:
+        ``knn_val`` and ``linear_val``: means over folds of training groups, each predicted from the
+        others (0..1); ``alignment`` (skeleton to concept), ``uniformity`` and ``rankme`` of the
+        features.
+    """
+    stream = source.experiment.data.stream
+    features = embed_clips(student.encoder, source.x, source.present, stream, source.layout)
+    labels, fold = source.labels, source.fold
+    only = scored_folds(source)
+    nearest = [
+        knn_accuracy(features[fold != f], labels[fold != f], features[fold == f], labels[fold == f])
+        for f in only
+    ]
+    classes = int(labels.max()) + 1
+    linear = fold_accuracies(features, labels, fold, classes=classes, only=only)
+    sample = features[:: max(1, len(features) // SAMPLE)]
+    figures = {
+        "knn_val": float(np.mean(nearest)),
+        "linear_val": float(linear.mean(0).max()),
+        "uniformity": uniformity(functional.normalize(torch.from_numpy(sample), dim=1)),
+        "rankme": rankme(sample),
+    }
+    with torch.no_grad():
+        device = next(student.parameters()).device
+        projected = student.heads.project(torch.from_numpy(features).to(device))
+        for modality, rows in source.concepts.items():
+            mean = mean_of_prompts(rows, rows.shape[1], torch.Generator())
+            adapted = student.heads.adapt({modality: mean.to(device)})[modality]
+            figures[f"alignment_{modality}"] = alignment(projected[modality], adapted)
+    figures["alignment"] = float(
+        np.mean([value for name, value in figures.items() if name.startswith("alignment_")])
+    )
+    return figures
