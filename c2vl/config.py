@@ -385,3 +385,14 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Experiment:
 def dump(experiment: Experiment) -> str:
     """Return the resolved experiment as YAML; :func:`load` reads it back equal."""
     return yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False)
+
+
+def described(model: type[BaseModel], prefix: str = "") -> list[tuple[str, Any, str]]:
+    """List settings as (dotted name, default, meaning), in the order of their definition."""
+    rows: list[tuple[str, Any, str]] = []
+    for name, field in model.model_fields.items():
+        if isinstance(field.default, BaseModel):
+            rows += described(type(field.default), f"{prefix}{name}.")
+        else:
+            rows.append((f"{prefix}{name}", field.default, field.description or ""))
+    return rows

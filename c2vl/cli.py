@@ -1,0 +1,38 @@
+"""The console command ``c2vl``: one experiment, from data to an encoder. Parses and calls."""
+
+from __future__ import annotations
+
+import click
+
+from c2vl.commandline import LazyGroup, run
+
+EXAMPLES = """
+\b
+Examples:
+  c2vl data demo runs/stores/demo
+  c2vl prompts kinematic runs/stores/demo runs/stores/demo/language
+  c2vl train experiment.yaml objective.temperature=0.07 --out runs/train/first
+  c2vl evaluate runs/train/first/encoder runs/stores/demo --split xsub
+  c2vl embed runs/train/first/encoder runs/stores/demo features.parquet
+"""
+
+COMMANDS = {
+    "data": ("c2vl.skeletons.commands:data", "Prepare and look at skeleton stores."),
+    "prompts": ("c2vl.prompts.commands:prompts", "Make and look at concept tables."),
+    "train": ("c2vl.commands:train", "Train one encoder, or go on with it."),
+    "evaluate": ("c2vl.commands:evaluate", "Score an encoder on a split."),
+    "export": ("c2vl.commands:export", "Take the encoder of a run to a folder of its own."),
+    "embed": ("c2vl.commands:embed", "Embed a store's sequences into a Parquet file."),
+    "settings": ("c2vl.commands:settings", "List every setting, its default and its meaning."),
+}
+
+
+@click.group(cls=LazyGroup, lazy=COMMANDS, epilog=EXAMPLES)
+@click.version_option(package_name="c2vl")
+def c2vl() -> None:
+    """Train a skeleton encoder without labels, guided by language (C²VL)."""
+
+
+def main() -> None:
+    """Entry point of the console command."""
+    run(c2vl, "c2vl")
