@@ -65,7 +65,8 @@ def temporal_crop(x_NMTVC: Tensor, padding: float, generator: torch.Generator) -
     at = torch.where(at >= length, 2 * length - 1 - at, at).to(x_NMTVC.device)
     slots = torch.arange(count * bodies, device=x_NMTVC.device).view(count, bodies, 1) * length
     rows = (slots + at[:, None]).flatten()
-    return x_NMTVC.reshape(count * bodies * length, -1)[rows].reshape(x_NMTVC.shape)
+    flat = x_NMTVC.reshape(count * bodies * length, -1)
+    return flat.index_select(0, rows).reshape(x_NMTVC.shape)
 
 
 def mirror(

@@ -126,8 +126,7 @@ NTU25 = _layout(
     """,
     centre="spine_shoulder",
 )
-"""Kinect v2, 25 joints (NTU RGB+D, PKU-MMD); bones of ST-GCN's NTU graph: thumb and tip as there.
-"""
+"""Kinect v2, 25 joints (NTU RGB+D, PKU-MMD), with the bones of ST-GCN's NTU graph."""
 
 KINECT20 = _layout(
     "kinect20",

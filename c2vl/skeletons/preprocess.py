@@ -44,9 +44,11 @@ def preprocess(
     if joints_MTVC.ndim != 4:
         raise ValueError(f"joints are {joints_MTVC.shape}, expected (bodies, frames, joints, 3)")
     lengths = np.array([joints_MTVC.shape[1]])
-    return preprocess_batch(
+    batch = preprocess_batch(
         joints_MTVC[None], lengths, layout, frames=frames, centre=centre, align=align
-    )[0]
+    )
+    only: Floats = batch[0]
+    return only
 
 
 def preprocess_batch(
@@ -104,7 +106,8 @@ def preprocess_batch(
 
 def presence(x_NMTVC: Floats) -> NDArray[np.bool_]:
     """Return (N, M, T): whether a body is there in a frame (not every coordinate is zero)."""
-    return x_NMTVC.any(axis=(3, 4))
+    there: NDArray[np.bool_] = np.any(x_NMTVC, axis=(3, 4))
+    return there
 
 
 def resample(
@@ -142,10 +145,10 @@ def align_shoulders(
     x_NMTVC: Floats, present_NMT: NDArray[np.bool_], shoulders: tuple[int, int]
 ) -> Floats:
     """Rotate about y so that the first shoulder line, left to right, points along +x."""
-    count, _, length = present_NMT.shape
+    count, bodies = present_NMT.shape[:2]
     rows = np.arange(count)
     frame_first = present_NMT.transpose(0, 2, 1).reshape(count, -1).argmax(axis=1)
-    frame, body = np.divmod(frame_first, present_NMT.shape[1])
+    frame, body = np.divmod(frame_first, bodies)
     left, right = shoulders
     line = x_NMTVC[rows, body, frame, right] - x_NMTVC[rows, body, frame, left]  # (N, C)
     width = np.hypot(line[:, 0], line[:, 2])

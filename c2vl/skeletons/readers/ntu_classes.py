@@ -1,7 +1,7 @@
 """Class names of NTU RGB+D 120, by label from 0; the first 60 are NTU RGB+D 60's."""
 
-NTU120_CLASSES = tuple(
-    """drink water|eat meal|brush teeth|brush hair|drop|pick up|throw|sit down|stand up|clapping|
+_NAMES = """
+    drink water|eat meal|brush teeth|brush hair|drop|pick up|throw|sit down|stand up|clapping|
     reading|writing|tear up paper|put on jacket|take off jacket|put on a shoe|take off a shoe|
     put on glasses|take off glasses|put on a hat or cap|take off a hat or cap|cheer up|hand waving|
     kicking something|reach into pocket|hopping|jump up|phone call|play with phone or tablet|
@@ -19,6 +19,5 @@ NTU120_CLASSES = tuple(
     arm swings|run on the spot|butt kicks|cross toe touch|side kick|yawn|stretch oneself|
     blow nose|hit with object|wield knife|knock over|grab stuff|shoot with gun|step on foot|
     high-five|cheers and drink|carry object|take a photo|follow|whisper|exchange things|
-    support somebody|rock-paper-scissors""".replace("\n", "").split("|")
-)
-NTU120_CLASSES = tuple(" ".join(name.split()) for name in NTU120_CLASSES)
+    support somebody|rock-paper-scissors"""
+NTU120_CLASSES = tuple(" ".join(name.split()) for name in _NAMES.split("|"))

@@ -15,11 +15,14 @@ from c2vl.skeletons.layout import KINECT20
 from c2vl.skeletons.readers.base import Reader, RejectedError
 from c2vl.skeletons.sequence import Sequence
 
-CLASS_NAMES = tuple(
-    """swipe_left swipe_right wave clap throw arm_cross basketball_shoot draw_x draw_circle_cw
-    draw_circle_ccw draw_triangle bowling boxing baseball_swing tennis_swing arm_curl tennis_serve
-    push knock catch pickup_throw jog walk sit2stand stand2sit lunge squat""".split()
+# fmt: off
+CLASS_NAMES = (
+    "swipe_left", "swipe_right", "wave", "clap", "throw", "arm_cross", "basketball_shoot", "draw_x",
+    "draw_circle_cw", "draw_circle_ccw", "draw_triangle", "bowling", "boxing", "baseball_swing",
+    "tennis_swing", "arm_curl", "tennis_serve", "push", "knock", "catch", "pickup_throw", "jog",
+    "walk", "sit2stand", "stand2sit", "lunge", "squat",
 )
+# fmt: on
 _NAME = re.compile(r"a(\d{1,2})_s(\d{1,2})_t(\d{1,2})_skeleton\.mat")
 _MAX_BYTES = 16 << 20  # a real file has some 40 kB
 
