@@ -1,0 +1,102 @@
+"""k workers with N/k samples give the gradients of one worker with N, over a real gloo group."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch.nn.parallel import DistributedDataParallel
+
+from c2vl.config import Experiment, from_dict
+from c2vl.skeletons.layout import get_layout
+from c2vl.training.batches import Batch
+from c2vl.training.learner import Learner
+
+N = 8
+
+
+def experiment() -> Experiment:
+    return from_dict(
+        {
+            "prompts": {"language": "l", "vision": "v", "adapter": True},
+            "model": {"hidden": 4, "feature": 16},
+            "objective": {
+                "targets": "both",
+                "consistency": "cross",
+                "reverse_guide": "skeleton",
+                "learn_temperature": True,
+                "weights": {"skeleton_vision": 0.5, "vision_language": 0.3},
+            },
+        }
+    )
+
+
+def whole() -> Batch:
+    draw = torch.Generator().manual_seed(1)
+    x = torch.randn(N, 2, 16, 20, 3, generator=draw)
+    present = torch.ones(N, 2, dtype=torch.bool)
+    present[1::2, 1] = False
+    concepts = {
+        name: torch.nn.functional.normalize(torch.randn(N, dim, generator=draw))
+        for name, dim in (("language", 6), ("vision", 5))
+    }
+    return Batch(x, present, concepts, torch.arange(N))
+
+
+def learner() -> Learner:
+    made = Learner(
+        experiment(), get_layout("kinect20"), {"language": 6, "vision": 5}, 10, torch.device("cpu")
+    )
+    # Batch statistics are each worker's own on CPU; the objective is what is compared here.
+    made.student.encoder.eval()
+    return made
+
+
+def gradients(made: Learner, batch: Batch) -> tuple[float, dict[str, torch.Tensor]]:
+    from c2vl.objective.loss import c2vl_loss
+
+    def criterion(seen):  # type: ignore[no-untyped-def]
+        return c2vl_loss(experiment().objective, made.student.heads, seen, alpha=0.4)
+
+    loss, _ = made.wrapped(batch, criterion)
+    loss.backward()
+    grads = {n: p.grad for n, p in made.student.named_parameters() if p.grad is not None}
+    return loss.item(), grads
+
+
+def worker(rank: int, world: int, port: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world
+    )
+    made = learner()
+    assert isinstance(made.wrapped, DistributedDataParallel)
+    share = N // world
+    part, batch = slice(rank * share, (rank + 1) * share), whole()
+    mine = Batch(
+        batch.x[part],
+        batch.present[part],
+        {name: rows[part] for name, rows in batch.concepts.items()},
+        batch.index[part],
+    )
+    torch.save(gradients(made, mine), f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_workers_together_are_one(world: int, tmp_path: Path) -> None:
+    loss, expected = gradients(learner(), whole())
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    mp.spawn(worker, (world, port, str(tmp_path)), nprocs=world)
+    for rank in range(world):
+        there, grads = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        assert there == pytest.approx(loss, abs=1e-5)
+        assert grads.keys() == expected.keys()
+        for name, gradient in grads.items():
+            torch.testing.assert_close(gradient, expected[name], rtol=1e-4, atol=1e-6, msg=name)

@@ -1,0 +1,160 @@
+"""The loop: learns, repeats itself bit for bit, survives a kill, and stops on nonsense."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from c2vl.config import dump
+from c2vl.encoder import load_encoder
+from c2vl.errors import TrainingError, UserError
+from c2vl.protocols.report import random_encoder, score
+from c2vl.skeletons.store import Store
+from c2vl.training.checkpoint import read_metrics
+from c2vl.training.launch import fit
+
+
+def weights(folder: Path) -> str:
+    return hashlib.sha256((folder / "encoder" / "encoder.safetensors").read_bytes()).hexdigest()
+
+
+def same_figures(a: Path, b: Path) -> bool:
+    timing = {"seconds", "samples_per_second", "data_wait"}
+    rows = [
+        [{k: v for k, v in row.items() if k not in timing} for row in read_metrics(f)]
+        for f in (a / "metrics.jsonl", b / "metrics.jsonl")
+    ]
+    return rows[0] == rows[1]
+
+
+class Stop(Exception):
+    pass
+
+
+def stop_at(epoch: int) -> Any:
+    def report(metrics: dict[str, Any]) -> None:
+        if metrics["epoch"] == epoch:
+            raise Stop
+
+    return report
+
+
+def test_it_learns_what_a_random_encoder_does_not_know(experiment: Any, tmp_path: Path) -> None:
+    settings = experiment(train__epochs=25, train__evaluate_every=25, model__dropout=0.0)
+    store = Store.open(settings.data.store)
+    last = fit(settings, tmp_path / "run", name="run")
+    rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert [row["epoch"] for row in rows] == list(range(1, 26))
+    assert rows[-1]["loss"] < rows[0]["loss"]
+    assert {"knn_val", "linear_val", "rankme", "uniformity", "alignment"} <= last.keys()
+    trained = score(load_encoder(tmp_path / "run" / "encoder"), store, "xsub", part="validation")
+    fresh = score(random_encoder(settings, store), store, "xsub", part="validation")
+    assert trained["knn1"] > fresh["knn1"] + 0.1
+    assert trained["linear"] == pytest.approx(last["linear_val"], abs=1e-6)
+
+
+def test_twice_the_same(experiment: Any, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        fit(experiment(), tmp_path / name, name=name)
+    fit(experiment(seed=1), tmp_path / "c", name="c")
+    assert weights(tmp_path / "a") == weights(tmp_path / "b") != weights(tmp_path / "c")
+    assert same_figures(tmp_path / "a", tmp_path / "b")
+
+
+@pytest.mark.parametrize("changes", [{}, {"train__ema": 0.9, "objective__targets": "inter",
+                                          "objective__teacher": "ema", "optim__name": "adamw"}],
+                         ids=["sgd", "ema teacher, adamw"])
+def test_stopped_and_resumed_equals_straight(
+    experiment: Any, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    settings = experiment(**changes)
+    fit(settings, tmp_path / "straight", name="straight")
+    with pytest.raises(Stop):
+        fit(settings, tmp_path / "cut", name="cut", on_report=stop_at(2))
+    assert not (tmp_path / "cut" / "done.json").exists()
+    seen: list[int] = []
+    fit(settings, tmp_path / "cut", name="cut", on_report=lambda m: seen.append(m["epoch"]))
+    assert seen == [3]
+    assert weights(tmp_path / "straight") == weights(tmp_path / "cut")
+    assert same_figures(tmp_path / "straight", tmp_path / "cut")
+    assert fit(settings, tmp_path / "cut", name="cut", on_report=stop_at(1))["epoch"] == 3
+
+
+@pytest.mark.faults
+def test_killed_in_the_middle_of_an_epoch(experiment: Any, tmp_path: Path) -> None:
+    """SIGKILL of `c2vl train`, twice, at whatever step it is in; then the same command again."""
+    settings = experiment(train__epochs=40, train__checkpoint_steps=2, train__evaluate_every=20)
+    fit(settings, tmp_path / "straight", name="straight")
+    config, cut = tmp_path / "small.yaml", tmp_path / "cut"
+    config.write_text(dump(settings))
+    command = [sys.executable, "-m", "c2vl", "train", str(config), "--out", str(cut)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for enough in (4, 30):
+        with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+            deadline = time.monotonic() + 90
+            while len(read_metrics(cut / "metrics.jsonl")) < enough:
+                assert process.poll() is None, "it ended before it could be killed"
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            process.send_signal(signal.SIGKILL)
+    assert not (cut / "done.json").exists()
+    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+    assert weights(tmp_path / "straight") == weights(cut)
+    assert same_figures(tmp_path / "straight", cut)
+
+
+def test_a_damaged_checkpoint_is_passed_over(experiment: Any, tmp_path: Path, caplog: Any) -> None:
+    fit(experiment(), tmp_path / "straight", name="straight")
+    with pytest.raises(Stop):
+        fit(experiment(), tmp_path / "cut", name="cut", on_report=stop_at(2))
+    newest = sorted((tmp_path / "cut" / "checkpoints").glob("step-*.pt"))[-1]
+    newest.write_bytes(newest.read_bytes()[:500])
+    fit(experiment(), tmp_path / "cut", name="cut")
+    assert newest.name in caplog.text and "cannot be read" in caplog.text
+    assert weights(tmp_path / "straight") == weights(tmp_path / "cut")
+
+
+def test_a_loss_that_is_not_finite_stops_with_a_remedy(experiment: Any, tmp_path: Path) -> None:
+    settings = experiment(optim__lr=10, optim__warmup=0, objective__temperature=0.001)
+    settings = settings.model_copy(
+        update={"optim": settings.optim.model_copy(update={"lr": 1e30})}
+    )
+    with pytest.raises((TrainingError, UserError), match=r"lower optim\.lr|optim\.lr"):
+        fit(settings, tmp_path / "run", name="run")
+    assert not (tmp_path / "run" / "done.json").exists()
+
+
+def test_another_experiment_does_not_take_the_folder(experiment: Any, tmp_path: Path) -> None:
+    fit(experiment(), tmp_path / "run", name="run")
+    with pytest.raises(UserError, match="other settings"):
+        fit(experiment(optim__lr=0.01), tmp_path / "run", name="run")
+
+
+def test_validation_that_pretraining_never_saw(experiment: Any, tmp_path: Path) -> None:
+    last = fit(experiment(data__pretrain_on_validation=False), tmp_path / "run", name="run")
+    card = json.loads((tmp_path / "run" / "encoder" / "encoder.json").read_text())
+    seen = card["provenance"]["training sequences"]
+    everything = fit(experiment(), tmp_path / "all", name="all")
+    card = json.loads((tmp_path / "all" / "encoder" / "encoder.json").read_text())
+    assert 0 < seen < card["provenance"]["training sequences"]
+    assert 0 <= last["knn_val"] <= 1 and everything["step"] > last["step"]
+
+
+@pytest.mark.ray
+def test_two_workers_learn_the_same_weights(experiment: Any, tmp_path: Path) -> None:
+    """Two Ray Train workers: both report, one encoder is written, its loss goes down."""
+    settings = experiment(train__workers=2, train__epochs=4, train__cpus_per_worker=0.5)
+    last = fit(settings, tmp_path / "run", name="two")
+    rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
+    assert last["loss"] < rows[0]["loss"]
+    assert load_encoder(tmp_path / "run" / "encoder").feature_size == 16
