@@ -34,8 +34,11 @@ class GraphConvolution(nn.Module):
         """Map (B, T, V, C) to (B, T, V, out); ``adjacency`` is (K, V, V), columns are targets."""
         bodies, frames, joints, channels = x.shape
         subsets, out, _ = self.weight.shape
-        gather = adjacency.permute(2, 0, 1).reshape(joints * subsets, joints)
-        y = torch.matmul(gather, x.reshape(bodies * frames, joints, channels))
+        gather = adjacency.permute(2, 0, 1).reshape(1, joints * subsets, joints)
+        # A batched product on purpose: matmul would fold this into one product after two copies.
+        y = torch.bmm(
+            gather.expand(bodies * frames, -1, -1), x.reshape(bodies * frames, joints, channels)
+        )
         y = y.view(bodies, frames, joints, subsets * channels)
         mixing = self.weight.permute(1, 0, 2).reshape(out, subsets * channels)
         y = functional.linear(y, mixing)
