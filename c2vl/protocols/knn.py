@@ -35,7 +35,7 @@ def knn_predict(
         likeness = torch.nn.functional.normalize(part, dim=1) @ known.t()
         value, near = likeness.topk(k, dim=1)
         votes = torch.zeros(len(part), int(classes.max()) + 1)
-        votes.scatter_add_(1, classes[near], value - value.min() + 1e-6)
+        votes.scatter_add_(1, classes[near], 1 + value)  # cosines, so never below 0
         predicted.append(votes.argmax(1))
     result: Ints = torch.cat(predicted).numpy()
     return result
