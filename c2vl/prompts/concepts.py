@@ -1,0 +1,302 @@
+"""A concept table: the frozen encoder's features of every sequence's prompts, one a modality.
+
+A table is a folder::
+
+    manifest.json    modality, encoder, the store it was made for, source, settings, counts, digest
+    features.npy     float32 (N sequences, P prompts, D)
+    prompts.parquet  id, prompt (0..P-1), text (empty where the prompt is a picture)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from c2vl.errors import UserError
+
+FORMAT = 1
+MODALITIES = ("language", "vision")
+
+
+class ConceptTable:
+    """Concept features, open for reading.
+
+    Attributes:
+        path: the table's folder.
+        manifest: ``manifest.json``.
+        ids: sequence names, in the order of the features.
+        features: (N, P, D), memory-mapped.
+    """
+
+    def __init__(
+        self, path: Path, manifest: dict[str, Any], ids: list[str], features: NDArray[np.float32]
+    ) -> None:
+        self.path = path
+        self.manifest = manifest
+        self.ids = ids
+        self.features = features
+
+    @classmethod
+    def open(cls, path: Path | str, *, modality: str | None = None) -> ConceptTable:
+        """Open a table.
+
+        Args:
+            path: its folder.
+            modality: what it must hold; a table of another one is an error.
+
+        Raises:
+            UserError: it is absent, damaged, of another version or of another modality.
+        """
+        path = Path(path)
+        what = f"{modality} concept" if modality else "concept"
+        try:
+            manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            raise UserError(
+                f"{path}: there is no {what} table here; make a language table with `c2vl prompts "
+                "kinematic STORE OUT`, or bring features of either modality with `c2vl prompts "
+                "import`"
+            ) from None
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}/manifest.json: cannot be read ({error})") from None
+        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+            raise UserError(f"{path}/manifest.json: no concept table of format {FORMAT}")
+        if modality is not None and manifest["modality"] != modality:
+            raise UserError(
+                f"{path}: holds {manifest['modality']} concepts, and {modality} ones are asked for"
+            )
+        try:
+            features: NDArray[np.float32] = np.load(path / "features.npy", mmap_mode="r")
+            index = pd.read_parquet(path / "prompts.parquet", columns=["id", "prompt"])
+        except Exception as error:  # numpy and pyarrow raise many kinds on damaged files
+            raise UserError(f"{path}: the table is damaged ({error}); make it again") from None
+        ids = index.loc[index["prompt"] == 0, "id"].astype(str).tolist()
+        counts = manifest["counts"]
+        shape = (counts["sequences"], counts["prompts_per_sequence"], counts["dim"])
+        if features.shape != shape or features.dtype != np.float32 or len(ids) != shape[0]:
+            raise UserError(
+                f"{path}: features are {features.dtype} {features.shape} for {len(ids)} names, "
+                f"expected {shape}; make the table again"
+            )
+        return cls(path, manifest, ids, features)
+
+    @classmethod
+    def write(
+        cls,
+        path: Path,
+        ids: Sequence[str],
+        features: NDArray[np.float32],
+        *,
+        modality: str,
+        model: str,
+        texts: Sequence[Sequence[str]] | None = None,
+        store: str = "",
+        source: str = "",
+        settings: dict[str, Any] | None = None,
+        counts: dict[str, Any] | None = None,
+        overwrite: bool = False,
+    ) -> ConceptTable:
+        """Write a table, all or nothing.
+
+        Args:
+            path: the folder to make.
+            ids: N sequence names, each once.
+            features: (N, P, D).
+            modality: ``language`` or ``vision``.
+            model: identity of the encoder.
+            texts: P prompts a sequence; None for pictures.
+            store: digest of the store that the prompts describe.
+            source: where the prompts come from.
+            settings: how they were made.
+            counts: more figures for the manifest.
+            overwrite: replace a table at ``path``.
+
+        Raises:
+            UserError: shapes, names or values do not fit, or ``path`` is something else.
+        """
+        path = Path(path)
+        features = _checked(path, list(ids), features, texts, modality)
+        if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+            if not (path / "manifest.json").is_file():
+                raise UserError(f"{path}: exists and is no concept table; give another OUT")
+            if not overwrite:
+                raise UserError(f"{path}: holds a table already; give another OUT, or --overwrite")
+        number, prompts, dim = features.shape
+        flat = [text for row in texts for text in row] if texts is not None else []
+        index = pd.DataFrame(
+            {
+                "id": np.repeat(np.array(ids, dtype=object), prompts),
+                "prompt": np.tile(np.arange(prompts, dtype=np.int32), number),
+                "text": flat or [""] * (number * prompts),
+            }
+        )
+        manifest = {
+            "format": FORMAT,
+            "modality": modality,
+            "model": model,
+            "store": store,
+            "source": source,
+            "settings": settings or {},
+            "counts": {"sequences": number, "prompts_per_sequence": prompts, "dim": dim}
+            | (counts or {}),
+            "digest": _digest(features, index),
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".tmp-{path.name}-", dir=path.parent))
+        try:
+            folder.chmod(0o755)
+            np.save(folder / "features.npy", features)
+            index.to_parquet(folder / "prompts.parquet", index=False)
+            text = json.dumps(manifest, indent=1) + "\n"
+            (folder / "manifest.json").write_text(text, encoding="utf-8")
+            _replace(folder, path)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return cls.open(path)
+
+    @property
+    def modality(self) -> str:
+        """``language`` or ``vision``."""
+        return str(self.manifest["modality"])
+
+    @property
+    def prompts_per_sample(self) -> int:
+        """P, the prompts of a sequence."""
+        return int(self.features.shape[1])
+
+    @property
+    def dim(self) -> int:
+        """D, the size of a feature."""
+        return int(self.features.shape[2])
+
+    @property
+    def digest(self) -> str:
+        """Checksum of features and prompts, as recorded."""
+        return str(self.manifest["digest"])
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self.ids)}
+
+    def join(self, ids: Sequence[str]) -> NDArray[np.float32]:
+        """Return the features of the named sequences in that order, (n, P, D).
+
+        Raises:
+            UserError: sequences have no features here; it names some of them.
+        """
+        missing = [name for name in ids if name not in self._places]
+        if missing:
+            shown = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
+            raise UserError(
+                f"{self.path}: {len(missing)} of {len(ids)} sequences have no {self.modality} "
+                f"prompts ({shown}); the table was made for another store: make it again for this "
+                "one"
+            )
+        return np.asarray(self.features[[self._places[name] for name in ids]], dtype=np.float32)
+
+    def texts(self, sequence: str | None = None) -> pd.DataFrame:
+        """Return the prompts (id, prompt, text), of one sequence or of all.
+
+        Raises:
+            UserError: the sequence is not in the table.
+        """
+        table = pd.read_parquet(self.path / "prompts.parquet")
+        if sequence is None:
+            return table
+        self.join([sequence])
+        return table[table["id"] == sequence].reset_index(drop=True)
+
+
+def import_features(
+    features: Path, ids: Path, out: Path, *, modality: str, model: str, overwrite: bool = False
+) -> ConceptTable:
+    """Make a table of features computed elsewhere (person crops through CLIP, say).
+
+    Args:
+        features: ``.npy`` of floats, (N, P, D) or (N, D).
+        ids: text file, one sequence name a line, in the same order.
+        out: the table's folder.
+        modality: ``language`` or ``vision``.
+        model: what made the features.
+        overwrite: replace a table at ``out``.
+
+    Raises:
+        UserError: a file cannot be read, or they do not fit each other.
+    """
+    try:
+        rows = np.load(features, allow_pickle=False)
+        names = ids.read_text(encoding="utf-8").split()
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{features}, {ids}: cannot be read ({error})") from None
+    if not isinstance(rows, np.ndarray):
+        raise UserError(f"{features}: give one .npy array, not an archive")
+    return ConceptTable.write(
+        out,
+        names,
+        rows[:, None] if rows.ndim == 2 else rows,
+        modality=modality,
+        model=model,
+        source=features.name,
+        overwrite=overwrite,
+    )
+
+
+def _checked(
+    path: Path,
+    ids: list[str],
+    features: NDArray[Any],
+    texts: Sequence[Sequence[str]] | None,
+    modality: str,
+) -> NDArray[np.float32]:
+    if modality not in MODALITIES:
+        raise UserError(f"modality: {modality!r} is not one of {', '.join(MODALITIES)}")
+    if features.ndim != 3 or features.dtype.kind != "f" or 0 in features.shape:
+        raise UserError(
+            f"{path}: features are {features.dtype} {features.shape}; expected floats "
+            "(sequences, prompts, D)"
+        )
+    if len(ids) != len(features) or len(set(ids)) != len(ids):
+        raise UserError(
+            f"{path}: {len(ids)} names ({len(set(ids))} distinct) for {len(features)} rows of "
+            "features; each sequence needs one row and its own name"
+        )
+    if texts is not None and {len(row) for row in texts} != {features.shape[1]}:
+        raise UserError(f"{path}: not every sequence has {features.shape[1]} prompts")
+    features = np.ascontiguousarray(features, dtype=np.float32)
+    norms = np.linalg.norm(features, axis=-1)
+    if not np.isfinite(norms).all() or (norms == 0).any():
+        raise UserError(f"{path}: some features are zero or not finite")
+    return features
+
+
+def _digest(features: NDArray[np.float32], index: pd.DataFrame) -> str:
+    digest = hashlib.sha256(features.tobytes())
+    digest.update(index.to_csv(index=False, lineterminator="\n").encode())
+    return digest.hexdigest()
+
+
+def _replace(folder: Path, out: Path) -> None:
+    """Rename a finished folder to ``out``; an old table is moved aside first, then deleted."""
+    aside = Path(tempfile.mkdtemp(prefix=f".tmp-{out.name}-old-", dir=out.parent))
+    try:
+        if out.is_dir():
+            os.replace(out, aside / "table")
+        try:
+            os.replace(folder, out)
+        except BaseException:
+            if (aside / "table").is_dir():
+                os.replace(aside / "table", out)
+            raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
