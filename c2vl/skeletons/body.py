@@ -66,7 +66,7 @@ class Build:
 
     def bone(self, joint: str) -> Floats:
         """Return the bone that ends in a joint, at rest."""
-        scale = np.full(3, self.height)
+        scale = np.full(3, self.height, dtype=np.float64)
         if joint.endswith(("elbow", "wrist", "hand", "hand_tip", "thumb")):
             scale *= self.arms
         elif joint.endswith(("knee", "ankle")):

@@ -109,27 +109,28 @@ def fingerprint(files: Iterable[Path]) -> str:
 def existing(
     out: Path, reader: Reader, origin: dict[str, Any], *, overwrite: bool = False
 ) -> Prepared | None:
-    """Return the finished store at ``out`` if it was made from this origin, None if a new one may
-    be written there.
+    """Look at what is at ``out`` before anything is written.
+
+    Returns:
+        The finished store if it was made from this origin, None if a new one may be written
+        (nothing is there, or ``overwrite``, which always writes anew).
 
     Raises:
-        UserError: something else is there and ``overwrite`` is not set, or is no store at all.
+        UserError: another store is there and ``overwrite`` is not set, or it is no store at all.
     """
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return None
     if not (out / "manifest.json").is_file():
         raise UserError(f"{out}: exists and is no prepared store; give another OUT")
+    if overwrite:
+        return None
     try:
         manifest = read_manifest(out)
         if (manifest["reader"], manifest["source"]["files"]) == (reader.name, origin["files"]):
             store = Store.open(out)
             return Prepared(store, True, _read_rejected(out / "rejected.csv"))
-    except (UserError, KeyError, TypeError) as error:
-        if not overwrite:
-            raise UserError(f"{error} ({out})") from None
-        return None
-    if overwrite:
-        return None
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{out}/manifest.json: the source is not as expected ({error})") from None
     raise UserError(
         f"{out}: holds another store ({manifest.get('dataset')}, made from "
         f"{manifest['source'].get('path', 'other settings')}, or its files have changed since); "

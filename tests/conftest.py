@@ -1,0 +1,57 @@
+"""Data that tests share: real captures where they are at hand, a small generated store always."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: tests share few cores
+
+import pytest
+
+from c2vl.skeletons.demo import DemoSettings
+from c2vl.skeletons.demo_store import prepare_demo
+from c2vl.skeletons.store import Store
+
+_SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+
+
+def _data(variable: str, folder: str) -> Path:
+    path = Path(os.environ.get(variable, _SHARED / folder))
+    if not path.is_dir():
+        pytest.skip(f"{path} is not there; set {variable} to the folder of the data")
+    return path
+
+
+@pytest.fixture(scope="session")
+def utd() -> Path:
+    """The folder of UTD-MHAD (real Kinect captures)."""
+    return _data("C2VL_UTD_MHAD", "utd_mhad")
+
+
+@pytest.fixture(scope="session")
+def ntu_lists() -> Path:
+    """The folder with the sample names of NTU RGB+D."""
+    return _data("C2VL_NTU_LISTS", "ntu_lists")
+
+
+@pytest.fixture(scope="session")
+def demo_raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The generated ``.skeleton`` files of ``demo_store``."""
+    return tmp_path_factory.mktemp("demo") / "raw"
+
+
+@pytest.fixture(scope="session")
+def demo_store(tmp_path_factory: pytest.TempPathFactory, demo_raw: Path) -> Store:
+    """A small generated store: every class by 4 subjects, once under each of 2 cameras (104)."""
+    settings = DemoSettings(seed=1, subjects=4, cameras=2, replications=1, frames=(40, 50))
+    out = tmp_path_factory.mktemp("stores") / "demo"
+    return prepare_demo(out, settings, keep_raw=demo_raw).store
+
+
+@pytest.fixture(scope="session")
+def utd_store(tmp_path_factory: pytest.TempPathFactory, utd: Path) -> Store:
+    """The prepared store of UTD-MHAD."""
+    from c2vl.skeletons.prepare import prepare
+
+    return prepare("utd-mhad", utd, tmp_path_factory.mktemp("stores") / "utd").store
