@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from c2vl.prompts.gist import gist
 from c2vl.prompts.measures import Body, measure
 from c2vl.prompts.words import ELBOW, FORWARD, HEIGHT, KNEE, OUTWARD, SPEED, word
 from c2vl.skeletons.layout import JointLayout
@@ -35,10 +36,11 @@ def captions(
         return ["Nobody is to be seen."] * windows
     bodies = [measure(body, layout, fps) for body in seen]
     body = bodies[0]
-    return [_sentence(body, i, windows) for i in range(windows)]
+    whole = gist(body)
+    return [_sentence(body, i, windows, whole[i % len(whole)]) for i in range(windows)]
 
 
-def _sentence(body: Body, i: int, windows: int) -> str:
+def _sentence(body: Body, i: int, windows: int, whole: str) -> str:
     t = len(body.pelvis)
     lo = int(i / windows * t)
     hi = max(lo + 2, int(np.ceil((i + 1) / windows * t)))
@@ -59,7 +61,7 @@ def _sentence(body: Body, i: int, windows: int) -> str:
             f"elbow {word(ELBOW, body.elbow[h, w].mean())}"
         )
     legs = word(KNEE, body.knee[:, w].mean())
-    return f"{phase} {parts[0]}; {parts[1]}; {legs}."
+    return f"{phase} {parts[0]}; {parts[1]}; {legs}. Overall, {whole}."
 
 
 def direction(v: NDArray[np.float64]) -> str:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
+import numpy as np
+from numpy.typing import NDArray
+
 Scale = tuple[tuple[float, ...], tuple[str, ...]]
 
 
@@ -62,3 +65,85 @@ KNEE: Scale = (
         "legs straight",
     ),
 )
+LOOPS: Scale = (
+    (-0.55, -0.3, -0.12, 0.12, 0.3, 0.55),
+    (
+        "a full round counter-clockwise circle over the top to the left",
+        "a counter-clockwise loop to the left",
+        "a slightly counter-clockwise curve",
+        "a line that goes back over itself",
+        "a slightly clockwise curve",
+        "a clockwise loop to the right",
+        "a full round clockwise circle over the top to the right",
+    ),
+)
+REACH: Scale = (
+    (0.3, 0.5, 0.7, 0.85),
+    ("hardly forward", "a little forward", "forward", "far forward", "fully stretched forward"),
+)
+WIDE: Scale = (
+    (0.3, 0.5, 0.7, 0.9),
+    ("close in", "beside the body", "out to the side", "wide out", "at full stretch sideways"),
+)
+PEAK: Scale = (
+    (2.0, 3.5, 5.5, 8.0),
+    ("slow throughout", "calm", "brisk", "fast", "explosive"),
+)
+REPEATS: Scale = (
+    (1, 2, 3, 4, 6, 8),
+    (
+        "one single stroke",
+        "there and back once",
+        "two turns back",
+        "three turns back",
+        "repeated swinging",
+        "many quick repetitions",
+        "very many rapid repetitions",
+    ),
+)
+RANGE: Scale = (
+    (25, 50, 80, 110),
+    ("stays as it is", "bends a little", "bends", "bends deeply", "folds and unfolds fully"),
+)
+SINK: Scale = (
+    (0.05, 0.1, 0.2, 0.35),
+    (
+        "stands tall throughout",
+        "dips a little",
+        "dips and comes up again",
+        "squats and stands up again",
+        "squats deeply down and stands up again",
+    ),
+)
+LEAN: Scale = (
+    (6, 12, 22, 40),
+    ("upright", "tipping slightly", "leaning forward", "bending forward", "bowing far down"),
+)
+TURN: Scale = (
+    (-45, -25, -12, 12, 25, 45),
+    (
+        "turning far to the right",
+        "turning to the right",
+        "turning slightly to the right",
+        "facing ahead",
+        "turning slightly to the left",
+        "turning to the left",
+        "turning far to the left",
+    ),
+)
+STEP: Scale = (
+    (0.12, 0.25, 0.45),
+    ("no step", "a small step", "a step", "a long lunge"),
+)
+
+
+def directions(step: NDArray[np.float64], least: float) -> str:
+    """Word the main directions of a displacement (right, up, forward); empty if it is short."""
+    size = float(np.linalg.norm(step))
+    if size < least:
+        return ""
+    words = (("right", "left"), ("up", "down"), ("forward", "back"))
+    order = np.argsort(-np.abs(step))
+    return " and ".join(
+        words[axis][0 if step[axis] > 0 else 1] for axis in order if abs(step[axis]) > 0.5 * size
+    )

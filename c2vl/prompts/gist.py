@@ -1,0 +1,188 @@
+"""What a motion is as a whole, in phrases: path, reach, rhythm, hands together, legs, trunk."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from c2vl.prompts.measures import SIDES, Array, Body
+from c2vl.prompts.words import (
+    HEIGHT,
+    LEAN,
+    LOOPS,
+    PEAK,
+    RANGE,
+    REACH,
+    REPEATS,
+    SINK,
+    STEP,
+    TURN,
+    WIDE,
+    directions,
+    word,
+)
+
+
+def gist(body: Body) -> list[str]:
+    """Return the whole motion's phrases; each is a clause that can end a sentence."""
+    share = activity(body)
+    main = int(share[1] >= share[0])
+    return [
+        path(body, main),
+        reach(body, main),
+        rhythm(body, main),
+        together(body, share),
+        posture(body),
+        legs(body),
+    ]
+
+
+def activity(body: Body) -> Array:
+    """How much each hand moves: its mean speed, arm lengths a second, (2,)."""
+    return np.asarray(np.linalg.norm(np.diff(body.hand, axis=1), axis=-1).mean(axis=1) * body.fps)
+
+
+def raised(body: Body, side: int) -> slice:
+    """The frames in which a hand works: from its first leaving of rest to its return."""
+    x = body.hand[side]
+    away = np.linalg.norm(x - x[: max(1, len(x) // 12)].mean(axis=0), axis=-1)
+    frames = np.flatnonzero(away > 0.45 * away.max())
+    return slice(int(frames[0]), int(frames[-1]) + 1)
+
+
+def path(body: Body, side: int) -> str:
+    """The strokes of a hand in order, and its turning sense."""
+    w = raised(body, side)
+    x = body.hand[side][max(w.start - 3, 0) : w.stop + 3]
+    marks = x[np.linspace(0, len(x) - 1, 7).round().astype(int)]
+    strokes: list[str] = []
+    for step in np.diff(marks, axis=0):
+        said = directions(step, 0.12)
+        if said and (not strokes or strokes[-1] != said):
+            strokes.append(said)
+    told = ", then ".join(strokes) or "hardly anywhere"
+    return f"the {SIDES[side]} hand draws {word(LOOPS, loop(x[:, :2]))}: it goes {told}"
+
+
+def loop(x: Array) -> float:
+    """Signed roundness of a plane path (T, 2): 1 is one clockwise circle, 0 a line."""
+    closed = np.vstack([x, x[:1]])
+    a, b = closed[:-1], closed[1:]
+    area = 0.5 * float(np.sum(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]))
+    around = float(np.linalg.norm(np.diff(closed, axis=0), axis=1).sum())
+    return -area * 4 * np.pi / max(around, 0.5) ** 2
+
+
+def reach(body: Body, side: int) -> str:
+    """Where a hand gets to, and how fast at most."""
+    x = body.hand[side]
+    sign = 1 if side else -1
+    out = x[:, 0] * sign
+    speed = np.linalg.norm(np.diff(x, axis=0), axis=-1) * body.fps
+    when = ("early", "midway", "late")[min(2, int(speed.argmax() / len(speed) * 3))]
+    return (
+        f"the {SIDES[side]} hand rises {word(HEIGHT, float(body.height[side].max()))}, "
+        f"reaches {word(REACH, float(x[:, 2].max()))}, "
+        f"{word(WIDE, float(out.max()))} and {word(ACROSS, float(out.min()))}, "
+        f"{word(PEAK, float(speed.max()))} {when}"
+    )
+
+
+ACROSS = ((-0.5, -0.25, 0.0), ("far over to the other side", "across the body", "to the middle", "never across"))
+
+
+def rhythm(body: Body, side: int) -> str:
+    """How often a hand turns back, and along which line."""
+    w = raised(body, side)
+    x = body.hand[side][w]
+    spread = np.ptp(x, axis=0)
+    axis = int(spread.argmax())
+    line = ("from side to side", "up and down", "forward and back")[axis]
+    count = reversals(x[:, axis], 0.12)
+    bend = float(np.ptp(body.elbow[side]))
+    other = float(np.ptp(body.elbow[1 - side]))
+    return (
+        f"{word(REPEATS, count)} {line}, the {SIDES[side]} elbow {word(RANGE, bend)} and the other "
+        f"{word(RANGE, other)}"
+    )
+
+
+def reversals(x: Array, least: float) -> int:
+    """How often a signal turns back by more than ``least``."""
+    count, sign, last = 0, 0, x[0]
+    for value in x:
+        if sign >= 0 and value > last or sign <= 0 and value < last:
+            if sign == 0 and abs(value - last) > least:
+                sign = 1 if value > last else -1
+                last = value
+            elif sign:
+                last = value
+        elif abs(value - last) > least:
+            sign, last, count = -sign, value, count + 1
+    return count
+
+
+def together(body: Body, share: Array) -> str:
+    """Which hands work, and where they meet."""
+    apart = np.linalg.norm(body.hand[0] - body.hand[1], axis=-1)
+    closest = int(apart.argmin())
+    ratio = float(share[1] / max(share[0], 1e-6))
+    who = word(WHO, float(np.log2(max(ratio, 1e-6))))
+    over = float((body.hand[1, :, 0] - body.hand[0, :, 0]).min())
+    level = word(HEIGHT, float(body.height[:, closest].mean()))
+    if over < -0.15:
+        met = f"the arms cross {level}"
+    elif apart[closest] < 0.3:
+        met = f"the hands meet {level}"
+    elif apart[closest] < 0.6:
+        met = f"the hands come near each other {level}"
+    else:
+        met = "the hands stay apart"
+    return f"{who}, {met}"
+
+
+WHO = (
+    (-1.5, -0.5, 0.5, 1.5, 2.7),
+    (
+        "the left hand works alone",
+        "the left hand leads and the right helps",
+        "both hands work together",
+        "the right hand leads and the left helps",
+        "the right hand works with the left nearly at rest",
+        "the right hand works alone",
+    ),
+)
+
+
+def posture(body: Body) -> str:
+    """Standing, sinking, rising; lean and turning of the trunk."""
+    n = max(1, len(body.pelvis) // 10)
+    start, end = float(body.pelvis[:n].mean()), float(body.pelvis[-n:].mean())
+    low = float(body.pelvis.min())
+    top = max(start, end)
+    change = end - start
+    if change > 0.12:
+        tale = "the body rises from sitting low to standing tall"
+    elif change < -0.12:
+        tale = "the body sinks from standing tall to sitting low"
+    else:
+        tale = f"the body {word(SINK, top - low)}"
+    lean = float(body.lean[:, 1].max() - np.median(body.lean[:n, 1]))
+    turn = body.turn[np.abs(body.turn).argmax()]
+    return f"{tale}, the trunk {word(LEAN, lean)} and {word(TURN, float(turn))}"
+
+
+def legs(body: Body) -> str:
+    """Steps, lunges and travel."""
+    gap = body.foot[1] - body.foot[0]
+    base = gap[: max(1, len(gap) // 10)].mean(axis=0)
+    fore = gap[:, 2] - base[2]
+    step = float(fore[np.abs(fore).argmax()])
+    size = word(STEP, abs(step))
+    foot = "right" if step > 0 else "left"
+    lift = body.foot[..., 1] - body.foot[..., 1].min(axis=0)
+    count = reversals(body.foot[1, :, 1] - body.foot[0, :, 1], 0.08)
+    told = f"{size} with the {foot} foot forward" if abs(step) > 0.12 else "the feet stay in place"
+    if count >= 2:
+        told = f"{'quick running' if lift.max() > 0.3 else 'walking'} steps on the spot, knee after knee"
+        told += f", {count} steps"
+    return told
