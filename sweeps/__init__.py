@@ -1,0 +1,1 @@
+"""Many experiments: Ray Tune runs them, Optuna proposes them, MLflow remembers them."""

@@ -1,0 +1,142 @@
+"""What a sweep's settings must satisfy together; found before anything runs."""
+
+from __future__ import annotations
+
+from c2vl.config import flatten, setting_names
+from c2vl.errors import UserError, did_you_mean
+from sweeps.space import (
+    Categorical,
+    Float,
+    Int,
+    RandomDraws,
+    Space,
+    Variant,
+    choices,
+    draw,
+    experiment,
+    grid,
+    order,
+)
+from sweeps.spec import SweepSettings
+
+METRICS = (
+    *("loss", "loss_skeleton_language", "loss_skeleton_vision", "loss_vision_language"),
+    *("alignment", "uniformity", "rankme", "knn_val", "linear_val"),
+    *("samples_per_second", "data_wait", "seconds"),
+)
+DRAWS = 100
+
+
+def check(spec: SweepSettings) -> SweepSettings:
+    """Return the sweep with what depends on the whole filled in (a grid's number of trials).
+
+    Raises:
+        UserError: the first thing that is wrong, with its field and a remedy.
+    """
+    _check_names(spec)
+    order(spec.space)
+    _check_objectives(spec)
+    _check_points(spec)
+    spec = _check_sampler(spec)
+    _check_draws(spec)
+    return spec
+
+
+def _check_names(spec: SweepSettings) -> None:
+    known = setting_names()
+    for name, variable in spec.space.items():
+        if isinstance(variable, Variant):
+            if name in known:
+                raise UserError(
+                    f"space.{name}: a variant needs a name of its own, not that of a setting"
+                )
+            for label, changes in variable.choices.items():
+                for key in flatten(changes):
+                    if key not in known:
+                        near = did_you_mean(key, known)
+                        raise UserError(f"space.{name}.choices.{label}: no setting {key}{near}")
+        elif name not in known:
+            raise UserError(f"space.{name}: no such setting{did_you_mean(name, known)}")
+        elif name == "name":
+            raise UserError("space.name: trials get their names from the sweep")
+    taken: dict[str, str] = {}
+    for name, variable in spec.space.items():
+        keys = {name}
+        if isinstance(variable, Variant):
+            keys = {key for changes in variable.choices.values() for key in changes}
+        for key in keys:
+            if key in taken and not variable.when:
+                raise UserError(f"space: {key} is set by {taken[key]} and by {name}")
+            taken[key] = name
+
+
+def _check_objectives(spec: SweepSettings) -> None:
+    for objective in spec.objectives:
+        if objective.metric not in METRICS:
+            near = did_you_mean(objective.metric, METRICS)
+            raise UserError(f'objectives: no figure "{objective.metric}"{near}')
+    if len({o.metric for o in spec.objectives}) < len(spec.objectives):
+        raise UserError("objectives: a metric stands there twice")
+    if len(spec.objectives) > 1 and spec.pruner.name != "none":
+        raise UserError(
+            "pruner.name: several objectives cannot be pruned by (which one would decide?); "
+            "set it to none, or keep one objective"
+        )
+
+
+def _check_points(spec: SweepSettings) -> None:
+    for index, point in enumerate(spec.points):
+        for name, value in point.items():
+            if name not in spec.space:
+                near = did_you_mean(name, spec.space)
+                raise UserError(f"points[{index}]: {name} is not searched{near}")
+            if not _holds(spec.space, name, value):
+                raise UserError(f"points[{index}].{name}: {value!r} is outside of its range")
+    if len(spec.points) > spec.trials:
+        raise UserError(f"points: {len(spec.points)} of them, but trials is {spec.trials}")
+
+
+def _holds(space: Space, name: str, value: object) -> bool:
+    variable = space[name]
+    if isinstance(variable, Categorical | Variant):
+        return value in (choices(variable) or [])
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    if isinstance(variable, Int) and value != int(value):
+        return False
+    return variable.low <= value <= variable.high
+
+
+def _check_sampler(spec: SweepSettings) -> SweepSettings:
+    name = spec.sampler.name
+    if name == "grid":
+        if spec.points:
+            raise UserError("points: a grid has its points already; leave them out")
+        count = len(grid(spec.space))
+        if "trials" in spec.model_fields_set and spec.trials > count:
+            raise UserError(f"trials: {spec.trials}, but the grid has {count} points; leave it out")
+        if "trials" not in spec.model_fields_set:
+            spec = spec.model_copy(update={"trials": count})
+    if name == "cmaes":
+        for key, variable in spec.space.items():
+            if not isinstance(variable, Float | Int):
+                raise UserError(f"space.{key}: CMA-ES searches numbers alone; use tpe")
+            if variable.when:
+                raise UserError(f"space.{key}.when: CMA-ES knows no conditions; use tpe")
+        if len(spec.space) < 2:
+            raise UserError("sampler.name: CMA-ES needs two variables or more; use tpe")
+        if len(spec.objectives) > 1:
+            raise UserError("sampler.name: CMA-ES has one objective; use tpe")
+    return spec
+
+
+def _check_draws(spec: SweepSettings) -> None:
+    for seed in range(DRAWS):
+        values = draw(spec.space, RandomDraws(seed))
+        try:
+            experiment(spec.base, spec.space, values)
+        except UserError as error:
+            raise UserError(
+                f"space: a draw from it makes no valid experiment.\n  draw: {values}\n  {error}\n"
+                "  Narrow the range, add a `when`, or change the base."
+            ) from None

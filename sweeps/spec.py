@@ -1,0 +1,217 @@
+"""A sweep as typed, frozen settings: YAML in, resolved YAML out, all mistakes found beforehand.
+
+Example:
+    >>> spec = parse_sweep({"name": "lr", "space": {"optim.lr": {
+    ...     "type": "float", "low": 0.01, "high": 1, "log": True}}}, "lr.yaml")
+    >>> spec.trials
+    20
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field
+
+from c2vl.config import (
+    Experiment,
+    Settings,
+    from_dict,
+    override,
+    parse,
+    parse_overrides,
+    read_yaml,
+)
+from c2vl.errors import UserError
+from sweeps.space import Variable
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
+
+
+class Objective(Settings):
+    """What a trial is judged by: a figure that training reports, of validation or label-free."""
+
+    metric: str = Field("knn_val", description="a figure of the run; the test part has none here")
+    direction: Literal["maximize", "minimize"] = "maximize"
+    last: int = Field(1, ge=1, description="mean of so many last values: one epoch alone is noisy")
+
+
+class SamplerSettings(Settings):
+    """Who proposes the next trial."""
+
+    name: Literal["tpe", "random", "grid", "cmaes"] = "tpe"
+    seed: int = Field(0, ge=0, lt=2**31)
+    startup_trials: int = Field(10, ge=1, description="random trials before TPE or CMA-ES lead")
+
+
+class PrunerSettings(Settings):
+    """Who stops trials that promise little; judged by the objective as it is reported."""
+
+    name: Literal["asha", "median", "none"] = "asha"
+    min_epochs: int = Field(1, ge=1, description="no trial is stopped before this epoch")
+    reduction: int = Field(3, ge=2, description="ASHA: one in so many goes on at each rung")
+    startup_trials: int = Field(4, ge=0, description="median: trials that are let through first")
+
+
+class TrackingSettings(Settings):
+    """Where MLflow keeps the runs."""
+
+    uri: str | None = Field(None, description="server or database; default: STORAGE/mlflow.db")
+    experiment: str = Field("c2vl", min_length=1, description="MLflow experiment of the sweeps")
+    model: str | None = Field(
+        None, pattern=r"^[^/:]+$", description="registered model's name; default: the sweep's"
+    )
+    patience: float = Field(
+        600.0, ge=0, description="seconds that an absent server is waited for, at the end of it all"
+    )
+
+
+class FinalSettings(Settings):
+    """What happens after the last trial."""
+
+    test: bool = Field(True, description="score the chosen encoder once on the test part")
+    candidates: int = Field(
+        1, ge=1, description="best trials to train anew; their mean over the seeds decides"
+    )
+    seeds: list[int] = Field(
+        default_factory=list,
+        description="train the candidates anew with these; empty: the best trial as it is",
+    )
+    baseline: bool = Field(
+        False, description="train the base experiment with the same seeds, to stand beside"
+    )
+
+
+class SweepSettings(Settings):
+    """Everything that a sweep depends on."""
+
+    name: str = Field(pattern=NAME)
+    description: str = ""
+    base: dict[str, Any] = Field(default_factory=dict, description="experiment, or its file's path")
+    space: dict[str, Variable] = Field(min_length=1)
+    sampler: SamplerSettings = SamplerSettings()
+    points: list[dict[str, Any]] = Field(
+        default_factory=list, description="values tried first; what they leave out is drawn"
+    )
+    pruner: PrunerSettings = PrunerSettings()
+    objectives: list[Objective] = Field(default_factory=lambda: [Objective()], min_length=1)
+    trials: int = Field(20, ge=1, le=100000)
+    concurrency: int | None = Field(None, ge=1, description="trials at once; default: what fits")
+    max_hours: float | None = Field(None, gt=0, description="no trial starts after so long")
+    max_failures: int = Field(2, ge=0, description="lost workers or drivers that a trial survives")
+    max_failed_trials: int = Field(3, ge=0, description="more than this many end the sweep")
+    storage: Path = Field(Path("runs"), description="holds sweeps/NAME/, mlflow.db, mlartifacts/")
+    study: str | None = Field(None, description="Optuna storage URL; default: study.db of the sweep")
+    tracking: TrackingSettings = TrackingSettings()
+    final: FinalSettings = FinalSettings()
+
+    @property
+    def folder(self) -> Path:
+        """Where the sweep lives, absolute."""
+        return sweep_folder(self.storage, self.name)
+
+    @property
+    def experiment(self) -> Experiment:
+        """The base experiment."""
+        return from_dict(self.base)
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow's store; a default is an absolute path only now, where it runs."""
+        return self.tracking.uri or f"sqlite:///{self.storage.absolute() / 'mlflow.db'}"
+
+    @property
+    def study_uri(self) -> str:
+        """Optuna's store."""
+        return self.study or f"sqlite:///{self.folder / 'study.db'}"
+
+    @property
+    def model(self) -> str:
+        """Name of the registered model."""
+        return self.tracking.model or self.name
+
+
+def sweep_folder(storage: Path, name: str) -> Path:
+    """Return the folder of a sweep, absolute."""
+    return storage.absolute() / "sweeps" / name
+
+
+def load_sweep(path: Path, overrides: Iterable[str] = ()) -> SweepSettings:
+    """Read a sweep file, with ``key=value`` overrides, and check all of it.
+
+    Overrides name keys of the sweep file (``trials=4``, ``base.train.epochs=3``); a setting of the
+    experiment alone (``train.epochs=3``) means the base.
+
+    Raises:
+        UserError: everything that is wrong with it, with the fields' paths.
+    """
+    values = dict(read_yaml(path))
+    base = values.get("base", {})
+    if isinstance(base, str):
+        values["base"] = base = read_yaml(path.parent / base)
+    for key, value in parse_overrides(overrides).items():
+        values = _override(values, key, value)
+    return parse_sweep(values, path.name)
+
+
+def _override(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+    head, _, rest = key.partition(".")
+    if head in Experiment.model_fields and head not in SweepSettings.model_fields:
+        head, rest = "base", key
+    if head == "space" and rest:  # names of variables have dots of their own
+        space = dict(values.get("space", {}))
+        if value is None:
+            space.pop(rest, None)
+        else:
+            space[rest] = value
+        return {**values, "space": space}
+    return override(values, {f"{head}.{rest}" if rest else head: value})
+
+
+def parse_sweep(values: Mapping[str, Any], what: str) -> SweepSettings:
+    """Validate a sweep, fill in every default, and check that its space makes sense.
+
+    Args:
+        values: nested mappings, as YAML gives them.
+        what: what to call the file in messages.
+
+    Raises:
+        UserError: everything that is wrong with it.
+    """
+    from sweeps.checks import check  # it needs the classes above
+
+    spec = parse(SweepSettings, values, what)
+    base = parse(Experiment, {"name": spec.name, **spec.base}, f"{what}: base")
+    spec = spec.model_copy(update={"base": base.model_dump(mode="json")})
+    try:
+        return check(spec)
+    except UserError as error:
+        raise UserError(f"{what}: {error}") from None
+
+
+def dump_sweep(spec: SweepSettings) -> str:
+    """Return the resolved sweep as YAML; :func:`read_sweep` reads it back equal."""
+    return yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False)
+
+
+def read_sweep(storage: Path, name: str) -> SweepSettings:
+    """Read the resolved settings of a sweep that has been started.
+
+    Raises:
+        UserError: there is no such sweep; the message names those that are there.
+    """
+    path = sweep_folder(storage, name) / "sweep.yaml"
+    if not path.exists():
+        there = ", ".join(sweep_names(storage)) or "none yet"
+        raise UserError(f"{name}: no such sweep in {storage / 'sweeps'}; there: {there}")
+    spec = parse(SweepSettings, read_yaml(path), str(path))
+    # A sweep may have been moved with its folder: where it is now counts, not where it was.
+    return spec.model_copy(update={"storage": storage})
+
+
+def sweep_names(storage: Path) -> list[str]:
+    """Return the names of the sweeps in a storage folder, sorted."""
+    return sorted(path.parent.name for path in (storage / "sweeps").glob("*/sweep.yaml"))
