@@ -6,6 +6,7 @@ import numpy as np
 
 from c2vl.prompts.measures import SIDES, Array, Body
 from c2vl.prompts.words import (
+    ELBOW,
     HEIGHT,
     LEAN,
     LOOPS,
@@ -17,6 +18,7 @@ from c2vl.prompts.words import (
     STEP,
     TURN,
     WIDE,
+    Scale,
     directions,
     word,
 )
@@ -25,15 +27,23 @@ from c2vl.prompts.words import (
 def gist(body: Body) -> list[str]:
     """Return the whole motion's phrases; each is a clause that can end a sentence."""
     share = activity(body)
-    main = int(share[1] >= share[0])
+    main = main_hand(body)
     return [
         path(body, main),
         reach(body, main),
+        turning(body, main),
         rhythm(body, main),
         together(body, share),
-        posture(body),
         legs(body),
+        elbows(body, main),
+        posture(body),
     ]
+
+
+def main_hand(body: Body) -> int:
+    """The hand that moves more: 0 left, 1 right."""
+    share = activity(body)
+    return int(share[1] >= share[0])
 
 
 def activity(body: Body) -> Array:
@@ -50,7 +60,7 @@ def raised(body: Body, side: int) -> slice:
 
 
 def path(body: Body, side: int) -> str:
-    """The strokes of a hand in order, and its turning sense."""
+    """The strokes of a hand in order."""
     w = raised(body, side)
     x = body.hand[side][max(w.start - 3, 0) : w.stop + 3]
     marks = x[np.linspace(0, len(x) - 1, 7).round().astype(int)]
@@ -59,8 +69,14 @@ def path(body: Body, side: int) -> str:
         said = directions(step, 0.12)
         if said and (not strokes or strokes[-1] != said):
             strokes.append(said)
-    told = ", then ".join(strokes) or "hardly anywhere"
-    return f"the {SIDES[side]} hand draws {word(LOOPS, loop(x[:, :2]))}: it goes {told}"
+    return f"the {SIDES[side]} hand goes " + (", then ".join(strokes) or "hardly anywhere")
+
+
+def turning(body: Body, side: int) -> str:
+    """Round or straight, and which way round."""
+    x = body.hand[side][raised(body, side)]
+    front = word(LOOPS, loop(x[:, :2]))
+    return f"the {SIDES[side]} hand draws {front}"
 
 
 def loop(x: Array) -> float:
@@ -87,7 +103,7 @@ def reach(body: Body, side: int) -> str:
     )
 
 
-ACROSS = ((-0.5, -0.25, 0.0), ("far over to the other side", "across the body", "to the middle", "never across"))
+ACROSS: Scale = ((-0.5, -0.25, 0.0), ("far over to the other side", "across the body", "to the middle", "never across"))
 
 
 def rhythm(body: Body, side: int) -> str:
@@ -98,11 +114,17 @@ def rhythm(body: Body, side: int) -> str:
     axis = int(spread.argmax())
     line = ("from side to side", "up and down", "forward and back")[axis]
     count = reversals(x[:, axis], 0.12)
-    bend = float(np.ptp(body.elbow[side]))
-    other = float(np.ptp(body.elbow[1 - side]))
+    return f"the {SIDES[side]} hand makes {word(REPEATS, count)} {line}"
+
+
+def elbows(body: Body, side: int) -> str:
+    """How the arms fold."""
+    main, other = body.elbow[side], body.elbow[1 - side]
+    w = raised(body, side)
     return (
-        f"{word(REPEATS, count)} {line}, the {SIDES[side]} elbow {word(RANGE, bend)} and the other "
-        f"{word(RANGE, other)}"
+        f"the {SIDES[side]} elbow {word(RANGE, float(np.ptp(main)))} and is "
+        f"{word(ELBOW, float(np.median(main[w])))} at work, the {SIDES[1 - side]} elbow "
+        f"{word(RANGE, float(np.ptp(other)))}"
     )
 
 
@@ -140,7 +162,7 @@ def together(body: Body, share: Array) -> str:
     return f"{who}, {met}"
 
 
-WHO = (
+WHO: Scale = (
     (-1.5, -0.5, 0.5, 1.5, 2.7),
     (
         "the left hand works alone",
@@ -173,16 +195,26 @@ def posture(body: Body) -> str:
 
 def legs(body: Body) -> str:
     """Steps, lunges and travel."""
-    gap = body.foot[1] - body.foot[0]
-    base = gap[: max(1, len(gap) // 10)].mean(axis=0)
-    fore = gap[:, 2] - base[2]
-    step = float(fore[np.abs(fore).argmax()])
-    size = word(STEP, abs(step))
+    gap = body.foot[1, :, 2] - body.foot[0, :, 2]
+    gap = gap - gap[: max(1, len(gap) // 10)].mean()
+    step = float(gap[np.abs(gap).argmax()])
+    travel = float(np.linalg.norm(body.place[-1, [0, 2]]))
+    count = reversals(body.knee[1] - body.knee[0], 12)
+    away = body.place[int(np.linalg.norm(body.place, axis=1).argmax())]
+    moved = directions(away * [1, 0, 1], 0.3)
     foot = "right" if step > 0 else "left"
-    lift = body.foot[..., 1] - body.foot[..., 1].min(axis=0)
-    count = reversals(body.foot[1, :, 1] - body.foot[0, :, 1], 0.08)
-    told = f"{size} with the {foot} foot forward" if abs(step) > 0.12 else "the feet stay in place"
-    if count >= 2:
-        told = f"{'quick running' if lift.max() > 0.3 else 'walking'} steps on the spot, knee after knee"
-        told += f", {count} steps"
-    return told
+    if min(float(gap.max()), float(-gap.min())) > 0.06 and count >= 3:
+        pace = count / len(gap) * body.fps
+        told = f"the legs step in turn, {word(PACE, pace)}, {word(COUNT, count)}"
+    elif abs(step) > 0.12:
+        told = f"{word(STEP, abs(step))} with the {foot} foot forward"
+    else:
+        told = "the feet stay in place"
+    if not moved:
+        return told
+    back = " and comes back" if travel < 0.2 else ""
+    return f"{told}, and the body moves {moved}{back}"
+
+
+PACE: Scale = ((1.3, 2.0, 2.7), ("strolling", "walking", "walking briskly", "jogging"))
+COUNT: Scale = ((4, 6, 8), ("a few steps", "several steps", "many steps", "very many steps"))

@@ -9,12 +9,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from c2vl.prompts.gist import gist
-from c2vl.prompts.measures import Body, measure
-from c2vl.prompts.words import ELBOW, FORWARD, HEIGHT, KNEE, OUTWARD, SPEED, word
+from c2vl.prompts.gist import gist, main_hand
+from c2vl.prompts.measures import SIDES, Body, measure
+from c2vl.prompts.words import ELBOW, FORWARD, HEIGHT, KNEE, OUTWARD, SPEED, directions, word
 from c2vl.skeletons.layout import JointLayout
 
-RULES = 1
+RULES = 2
 """Version of the rules: raise it whenever a caption of any motion changes."""
 
 WINDOWS = 16
@@ -41,33 +41,57 @@ def captions(
 
 
 def _sentence(body: Body, i: int, windows: int, whole: str) -> str:
-    t = len(body.pelvis)
-    lo = int(i / windows * t)
-    hi = max(lo + 2, int(np.ceil((i + 1) / windows * t)))
-    lo = min(lo, t - 2)
-    w = slice(lo, hi)
-    phase = ("At the start", "Early on", "Midway", "Later", "At the end")[int(i / windows * 5)]
-    parts = []
-    for h, side in ((1, "right"), (0, "left")):
-        pos = body.hand[h, w].mean(0)
-        out = pos[0] * (1 if h else -1)
-        v = np.gradient(body.hand[h], axis=0)[w].mean(0) * body.fps
-        sp = float(np.linalg.norm(v))
-        d = direction(v) if sp > 0.7 else ""
-        words = [word(HEIGHT, body.height[h, w].mean()), word(FORWARD, pos[2]), word(OUTWARD, out)]
-        place = ", ".join(x for x in words if x)
-        parts.append(
-            f"the {side} hand {word(SPEED, sp)}{' ' + d if d else ''} {place}, "
-            f"elbow {word(ELBOW, body.elbow[h, w].mean())}"
-        )
-    legs = word(KNEE, body.knee[:, w].mean())
-    return f"{phase} {parts[0]}; {parts[1]}; {legs}. Overall, {whole}."
+    w = window(len(body.pelvis), i, windows)
+    phase = PHASES[min(len(PHASES) - 1, int(i / windows * len(PHASES)))]
+    main = main_hand(body)
+    hands = [hand(body, main, w)]
+    other = hand(body, 1 - main, w)
+    if "rests" not in other or i % 4 == 0:
+        hands.append(other)
+    legs = stance(body, w)
+    parts = [*hands, legs] if legs else hands
+    return f"{phase}, {'; '.join(parts)}. Overall, {whole}."
 
 
-def direction(v: NDArray[np.float64]) -> str:
-    n = v / (np.linalg.norm(v) + 1e-9)
-    words = []
-    for value, plus, minus in ((n[1], "up", "down"), (n[0], "to the right", "to the left"), (n[2], "forward", "back")):
-        if abs(value) > 0.45:
-            words.append(plus if value > 0 else minus)
-    return " and ".join(words)
+PHASES = ("At the start", "Early on", "Midway", "Later on", "At the end")
+
+
+def window(frames: int, i: int, windows: int) -> slice:
+    """The frames of window ``i``; neighbours overlap by half."""
+    centre, half = (i + 0.5) * frames / windows, frames / windows
+    first = int(max(0, min(np.floor(centre - half), frames - 2)))
+    return slice(first, max(first + 2, int(min(np.ceil(centre + half), frames))))
+
+
+def hand(body: Body, side: int, w: slice) -> str:
+    """Where a hand is in a window, and what it does there."""
+    x = body.hand[side, w]
+    place = x.mean(axis=0)
+    moved = x[-1] - x[0]
+    speed = float(np.linalg.norm(np.diff(x, axis=0), axis=-1).mean()) * body.fps
+    level = float(body.height[side, w].mean())
+    name = f"the {SIDES[side]} hand"
+    if speed < 0.5 and level < 0.3 and abs(place[2]) < 0.35:
+        return f"{name} rests at the side"
+    where = [word(HEIGHT, level), word(OUTWARD, float(place[0]) * (1 if side else -1))]
+    where.append(word(FORWARD, float(place[2])))
+    heading = directions(moved, 0.08)
+    told = f"{word(SPEED, speed)} {heading}".strip()
+    bend = word(ELBOW, float(body.elbow[side, w].mean()))
+    return f"{name} is {told}, {', '.join(x for x in where if x)}, elbow {bend}"
+
+
+def stance(body: Body, w: slice) -> str:
+    """Legs and trunk in a window; empty when simply standing."""
+    told = []
+    pelvis = body.pelvis[w]
+    bent = float(body.knee[:, w].min(axis=0).mean())
+    if bent < 155:
+        told.append(word(KNEE, bent))
+    sinking = float(pelvis[-1] - pelvis[0])
+    if abs(sinking) > 0.03:
+        told.append("the body rises" if sinking > 0 else "the body sinks")
+    lean = float(body.lean[w, 1].mean())
+    if lean > 15:
+        told.append("bowing far down" if lean > 40 else "leaning forward")
+    return ", ".join(told)
