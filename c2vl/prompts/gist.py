@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.ndimage import uniform_filter1d
 
 from c2vl.prompts.measures import SIDES, Array, Body
 from c2vl.prompts.words import (
@@ -73,10 +74,43 @@ def path(body: Body, side: int) -> str:
 
 
 def turning(body: Body, side: int) -> str:
-    """Round or straight, and which way round."""
+    """Round or straight seen from in front and from the side, and which way round."""
     x = body.hand[side][raised(body, side)]
-    front = word(LOOPS, loop(x[:, :2]))
-    return f"the {SIDES[side]} hand draws {front}"
+    front, profile = loop(x[:, :2]), loop(x[:, [2, 1]])
+    turns = abs(turned(x[:, :2]))
+    shape = word(LOOPS, front)
+    if turns > 1.0 and abs(front) > 0.2:
+        shape = word(CIRCLES, front)
+    return (
+        f"the {SIDES[side]} hand draws {shape}, {word(CORNERS, corners(x[:, :2]))}, "
+        f"{word(PROFILE, profile)}"
+    )
+
+
+def turned(x: Array) -> float:
+    """Full turns of a plane path's heading, clockwise positive; slow frames say nothing."""
+    v = np.diff(x, axis=0)
+    speed = np.linalg.norm(v, axis=1)
+    v = v[speed > 0.3 * np.median(speed)]
+    change = np.diff(np.arctan2(v[:, 1], v[:, 0]))
+    change = (change + np.pi) % (2 * np.pi) - np.pi
+    return -float(change[np.abs(change) < 2].sum()) / (2 * np.pi)
+
+
+def corners(x: Array) -> int:
+    """How often a plane path turns sharply, by more than 70 degrees within an eighth of it."""
+    along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(x, axis=0), axis=1))])
+    if along[-1] < 0.3:
+        return 0
+    even = np.linspace(0, along[-1], 33)
+    points = np.stack([np.interp(even, along, x[:, axis]) for axis in (0, 1)], axis=1)
+    v = points[2:] - points[:-2]
+    change = np.angle(np.exp(1j * np.diff(np.arctan2(v[:, 1], v[:, 0]))))
+    within = np.abs(np.convolve(change, np.ones(3), mode="same"))
+    peak = within > np.radians(70)
+    for shift in (-2, -1, 1, 2):
+        peak &= within >= np.roll(within, shift)
+    return int(peak.sum())
 
 
 def loop(x: Array) -> float:
@@ -108,13 +142,13 @@ ACROSS: Scale = ((-0.5, -0.25, 0.0), ("far over to the other side", "across the 
 
 def rhythm(body: Body, side: int) -> str:
     """How often a hand turns back, and along which line."""
-    w = raised(body, side)
-    x = body.hand[side][w]
-    spread = np.ptp(x, axis=0)
-    axis = int(spread.argmax())
+    x = body.hand[side][raised(body, side)]
+    quick = x - uniform_filter1d(x, max(3, round(0.7 * body.fps)), axis=0, mode="nearest")
+    axis = int(np.abs(np.diff(quick, axis=0)).sum(axis=0).argmax())
     line = ("from side to side", "up and down", "forward and back")[axis]
-    count = reversals(x[:, axis], 0.12)
-    return f"the {SIDES[side]} hand makes {word(REPEATS, count)} {line}"
+    count = reversals(x[:, axis], 0.07)
+    pace = count / max(len(x) / body.fps, 0.3)
+    return f"the {SIDES[side]} hand makes {word(REPEATS, count)} {line}, {word(TEMPO, pace)}"
 
 
 def elbows(body: Body, side: int) -> str:
@@ -216,5 +250,34 @@ def legs(body: Body) -> str:
     return f"{told}, and the body moves {moved}{back}"
 
 
+CIRCLES: Scale = (
+    (0.0,),
+    (
+        "a full circle against the clock, over the top to the left",
+        "a full circle clockwise, over the top to the right",
+    ),
+)
+CORNERS: Scale = (
+    (1, 2, 3, 4),
+    (
+        "smooth and rounded",
+        "with one sharp corner",
+        "with two sharp corners",
+        "angular with three sharp corners",
+        "zigzag with many sharp corners",
+    ),
+)
+PROFILE: Scale = (
+    (-0.25, -0.1, 0.1, 0.25, 0.5),
+    (
+        "scooping underhand",
+        "slightly scooping",
+        "flat in profile",
+        "slightly arched forward",
+        "arching overhand",
+        "swinging overhand over the shoulder",
+    ),
+)
+TEMPO: Scale = ((0.6, 1.2, 2.0, 3.0), ("unhurried", "steady", "lively", "rapid", "very rapid"))
 PACE: Scale = ((1.3, 2.0, 2.7), ("strolling", "walking", "walking briskly", "jogging"))
 COUNT: Scale = ((4, 6, 8), ("a few steps", "several steps", "many steps", "very many steps"))

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from c2vl.prompts.gist import gist, main_hand
 from c2vl.prompts.measures import SIDES, Body, measure
-from c2vl.prompts.words import ELBOW, FORWARD, HEIGHT, KNEE, OUTWARD, SPEED, directions, word
+from c2vl.prompts.words import FORWARD, HEIGHT, KNEE, OUTWARD, SPEED, directions, word
 from c2vl.skeletons.layout import JointLayout
 
-RULES = 2
+RULES = 3
 """Version of the rules: raise it whenever a caption of any motion changes."""
 
 WINDOWS = 16
@@ -37,30 +37,47 @@ def captions(
     bodies = [measure(body, layout, fps) for body in seen]
     body = bodies[0]
     whole = gist(body)
-    return [_sentence(body, i, windows, whole[i % len(whole)]) for i in range(windows)]
+    return [
+        _sentence(body, w, i, windows, whole[i % len(whole)])
+        for i, w in enumerate(window_slices(body, windows))
+    ]
 
 
-def _sentence(body: Body, i: int, windows: int, whole: str) -> str:
-    w = window(len(body.pelvis), i, windows)
+def _sentence(body: Body, w: slice, i: int, windows: int, whole: str) -> str:
     phase = PHASES[min(len(PHASES) - 1, int(i / windows * len(PHASES)))]
     main = main_hand(body)
-    hands = [hand(body, main, w)]
+    now = [hand(body, main, w)]
     other = hand(body, 1 - main, w)
-    if "rests" not in other or i % 4 == 0:
-        hands.append(other)
+    if not other.endswith(REST):
+        now.append(other)
     legs = stance(body, w)
-    parts = [*hands, legs] if legs else hands
-    return f"{phase}, {'; '.join(parts)}. Overall, {whole}."
+    return f"{whole[0].upper()}{whole[1:]}. {phase}, {'; '.join([*now, legs] if legs else now)}."
 
 
-PHASES = ("At the start", "Early on", "Midway", "Later on", "At the end")
+PHASES = ("At first", "Early on", "Midway", "Later on", "At last")
+REST = "rests at the side"
 
 
-def window(frames: int, i: int, windows: int) -> slice:
-    """The frames of window ``i``; neighbours overlap by half."""
-    centre, half = (i + 0.5) * frames / windows, frames / windows
-    first = int(max(0, min(np.floor(centre - half), frames - 2)))
-    return slice(first, max(first + 2, int(min(np.ceil(centre + half), frames))))
+def window_slices(body: Body, windows: int) -> list[slice]:
+    """Frames of each window; neighbours overlap by half. Stillness before and after is left out."""
+    energy = movement(body)
+    moving = np.flatnonzero(energy > 0.15 * energy.max())
+    first, last = int(moving[0]), int(moving[-1]) + 2
+    frames = max(last - first, 2)
+    slices = []
+    for i in range(windows):
+        centre, half = (i + 0.5) * frames / windows, frames / windows
+        start = int(max(0, min(np.floor(centre - half), frames - 2)))
+        stop = max(start + 2, int(min(np.ceil(centre + half), frames)))
+        slices.append(slice(first + start, first + stop))
+    return slices
+
+
+def movement(body: Body) -> NDArray[np.float64]:
+    """How much moves between frames: hands and feet against the trunk, and the body, (T-1,)."""
+    parts = [*body.hand, *body.foot, body.place]
+    speeds = [np.linalg.norm(np.diff(part, axis=0), axis=-1) for part in parts]
+    return np.sum(speeds, axis=0)
 
 
 def hand(body: Body, side: int, w: slice) -> str:
@@ -72,13 +89,11 @@ def hand(body: Body, side: int, w: slice) -> str:
     level = float(body.height[side, w].mean())
     name = f"the {SIDES[side]} hand"
     if speed < 0.5 and level < 0.3 and abs(place[2]) < 0.35:
-        return f"{name} rests at the side"
+        return f"{name} {REST}"
     where = [word(HEIGHT, level), word(OUTWARD, float(place[0]) * (1 if side else -1))]
     where.append(word(FORWARD, float(place[2])))
-    heading = directions(moved, 0.08)
-    told = f"{word(SPEED, speed)} {heading}".strip()
-    bend = word(ELBOW, float(body.elbow[side, w].mean()))
-    return f"{name} is {told}, {', '.join(x for x in where if x)}, elbow {bend}"
+    told = f"{word(SPEED, speed)} {directions(moved, 0.08)}".strip()
+    return f"{name} is {told}, {', '.join(x for x in where if x)}"
 
 
 def stance(body: Body, w: slice) -> str:

@@ -41,7 +41,7 @@ OUTWARD: Scale = (
         "far across the body on the other side",
         "across the middle of the body",
         "",
-        "at its own side",
+        "",
         "out to the side",
         "stretched wide to the side",
     ),
