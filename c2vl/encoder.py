@@ -98,7 +98,10 @@ class Encoder:
         return self.embed_clips(torch.from_numpy(x), torch.from_numpy(present), batch_size)
 
     def embed_clips(
-        self, x_NMTVC: Tensor, present_NM: Tensor, batch_size: int = 256  # noqa: N803
+        self,
+        x_NMTVC: Tensor,
+        present_NM: Tensor,
+        batch_size: int = 256,
     ) -> NDArray[np.float32]:
         """Embed sequences that are preprocessed already, (N, M, T, V, 3), to (N, feature)."""
         return embed_clips(
@@ -126,8 +129,8 @@ class Encoder:
 @torch.inference_mode()
 def embed_clips(
     model: STGCN,
-    x_NMTVC: Tensor,  # noqa: N803
-    present_NM: Tensor,  # noqa: N803
+    x_NMTVC: Tensor,
+    present_NM: Tensor,
     stream: str,
     layout: JointLayout,
     batch_size: int = 256,

@@ -22,9 +22,16 @@ def test_round_trip(tmp_path: Path) -> None:
 def test_overrides_are_typed(tmp_path: Path) -> None:
     path = tmp_path / "experiment.yaml"
     path.write_text("optim: {lr: 0.2}\n")
-    experiment = config.load(path, ["optim.weight_decay=1e-3", "prompts.language=null",
-                                    "objective.weights.skeleton_language=0",
-                                    "objective.weights.skeleton_vision=1", "prompts.vision=v"])
+    experiment = config.load(
+        path,
+        [
+            "optim.weight_decay=1e-3",
+            "prompts.language=null",
+            "objective.weights.skeleton_language=0",
+            "objective.weights.skeleton_vision=1",
+            "prompts.vision=v",
+        ],
+    )
     assert experiment.optim.lr == 0.2 and experiment.optim.weight_decay == 1e-3
     assert experiment.prompts.language is None
 
@@ -32,7 +39,10 @@ def test_overrides_are_typed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"objective.temprature": 1}, r'objective\.temprature: no such setting; did you mean "temp'),
+        (
+            {"objective.temprature": 1},
+            r'objective\.temprature: no such setting; did you mean "temp',
+        ),
         ({"optim.lr": "fast"}, r"optim\.lr: .*\(given: 'fast'\)"),
         ({"model.temporal_kernel": 8}, "temporal_kernel must be odd"),
         ({"train.batch_size": 63, "train.workers": 2}, "does not divide by workers 2"),

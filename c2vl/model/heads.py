@@ -70,7 +70,8 @@ class ConceptHeads(nn.Module):
 
     def temperature(self, edge: str) -> Tensor:
         """τ of an edge, a scalar tensor at or above the floor."""
-        return self.log_temperature[edge].exp().clamp_min(self.floor)
+        value: Tensor = self.log_temperature[edge].exp().clamp_min(self.floor)
+        return value
 
     @torch.no_grad()
     def keep_floor(self) -> None:

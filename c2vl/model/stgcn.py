@@ -24,7 +24,7 @@ class GraphConvolution(nn.Module):
 
     def __init__(self, channels: int, out: int, subsets: int) -> None:
         super().__init__()
-        # The parameters of the lineage's 1×1 convolution, (K·out, channels), with its initial values.
+        # The lineage's 1×1 convolution, (K·out, channels), with its initial values.
         reference = nn.Conv2d(channels, out * subsets, 1)
         assert reference.bias is not None
         self.weight = nn.Parameter(reference.weight.detach().view(subsets, out, channels).clone())
@@ -125,7 +125,7 @@ class STGCN(nn.Module):
             nn.Parameter(torch.ones_like(adjacency), requires_grad=edge_importance) for _ in plan
         )
 
-    def forward(self, x_NMTVC: Tensor, present_NM: Tensor) -> Tensor:  # noqa: N803
+    def forward(self, x_NMTVC: Tensor, present_NM: Tensor) -> Tensor:
         """Encode a batch.
 
         Args:
@@ -137,20 +137,22 @@ class STGCN(nn.Module):
         """
         if x_NMTVC.ndim != 5 or x_NMTVC.shape[3] != self.joints or x_NMTVC.shape[4] != 3:
             raise ValueError(
-                f"expected joints of shape (N, M, T, {self.joints}, 3), found {tuple(x_NMTVC.shape)}"
+                f"expected joints of shape (N, M, T, {self.joints}, 3), found "
+                f"{tuple(x_NMTVC.shape)}"
             )
         return self.pool(self.bodies(x_NMTVC[present_NM]), present_NM)
 
-    def bodies(self, x_BTVC: Tensor) -> Tensor:  # noqa: N803
+    def bodies(self, x_BTVC: Tensor) -> Tensor:
         """Encode bodies (B, T, V, 3), all present, to (B, feature)."""
         bodies, frames, joints, channels = x_BTVC.shape
         x = self.norm_data(x_BTVC.reshape(bodies, frames, joints * channels).transpose(1, 2))
         x = x.transpose(1, 2).reshape(bodies, frames, joints, channels)
         for block, importance in zip(self.blocks, self.importance, strict=True):
             x = block(x, self.adjacency * importance)
-        return x.mean(dim=(1, 2))
+        features: Tensor = x.mean(dim=(1, 2))
+        return features
 
-    def pool(self, per_body: Tensor, present_NM: Tensor) -> Tensor:  # noqa: N803
+    def pool(self, per_body: Tensor, present_NM: Tensor) -> Tensor:
         """Mean over the present bodies of each sequence: (B, feature) to (N, feature)."""
         if present_NM.shape[1] == 1:
             return per_body

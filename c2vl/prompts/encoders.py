@@ -82,7 +82,7 @@ class TextEncoder:
             pooling = _pooling(folder)
             if (folder / "sentence_bert_config.json").is_file():
                 sentence = _read_json(folder / "sentence_bert_config.json")
-        settings = {
+        settings: dict[str, Any] = {
             "pooling": pooling,
             "max_length": int(sentence.get("max_seq_length") or 0),
             "lower_case": bool(sentence.get("do_lower_case", False)),

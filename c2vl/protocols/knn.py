@@ -10,9 +10,7 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 
-def knn_predict(
-    train: Floats, labels: Ints, query: Floats, k: int = 1, chunk: int = 4096
-) -> Ints:
+def knn_predict(train: Floats, labels: Ints, query: Floats, k: int = 1, chunk: int = 4096) -> Ints:
     """Return the class of each query by a vote among its k nearest, cosine distance.
 
     Votes are weighted by similarity, so that ties between classes are broken by closeness.

@@ -88,20 +88,16 @@ def fit_path(
             line_search_fn="strong_wolfe",
         )
 
-        def closure(
-            solver: torch.optim.LBFGS = solver, penalty: float = penalty
-        ) -> float:
+        def closure(solver: torch.optim.LBFGS = solver, penalty: float = penalty) -> float:
             solver.zero_grad()
             with torch.enable_grad():
                 loss = functional.cross_entropy(functional.linear(x, weight, bias), y)
                 loss = loss + penalty * weight.square().sum()
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
             return float(loss.detach())
 
         solver.step(closure)
-        probes.append(
-            Probe(mean, scale, weight.detach().clone(), bias.detach().clone(), strength)
-        )
+        probes.append(Probe(mean, scale, weight.detach().clone(), bias.detach().clone(), strength))
     return probes
 
 
@@ -162,7 +158,7 @@ def sgd_accuracy(
         for rows in torch.randperm(len(x), generator=draw).split(128):
             solver.zero_grad()
             loss = functional.cross_entropy(functional.linear(x[rows], weight, bias), y[rows])
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             solver.step()
         with torch.no_grad():
             guess = functional.linear(query, weight, bias).argmax(1).numpy()

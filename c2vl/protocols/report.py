@@ -64,7 +64,7 @@ def score(
     *,
     part: Part,
     seed: int = 0,
-    by: str = "subject",
+    by: Literal["subject", "camera", "setup"] = "subject",
     k: int = 4,
 ) -> dict[str, float]:
     """Score an encoder on the validation folds of training, or on the test part.

@@ -47,8 +47,7 @@ def train_supervised(experiment: Experiment) -> Encoder:
             classifier(model(batch.x, batch.present)), labels[batch.index], label_smoothing=0.1
         )
         solver.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         solver.step()
     model.eval()
     return encoder
-

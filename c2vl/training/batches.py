@@ -22,7 +22,6 @@ from c2vl.errors import UserError
 from c2vl.prompts.concepts import ConceptTable
 from c2vl.skeletons.augment import augment
 from c2vl.skeletons.clips import Clips, load_clips
-from c2vl.skeletons.layout import JointLayout
 from c2vl.skeletons.splits import Split, folds, split
 from c2vl.skeletons.store import Store
 from c2vl.skeletons.streams import to_stream
@@ -76,9 +75,7 @@ class TrainingSet:
         positions = self.split.train
         if len(positions) < 2:
             raise UserError(f"{data.store}: split {data.split} has no training sequences")
-        clips: Clips = load_clips(
-            store, frames=data.frames, centre=data.centre, align=data.align
-        )
+        clips: Clips = load_clips(store, frames=data.frames, centre=data.centre, align=data.align)
         self.x = torch.from_numpy(np.ascontiguousarray(clips.x[positions]))
         self.present = torch.from_numpy(np.ascontiguousarray(clips.present[positions]))
         self.labels = store.index["label"].to_numpy(np.int64)[positions]
@@ -167,7 +164,8 @@ def normalise(rows: Tensor, how: str, reference: Tensor) -> Tensor:
     scale = values.clamp_min(values[-1] * 1e-2).rsqrt()
     # Signs and rotations of eigenvectors differ between libraries; going back (ZCA) undoes them.
     matrix = directions * scale @ directions.t()
-    return ((rows.double() - centre) @ matrix).float()
+    whitened: Tensor = ((rows.double() - centre) @ matrix).float()
+    return whitened
 
 
 def mean_of_prompts(rows: Tensor, keep: int, draw: torch.Generator) -> Tensor:
@@ -195,4 +193,3 @@ def stream_batches(
             if step + 1 < last:
                 ahead = pool.submit(source.batch, step + 1, rank)
             yield batch.to(device), waited
-

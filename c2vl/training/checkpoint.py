@@ -60,7 +60,7 @@ def latest(folder: Path) -> tuple[dict[str, Any], list[str]] | None:
     Raises:
         UserError: there are checkpoints, and none can be read.
     """
-    unreadable = []
+    unreadable: list[str] = []
     for path in sorted(folder.glob("step-*.pt"), reverse=True):
         try:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)

@@ -93,7 +93,8 @@ class Learner:
 
     def _optimizer(self) -> torch.optim.Optimizer:
         settings = self.experiment.optim
-        decayed, plain = [], []
+        decayed: list[Tensor] = []
+        plain: list[Tensor] = []
         for name, value in self.student.named_parameters():
             if value.requires_grad:  # temperatures must not be pulled towards one by decay
                 (plain if "log_temperature" in name else decayed).append(value)

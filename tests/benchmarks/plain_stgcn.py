@@ -71,7 +71,8 @@ class PlainSTGCN(nn.Module):
         return (per_body * weight).sum(1) / weight.sum(1)
 
 
-def copy_weights(ours: nn.Module, plain: PlainSTGCN, *, gradients: bool = False
+def copy_weights(
+    ours: nn.Module, plain: PlainSTGCN, *, gradients: bool = False
 ) -> dict[str, Tensor]:
     """Copy the weights of :class:`c2vl.model.stgcn.STGCN` into the baseline.
 

@@ -73,7 +73,9 @@ def test_training_step_ratio() -> None:
             for n, p in plain.named_parameters()
             if p.grad is not None
         )
-        print(f"\n{name}: features differ by {float((a - b).abs().max()):.1e}, gradients {worst:.1e}")
+        print(
+            f"\n{name}: features differ by {float((a - b).abs().max()):.1e}, gradients {worst:.1e}"
+        )
         assert float((a - b).abs().max()) < 1e-4 and worst < 1e-4
     x, present = clips(0.8)
     x_plain = as_plain(x)

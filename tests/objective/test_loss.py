@@ -109,7 +109,9 @@ def test_no_softening_is_clip() -> None:
     z = functional.normalize(module.maps["language"](features))
     logits = z @ concepts["language"].t() / 0.2
     label = torch.arange(N)
-    clip = (functional.cross_entropy(logits, label) + functional.cross_entropy(logits.t(), label)) / 2
+    clip = (
+        functional.cross_entropy(logits, label) + functional.cross_entropy(logits.t(), label)
+    ) / 2
     assert loss.item() == pytest.approx(float(clip), abs=1e-6)
 
 
@@ -121,7 +123,9 @@ def test_no_softening_is_clip() -> None:
     n=st.integers(2, 12),
     seed=st.integers(0, 99),
 )
-def test_targets_are_distributions(alpha: float, beta: float, tau: float, n: int, seed: int) -> None:
+def test_targets_are_distributions(
+    alpha: float, beta: float, tau: float, n: int, seed: int
+) -> None:
     _, concepts = batch(("language", "vision"), n, seed)
     a, b = concepts["vision"].requires_grad_(), concepts["language"]
     mixed = targets.mix(alpha, beta, targets.intra(b, tau), targets.inter(a, b, tau), a)
@@ -185,7 +189,7 @@ def test_vision_language_edge_moves_only_the_adapters() -> None:
     module = heads(("language", "vision"), adapter=True)
     weights = {"skeleton_language": 1e-9, "vision_language": 1.0}
     seen = view(module, *batch(("language", "vision")))
-    loss, parts = c2vl_loss(objective(weights=weights), module, seen, alpha=0.0)
+    _, parts = c2vl_loss(objective(weights=weights), module, seen, alpha=0.0)
     parts["vision_language"].backward()
     assert all(np.abs(a.weight.grad.numpy()).max() > 0 for a in module.adapters.values())
     assert all(m.weight.grad is None for m in module.maps.values())

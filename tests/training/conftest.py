@@ -15,9 +15,9 @@ from c2vl.skeletons.store import Store
 
 
 @pytest.fixture(scope="session")
-def language(demo_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def language(demo_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A concept table of random projections of the clips: it says something, without a label."""
-    store = Store.open(demo_store)
+    store = demo_store
     clips = load_clips(store, frames=16)
     draw = np.random.default_rng(0)
     windows = clips.x.reshape(len(store), clips.x.shape[1], 4, -1)[:, 0]
@@ -29,13 +29,13 @@ def language(demo_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture
-def experiment(demo_store: Path, language: Path) -> Any:
+def experiment(demo_store: Store, language: Path) -> Any:
     """Build a small experiment, with dotted changes."""
 
     def make(**changes: Any) -> Experiment:
         base = {
             "name": "small",
-            "data": {"store": str(demo_store), "frames": 16},
+            "data": {"store": str(demo_store.path), "frames": 16, "validation_folds": 2},
             "prompts": {"language": str(language), "per_sample": 3},
             "model": {"hidden": 4, "feature": 16, "dropout": 0.2},
             "optim": {"lr": 0.05},
