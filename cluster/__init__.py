@@ -1,1 +1,1 @@
-"""Where sweeps run: a local cluster of several node processes, submission, and checks beforehand."""
+"""Where sweeps run: a local cluster of node processes, submission, checks beforehand."""

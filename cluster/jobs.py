@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from c2vl.errors import UserError
+from c2vl.errors import UserError, did_you_mean
 from cluster import auth
 
 if TYPE_CHECKING:
@@ -86,7 +86,8 @@ def sweep_submission(
             ) from None
         where = 'code=$PWD; export PYTHONPATH="$code:${PYTHONPATH:-}"; '
         file = f'"$code"/{shlex.quote(str(relative))}'
-    steps = [f"cd {shlex.quote(str(root))}"]
+    folder = shlex.quote(str(root))
+    steps = [f"mkdir -p {folder}", f"cd {folder}"]
     if preflight:
         steps.append("python -m cluster.preflight .")
     words = " ".join(shlex.quote(word) for word in overrides)
@@ -101,12 +102,22 @@ def connect(address: str) -> JobSubmissionClient:
         Unreachable: nothing answers, or the token is refused.
     """
     auth.enable()
+    from ray.exceptions import AuthenticationError
     from ray.job_submission import JobSubmissionClient
 
     try:
         return JobSubmissionClient(address)
-    except (ConnectionError, RuntimeError, OSError) as error:
+    except (AuthenticationError, ConnectionError, RuntimeError, OSError) as error:
         raise Unreachable(_remedy(address, error)) from None
+
+
+def require(client: JobSubmissionClient, job: str) -> None:
+    """Raise UserError unless the cluster knows ``job``."""
+    try:
+        client.get_job_status(job)
+    except RuntimeError:
+        known = [info.submission_id for info in client.list_jobs() if info.submission_id]
+        raise UserError(f"no such job{did_you_mean(job, known)}") from None
 
 
 def list_nodes(address: str) -> list[Node]:
@@ -116,12 +127,19 @@ def list_nodes(address: str) -> list[Node]:
         Unreachable: as :func:`connect`.
     """
     auth.enable()
+    from ray.exceptions import AuthenticationError
     from ray.util.state import list_nodes as ask
     from ray.util.state.exception import RayStateApiException
 
     try:
         states = ask(address=address, timeout=10, raise_on_missing_output=False)
-    except (RayStateApiException, ConnectionError, RuntimeError, OSError) as error:
+    except (
+        AuthenticationError,
+        RayStateApiException,
+        ConnectionError,
+        RuntimeError,
+        OSError,
+    ) as error:
         raise Unreachable(_remedy(address, error)) from None
     nodes = [
         Node(
@@ -177,7 +195,7 @@ def _remedy(address: str, error: Exception) -> str:
     text = str(error)
     if any(word in text.lower() for word in ("authentication", "401", "403", "unauthori")):
         return (
-            f"{address}: the cluster refused us: its token is not the one in {auth.token_path()}; "
+            f"{address}: the cluster refused us: no token in {auth.token_path()}, or another one; "
             "copy the cluster's there, or set RAY_AUTH_TOKEN"
         )
     return (

@@ -70,17 +70,21 @@ def up(
     try:
         for index in range(nodes):
             state = _start_node(state, path, index, cpus_per_node)
-            if index == 0:
-                _wait(state, 1, timeout)
-        _wait(state, nodes, timeout)
+            # one after another: raylets that start at once on one machine can draw the
+            # same free port, and the one that comes second never registers
+            _wait(state, index + 1, timeout)
     except BaseException:
         down(path)
         raise
     return state, True
 
 
-def down(path: Path) -> int:
+def down(path: Path, *, grace: float = 15.0) -> int:
     """End the cluster that the state file names, and nothing else.
+
+    Args:
+        path: the state file.
+        grace: seconds that Ray has to end by itself before it is killed.
 
     Returns:
         How many nodes it had; 0 where there was no cluster.
@@ -88,7 +92,7 @@ def down(path: Path) -> int:
     state = load(path)
     if state is None:
         return 0
-    processes.end(state)
+    processes.end(state, grace)
     shutil.rmtree(state.temp_dir, ignore_errors=True)
     path.unlink(missing_ok=True)
     return len(state.nodes)

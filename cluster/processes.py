@@ -45,10 +45,8 @@ def alive(node: NodeProcess) -> bool:
     """Is this very process running (and not another one that was given its pid)?"""
     try:
         process = psutil.Process(node.pid)
-        return (
-            abs(process.create_time() - node.created) < 0.5
-            and process.status() != psutil.STATUS_ZOMBIE
-        )
+        same = bool(abs(process.create_time() - node.created) < 0.5)
+        return same and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 
@@ -68,7 +66,7 @@ def members(state: ClusterState) -> list[psutil.Process]:
     return list(found.values())
 
 
-def end(state: ClusterState, grace: float = 15.0) -> int:
+def end(state: ClusterState, grace: float) -> int:
     """End the cluster's processes: politely, then for good.
 
     Args:

@@ -1,0 +1,229 @@
+"""The sub-commands of ``c2vl-cluster``. Ray is imported when one of them runs."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from c2vl.errors import UserError
+from cluster.state import STATE_FILE, ClusterState, load
+
+if TYPE_CHECKING:
+    from ray.job_submission import JobSubmissionClient
+
+    from cluster.jobs import Submission
+
+address_option = click.option(
+    "--address",
+    metavar="URL",
+    help="Job server, for example http://head:8265. Default: RAY_API_SERVER_ADDRESS, then the "
+    "cluster that `up` started here.",
+)
+root_option = click.option(
+    "--root",
+    type=click.Path(path_type=Path),
+    help="Folder that every node reaches (NFS or the like) and the job runs in: a sweep's relative "
+    "paths lie below it. Default on a local cluster: the folder where `up` ran.",
+)
+no_wait_option = click.option("--no-wait", is_flag=True, help="Return as soon as it is submitted.")
+
+
+@click.command()
+@click.option("--nodes", type=click.IntRange(1, 32), default=3, show_default=True)
+@click.option("--cpus-per-node", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--dashboard-port", type=click.IntRange(1024, 65535), default=8265, show_default=True)
+def up(nodes: int, cpus_per_node: int, dashboard_port: int) -> None:
+    """Start a local Ray cluster of several node processes, for demonstrations and tests.
+
+    Its job server and dashboard listen on loopback alone, and token authentication is on. Jobs run
+    in the current folder. `c2vl-cluster down` ends it.
+    """
+    from cluster import local
+
+    state, started = local.up(
+        STATE_FILE, nodes=nodes, cpus_per_node=cpus_per_node, dashboard_port=dashboard_port
+    )
+    if not started:
+        click.echo(f"A cluster of {len(state.nodes)} nodes is up already: {state.dashboard}")
+        return
+    click.echo(
+        f"{nodes} nodes are up, {cpus_per_node} CPU each: {state.dashboard}\n"
+        "Submit a sweep: c2vl-cluster submit sweeps/presets/debug.yaml\n"
+        f"or plainly:     RAY_AUTH_MODE=token ray job submit --address {state.dashboard} -- "
+        "c2vl-sweep run sweeps/presets/debug.yaml"
+    )
+
+
+@click.command()
+def down() -> None:
+    """End the local cluster that `up` started: its own processes and no others."""
+    from cluster import local
+
+    nodes = local.down(STATE_FILE)
+    click.echo(f"Ended {nodes} nodes." if nodes else "No cluster was started from this folder.")
+
+
+@click.command()
+@click.argument("sweep", type=click.Path(path_type=Path))
+@click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
+@address_option
+@root_option
+@click.option(
+    "--preflight/--no-preflight",
+    default=True,
+    show_default=True,
+    help="Check every node before the first trial.",
+)
+@no_wait_option
+def submit(
+    sweep: Path,
+    settings: tuple[str, ...],
+    address: str | None,
+    root: Path | None,
+    preflight: bool,
+    no_wait: bool,
+) -> None:
+    """Run a sweep file as a job, follow its output, and end as it ends.
+
+    On a cluster elsewhere the current folder (code and presets, without .git, .venv and runs) is
+    sent along, and --root names the folder that all nodes share.
+
+    \b
+    Examples:
+      c2vl-cluster submit sweeps/presets/debug.yaml trials=4
+      c2vl-cluster submit sweeps/presets/demo.yaml --no-wait
+    """
+    from cluster import jobs
+
+    url, where, shared = _target(address, root)
+    submission = jobs.sweep_submission(
+        sweep, settings, where, upload=None if shared else Path.cwd(), preflight=preflight
+    )
+    _submit(url, submission, no_wait=no_wait)
+
+
+@click.command()
+@address_option
+@root_option
+def preflight(address: str | None, root: Path | None) -> None:
+    """Check from every node: the shared folder, versions, free disk, the State API."""
+    from cluster import jobs
+
+    url, where, shared = _target(address, root)
+    command = f"python -m cluster.preflight {shlex.quote(str(where))}"
+    _submit(url, jobs.Submission(command, None if shared else Path.cwd()), no_wait=False)
+
+
+@click.command()
+@address_option
+def status(address: str | None) -> None:
+    """Show the cluster's nodes with what they offer, and its jobs."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from cluster import jobs
+
+    url = _address(address)
+    client = jobs.connect(url)
+    console = Console()
+    nodes = Table("node", "state", "CPU", "GPU", title=url, title_justify="left")
+    for node in jobs.list_nodes(url):
+        amounts = [f"{node.resources.get(kind, 0):g}" for kind in ("CPU", "GPU")]
+        nodes.add_row(node.name, "alive" if node.alive else "dead", *amounts)
+    console.print(nodes)
+    listed = Table("job", "status", "command")
+    for job in client.list_jobs():
+        if job.submission_id:
+            listed.add_row(job.submission_id, str(job.status.value), job.entrypoint)
+    console.print(listed if listed.rows else "No jobs yet.")
+
+
+@click.command()
+@click.argument("job")
+@address_option
+def logs(job: str, address: str | None) -> None:
+    """Show the output of JOB, and follow it to its end."""
+    from cluster import jobs
+
+    client = jobs.connect(_address(address))
+    jobs.require(client, job)
+    _follow(client, job)
+
+
+@click.command()
+@click.argument("job")
+@address_option
+def stop(job: str, address: str | None) -> None:
+    """Stop JOB; a sweep can be resumed afterwards."""
+    from cluster import jobs
+
+    client = jobs.connect(_address(address))
+    jobs.require(client, job)
+    stopped = client.stop_job(job)
+    click.echo(f"{job}: stopping" if stopped else f"{job}: had ended already")
+
+
+def _address(address: str | None) -> str:
+    given = address or os.environ.get("RAY_API_SERVER_ADDRESS")
+    if given:
+        return given.rstrip("/")
+    return _local().dashboard
+
+
+def _local() -> ClusterState:
+    state = load(STATE_FILE)
+    if state is None:
+        raise UserError(
+            "no cluster was started from this folder: `c2vl-cluster up`, or name one with "
+            "--address http://HEAD:8265"
+        )
+    return state
+
+
+def _target(address: str | None, root: Path | None) -> tuple[str, Path, bool]:
+    """Return the job server, the folder that jobs run in, and whether it is this machine's."""
+    url = _address(address)
+    state = load(STATE_FILE)
+    if state is not None and state.dashboard == url:
+        return url, (root or Path(state.root)).absolute(), True
+    if root is None or not root.is_absolute():
+        raise UserError(
+            f"--root: {url} is no local cluster of this folder, so name the absolute folder that "
+            "all its nodes reach, for example --root /shared/c2vl"
+        )
+    return url, root, False
+
+
+def _submit(url: str, submission: Submission, *, no_wait: bool) -> None:
+    from cluster import jobs
+
+    client = jobs.connect(url)
+    job = client.submit_job(entrypoint=submission.entrypoint, runtime_env=submission.runtime_env())
+    click.echo(f"{job} submitted to {url}", err=True)
+    if no_wait:
+        click.echo(job)
+        return
+    _follow(client, job)
+
+
+def _follow(client: JobSubmissionClient, job: str) -> None:
+    """Follow a job's output; this process ends with 0 only if the job succeeded."""
+    from cluster import jobs
+
+    try:
+        outcome = jobs.follow(client, job, lambda text: click.echo(text, nl=False))
+    except KeyboardInterrupt:
+        click.echo(
+            f"\n{job} goes on. Follow it again: c2vl-cluster logs {job}; "
+            f"stop it: c2vl-cluster stop {job}",
+            err=True,
+        )
+        sys.exit(130)
+    click.echo(f"{job} {outcome.lower()}", err=True)
+    if outcome != "SUCCEEDED":
+        sys.exit(1)

@@ -1,0 +1,148 @@
+"""A real cluster of three node processes, through the commands that a user types."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cluster import local, processes
+from cluster.state import STATE_FILE, load
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
+
+BIN = Path(sys.executable).parent
+ON_TWO_NODES = """
+import os, ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as Pin
+ray.init(log_to_driver=False)
+@ray.remote(num_cpus=1)
+def where(): return ray.get_runtime_context().get_node_id()
+nodes = [node["NodeID"] for node in ray.nodes()]
+seen = ray.get([where.options(scheduling_strategy=Pin(n, soft=False)).remote() for n in nodes])
+print("nodes that ran a task:", len(set(seen)))
+print("working folder:", os.getcwd())
+"""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A running cluster, its folder, and the environment that a user's shell would have."""
+
+    folder: Path
+    env: dict[str, str]
+    url: str
+
+    def call(self, *words: str, rc: int = 0) -> str:
+        """Run a command of this environment; return its output, both streams."""
+        done = subprocess.run(
+            [str(BIN / words[0]), *words[1:]],
+            cwd=self.folder,
+            env=self.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            timeout=150,
+            check=False,
+        )
+        assert done.returncode == rc, done.stdout
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    folder = tmp_path_factory.mktemp("cluster")
+    home = folder / "home"  # a token of its own
+    home.mkdir()
+    env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    env |= {"HOME": str(home), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    running = Cluster(folder, env, f"http://127.0.0.1:{port}")
+    try:
+        output = running.call("c2vl-cluster", "up", "--nodes", "3", "--dashboard-port", str(port))
+        assert f"3 nodes are up, 1 CPU each: {running.url}" in output
+        yield running
+    finally:
+        local.down(folder / STATE_FILE)
+
+
+def test_a_second_up_finds_the_first(cluster: Cluster) -> None:
+    assert "up already" in cluster.call("c2vl-cluster", "up", "--nodes", "3")
+
+
+def test_status_lists_the_nodes(cluster: Cluster) -> None:
+    output = cluster.call("c2vl-cluster", "status")
+    for node in ("head", "node1", "node2"):
+        assert node in output
+    assert output.count("alive") == 3
+
+
+def test_preflight_looks_at_every_node(cluster: Cluster) -> None:
+    output = cluster.call("c2vl-cluster", "preflight")
+    assert "3 nodes are ready" in output
+    assert not list(cluster.folder.glob(".preflight-*"))
+
+
+def test_a_plain_submission_runs_on_all_nodes(cluster: Cluster) -> None:
+    """`ray job submit` as the README writes it; authentication is on."""
+    (cluster.folder / "job.py").write_text(ON_TWO_NODES)
+    submitting = ("ray", "job", "submit", "--address", cluster.url)
+    plain = Cluster(cluster.folder, cluster.env | {"RAY_AUTH_MODE": "token"}, cluster.url)
+    output = plain.call(*submitting, "--submission-id", "job-1", "--", "python", "job.py")
+    assert "nodes that ran a task: 3" in output
+    assert f"working folder: {cluster.folder}" in output
+    assert "nodes that ran a task: 3" in cluster.call("c2vl-cluster", "logs", "job-1")
+    assert "job-1" in cluster.call("c2vl-cluster", "status")
+    assert "no such job" in cluster.call("c2vl-cluster", "logs", "job-2", rc=2)
+
+
+def test_without_the_token_nobody_submits(cluster: Cluster, tmp_path: Path) -> None:
+    stranger = Cluster(cluster.folder, cluster.env | {"HOME": str(tmp_path)}, cluster.url)
+    assert "the cluster refused us" in stranger.call("c2vl-cluster", "status", rc=2)
+    token = tmp_path / ".ray" / "auth_token"
+    token.parent.mkdir()
+    token.write_text("0" * 64)
+    assert "the cluster refused us" in stranger.call("c2vl-cluster", "status", rc=2)
+    ours = Path(cluster.env["HOME"], ".ray", "auth_token")
+    assert ours.stat().st_mode & 0o077 == 0
+
+
+def test_a_failed_sweep_ends_submit_with_its_failure(cluster: Cluster) -> None:
+    (cluster.folder / "bad.yaml").write_text("no_such_setting: 1\n")
+    output = cluster.call("c2vl-cluster", "submit", "bad.yaml", "--no-preflight", rc=1)
+    assert "no_such_setting" in output
+    assert "failed" in output
+
+
+def test_down_cleans_up_after_a_node_was_killed(cluster: Cluster) -> None:
+    state = load(cluster.folder / STATE_FILE)
+    assert state is not None
+    os.kill(state.nodes[1].pid, signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while processes.alive(state.nodes[1]) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert "2 of the cluster's 3 nodes are left" in cluster.call("c2vl-cluster", "up", rc=2)
+    ours = processes.members(state)
+    assert ours
+    assert "Ended 3 nodes" in cluster.call("c2vl-cluster", "down")
+    assert not any(process.is_running() for process in ours)
+    assert not processes.members(state)
+    assert not [
+        process.pid
+        for process in psutil.process_iter(["cmdline"])
+        if state.temp_dir in " ".join(process.info["cmdline"] or [])
+    ]
+    assert not Path(state.temp_dir).exists()
+    assert "No cluster" in cluster.call("c2vl-cluster", "down")
