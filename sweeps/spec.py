@@ -104,7 +104,7 @@ class SweepSettings(Settings):
     max_failures: int = Field(2, ge=0, description="lost workers or drivers that a trial survives")
     max_failed_trials: int = Field(3, ge=0, description="more than this many end the sweep")
     storage: Path = Field(Path("runs"), description="holds sweeps/NAME/, mlflow.db, mlartifacts/")
-    study: str | None = Field(None, description="Optuna storage URL; default: study.db of the sweep")
+    study: str | None = Field(None, description="Optuna storage URL; default: study.db")
     tracking: TrackingSettings = TrackingSettings()
     final: FinalSettings = FinalSettings()
 

@@ -36,9 +36,7 @@ class Encoder(Protocol):
     def lengths(self, texts: list[str]) -> NDArray[np.int64]:
         """Return the tokens of each text."""
 
-    def encode(
-        self, texts: list[str], *, progress: Progress | None = None
-    ) -> NDArray[np.float32]:
+    def encode(self, texts: list[str], *, progress: Progress | None = None) -> NDArray[np.float32]:
         """Return unit-norm features, (n, D)."""
 
 
@@ -98,9 +96,7 @@ class FeatureCache:
             known |= {str(key): (rows[i], bool(cut[i])) for i, key in enumerate(keys)}
         return known
 
-    def _write(
-        self, keys: list[str], rows: NDArray[np.float32], cut: NDArray[np.bool_]
-    ) -> None:
+    def _write(self, keys: list[str], rows: NDArray[np.float32], cut: NDArray[np.bool_]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         name = hashlib.sha256("\n".join(keys).encode()).hexdigest()[:24]
         temporary = self.folder / f".tmp-{name}-{os.getpid()}.npz"

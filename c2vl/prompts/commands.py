@@ -164,9 +164,7 @@ def import_(
     """
     from c2vl.prompts.concepts import import_features
 
-    table = import_features(
-        features, ids, out, modality=modality, model=model, overwrite=overwrite
-    )
+    table = import_features(features, ids, out, modality=modality, model=model, overwrite=overwrite)
     click.echo(
         f"{out}: {len(table.ids)} sequences × {table.prompts_per_sample} {modality} prompts, "
         f"{table.dim} numbers each"

@@ -7,19 +7,26 @@ from scipy.ndimage import uniform_filter1d
 
 from c2vl.prompts.measures import SIDES, Array, Body
 from c2vl.prompts.words import (
+    ACROSS,
+    CIRCLES,
+    CORNERS,
+    COUNT,
     ELBOW,
     HEIGHT,
     LEAN,
     LOOPS,
+    PACE,
     PEAK,
+    PROFILE,
     RANGE,
     REACH,
     REPEATS,
     SINK,
     STEP,
+    TEMPO,
     TURN,
+    WHO,
     WIDE,
-    Scale,
     directions,
     word,
 )
@@ -137,9 +144,6 @@ def reach(body: Body, side: int) -> str:
     )
 
 
-ACROSS: Scale = ((-0.5, -0.25, 0.0), ("far over to the other side", "across the body", "to the middle", "never across"))
-
-
 def rhythm(body: Body, side: int) -> str:
     """How often a hand turns back, and along which line."""
     x = body.hand[side][raised(body, side)]
@@ -166,7 +170,7 @@ def reversals(x: Array, least: float) -> int:
     """How often a signal turns back by more than ``least``."""
     count, sign, last = 0, 0, x[0]
     for value in x:
-        if sign >= 0 and value > last or sign <= 0 and value < last:
+        if (sign >= 0 and value > last) or (sign <= 0 and value < last):
             if sign == 0 and abs(value - last) > least:
                 sign = 1 if value > last else -1
                 last = value
@@ -194,19 +198,6 @@ def together(body: Body, share: Array) -> str:
     else:
         met = "the hands stay apart"
     return f"{who}, {met}"
-
-
-WHO: Scale = (
-    (-1.5, -0.5, 0.5, 1.5, 2.7),
-    (
-        "the left hand works alone",
-        "the left hand leads and the right helps",
-        "both hands work together",
-        "the right hand leads and the left helps",
-        "the right hand works with the left nearly at rest",
-        "the right hand works alone",
-    ),
-)
 
 
 def posture(body: Body) -> str:
@@ -248,36 +239,3 @@ def legs(body: Body) -> str:
         return told
     back = " and comes back" if travel < 0.2 else ""
     return f"{told}, and the body moves {moved}{back}"
-
-
-CIRCLES: Scale = (
-    (0.0,),
-    (
-        "a full circle against the clock, over the top to the left",
-        "a full circle clockwise, over the top to the right",
-    ),
-)
-CORNERS: Scale = (
-    (1, 2, 3, 4),
-    (
-        "smooth and rounded",
-        "with one sharp corner",
-        "with two sharp corners",
-        "angular with three sharp corners",
-        "zigzag with many sharp corners",
-    ),
-)
-PROFILE: Scale = (
-    (-0.25, -0.1, 0.1, 0.25, 0.5),
-    (
-        "scooping underhand",
-        "slightly scooping",
-        "flat in profile",
-        "slightly arched forward",
-        "arching overhand",
-        "swinging overhand over the shoulder",
-    ),
-)
-TEMPO: Scale = ((0.6, 1.2, 2.0, 3.0), ("unhurried", "steady", "lively", "rapid", "very rapid"))
-PACE: Scale = ((1.3, 2.0, 2.7), ("strolling", "walking", "walking briskly", "jogging"))
-COUNT: Scale = ((4, 6, 8), ("a few steps", "several steps", "many steps", "very many steps"))

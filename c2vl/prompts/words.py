@@ -50,9 +50,9 @@ ELBOW: Scale = (
     (60, 90, 125, 150),
     ("folded tightly", "bent sharply", "bent", "slightly bent", "straight"),
 )
-SPEED: Scale = (
+PACE_OF_HAND: Scale = (
     (0.25, 0.7, 1.5, 3.0, 5.0),
-    ("still", "drifting slowly", "moving gently", "moving", "sweeping fast", "thrown very fast"),
+    ("is still", "drifts", "moves gently", "moves", "sweeps fast", "is flung very fast"),
 )
 KNEE: Scale = (
     (85, 110, 135, 155, 167),
@@ -93,7 +93,7 @@ REPEATS: Scale = (
     (1, 2, 3, 4, 6, 8),
     (
         "one single stroke",
-        "there and back once",
+        "a move there and back once",
         "two turns back",
         "three turns back",
         "repeated swinging",
@@ -135,6 +135,52 @@ STEP: Scale = (
     (0.12, 0.25, 0.45),
     ("no step", "a small step", "a step", "a long lunge"),
 )
+ACROSS: Scale = (
+    (-0.5, -0.25, 0.0),
+    ("far over to the other side", "across the body", "to the middle", "never across"),
+)
+WHO: Scale = (
+    (-1.5, -0.5, 0.5, 1.5, 2.7),
+    (
+        "the left hand works alone",
+        "the left hand leads and the right helps",
+        "both hands work together",
+        "the right hand leads and the left helps",
+        "the right hand works with the left nearly at rest",
+        "the right hand works alone",
+    ),
+)
+CIRCLES: Scale = (
+    (0.0,),
+    (
+        "a full circle against the clock, over the top to the left",
+        "a full circle clockwise, over the top to the right",
+    ),
+)
+CORNERS: Scale = (
+    (1, 2, 3, 4),
+    (
+        "smooth and rounded",
+        "with one sharp corner",
+        "with two sharp corners",
+        "angular with three sharp corners",
+        "zigzag with many sharp corners",
+    ),
+)
+PROFILE: Scale = (
+    (-0.25, -0.1, 0.1, 0.25, 0.5),
+    (
+        "scooping underhand",
+        "slightly scooping",
+        "flat in profile",
+        "slightly arched forward",
+        "arching overhand",
+        "swinging overhand over the shoulder",
+    ),
+)
+TEMPO: Scale = ((0.6, 1.2, 2.0, 3.0), ("unhurried", "steady", "lively", "rapid", "very rapid"))
+PACE: Scale = ((1.3, 2.0, 2.7), ("strolling", "walking", "walking briskly", "jogging"))
+COUNT: Scale = ((4, 6, 8), ("a few steps", "several steps", "many steps", "very many steps"))
 
 
 def directions(step: NDArray[np.float64], least: float) -> str:
