@@ -1,4 +1,4 @@
-# make demo   a finished sweep on generated data, or on real data: make demo DATA=path/to/utd_mhad
+# make demo   an encoder trained and scored on generated data, or: make demo DATA=path/to/utd_mhad
 # make ui     MLflow's pages on the demo's store, at http://127.0.0.1:5000
 # make test   the tests, without the slow ones;  make lint   ruff and mypy
 # make bench  speed, side by side with plain implementations
@@ -51,7 +51,8 @@ endif
 demo: install
 	$(PREPARE)
 	$(BIN)/c2vl prompts kinematic $(STORE) $(STORE)/language
-	$(BIN)/c2vl-sweep run sweeps/presets/$(PRESET).yaml
+	$(BIN)/c2vl train c2vl/presets/$(PRESET).yaml
+	$(BIN)/c2vl evaluate runs/train/$(PRESET)/encoder $(STORE) --split xsub --part test
 
 ui: install
 	@test -f runs/mlflow.db || { echo "make: no sweep has run yet: make demo"; exit 2; }

@@ -24,6 +24,12 @@ METRICS = (
     *("alignment", "uniformity", "rankme", "knn_val", "linear_val"),
     *("samples_per_second", "data_wait", "seconds"),
 )
+FIXED = {
+    "name": "trials get their names from the sweep",
+    "train.workers": "every trial takes the same resources",
+    "train.cpus_per_worker": "every trial takes the same resources",
+    "train.gpus_per_worker": "every trial takes the same resources",
+}
 DRAWS = 100
 
 
@@ -57,8 +63,8 @@ def _check_names(spec: SweepSettings) -> None:
                         raise UserError(f"space.{name}.choices.{label}: no setting {key}{near}")
         elif name not in known:
             raise UserError(f"space.{name}: no such setting{did_you_mean(name, known)}")
-        elif name == "name":
-            raise UserError("space.name: trials get their names from the sweep")
+        elif name in FIXED:
+            raise UserError(f"space.{name}: cannot be searched; {FIXED[name]}")
     taken: dict[str, str] = {}
     for name, variable in spec.space.items():
         keys = {name}

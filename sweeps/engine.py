@@ -1,0 +1,294 @@
+"""Runs jobs on Ray Tune: adapters between a source of jobs and Tune's searcher and scheduler.
+
+Tune places trials, retries lost ones and carries their reports. What to run and when to stop it is
+asked of the :class:`sweeps.jobs.Source`; what happened is told to it and to the listeners.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Protocol
+
+from ray import tune
+from ray.tune.callback import Callback
+from ray.tune.execution.placement_groups import PlacementGroupFactory
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+from ray.tune.stopper import Stopper
+
+from c2vl.errors import UserError
+from sweeps.jobs import Job, Outcome, Row, Source
+from sweeps.resources import trial_resources
+from sweeps.study import resolved
+from sweeps.trial import ERROR, OUTCOME
+
+Trainable = Callable[[dict[str, Any]], None]
+PASSES = 3
+
+
+class Listener(Protocol):
+    """Is told what happens, on the driver."""
+
+    def started(self, job: Job, attempt: int) -> None:
+        """A job starts, or starts again after a loss."""
+
+    def reported(self, job: Job, row: Row) -> None:
+        """A job has finished an epoch."""
+
+    def ended(self, job: Job, outcome: Outcome, error: str) -> None:
+        """A job has ended."""
+
+
+class Stop:
+    """Why a run of jobs should end before its source is empty; empty while it should not."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self.reason = ""
+
+    def __bool__(self) -> bool:
+        return self._event.is_set()
+
+    def request(self, reason: str) -> None:
+        """Ask for it; the first reason stands."""
+        if not self._event.is_set():
+            self.reason = reason
+            self._event.set()
+
+
+class Session:
+    """The state that the adapters share; Tune's pickles of them leave it behind.
+
+    Args:
+        source: gives jobs.
+        listeners: are told.
+        stop: asked before each job.
+        deadline: no job starts after this time (``time.monotonic``).
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        listeners: Iterable[Listener],
+        stop: Stop,
+        deadline: float | None,
+    ) -> None:
+        self.source, self.listeners, self.stop = source, list(listeners), stop
+        self.deadline = deadline
+        self.jobs: dict[str, Job] = {}
+        self._last: dict[str, Row] = {}
+        self._final: dict[str, Row] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def late(self) -> bool:
+        """Say whether the time for new jobs is over."""
+        return self.deadline is not None and time.monotonic() > self.deadline
+
+    def take(self, trial_id: str) -> Job | None:
+        """Give the next job to a Tune trial."""
+        job = None if self.stop or self.late() else self.source.next()
+        if job is not None:
+            self.jobs[trial_id] = job
+        return job
+
+    def started(self, trial: Trial) -> None:
+        """A Tune trial has its process."""
+        for listener in self.listeners:
+            listener.started(self.jobs[trial.trial_id], trial.num_failures + 1)
+
+    def result(self, trial_id: str, result: Row) -> bool:
+        """Take a report; True asks to stop the trial."""
+        job = self.jobs[trial_id]
+        if OUTCOME in result:
+            self._final[trial_id] = result
+        row = {
+            key: value
+            for key, value in result.items()
+            if isinstance(value, int | float) and not isinstance(value, bool) and key not in _OWN
+        }
+        if "epoch" not in row:
+            return False
+        self._last[trial_id] = row
+        for listener in self.listeners:
+            listener.reported(job, row)
+        return OUTCOME not in result and self.source.report(job, row)
+
+    def ended(self, trial_id: str, pruned: bool = False, error: str = "") -> None:
+        """A Tune trial has ended: in its own way, stopped by the source, or by an error."""
+        job = self.jobs.pop(trial_id)
+        final = self._final.pop(trial_id, {})
+        outcome: Outcome = final.get(OUTCOME, "interrupted")
+        if pruned:
+            outcome = "pruned"
+        if error:
+            outcome = "failed"
+        outcome = self.source.end(job, outcome, self._last.pop(trial_id, {}))
+        for listener in self.listeners:
+            listener.ended(job, outcome, error or str(final.get(ERROR, "")))
+
+
+_OWN = {
+    *("timestamp", "training_iteration", "time_this_iter_s", "time_total_s", "pid"),
+    *("time_since_restore", "iterations_since_restore", "done", "checkpoint_dir_name"),
+}
+
+
+class _Searcher(Searcher):
+    def __init__(self, session: Session) -> None:
+        super().__init__(metric=None, mode=None)
+        self._session = session
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        job = self._session.take(trial_id)
+        if job is None:
+            return Searcher.FINISHED
+        return {
+            "name": job.name,
+            "folder": str(job.folder),
+            "experiment": resolved(job.experiment).model_dump(mode="json"),
+        }
+
+    def on_trial_complete(
+        self, trial_id: str, result: Row | None = None, error: bool = False
+    ) -> None:
+        """Ends are taken by the callback, which knows the error as well."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """The study keeps the state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """The study keeps the state."""
+
+
+class _Scheduler(FIFOScheduler):
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self._session = session
+        self.pruned: set[str] = set()
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: Row) -> str:
+        if result.get("done"):  # Tune repeats the last report when the function has returned
+            return str(TrialScheduler.CONTINUE)
+        if self._session.result(trial.trial_id, result):
+            self.pruned.add(trial.trial_id)
+            return str(TrialScheduler.STOP)
+        return str(TrialScheduler.CONTINUE)
+
+
+class _Callback(Callback):
+    def __init__(self, session: Session, scheduler: _Scheduler) -> None:
+        self._session, self._scheduler = session, scheduler
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._session.started(trial)
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        self._session.ended(trial.trial_id, pruned=trial.trial_id in self._scheduler.pruned)
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        path = trial.error_file
+        text = Path(path).read_text(errors="replace") if path and Path(path).exists() else ""
+        self._session.ended(trial.trial_id, error=text or "the trial's process was lost")
+
+
+class _Stopper(Stopper):
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def __call__(self, trial_id: str, result: Row) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return bool(self._session.stop)
+
+
+def run_jobs(
+    source: Source,
+    *,
+    name: str,
+    folder: Path,
+    trainable: Trainable,
+    listeners: Iterable[Listener],
+    stop: Stop,
+    concurrency: int,
+    bundles: list[dict[str, float]],
+    max_failures: int,
+    deadline: float | None = None,
+) -> None:
+    """Run all jobs of a source; returns when it is empty or a stop was asked for.
+
+    Jobs that were cut off by a stop are told as "interrupted" to the listeners.
+
+    Args:
+        source: gives jobs and judges them.
+        name: of the Tune experiment.
+        folder: holds Tune's own files.
+        trainable: runs one job (:func:`sweeps.trial.run`).
+        listeners: are told what happens.
+        stop: ends it early.
+        concurrency: jobs at once.
+        bundles: resources of a job's own process.
+        max_failures: losses that a job survives.
+        deadline: no job starts after this time (``time.monotonic``).
+    """
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    alone = len(bundles) == 1 and bundles[0]["CPU"] > 0
+    # A job that Tune lost track of is handed out again: its source still has it as unfinished.
+    for _ in range(PASSES):
+        if not len(source) or stop:
+            return
+        session = Session(source, listeners, stop, deadline)
+        if session.late():
+            return
+        scheduler = _Scheduler(session)
+        tuner = tune.Tuner(
+            tune.with_resources(trainable, PlacementGroupFactory(bundles)),
+            tune_config=tune.TuneConfig(
+                search_alg=_Searcher(session),
+                scheduler=scheduler,
+                num_samples=len(source),
+                max_concurrent_trials=concurrency,
+                # The next trial in the same process starts at once, everything imported. A process
+                # that waits for a worker group cannot leave it, and is not used again.
+                reuse_actors=alone,
+                trial_name_creator=lambda trial: str(trial.config["name"]),
+                trial_dirname_creator=lambda trial: str(trial.config["name"]),
+            ),
+            run_config=tune.RunConfig(
+                name=name,
+                storage_path=str(folder),
+                failure_config=tune.FailureConfig(max_failures=max_failures),
+                callbacks=[_Callback(session, scheduler)],
+                stop=_Stopper(session),
+                verbose=0,
+            ),
+        )
+        try:
+            tuner.fit()
+        finally:
+            for trial_id in list(session.jobs):
+                session.ended(trial_id)
+        if session.late():
+            return
+
+
+def require_fits(source: Source, stop: Stop) -> None:
+    """Check after :func:`run_jobs` that nothing was left over without a reason.
+
+    Raises:
+        UserError: jobs are left, and no stop was asked for.
+    """
+    if len(source) and not stop:
+        raise UserError(f"{len(source)} trainings could not be run; see the errors above")

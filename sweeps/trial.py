@@ -1,0 +1,46 @@
+"""The Tune trainable: one training in a process of Ray's. Imports no torch and no MLflow itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+OUTCOME, ERROR = "outcome", "error"
+
+
+def run(config: dict[str, Any]) -> None:
+    """Train one experiment and report its epochs to Tune, then its outcome.
+
+    Errors that trying again will not cure are an outcome, reported as such; anything else is
+    raised, so that Tune starts the trial again and training goes on from its checkpoint.
+
+    Args:
+        config: ``name``, ``folder`` and ``experiment`` (:meth:`Experiment.model_dump`).
+    """
+    from ray import tune
+
+    from c2vl.config import from_dict
+    from c2vl.errors import TrainingError, UserError
+    from c2vl.training.launch import fit
+
+    experiment = from_dict(config["experiment"])
+    folder = Path(config["folder"])
+    try:
+        if experiment.train.workers == 1:
+            last = fit(
+                experiment, folder, name=config["name"], on_report=tune.report, in_process=True
+            )
+        else:
+            from ray.tune.integration.ray_train import TuneReportCallback
+
+            last = fit(
+                experiment,
+                folder,
+                name=config["name"],
+                callbacks=[TuneReportCallback()],
+                in_process=False,
+            )
+    except (UserError, TrainingError) as error:
+        tune.report({OUTCOME: "failed", ERROR: str(error)})
+        return
+    tune.report({**last, OUTCOME: "complete"})

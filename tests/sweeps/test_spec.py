@@ -1,0 +1,49 @@
+"""Sweep files: presets load, mistakes are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from c2vl.errors import UserError
+from sweeps.space import RandomDraws, draw, experiment
+from sweeps.spec import dump_sweep, load_sweep, parse_sweep
+
+PRESETS = sorted((Path(__file__).parents[2] / "sweeps" / "presets").glob("*.yaml"))
+LR = {"optim.lr": {"type": "float", "low": 0.01, "high": 1, "log": True}}
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+def test_presets_load_and_draw(path: Path) -> None:
+    assert path.read_text().startswith("# c2vl-sweep "), "it opens with the command that runs it"
+    spec = load_sweep(path)
+    assert spec.name == path.stem
+    drawn = [draw(spec.space, RandomDraws(seed)) for seed in range(20)]
+    made = [experiment(spec.base, spec.space, values) for values in drawn]
+    assert len({str(one) for one in made}) > 1
+
+
+def test_round_trip() -> None:
+    spec = parse_sweep({"name": "a", "space": LR}, "a.yaml")
+    import yaml
+
+    assert parse_sweep(yaml.safe_load(dump_sweep(spec)), "a.yaml") == spec
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"space": {"optim.lrr": LR["optim.lr"]}}, r"optim\.lrr: no such setting"),
+        ({"space": {"optim.lr": {**LR["optim.lr"], "low": 2}}}, r"optim\.lr"),
+        ({"space": {"optim.lr": {**LR["optim.lr"], "high": 1000}}}, r"optim\.lr"),
+        ({"trails": 3}, r'trails: no such setting; did you mean "trials"'),
+        ({"sampler": {"name": "grid"}}, "grid"),
+        ({"objectives": [{"metric": "knn_test"}]}, "knn_test"),
+        ({"base": {"train": {"batch_size": 63, "workers": 2}}}, "does not divide"),
+    ],
+)
+def test_mistakes_are_named(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        parse_sweep({"name": "a", "space": LR, **changes}, "a.yaml")
