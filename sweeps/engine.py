@@ -145,7 +145,7 @@ class _Searcher(Searcher):
         super().__init__(metric=None, mode=None)
         self._session = session
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> Any:
         job = self._session.take(trial_id)
         if job is None:
             return Searcher.FINISHED
