@@ -22,10 +22,10 @@ from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
 from c2vl.errors import UserError
-from sweeps.jobs import Job, Outcome, Row, Source
+from sweeps.jobs import End, Job, Outcome, Row, Source
 from sweeps.resources import trial_resources
 from sweeps.study import resolved
-from sweeps.trial import ERROR, OUTCOME
+from sweeps.trial import ERROR, NODE, OUTCOME
 
 Trainable = Callable[[dict[str, Any]], None]
 PASSES = 3
@@ -40,7 +40,7 @@ class Listener(Protocol):
     def reported(self, job: Job, row: Row) -> None:
         """A job has finished an epoch."""
 
-    def ended(self, job: Job, outcome: Outcome, error: str) -> None:
+    def ended(self, job: Job, end: End) -> None:
         """A job has ended."""
 
 
@@ -83,6 +83,7 @@ class Session:
         self.jobs: dict[str, Job] = {}
         self._last: dict[str, Row] = {}
         self._final: dict[str, Row] = {}
+        self._nodes: dict[str, str] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -108,6 +109,7 @@ class Session:
         job = self.jobs[trial_id]
         if OUTCOME in result:
             self._final[trial_id] = result
+        self._nodes[trial_id] = str(result.get(NODE, ""))
         row = {
             key: value
             for key, value in result.items()
@@ -130,8 +132,9 @@ class Session:
         if error:
             outcome = "failed"
         outcome = self.source.end(job, outcome, self._last.pop(trial_id, {}))
+        end = End(outcome, error or str(final.get(ERROR, "")), self._nodes.pop(trial_id, ""))
         for listener in self.listeners:
-            listener.ended(job, outcome, error or str(final.get(ERROR, "")))
+            listener.ended(job, end)
 
 
 _OWN = {

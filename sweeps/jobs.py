@@ -40,6 +40,21 @@ class Job:
         return read_metrics(self.folder / "metrics.jsonl")
 
 
+@dataclass(frozen=True)
+class End:
+    """How a job ended.
+
+    Attributes:
+        outcome: what stands in every store.
+        error: the message or traceback of a failure.
+        node: the Ray node that it ran on; empty where unknown.
+    """
+
+    outcome: Outcome
+    error: str = ""
+    node: str = ""
+
+
 class Source(Protocol):
     """Gives out jobs one by one, and is told how they go."""
 

@@ -7,7 +7,9 @@ training goes on from a checkpoint. Pruning decisions live in the study too.
 
 from __future__ import annotations
 
+import logging
 import math
+import warnings
 from collections import Counter, deque
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ ENDED: dict[TrialState, Outcome] = {
     TrialState.PRUNED: "pruned",
     TrialState.FAIL: "failed",
 }
+log = logging.getLogger(__name__)
 ENQUEUED = "points enqueued"
 
 
@@ -56,7 +59,6 @@ class StudySource:
         self._created = sum(t.state != TrialState.WAITING for t in existing)
         self._trials: dict[str, Trial] = {}
         self._pruned: set[str] = set()
-        self._rejected: list[tuple[Job, str]] = []
 
     def _enqueue(self) -> None:
         if self.study.user_attrs.get(ENQUEUED):
@@ -70,21 +72,28 @@ class StudySource:
         return len(self._interrupted) + max(0, self.spec.trials - self._created)
 
     def next(self) -> Job | None:
+        while (trial := self._trial()) is not None:
+            try:
+                job = self.job(trial.number, draw(self.spec.space, trial))
+            except UserError as error:  # a rare draw that the check of the space did not meet
+                log.warning("trial %d: %s", trial.number, error)
+                self.study.tell(trial, state=TrialState.FAIL)
+                continue
+            self._trials[job.name] = trial
+            for row in job.rows():
+                self._record(trial, row)
+            return job
+        return None
+
+    def _trial(self) -> Trial | None:
         if self._interrupted:
-            # The public way to a trial that another process asked for is its own constructor;
+            # The only way to a trial that another process asked for is its own constructor;
             # asked for a parameter again, it gives the stored one.
-            trial = Trial(self.study, self._interrupted.popleft()._trial_id)
-        elif self._created < self.spec.trials:
-            trial = self.study.ask()
+            return Trial(self.study, self._interrupted.popleft()._trial_id)
+        if self._created < self.spec.trials:
             self._created += 1
-        else:
-            return None
-        values = draw(self.spec.space, trial)
-        job = self.job(trial.number, values)
-        self._trials[job.name] = trial
-        for row in job.rows():
-            self._record(trial, row)
-        return job
+            return self.study.ask()
+        return None
 
     def job(self, number: int, values: dict[str, Any]) -> Job:
         """Return the job of a trial: its name and folder follow from its number.
@@ -136,10 +145,6 @@ class StudySource:
         if outcome == "failed":
             self.study.tell(trial, state=TrialState.FAIL)
         return outcome
-
-    def fail(self, number: int) -> None:
-        """Mark a trial as failed that never became a job."""
-        self.study.tell(number, state=TrialState.FAIL)
 
     def counts(self) -> Counter[str]:
         """Trials by outcome, and those "running"."""
@@ -224,9 +229,11 @@ def _sampler(spec: SweepSettings, seed: int) -> optuna.samplers.BaseSampler:
     startup = spec.sampler.startup_trials
     if spec.sampler.name == "tpe":
         # group: conditional variables are modelled apart, as Optuna advises for them
-        return optuna.samplers.TPESampler(
-            n_startup_trials=startup, multivariate=True, group=True, seed=seed
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return optuna.samplers.TPESampler(
+                n_startup_trials=startup, multivariate=True, group=True, seed=seed
+            )
     if spec.sampler.name == "cmaes":
         return optuna.samplers.CmaEsSampler(n_startup_trials=startup, seed=seed)
     return optuna.samplers.RandomSampler(seed=seed)  # a grid's points are all enqueued

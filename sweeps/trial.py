@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-OUTCOME, ERROR = "outcome", "error"
+OUTCOME, ERROR, NODE = "outcome", "error", "node"
 
 
 def run(config: dict[str, Any]) -> None:
@@ -17,6 +17,7 @@ def run(config: dict[str, Any]) -> None:
     Args:
         config: ``name``, ``folder`` and ``experiment`` (:meth:`Experiment.model_dump`).
     """
+    import ray
     from ray import tune
 
     from c2vl.config import from_dict
@@ -24,23 +25,26 @@ def run(config: dict[str, Any]) -> None:
     from c2vl.training.launch import fit
 
     experiment = from_dict(config["experiment"])
-    folder = Path(config["folder"])
+    folder, name = Path(config["folder"]), config["name"]
+    node = ray.get_runtime_context().get_node_id()
+
+    def report(row: dict[str, Any]) -> None:
+        tune.report({**row, NODE: node})
+
     try:
         if experiment.train.workers == 1:
-            last = fit(
-                experiment, folder, name=config["name"], on_report=tune.report, in_process=True
-            )
+            last = fit(experiment, folder, name=name, on_report=report, in_process=True)
         else:
             from ray.tune.integration.ray_train import TuneReportCallback
 
             last = fit(
                 experiment,
                 folder,
-                name=config["name"],
+                name=name,
                 callbacks=[TuneReportCallback()],
                 in_process=False,
             )
     except (UserError, TrainingError) as error:
-        tune.report({OUTCOME: "failed", ERROR: str(error)})
+        report({OUTCOME: "failed", ERROR: str(error)})
         return
-    tune.report({**last, OUTCOME: "complete"})
+    report({**last, OUTCOME: "complete"})

@@ -1,0 +1,76 @@
+"""What a sweep ran on: code, lock, versions, machine, data. Written into the parent run."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from c2vl.config import Experiment
+from c2vl.errors import UserError
+
+PACKAGES = ("c2vl", "torch", "ray", "optuna", "mlflow", "numpy", "transformers")
+LOCK = Path("requirements.lock")
+
+
+def environment() -> dict[str, str]:
+    """Return Python, platform, CPU count and the versions of the packages that matter."""
+    found = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": str(os.cpu_count()),
+    }
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def git_commit() -> str:
+    """Return the commit of the code, ``-dirty`` behind it if it is changed; empty outside git."""
+    where = Path(__file__).resolve().parent
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", "-C", where, *words], capture_output=True, text=True)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    try:
+        commit = git("rev-parse", "HEAD")
+        return f"{commit}-dirty" if commit and git("status", "--porcelain", "-uno") else commit
+    except OSError:  # no git here
+        return ""
+
+
+def lock_digest() -> str:
+    """Return SHA-256 of the lock file in the working directory; empty where there is none."""
+    return hashlib.sha256(LOCK.read_bytes()).hexdigest() if LOCK.is_file() else ""
+
+
+def data_manifest(experiment: Experiment) -> dict[str, Any]:
+    """Return the manifests of the store and of the concept tables.
+
+    Raises:
+        UserError: one of them is not there.
+    """
+    from c2vl.prompts.concepts import ConceptTable
+    from c2vl.skeletons.store import read_manifest
+
+    found: dict[str, Any] = {"store": read_manifest(experiment.data.store)}
+    weights = experiment.objective.weights
+    for modality, path, used in (
+        ("language", experiment.prompts.language, weights.skeleton_language),
+        ("vision", experiment.prompts.vision, weights.skeleton_vision),
+    ):
+        if path is None or not (used or weights.vision_language):
+            continue
+        try:
+            found[modality] = ConceptTable.open(path).manifest
+        except UserError as error:
+            raise UserError(f"prompts.{modality}: {error}") from None
+    return found
