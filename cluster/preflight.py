@@ -138,7 +138,7 @@ def check(root: Path) -> tuple[list[Probe], list[str]]:
     except OSError as error:
         raise UserError(f"{root}: cannot be written: {error.strerror}; choose a --root") from None
     try:
-        nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+        nodes = [node for node in ray.nodes() if node["Alive"]]
         task = ray.remote(num_cpus=0, max_retries=0)(probe)
         waiting = {
             task.options(

@@ -23,7 +23,6 @@ from ray.tune.stopper import Stopper
 
 from c2vl.errors import UserError
 from sweeps.jobs import End, Job, Outcome, Row, Source
-from sweeps.resources import trial_resources
 from sweeps.study import resolved
 from sweeps.trial import ERROR, NODE, OUTCOME
 
@@ -172,7 +171,7 @@ class _Searcher(Searcher):
 
 class _Scheduler(FIFOScheduler):
     def __init__(self, session: Session) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._session = session
         self.pruned: set[str] = set()
 
@@ -192,7 +191,9 @@ class _Callback(Callback):
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
-    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+    def on_trial_start(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
         self._session.started(trial)
 
     def on_trial_complete(
@@ -200,7 +201,9 @@ class _Callback(Callback):
     ) -> None:
         self._session.ended(trial.trial_id, pruned=trial.trial_id in self._scheduler.pruned)
 
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+    def on_trial_error(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
         path = trial.error_file
         text = Path(path).read_text(errors="replace") if path and Path(path).exists() else ""
         self._session.ended(trial.trial_id, error=text or "the trial's process was lost")

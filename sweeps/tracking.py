@@ -14,6 +14,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # retrying is done here
@@ -138,8 +139,8 @@ class Tracker:
             if run is None or run.info.status == STATUS[outcome]:
                 continue
             self._ids[name] = run.info.run_id
-            self._writes.put(lambda name=name, rows=rows: self._rows(name, rows))
-            self._writes.put(lambda name=name, end=End(outcome): self._end(name, end))
+            self._writes.put(partial(self._rows, name, rows))
+            self._writes.put(partial(self._end, name, End(outcome)))
 
     # --- child runs, as a listener of the engine -----------------------------------------------
 

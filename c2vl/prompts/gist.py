@@ -12,15 +12,18 @@ from c2vl.prompts.words import (
     CORNERS,
     COUNT,
     ELBOW,
+    FORWARD,
     HEIGHT,
     LEAN,
     LOOPS,
+    OUTWARD,
     PACE,
     PEAK,
     PROFILE,
     RANGE,
     REACH,
     REPEATS,
+    ROOM,
     SINK,
     STEP,
     TEMPO,
@@ -43,6 +46,7 @@ def gist(body: Body) -> list[str]:
         rhythm(body, main),
         together(body, share),
         legs(body),
+        region(body, main),
         elbows(body, main),
         posture(body),
     ]
@@ -153,6 +157,25 @@ def rhythm(body: Body, side: int) -> str:
     count = reversals(x[:, axis], 0.07)
     pace = count / max(len(x) / body.fps, 0.3)
     return f"the {SIDES[side]} hand makes {word(REPEATS, count)} {line}, {word(TEMPO, pace)}"
+
+
+def region(body: Body, side: int) -> str:
+    """Where a hand works, and how much room it takes."""
+    w = raised(body, side)
+    x = body.hand[side][w]
+    place = np.median(x, axis=0)
+    low, high = np.quantile(x, 0.15, axis=0), np.quantile(x, 0.85, axis=0)
+    where = (
+        word(HEIGHT, float(np.median(body.height[side][w]))),
+        word(OUTWARD, float(place[0]) * (1 if side else -1)),
+        word(FORWARD, float(place[2])),
+    )
+    told = ", ".join(phrase for phrase in where if phrase)
+    across, up, ahead = high - low
+    return (
+        f"the {SIDES[side]} hand works {told}, {word(ROOM, float(across))} from side to side, "
+        f"{word(ROOM, float(up))} up and down, {word(ROOM, float(ahead))} forward and back"
+    )
 
 
 def elbows(body: Body, side: int) -> str:

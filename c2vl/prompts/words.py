@@ -153,8 +153,8 @@ WHO: Scale = (
 CIRCLES: Scale = (
     (0.0,),
     (
-        "a full circle against the clock, over the top to the left",
-        "a full circle clockwise, over the top to the right",
+        "a full circle leftwards against the clock",
+        "a full clockwise circle like a wheel rolling to the right",
     ),
 )
 CORNERS: Scale = (
@@ -177,6 +177,10 @@ PROFILE: Scale = (
         "arching overhand",
         "swinging overhand over the shoulder",
     ),
+)
+ROOM: Scale = (
+    (0.12, 0.25, 0.45, 0.7),
+    ("barely", "a little", "moderately", "widely", "very widely"),
 )
 TEMPO: Scale = ((0.6, 1.2, 2.0, 3.0), ("unhurried", "steady", "lively", "rapid", "very rapid"))
 PACE: Scale = ((1.3, 2.0, 2.7), ("strolling", "walking", "walking briskly", "jogging"))
