@@ -112,7 +112,10 @@ class Session:
         row = {
             key: value
             for key, value in result.items()
-            if isinstance(value, int | float) and not isinstance(value, bool) and key not in _OWN
+            if isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and key not in _OWN
+            and "/" not in key
         }
         if "epoch" not in row:
             return False

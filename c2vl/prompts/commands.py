@@ -139,7 +139,7 @@ def probe(table: Path, store: Path, split: str, test: bool) -> None:
     click.echo(f"left-out train subject {result.validation:.1%} ({subjects})")
     if result.test is not None:
         click.echo(f"test subjects          {result.test:.1%}")
-    click.echo(f"chance {1 / result.classes:.1%}; regularisation C = {result.strength:g}")
+    click.echo(f"chance {1 / result.classes:.1%}; ridge penalty {result.strength:g}")
 
 
 @prompts.command("import")

@@ -16,7 +16,7 @@ from c2vl.prompts.moments import moment, movement, phase, windows_of
 from c2vl.prompts.pairs import distances, relation
 from c2vl.skeletons.layout import JointLayout
 
-RULES = 4
+RULES = 5
 """Version of the rules: raise it whenever a caption of any motion changes."""
 
 WINDOWS = 16
