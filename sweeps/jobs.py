@@ -33,6 +33,11 @@ class Job:
     number: int = -1
     values: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def done(self) -> bool:
+        """Whether it has run to its end."""
+        return (self.folder / "done.json").exists()
+
     def rows(self) -> list[Row]:
         """The figures of every epoch so far, from the run's folder: it outlives any process."""
         from c2vl.training.checkpoint import read_metrics

@@ -7,6 +7,7 @@ from collections import Counter
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 from sweeps.jobs import End, Job, Row
 from sweeps.spec import Objective
@@ -75,7 +76,7 @@ class Board:
         self._show()
         if not self.console.is_terminal and time.monotonic() - self._spoken > QUIET_SECONDS:
             epochs = ", ".join(f"{name} epoch {epoch}" for name, epoch in self._running.items())
-            self._say(f"{self.line()}  [{epochs}]")
+            self.say(f"{self.line()}  [{epochs}]")
 
     def ended(self, job: Job, end: End) -> None:
         """A job has ended."""
@@ -90,12 +91,12 @@ class Board:
         self._better(value)
         drawn = "  ".join(f"{k.split('.')[-1]}={_short(v)}" for k, v in job.values.items())
         figure = f" {self._objective.metric} {value:.4f}" if value is not None else ""
-        self._say(f"{job.name}: {end.outcome}{figure}  {drawn}")
+        self.say(f"{job.name}: {end.outcome}{figure}  {drawn}")
         if end.outcome == "failed":
             lines = [line for line in end.error.strip().splitlines() if line.strip()]
-            self._say(f"{job.name}: {lines[-1] if lines else 'no reason given'}")
+            self.say(f"{job.name}: {lines[-1] if lines else 'no reason given'}")
         if not self.console.is_terminal:
-            self._say(self.line())
+            self.say(self.line())
         self._show()
 
     def _value(self, job: Job) -> float | None:
@@ -123,13 +124,26 @@ class Board:
             parts.append(f"about {_clock(mean * (self._total - done) / self._width)} left")
         return ", ".join(parts)
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """Print lines above the bar."""
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
         self._spoken = time.monotonic()
 
     def _show(self) -> None:
         done = sum(self._counts.values())
         self._bar.update(self._task, completed=done, figures=self.line())
+
+
+def show_table(rows: list[dict[str, str]], title: str) -> None:
+    """Print rows with the same keys as a table; nothing where there are none."""
+    if not rows:
+        return
+    shown = Table(title=title)
+    for name in rows[0]:
+        shown.add_column(name, overflow="fold")
+    for row in rows:
+        shown.add_row(*row.values())
+    Console().print(shown)
 
 
 def _short(value: object) -> str:

@@ -30,10 +30,65 @@ ENDED: dict[TrialState, Outcome] = {
     TrialState.FAIL: "failed",
 }
 log = logging.getLogger(__name__)
-ENQUEUED = "points enqueued"
+ENQUEUED, OWNER, IMPOSSIBLE = "points enqueued", "sweep_id", "impossible"
 
 
-class StudySource:
+class StudyReader:
+    """What a study says of its trials; reads only.
+
+    Attributes:
+        spec: the sweep.
+        study: the Optuna study, under the sweep's name.
+    """
+
+    def __init__(self, spec: SweepSettings, study: optuna.Study) -> None:
+        self.spec, self.study = spec, study
+
+    def job(self, number: int, values: dict[str, Any]) -> Job:
+        """Return the job of a trial: its name and folder follow from its number.
+
+        Raises:
+            UserError: the drawn settings exclude each other.
+        """
+        name = f"{self.spec.name}-{number:04d}"
+        settings = experiment(self.spec.base, self.spec.space, values)
+        settings = settings.model_copy(update={"name": name})
+        folder = self.spec.folder / "trials" / name
+        return Job(name, settings, folder, "trial", number, values)
+
+    def counts(self) -> Counter[str]:
+        """Trials by outcome, and those "running"."""
+        return Counter(
+            ENDED.get(trial.state, "running")
+            for trial in self.study.get_trials(deepcopy=False)
+            if trial.state != TrialState.WAITING
+        )
+
+    def ended(self) -> list[tuple[Job, Outcome]]:
+        """All trials that have run and ended, and how."""
+        found = []
+        for trial in self.study.get_trials(deepcopy=False):
+            if trial.state in ENDED and not trial.user_attrs.get(IMPOSSIBLE):
+                found.append((self.job(trial.number, trial.params), ENDED[trial.state]))
+        return found
+
+    def ranked(self) -> list[tuple[Job, float]]:
+        """Complete trials, best first by the first objective, with its value.
+
+        Of several objectives only the trials that no other beats in all of them are ranked.
+        """
+        objective = self.spec.objectives[0]
+        trials: list[FrozenTrial] = (
+            self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+            if len(self.spec.objectives) == 1
+            else self.study.best_trials
+        )
+        sign = -1 if objective.direction == "maximize" else 1
+        trials = sorted(trials, key=lambda trial: (sign * trial.values[0], trial.number))
+        return [(self.job(trial.number, trial.params), trial.values[0]) for trial in trials]
+
+
+class StudySource(StudyReader):
     """Trials of a study, as jobs.
 
     Attributes:
@@ -41,15 +96,21 @@ class StudySource:
         spec: the sweep.
     """
 
-    def __init__(self, spec: SweepSettings) -> None:
+    def __init__(self, spec: SweepSettings, identity: str) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self.spec = spec
-        self.study = optuna.create_study(
+        study = optuna.create_study(
             study_name=spec.name,
             storage=_storage(spec.study_uri),
             directions=[objective.direction for objective in spec.objectives],
             load_if_exists=True,
         )
+        super().__init__(spec, study)
+        if (owner := self.study.user_attrs.get(OWNER, identity)) != identity:
+            raise UserError(
+                f"study: {spec.study_uri} holds another sweep called {spec.name} ({owner}); "
+                "choose another name"
+            )
+        self.study.set_user_attr(OWNER, identity)
         existing = self.study.get_trials(deepcopy=False)
         # Another seed after a restart: the same one would propose the first session's draws again.
         self.study.sampler = _sampler(spec, spec.sampler.seed + 7919 * len(existing))
@@ -77,6 +138,7 @@ class StudySource:
                 job = self.job(trial.number, draw(self.spec.space, trial))
             except UserError as error:  # a rare draw that the check of the space did not meet
                 log.warning("trial %d: %s", trial.number, error)
+                trial.set_user_attr(IMPOSSIBLE, str(error))
                 self.study.tell(trial, state=TrialState.FAIL)
                 continue
             self._trials[job.name] = trial
@@ -94,18 +156,6 @@ class StudySource:
             self._created += 1
             return self.study.ask()
         return None
-
-    def job(self, number: int, values: dict[str, Any]) -> Job:
-        """Return the job of a trial: its name and folder follow from its number.
-
-        Raises:
-            UserError: the drawn settings exclude each other.
-        """
-        name = f"{self.spec.name}-{number:04d}"
-        settings = experiment(self.spec.base, self.spec.space, values)
-        settings = settings.model_copy(update={"name": name})
-        folder = self.spec.folder / "trials" / name
-        return Job(name, settings, folder, "trial", number, values)
 
     def report(self, job: Job, row: Row) -> bool:
         trial = self._trials[job.name]
@@ -146,37 +196,6 @@ class StudySource:
             self.study.tell(trial, state=TrialState.FAIL)
         return outcome
 
-    def counts(self) -> Counter[str]:
-        """Trials by outcome, and those "running"."""
-        return Counter(
-            ENDED.get(trial.state, "running")
-            for trial in self.study.get_trials(deepcopy=False)
-            if trial.state != TrialState.WAITING
-        )
-
-    def ended(self) -> list[tuple[str, Outcome]]:
-        """Names and outcomes of all trials that have ended."""
-        return [
-            (f"{self.spec.name}-{trial.number:04d}", ENDED[trial.state])
-            for trial in self.study.get_trials(deepcopy=False)
-            if trial.state in ENDED
-        ]
-
-    def ranked(self) -> list[tuple[Job, float]]:
-        """Complete trials, best first by the first objective, with its value.
-
-        Of several objectives only the trials that no other beats in all of them are ranked.
-        """
-        objective = self.spec.objectives[0]
-        trials: list[FrozenTrial] = (
-            self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-            if len(self.spec.objectives) == 1
-            else self.study.best_trials
-        )
-        sign = -1 if objective.direction == "maximize" else 1
-        trials = sorted(trials, key=lambda trial: (sign * trial.values[0], trial.number))
-        return [(self.job(trial.number, trial.params), trial.values[0]) for trial in trials]
-
 
 def objective_values(objectives: list[Objective], rows: list[Row]) -> list[float] | None:
     """Return each objective's value: the mean of its last so many finite figures.
@@ -203,7 +222,7 @@ def objective_values(objectives: list[Objective], rows: list[Row]) -> list[float
     return values
 
 
-def read_study(spec: SweepSettings) -> optuna.Study:
+def reader(spec: SweepSettings) -> StudyReader:
     """Open a sweep's study for reading.
 
     Raises:
@@ -213,9 +232,10 @@ def read_study(spec: SweepSettings) -> optuna.Study:
     if spec.study is None and not (spec.folder / "study.db").exists():
         raise UserError(f"{spec.name}: has no study yet; c2vl-sweep resume {spec.name}")
     try:
-        return optuna.load_study(study_name=spec.name, storage=_storage(spec.study_uri))
+        study = optuna.load_study(study_name=spec.name, storage=_storage(spec.study_uri))
     except KeyError:
         raise UserError(f"{spec.name}: not in {spec.study_uri}") from None
+    return StudyReader(spec, study)
 
 
 def _storage(uri: str) -> RDBStorage:

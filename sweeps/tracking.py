@@ -13,8 +13,9 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # retrying is done here
@@ -38,7 +39,7 @@ STATUS: dict[Outcome, str] = {
     "failed": "FAILED",
     "interrupted": "KILLED",
 }
-SWEEP, KIND, RUN, TRIAL = "sweep", "kind", "run", "trial"
+SWEEP, IDENTITY, KIND, RUN, TRIAL = "sweep", "sweep_id", "kind", "run", "trial"
 OUTCOME, ATTEMPTS, NODE = "outcome", "attempts", "node"
 PERMANENT = {"INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS", "BAD_REQUEST"}
 BATCH = 900  # MLflow takes 1000 metrics in a batch
@@ -59,8 +60,8 @@ class Tracker:
         parent: id of the parent run.
     """
 
-    def __init__(self, spec: SweepSettings) -> None:
-        self.spec = spec
+    def __init__(self, spec: SweepSettings, identity: str) -> None:
+        self.spec, self.identity = spec, identity
         try:
             self.client = open_client(spec.tracking_uri)
             self.experiment = self._experiment()
@@ -127,20 +128,34 @@ class Tracker:
         """Wait until everything so far is written, or patience is at an end."""
         self._writes.flush(self.spec.tracking.patience)
 
-    def reconcile(self, ended: Iterable[tuple[str, Outcome, list[Row]]]) -> None:
+    def reconcile(self, ended: Iterable[tuple[Job, Outcome]]) -> None:
         """Bring runs that a kill cut off to what the study says of their trials.
 
         Args:
-            ended: name, outcome and all epochs of each trial that has ended.
+            ended: each job that has ended, and how.
         """
         runs = {run.data.tags.get(RUN): run for run in self.runs()}
-        for name, outcome, rows in ended:
-            run = runs.get(name)
-            if run is None or run.info.status == STATUS[outcome]:
+        for job, outcome in ended:
+            run = runs.get(job.name)
+            if run is None:  # killed before MLflow heard of it
+                self._writes.put(partial(self._start, job))
+            elif run.info.status == STATUS[outcome]:
                 continue
-            self._ids[name] = run.info.run_id
-            self._writes.put(partial(self._rows, name, rows))
-            self._writes.put(partial(self._end, name, End(outcome)))
+            else:
+                self._ids[job.name] = run.info.run_id
+            self._writes.put(partial(self._rows, job.name, job.rows()))
+            self._writes.put(partial(self._end, job, End(outcome)))
+
+    def whole(self, figures: Mapping[str, float], folders: Mapping[str, Path]) -> None:
+        """Write figures of the whole sweep and folders of files into the parent run."""
+        metrics = [Metric(key, value, int(time.time() * 1000), 0) for key, value in figures.items()]
+
+        def write() -> None:
+            self.client.log_batch(self.parent, metrics=metrics)
+            for place, folder in folders.items():
+                self.client.log_artifacts(self.parent, str(folder), place)
+
+        self._writes.put(write)
 
     # --- child runs, as a listener of the engine -----------------------------------------------
 
@@ -158,7 +173,7 @@ class Tracker:
         """Log what is still missing, and close the run."""
         seconds = time.monotonic() - self._began.pop(job.name, time.monotonic())
         self._writes.put(lambda: self._rows(job.name, job.rows()))
-        self._writes.put(lambda: self._end(job.name, end, seconds))
+        self._writes.put(lambda: self._end(job, end, seconds))
 
     def _start(self, job: Job) -> None:
         run_id = self._run(job.name, job.kind, {TRIAL: str(job.number)})
@@ -197,8 +212,8 @@ class Tracker:
         if fresh:
             self._epochs[name] = max(int(row["epoch"]) for row in fresh)
 
-    def _end(self, name: str, end: End, seconds: float = 0.0) -> None:
-        run_id = self._id(name)
+    def _end(self, job: Job, end: End, seconds: float = 0.0) -> None:
+        name, run_id = job.name, self._id(job.name)
         before = float(self.client.get_run(run_id).data.metrics.get("wall_seconds", 0.0))
         now, step = int(time.time() * 1000), self._epochs.get(name, 0)
         self.client.log_batch(
@@ -208,6 +223,8 @@ class Tracker:
         )
         if end.error:
             self.client.log_text(run_id, end.error, "error.txt")
+        if end.outcome == "complete":
+            self.client.log_artifacts(run_id, str(job.folder / "encoder"), "encoder")
         self._terminate(run_id, STATUS[end.outcome])
 
     # --- runs by tag ---------------------------------------------------------------------------
@@ -219,7 +236,7 @@ class Tracker:
         while True:
             page = self.client.search_runs(
                 [self.experiment],
-                f"tags.{SWEEP} = '{self.spec.name}'",
+                f"tags.{IDENTITY} = '{self.identity}'",
                 max_results=1000,
                 page_token=token,
             )
@@ -240,12 +257,13 @@ class Tracker:
     def _run(self, name: str, kind: str, tags: dict[str, str]) -> str:
         if name in self._ids:
             return self._ids[name]
-        query = f"tags.{SWEEP} = '{self.spec.name}' and tags.{RUN} = '{name}'"
+        query = f"tags.{IDENTITY} = '{self.identity}' and tags.{RUN} = '{name}'"
         found = self.client.search_runs([self.experiment], query, max_results=1)
         if found:
             run_id = found[0].info.run_id
         else:
-            tags = {SWEEP: self.spec.name, KIND: kind, RUN: name, **tags}
+            own = {SWEEP: self.spec.name, IDENTITY: self.identity, KIND: kind, RUN: name}
+            tags = {**own, **tags}
             if kind != "sweep":
                 tags["mlflow.parentRunId"] = self.parent
             run_id = self.client.create_run(self.experiment, tags=tags, run_name=name).info.run_id

@@ -1,0 +1,287 @@
+"""Runs a sweep from its file to its report; what a kill cut off is gone on with.
+
+The folder of a sweep, ``STORAGE/sweeps/NAME``::
+
+    id  sweep.yaml  study.db what was asked for, and Optuna's record of what was tried
+    trials/  finals/         the run folders of the trainings
+    final.json               who won, and what the test part said
+    encoder/  report/        the winner's encoder; tables and pictures
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from c2vl.errors import TrainingError, UserError
+from c2vl.training.checkpoint import write_text
+from sweeps import provenance, trial
+from sweeps.engine import Listener, Stop, run_jobs
+from sweeps.export import keep_encoder, publish
+from sweeps.finals import Final, choose, jobs_after, score_runs, set_aside
+from sweeps.jobs import End, FixedSource, Job, Row, Source
+from sweeps.progress import Board, show_table
+from sweeps.report import write_report
+from sweeps.resources import cluster, living_nodes, require_state_api, slots, trial_resources
+from sweeps.spec import SweepSettings, dump_sweep
+from sweeps.study import StudySource
+from sweeps.tracking import Tracker
+
+
+class Interrupted(Exception):
+    """The sweep was asked to stop, and has: it can be resumed."""
+
+
+def run(spec: SweepSettings, *, address: str | None = None, resume: bool = False) -> Final:
+    """Run a sweep to its end: trials, final trainings, test figures, report, registered encoder.
+
+    Args:
+        spec: the checked settings.
+        address: of a Ray cluster; default: RAY_ADDRESS, else one of its own on this machine.
+        resume: go on with a sweep that is there, rather than start one.
+
+    Raises:
+        UserError: nothing was started, or nothing useful can come of it; the message says why.
+        TrainingError: more than ``max_failed_trials`` failed.
+        Interrupted: SIGINT or SIGTERM came.
+    """
+    data = provenance.data_manifest(spec.experiment)
+    with (
+        locked(spec.folder, spec.name, make=not resume),
+        _claimed(spec, resume) as claim,
+        cluster(address),
+        stopping() as stop,
+    ):
+        fitting = slots(living_nodes(), spec.experiment.train)
+        if spec.experiment.train.workers > 1:
+            require_state_api()
+        tracker = Tracker(spec, claim.identity)
+        source = StudySource(spec, claim.identity)
+        claim.keep()
+        try:
+            return _run(spec, source, tracker, stop, fitting, data)
+        except Interrupted:
+            tracker.finish("interrupted")
+            raise
+        except BaseException:
+            tracker.finish("failed")
+            raise
+
+
+def _run(
+    spec: SweepSettings,
+    source: StudySource,
+    tracker: Tracker,
+    stop: Stop,
+    fitting: int,
+    data: dict[str, Any],
+) -> Final:
+    tracker.begin(data)
+    if len(source):
+        set_aside(spec.folder)
+    tracker.reconcile(source.ended())
+    ranked = source.ranked()
+    board = Board(
+        spec.name,
+        spec.trials,
+        source.counts(),
+        spec.objectives[0],
+        ranked[0][1] if ranked else None,
+    )
+    limit = FailureLimit(stop, source.counts()["failed"], spec.max_failed_trials)
+    _train(spec, source, board, tracker, stop, fitting, limit)
+    ranked = source.ranked()
+    if not ranked:
+        raise UserError(
+            f"{spec.name}: no trial ran to its end ({dict(source.counts())}), so none was chosen; "
+            f"their errors are in MLflow and in {spec.folder / 'trials'}"
+        )
+
+    finals = jobs_after(spec, source)
+    left = FixedSource([job for job in finals if not job.done])
+    tracker.reconcile([(job, "complete") for job in finals if job.done])
+    if len(left):
+        board = Board(f"{spec.name} final", len(left), type(source.counts())(), spec.objectives[0])
+        _train(spec, left, board, tracker, stop, fitting, FailureLimit(stop, 0, 0))
+
+    final = choose(spec, ranked)
+    if spec.final.test:
+        winner = next(job for job, _ in ranked if job.number == final.trial)
+        final = score_runs(spec, final, winner, stop)
+        _stop_if_asked(spec, stop)
+        show_table(final.table(), final.title)
+    folder = keep_encoder(spec, final)
+    report = write_report(spec, source.study, source.ended(), final)
+    figures = {**source.counts(), **final.figures()}
+    tracker.whole(figures, {"report": report, "encoder": folder})
+    tracker.flush()
+    version = publish(spec, final, folder, tracker)
+    tracker.finish("complete")
+    board.say(f"encoder: {folder}\nreport:  {report}\nmodel:   {version}")
+    return final
+
+
+def _train(
+    spec: SweepSettings,
+    source: Source,
+    board: Board,
+    tracker: Tracker,
+    stop: Stop,
+    fitting: int,
+    limit: FailureLimit,
+) -> None:
+    tune = spec.folder / "tune"
+    shutil.rmtree(tune, ignore_errors=True)  # the study and the run folders hold all that counts
+    listeners: list[Listener] = [tracker, board, limit]
+    with board:
+        run_jobs(
+            source,
+            name=spec.name,
+            folder=tune,
+            trainable=trial.run,
+            listeners=listeners,
+            stop=stop,
+            concurrency=min(spec.concurrency or fitting, fitting),
+            bundles=trial_resources(spec.experiment),
+            max_failures=spec.max_failures,
+            deadline=None if spec.max_hours is None else time.monotonic() + 3600 * spec.max_hours,
+        )
+    _stop_if_asked(spec, stop)
+    shutil.rmtree(tune, ignore_errors=True)
+
+
+def _stop_if_asked(spec: SweepSettings, stop: Stop) -> None:
+    if not stop:
+        return
+    if stop.reason == FailureLimit.REASON:
+        raise TrainingError(
+            f"{spec.name}: more trainings failed than are tolerated (max_failed_trials "
+            f"{spec.max_failed_trials} for trials, none of the final ones); their errors are in "
+            f"MLflow. Once the cause is gone: c2vl-sweep resume {spec.name} max_failed_trials=N"
+        )
+    raise Interrupted(f"stopped; go on with: c2vl-sweep resume {spec.name}")
+
+
+class FailureLimit:
+    """Stops a run of jobs when too many have failed: a listener of the engine."""
+
+    REASON = "failures"
+
+    def __init__(self, stop: Stop, failed: int, limit: int) -> None:
+        self._stop, self._failed, self._limit = stop, failed, limit
+
+    def started(self, job: Job, attempt: int) -> None:
+        """Nothing to count."""
+
+    def reported(self, job: Job, row: Row) -> None:
+        """Nothing to count."""
+
+    def ended(self, job: Job, end: End) -> None:
+        """Count a failure."""
+        self._failed += end.outcome == "failed"
+        if self._failed > self._limit:
+            self._stop.request(self.REASON)
+
+
+@contextmanager
+def stopping() -> Iterator[Stop]:
+    """Turn the first SIGINT or SIGTERM into a clean stop; a second one ends at once."""
+    stop = Stop()
+
+    def asked(number: int, _: object) -> None:
+        if stop:
+            raise KeyboardInterrupt
+        stop.request("signal")
+        os.write(2, b"\nstopping after the running epochs; once more to end at once\n")
+
+    before = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def locked(folder: Path, name: str, *, make: bool) -> Iterator[None]:
+    """Hold a sweep's folder alone; the lock goes with the process, however that ends.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    if make:
+        folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            raise UserError(
+                f"{name}: is running already ({file.read().strip() or 'elsewhere'}); see "
+                f"c2vl-sweep status {name}"
+            ) from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        yield
+
+
+def is_running(folder: Path) -> bool:
+    """Say whether a process drives the sweep in ``folder`` now."""
+    try:
+        with (folder / "lock").open("r", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+@dataclass
+class Claim:
+    """A sweep's folder while it is being started: dropped again unless it is kept.
+
+    Attributes:
+        identity: tells this sweep from a former one of the same name, in the study and in MLflow.
+    """
+
+    spec: SweepSettings
+    identity: str
+    kept: bool
+
+    def keep(self) -> None:
+        """The sweep has started: from now on it can be resumed."""
+        path = self.spec.folder / "sweep.yaml"
+        if not path.exists():
+            write_text(path, dump_sweep(self.spec))
+        self.kept = True
+
+
+@contextmanager
+def _claimed(spec: SweepSettings, resume: bool) -> Iterator[Claim]:
+    there = (spec.folder / "sweep.yaml").exists()
+    if there and not resume:
+        raise UserError(
+            f"{spec.name}: there is a sweep of this name in {spec.folder}; go on with it: "
+            f"c2vl-sweep resume {spec.name}, or start another: name=OTHER"
+        )
+    path = spec.folder / "id"
+    if not path.exists():
+        write_text(path, uuid.uuid4().hex)
+    claim = Claim(spec, path.read_text(encoding="utf-8"), kept=there)
+    try:
+        yield claim
+    finally:
+        if not claim.kept:
+            shutil.rmtree(spec.folder)
