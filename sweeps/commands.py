@@ -117,7 +117,8 @@ def status(name: str, storage: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(state, indent=1))
         return
-    _print([{k: _short(v) for k, v in row.items()} for row in state["trials"]], name)
+    rows = [{k.split(".")[-1]: _short(v) for k, v in row.items()} for row in state["trials"]]
+    _print([{k: v for k, v in row.items() if k != "run"} for row in rows], name)
     click.echo("  ".join(f"{key} {state[key]}" for key in _COUNTS))
 
 
@@ -136,9 +137,8 @@ def best(name: str, storage: Path) -> None:
         raise UserError(f"{name}: no trial has run to its end yet; c2vl-sweep status {name}")
     job, value = ranked[0]
     click.echo(f"{job.name}: {spec.objectives[0].metric} {value:.4f} (validation)")
-    words = " ".join(winning_overrides({}, job))
+    click.echo("differs from the base: " + " ".join(winning_overrides(spec.base, job)))
     click.echo(f"c2vl train {job.folder / 'experiment.yaml'} --out runs/train/{job.name}")
-    click.echo(f"settings: {words}")
 
 
 @click.command(epilog="\b\nExample:\n  c2vl-sweep report demo\n")

@@ -30,7 +30,7 @@ def keep_encoder(spec: SweepSettings, final: Final) -> Path:
     Returns:
         The folder, an artefact of :mod:`c2vl.encoder`.
     """
-    encoder = load_encoder(spec.folder / final.folder)
+    encoder = load_encoder(spec.folder / final.folder / "encoder")
     card = encoder.card
     card["provenance"] |= {"sweep": spec.name, "trial": final.trial, "run": final.run}
     if scored := final.test.get(WINNER):
@@ -54,7 +54,12 @@ def publish(spec: SweepSettings, final: Final, folder: Path, tracker: Tracker) -
     Returns:
         ``models:/NAME@best (version N)``.
     """
+    import mlflow
+
     client, digest = tracker.client, load_encoder(folder).card["weights_sha256"]
+    # A registry asks the process's own tracking store for the model that a version is made from.
+    mlflow.set_tracking_uri(spec.tracking_uri)
+    mlflow.set_registry_uri(spec.tracking_uri)
     try:
         client.get_registered_model(spec.model)
     except MlflowException:
