@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from c2vl.config import flatten, setting_names
+from c2vl.config import Experiment, flatten, setting_names
 from c2vl.errors import UserError, did_you_mean
 from sweeps.space import (
     Categorical,
@@ -146,3 +146,18 @@ def _check_draws(spec: SweepSettings) -> None:
                 f"space: a draw from it makes no valid experiment.\n  draw: {values}\n  {error}\n"
                 "  Narrow the range, add a `when`, or change the base."
             ) from None
+
+
+def data_needs(spec: SweepSettings) -> list[Experiment]:
+    """Return experiments of the space that differ in the data they read, the base first."""
+    found = {_reads(spec.experiment): spec.experiment}
+    for seed in range(DRAWS):
+        drawn = experiment(spec.base, spec.space, draw(spec.space, RandomDraws(seed)))
+        found.setdefault(_reads(drawn), drawn)
+    return list(found.values())
+
+
+def _reads(settings: Experiment) -> tuple[object, ...]:
+    prompts, weights = settings.prompts, settings.objective.weights
+    used = [weights.skeleton_language, weights.skeleton_vision, weights.vision_language]
+    return settings.data.store, prompts.language, prompts.vision, *(edge > 0 for edge in used)

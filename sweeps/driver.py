@@ -26,6 +26,7 @@ from typing import Any
 from c2vl.errors import TrainingError, UserError
 from c2vl.training.checkpoint import write_text
 from sweeps import provenance, trial
+from sweeps.checks import data_needs
 from sweeps.engine import Listener, Stop, run_jobs
 from sweeps.export import keep_encoder, publish
 from sweeps.finals import Final, choose, jobs_after, score_runs, set_aside
@@ -55,7 +56,7 @@ def run(spec: SweepSettings, *, address: str | None = None, resume: bool = False
         TrainingError: more than ``max_failed_trials`` failed.
         Interrupted: SIGINT or SIGTERM came.
     """
-    data = provenance.data_manifest(spec.experiment)
+    data, *_ = [provenance.data_manifest(experiment) for experiment in data_needs(spec)]
     with (
         locked(spec.folder, spec.name, make=not resume),
         _claimed(spec, resume) as claim,

@@ -7,8 +7,11 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: tests share few cores
 
+import numpy as np
 import pytest
 
+from c2vl.prompts.concepts import ConceptTable
+from c2vl.skeletons.clips import load_clips
 from c2vl.skeletons.demo import DemoSettings
 from c2vl.skeletons.demo_store import prepare_demo
 from c2vl.skeletons.store import Store
@@ -55,3 +58,17 @@ def utd_store(tmp_path_factory: pytest.TempPathFactory, utd: Path) -> Store:
     from c2vl.skeletons.prepare import prepare
 
     return prepare("utd-mhad", utd, tmp_path_factory.mktemp("stores") / "utd").store
+
+
+@pytest.fixture(scope="session")
+def language(demo_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A concept table of random projections of the clips: it says something, without a label."""
+    store = demo_store
+    clips = load_clips(store, frames=16)
+    draw = np.random.default_rng(0)
+    windows = clips.x.reshape(len(store), clips.x.shape[1], 4, -1)[:, 0]
+    features = windows @ draw.normal(size=(windows.shape[2], 24)) / 16
+    out = tmp_path_factory.mktemp("concepts") / "language"
+    ids = list(store.index["id"])
+    ConceptTable.write(out, ids, features.astype(np.float32), modality="language", model="test")
+    return out

@@ -47,3 +47,14 @@ def test_round_trip() -> None:
 def test_mistakes_are_named(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         parse_sweep({"name": "a", "space": LR, **changes}, "a.yaml")
+
+
+PRESETS = sorted((Path(__file__).parents[2] / "sweeps" / "presets").rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+def test_every_preset_is_a_sweep_and_opens_with_its_command(path: Path) -> None:
+    spec = load_sweep(path)  # draws from its space and builds each experiment
+    where = path.relative_to(Path(__file__).parents[2])
+    assert path.read_text().splitlines()[0] == f"# c2vl-sweep run {where}"
+    assert spec.name in (path.stem, f"ablation_{path.stem}")

@@ -1,0 +1,149 @@
+"""A sweep from its file to the registered encoder, through the command line."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from optuna.trial import TrialState
+
+from c2vl.encoder import load_encoder
+from c2vl.skeletons.store import Store
+from tests.sweeps.stores import client, epochs, outcomes, runs, trials
+
+pytestmark = [pytest.mark.ray, pytest.mark.mlflow]
+
+
+@pytest.fixture(scope="module")
+def finished(
+    sweep_file: Path, c2vl_sweep: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, str]:
+    """The storage of a finished sweep with final seeds, and what was printed."""
+    cwd = tmp_path_factory.mktemp("finished")
+    words = ["final.seeds=[0,1]", "final.baseline=true"]
+    out = c2vl_sweep("run", sweep_file, *words, cwd=cwd).stdout
+    return cwd / "runs", out
+
+
+def test_both_stores_agree(finished: tuple[Path, str]) -> None:
+    storage, _ = finished
+    states = [trial.state for trial in trials(storage)]
+    assert states == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.COMPLETE]
+    assert outcomes(storage) == {("FINISHED", "complete"): 2, ("KILLED", "pruned"): 1}
+    # Of the winner's two seeds one is the trial's own; the base experiment has both to train.
+    assert outcomes(storage, "final") == {("FINISHED", "complete"): 3}
+    (parent,) = runs(storage, "sweep").values()
+    assert parent.info.status == "FINISHED"
+    for name, run in runs(storage, "trial").items():
+        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert run.data.tags["attempts"] == "1"
+        logged = epochs(storage, run)
+        assert logged == list(range(1, len(logged) + 1)), name
+        assert len(logged) == (1 if run.data.tags["outcome"] == "pruned" else 4)
+        assert float(run.data.params["train.epochs"]) == 4
+
+
+def test_the_parent_has_what_the_sweep_was(finished: tuple[Path, str]) -> None:
+    storage, _ = finished
+    (parent,) = runs(storage, "sweep").values()
+    files = {item.path for item in client(storage).list_artifacts(parent.info.run_id)}
+    assert {"sweep.yaml", "data.json", "environment.json", "report", "encoder"} <= files
+    assert parent.data.metrics["complete"] == 2
+    assert parent.data.metrics["pruned"] == 1
+    for key in ("test_linear", "base_test_linear", "random_test_linear"):
+        assert 0 < parent.data.metrics[key] <= 1
+
+
+def test_the_choice_is_on_validation(finished: tuple[Path, str]) -> None:
+    storage, out = finished
+    final = json.loads((storage / "sweeps/small/final.json").read_text())
+    complete = [t for t in trials(storage) if t.state == TrialState.COMPLETE]
+    assert final["trial"] == min(complete, key=lambda t: t.value or 0).number
+    assert final["metric"] == "loss"
+    assert len(final["validation"]) == 2
+    assert final["run"] == min(final["validation"], key=final["validation"].get)
+    assert set(final["test"]) == {"winner", "base experiment", "random encoder"}
+    assert all(set(seeds) == {"0", "1"} for seeds in final["test"].values())
+    assert "demo (generated) xsub, test part" in out  # a figure names its data
+
+
+def test_the_report_is_files(finished: tuple[Path, str]) -> None:
+    folder = finished[0] / "sweeps/small/report"
+    for name in ("sweep", "history", "curves", "importances", "schedule", "parallel"):
+        assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    with (folder / "trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["outcome"] for row in rows] == ["complete", "pruned", "complete"]
+    assert [float(row["optim.lr"]) for row in rows] == [0.01, 1e-6, 0.05]
+    assert "| winner |" in (folder / "summary.md").read_text()
+
+
+def test_the_registered_model_embeds_like_the_encoder(
+    finished: tuple[Path, str], demo_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    storage, _ = finished
+    uri = f"sqlite:///{storage / 'mlflow.db'}"
+    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    try:
+        model = mlflow.pyfunc.load_model("models:/small@best")
+    finally:
+        mlflow.set_tracking_uri(before[0])
+        mlflow.set_registry_uri(before[1])
+    joints = [np.array(demo_store.joints(i)) for i in (0, 1, 2)]
+    features = model.predict(pd.DataFrame({"joints": joints}))
+    wanted = load_encoder(storage / "sweeps/small/encoder").embed(joints)
+    np.testing.assert_allclose(features.to_numpy(), wanted, atol=1e-5)
+    nested = model.predict(pd.DataFrame({"joints": [item.tolist() for item in joints]}))
+    np.testing.assert_allclose(nested.to_numpy(), wanted, atol=1e-5)
+
+
+def test_a_second_resume_adds_nothing(
+    finished: tuple[Path, str], c2vl_sweep: Callable[..., Any]
+) -> None:
+    storage, _ = finished
+    before = (storage / "sweeps/small/final.json").read_bytes()
+    c2vl_sweep("resume", "small", cwd=storage.parent)
+    assert (storage / "sweeps/small/final.json").read_bytes() == before
+    assert len(trials(storage)) == 3
+    assert len(client(storage).search_model_versions("name = 'small'")) == 1
+    assert sum(outcomes(storage).values()) == 3
+
+
+def test_looking_at_it(finished: tuple[Path, str], c2vl_sweep: Callable[..., Any]) -> None:
+    cwd = finished[0].parent
+    state = json.loads(c2vl_sweep("status", "small", "--json", cwd=cwd).stdout)
+    assert [state[key] for key in ("asked", "complete", "pruned", "running")] == [3, 2, 1, 0]
+    assert "pruned" in c2vl_sweep("status", "small", cwd=cwd).stdout
+    assert "small" in c2vl_sweep("list", cwd=cwd).stdout
+    assert "optim.lr=" in c2vl_sweep("best", "small", cwd=cwd).stdout
+    c2vl_sweep("export", "small", "out/small", cwd=cwd)
+    assert load_encoder(cwd / "out/small").card["provenance"]["sweep"] == "small"
+    assert "--overwrite" in c2vl_sweep("export", "small", "out/small", cwd=cwd, code=2).stdout
+
+
+def test_mistakes_end_in_one_message(
+    finished: tuple[Path, str], sweep_file: Path, c2vl_sweep: Callable[..., Any], tmp_path: Path
+) -> None:
+    cwd = finished[0].parent
+    assert "resume small" in c2vl_sweep("run", sweep_file, cwd=cwd, code=2).stdout
+    assert "there: small" in c2vl_sweep("status", "smal", cwd=cwd, code=2).stdout
+    kept = c2vl_sweep("resume", "small", "trials=9", cwd=cwd, code=2).stdout
+    assert "a sweep that has begun keeps it" in kept
+    for words, message in (
+        (["train.cpus_per_worker=1000"], "a trial needs 1 worker(s) with 1000 CPU"),
+        (["base.prompts.language=nowhere"], "prompts.language"),
+        (["tracking.uri=http://127.0.0.1:9"], "tracking.uri"),
+    ):
+        out = c2vl_sweep("run", sweep_file, *words, cwd=tmp_path, code=2).stdout
+        assert message in out
+        assert not (tmp_path / "runs/sweeps/small").exists()  # nothing half-started is left
