@@ -1,4 +1,5 @@
-# make demo   an encoder trained and scored on generated data, or: make demo DATA=path/to/utd_mhad
+# make demo   a sweep on generated data, tracked, its best encoder exported and scored;
+#             on real data: make demo DATA=path/to/utd_mhad. Interrupted, it goes on.
 # make ui     MLflow's pages on the demo's store, at http://127.0.0.1:5000
 # make test   the tests, without the slow ones;  make lint   ruff and mypy
 # make bench  speed, side by side with plain implementations
@@ -51,8 +52,12 @@ endif
 demo: install
 	$(PREPARE)
 	$(BIN)/c2vl prompts kinematic $(STORE) $(STORE)/language
-	$(BIN)/c2vl train c2vl/presets/$(PRESET).yaml
-	$(BIN)/c2vl evaluate runs/train/$(PRESET)/encoder $(STORE) --split xsub --part test
+	@if test -f runs/sweeps/$(PRESET)/sweep.yaml; then \
+	  echo "$(BIN)/c2vl-sweep resume $(PRESET)"; $(BIN)/c2vl-sweep resume $(PRESET); \
+	else \
+	  echo "$(BIN)/c2vl-sweep run sweeps/presets/$(PRESET).yaml"; \
+	  $(BIN)/c2vl-sweep run sweeps/presets/$(PRESET).yaml; \
+	fi
 
 ui: install
 	@test -f runs/mlflow.db || { echo "make: no sweep has run yet: make demo"; exit 2; }

@@ -101,10 +101,12 @@ def require_state_api() -> None:
     Raises:
         UserError: Ray's State API does not answer.
     """
+    import ray
     from ray.util.state import list_nodes
 
     try:
-        list_nodes(timeout=30, limit=1)
+        address = ray.get_runtime_context().gcs_address
+        list_nodes(address=address, timeout=30, limit=1)
     except Exception as error:
         reason = (str(error).strip() or repr(error)).splitlines()[0]
         raise UserError(

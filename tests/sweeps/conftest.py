@@ -33,9 +33,9 @@ def sweep_values(demo_store: Store, language: Path) -> dict[str, Any]:
             "objective.temperature": {"type": "float", "low": 0.05, "high": 0.5, "log": True},
         },
         "points": [
-            {"optim.lr": 0.01, "objective.temperature": 0.1},
+            {"optim.lr": 0.001, "objective.temperature": 0.1},
             {"optim.lr": 1e-6, "objective.temperature": 0.1},
-            {"optim.lr": 0.05, "objective.temperature": 0.1},
+            {"optim.lr": 0.01, "objective.temperature": 0.1},
         ],
         "objectives": [{"metric": "loss", "direction": "minimize"}],
         "pruner": {"name": "asha", "min_epochs": 1, "reduction": 2},

@@ -80,7 +80,7 @@ def test_the_report_is_files(finished: tuple[Path, str]) -> None:
     with (folder / "trials.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["outcome"] for row in rows] == ["complete", "pruned", "complete"]
-    assert [float(row["optim.lr"]) for row in rows] == [0.01, 1e-6, 0.05]
+    assert [float(row["optim.lr"]) for row in rows] == [0.001, 1e-6, 0.01]
     assert "| winner |" in (folder / "summary.md").read_text()
 
 
