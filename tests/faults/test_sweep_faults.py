@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 from c2vl.config import load
 from c2vl.training.checkpoint import read_metrics
 from c2vl.training.launch import fit
-from tests.sweeps.conftest import c2vl_sweep, start, sweep_file, sweep_values  # noqa: F401
+from tests.sweeps.command import start
 from tests.sweeps.stores import client, epochs, outcomes, runs, trials
 
 pytestmark = [pytest.mark.ray, pytest.mark.mlflow, pytest.mark.faults]
@@ -62,8 +62,8 @@ def trial_processes() -> list[int]:
 
 
 def test_killed_and_resumed(
-    sweep_file: Path,  # noqa: F811
-    c2vl_sweep: Callable[..., Any],  # noqa: F811
+    sweep_file: Path,
+    c2vl_sweep: Callable[..., Any],
     tmp_path: Path,
 ) -> None:
     storage = tmp_path / "runs"
@@ -90,7 +90,7 @@ def test_killed_and_resumed(
 
 
 def test_a_lost_trial_goes_on_in_its_run(
-    sweep_file: Path,  # noqa: F811
+    sweep_file: Path,
     tmp_path: Path,
 ) -> None:
     storage = tmp_path / "runs"
@@ -113,8 +113,8 @@ def test_a_lost_trial_goes_on_in_its_run(
 
 
 def test_ctrl_c_stops_cleanly_and_says_how_to_resume(
-    sweep_file: Path,  # noqa: F811
-    c2vl_sweep: Callable[..., Any],  # noqa: F811
+    sweep_file: Path,
+    c2vl_sweep: Callable[..., Any],
     tmp_path: Path,
 ) -> None:
     storage = tmp_path / "runs"
@@ -132,8 +132,8 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_resume(
 
 
 def test_a_loss_that_is_not_finite_fails_its_trial_alone(
-    sweep_file: Path,  # noqa: F811
-    c2vl_sweep: Callable[..., Any],  # noqa: F811
+    sweep_file: Path,
+    c2vl_sweep: Callable[..., Any],
     tmp_path: Path,
 ) -> None:
     nan = '{"optim.lr": 10.0, "objective.temperature": 0.05}'
@@ -155,8 +155,8 @@ def test_a_loss_that_is_not_finite_fails_its_trial_alone(
 
 
 def test_an_early_stop_frees_the_cpus_of_a_worker_group(
-    sweep_file: Path,  # noqa: F811
-    c2vl_sweep: Callable[..., Any],  # noqa: F811
+    sweep_file: Path,
+    c2vl_sweep: Callable[..., Any],
     tmp_path: Path,
 ) -> None:
     """Two workers take all CPUs: the third trial can start only if the second one's are freed."""
