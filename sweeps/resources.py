@@ -13,6 +13,7 @@ from c2vl.config import Experiment, TrainSettings
 from c2vl.errors import UserError
 
 Node = Mapping[str, float]
+DRIVER_MEMORY = 2.0**28  # bytes; a request of nothing at all is refused by Ray
 ENVIRONMENT = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     # A stopped trial ends at its next report; its process is then used again. If the machine is
@@ -120,6 +121,6 @@ def trial_resources(experiment: Experiment) -> list[dict[str, float]]:
     """Return the bundles of a trial's own process: a worker group brings its own."""
     train = experiment.train
     if train.workers > 1:
-        return [{"CPU": 0.0}]
+        return [{"CPU": 0.0, "memory": DRIVER_MEMORY}]
     gpu = {"GPU": train.gpus_per_worker} if train.gpus_per_worker else {}
     return [{"CPU": train.cpus_per_worker, **gpu}]
