@@ -166,7 +166,7 @@ def _curves(axes: Any, spec: SweepSettings, trials: Trials) -> None:
     metric = spec.objectives[0].metric
     for job, outcome in sorted(trials, key=lambda pair: pair[1] == "complete"):
         points = [
-            (r["epoch"], r[metric]) for r in job.rows() if math.isfinite(r.get(metric, "nan"))
+            (r["epoch"], r[metric]) for r in job.rows() if math.isfinite(r.get(metric, math.nan))
         ]
         if points:
             axes.plot(*zip(*points, strict=True), color=COLOUR[outcome], marker=".", lw=1.2)
