@@ -110,7 +110,7 @@ def save_pyfunc(encoder: Path, out: Path, model_id: str | None = None) -> None:
     names = [ColSpec(DataType.float, f"f{i}") for i in range(load_encoder(encoder).feature_size)]
     signature = ModelSignature(Schema([ColSpec(frames, "joints")]), Schema(list(names)))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # on type hints; the signature stands instead
+        warnings.simplefilter("ignore")  # on type hints; the signature stands instead
         mlflow.pyfunc.save_model(
             str(out),
             python_model=str(Path(__file__).with_name("pyfunc.py")),
