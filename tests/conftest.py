@@ -120,7 +120,7 @@ def c2vl_sweep() -> Callable[..., CompletedProcess[str]]:
 
     def run(*words: object, cwd: Path, code: int = 0) -> CompletedProcess[str]:
         process = start(*words, cwd=cwd)
-        out, _ = process.communicate(timeout=280)
+        out, _ = process.communicate(timeout=400)
         assert process.returncode == code, out
         assert code == 0 or "Traceback" not in out, out
         return CompletedProcess(process.args, process.returncode, out, "")

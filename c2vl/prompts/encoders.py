@@ -105,7 +105,7 @@ class TextEncoder:
     @cached_property
     def _model(self) -> Any:
         import torch
-        from transformers import AutoModel, CLIPTextModelWithProjection
+        from transformers import AutoConfig, AutoModel, CLIPTextModelWithProjection
         from transformers.utils import logging
 
         loader = CLIPTextModelWithProjection if self.pooling == "projection" else AutoModel
@@ -113,8 +113,17 @@ class TextEncoder:
         verbosity = logging.get_verbosity()
         logging.set_verbosity_error()  # a CLIP folder also holds the image tower: not news
         try:
+            config = AutoConfig.from_pretrained(self.folder, local_files_only=True)
+            if self.pooling == "projection" and hasattr(config, "text_config"):
+                # a whole CLIP's folder: its own projection size counts, not the text tower's
+                size, config = config.projection_dim, config.text_config
+                config.projection_dim = size
             model = loader.from_pretrained(
-                self.folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+                self.folder,
+                config=config,
+                local_files_only=True,
+                use_safetensors=True,
+                dtype=torch.float32,
             )
         except (OSError, ValueError, RuntimeError) as error:
             raise UserError(f"{self.folder}: the model does not load: {error}") from None

@@ -67,7 +67,7 @@ def raised(body: Body, side: int) -> slice:
     """The frames in which a hand works: from its first leaving of rest to its return."""
     x = body.hand[side]
     away = np.linalg.norm(x - x[: max(1, len(x) // 12)].mean(axis=0), axis=-1)
-    frames = np.flatnonzero(away > 0.45 * away.max())
+    frames = np.flatnonzero(away >= 0.45 * away.max())  # all of them where it never leaves
     return slice(int(frames[0]), int(frames[-1]) + 1)
 
 

@@ -39,6 +39,8 @@ def captions(
     Raises:
         UserError: the layout lacks a joint that the rules need.
     """
+    if joints.shape[1] == 1:  # one frame is a posture that is held
+        joints = np.repeat(joints, 2, axis=1)
     seen = [np.asarray(body, dtype=np.float64) for body in joints if np.any(body)]
     if not seen:
         return ["Nobody is to be seen."] * windows

@@ -22,7 +22,7 @@ from cluster import local, processes
 from cluster.state import STATE_FILE, load
 from tests.sweeps.stores import outcomes, runs
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(480)]
 
 BIN = Path(sys.executable).parent
 ON_TWO_NODES = """
@@ -56,7 +56,7 @@ class Cluster:
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             text=True,
-            timeout=150,
+            timeout=400,
             check=False,
         )
         assert done.returncode == rc, done.stdout
