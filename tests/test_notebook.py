@@ -23,7 +23,8 @@ def test_compare_sweep(
 ) -> None:
     c2vl_sweep("run", sweep_file, "trials=2", "points=[]", cwd=tmp_path)
     monkeypatch.setenv("C2VL_SWEEP", "small")
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+        monkeypatch.delenv(name, raising=False)
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells)  # it is kept without outputs
     resources = {"metadata": {"path": str(tmp_path)}}

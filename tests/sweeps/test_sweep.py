@@ -91,14 +91,10 @@ def test_the_registered_model_embeds_like_the_encoder(
 
     storage, _ = finished
     uri = f"sqlite:///{storage / 'mlflow.db'}"
-    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
-    mlflow.set_tracking_uri(uri)
-    mlflow.set_registry_uri(uri)
-    try:
-        model = mlflow.pyfunc.load_model("models:/small@best")
-    finally:
-        mlflow.set_tracking_uri(before[0])
-        mlflow.set_registry_uri(before[1])
+    # By the environment: what `set_tracking_uri` sets would outlive this test, in other processes too
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", uri)
+    model = mlflow.pyfunc.load_model("models:/small@best")
     joints = [np.array(demo_store.joints(i)) for i in (0, 1, 2)]
     features = model.predict(pd.DataFrame({"joints": joints}))
     wanted = load_encoder(storage / "sweeps/small/encoder").embed(joints)
