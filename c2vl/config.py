@@ -159,6 +159,11 @@ class ObjectiveSettings(Settings):
     teacher: Literal["current", "ema"] = Field("current", description="who predicts inter targets")
     schedule: ScheduleSettings = ScheduleSettings()
     weights: WeightSettings = WeightSettings()
+    supervised: bool = Field(
+        False,
+        description="a reference, not C²VL: cross-entropy with the labels (smoothing 0.1) instead "
+        "of the concepts; data, network and budget as they are",
+    )
 
 
 class OptimSettings(Settings):
@@ -220,18 +225,27 @@ class Experiment(Settings):
     optim: OptimSettings = OptimSettings()
     train: TrainSettings = TrainSettings()
 
+    def concept_tables(self) -> dict[str, Path | None]:
+        """The modalities that the objective reads, and their tables."""
+        weights = self.objective.weights
+        used = {
+            "language": weights.skeleton_language > 0 or weights.vision_language > 0,
+            "vision": weights.skeleton_vision > 0 or weights.vision_language > 0,
+        }
+        if self.objective.supervised:
+            return {}
+        return {name: getattr(self.prompts, name) for name in used if used[name]}
+
     @model_validator(mode="after")
     def _consistent(self) -> Experiment:
-        objective, prompts = self.objective, self.prompts
+        objective, prompts, tables = self.objective, self.prompts, self.concept_tables()
         weights = objective.weights
-        wants_language = weights.skeleton_language > 0 or weights.vision_language > 0
-        wants_vision = weights.skeleton_vision > 0 or weights.vision_language > 0
-        if wants_language and prompts.language is None:
+        if "language" in tables and prompts.language is None:
             raise ValueError(
                 "objective.weights asks for language, but prompts.language names no table: "
                 "make one with `c2vl prompts`, or set the weights of language edges to 0"
             )
-        if wants_vision and prompts.vision is None:
+        if "vision" in tables and prompts.vision is None:
             raise ValueError(
                 "objective.weights asks for vision, but prompts.vision names no table: "
                 "set objective.weights.skeleton_vision and vision_language to 0, or name one"

@@ -26,6 +26,7 @@ METRICS = (
 )
 FIXED = {
     "name": "trials get their names from the sweep",
+    "objective.supervised": "it is a reference (final.beside), not a way to train without labels",
     "train.workers": "every trial takes the same resources",
     "train.cpus_per_worker": "every trial takes the same resources",
     "train.gpus_per_worker": "every trial takes the same resources",
@@ -81,6 +82,8 @@ def _check_objectives(spec: SweepSettings) -> None:
         if objective.metric not in METRICS:
             near = did_you_mean(objective.metric, METRICS)
             raise UserError(f'objectives: no figure "{objective.metric}"{near}')
+    if "captions" in spec.final.beside and spec.experiment.prompts.language is None:
+        raise UserError("final.beside: captions needs prompts.language in the base; leave it out")
     if len({o.metric for o in spec.objectives}) < len(spec.objectives):
         raise UserError("objectives: a metric stands there twice")
     if len(spec.objectives) > 1 and spec.pruner.name != "none":
@@ -158,6 +161,4 @@ def data_needs(spec: SweepSettings) -> list[Experiment]:
 
 
 def _reads(settings: Experiment) -> tuple[object, ...]:
-    prompts, weights = settings.prompts, settings.objective.weights
-    used = [weights.skeleton_language, weights.skeleton_vision, weights.vision_language]
-    return settings.data.store, prompts.language, prompts.vision, *(edge > 0 for edge in used)
+    return settings.data.store, *settings.concept_tables().items()

@@ -17,6 +17,7 @@ import signal
 import socket
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from sweeps import provenance, trial
 from sweeps.checks import data_needs
 from sweeps.engine import Listener, Stop, run_jobs
 from sweeps.export import keep_encoder, publish
-from sweeps.finals import Final, choose, jobs_after, score_runs, set_aside
+from sweeps.finals import Final, candidates, choose, references, score_runs, set_aside
 from sweeps.jobs import End, FixedSource, Job, Row, Source
 from sweeps.progress import Board, show_table
 from sweeps.report import write_report
@@ -108,16 +109,18 @@ def _run(
             f"their errors are in MLflow and in {spec.folder / 'trials'}"
         )
 
-    finals = jobs_after(spec, source)
-    left = FixedSource([job for job in finals if not job.done])
-    tracker.reconcile([(job, "complete") for job in finals if job.done])
-    if len(left):
-        board = Board(f"{spec.name} final", len(left), type(source.counts())(), spec.objectives[0])
-        _train(spec, left, board, tracker, stop, fitting, FailureLimit(stop, 0, 0))
+    def complete(title: str, jobs: list[Job]) -> None:
+        tracker.reconcile([(job, "complete") for job in jobs if job.done])
+        if left := [job for job in jobs if not job.done]:
+            board = Board(f"{spec.name} {title}", len(left), Counter(), spec.objectives[0])
+            limit = FailureLimit(stop, 0, 0)
+            _train(spec, FixedSource(left), board, tracker, stop, fitting, limit)
 
+    complete("candidates", candidates(spec, ranked))
     final = choose(spec, ranked)
     if spec.final.test:
         winner = next(job for job, _ in ranked if job.number == final.trial)
+        complete("references", references(spec, winner))
         final = score_runs(spec, final, winner, stop)
         _stop_if_asked(spec, stop)
         show_table(final.table(), final.title)

@@ -1,27 +1,43 @@
 """After the search: train the best anew with other seeds, choose, and only then read the test part.
 
 A lucky seed must not win: with ``final.seeds`` the best ``final.candidates`` trials are judged by
-their mean over the seeds, on validation. What the test part says of the winner is kept in
-``final.json`` and never asked for twice.
+their mean over the seeds, on validation. Then what ``final.beside`` names is trained with the same
+seeds and budget. What the test part says is kept in ``final.json`` and never asked for twice.
 """
 
 from __future__ import annotations
 
 import json
 import statistics
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from c2vl.config import Experiment
+from c2vl.config import Experiment, from_dict, override
 from c2vl.training.checkpoint import write_text
 from sweeps.jobs import Job
 from sweeps.spec import SweepSettings
-from sweeps.study import StudySource, objective_values
+from sweeps.study import objective_values
 
 Figures = dict[str, float]
-WINNER, BASE, RANDOM = "winner", "base experiment", "random encoder"
 SHOWN = {"linear": "linear", "linear_sgd": "linear, SGD", "knn1": "1-NN", "knn20": "20-NN"}
+WINNER, RANDOM, CAPTIONS, JOINTS = "winner", "random", "captions", "joints"
+ROWS = {
+    WINNER: "winner",
+    "base": "base experiment",
+    "hard": "winner with hard targets",
+    "supervised": "supervised, same budget",
+    RANDOM: "random encoder",
+    CAPTIONS: "captions alone",
+    JOINTS: "raw joints",
+}
+TRAINED: dict[str, dict[str, Any]] = {  # what is changed of the winner's settings
+    "hard": {"objective.targets": "hard"},
+    "supervised": {"objective.supervised": True},
+}
+NO_SEED = "-"
 
 
 @dataclass(frozen=True)
@@ -37,7 +53,7 @@ class Final:
         run: the run whose encoder is kept: of the winner's seeds the best on validation.
         folder: that run's folder, relative to the sweep's.
         validation: the metric of each of the winner's seeds, by run.
-        test: test figures by row of the table, then by seed.
+        test: test figures by row of the table (a key of ``ROWS``), then by seed.
     """
 
     name: str
@@ -58,63 +74,68 @@ class Final:
     def table(self) -> list[dict[str, str]]:
         """Rows for people: mean over seeds, with the spread where there are several."""
         rows = []
-        for who, by_seed in self.test.items():
-            row = {"encoder": who, "seeds": str(len(by_seed))}
+        for who in (who for who in ROWS if who in self.test):
+            by_seed = self.test[who]
+            row = {"": ROWS[who], "seeds": NO_SEED if NO_SEED in by_seed else str(len(by_seed))}
             for key, label in SHOWN.items():
-                row[label] = _spread([100 * figures[key] for figures in by_seed.values()])
+                row[label] = _spread([100 * f[key] for f in by_seed.values() if key in f])
             rows.append(row)
         return rows
 
     def figures(self) -> Figures:
         """Means over seeds, for MLflow: ``test_linear``, ``random_test_linear`` …"""
         found: Figures = {"winner_trial": float(self.trial)}
-        prefix = {WINNER: "test", BASE: "base_test", RANDOM: "random_test"}
         for who, by_seed in self.test.items():
+            prefix = "" if who == WINNER else f"{who}_"
             for key in SHOWN:
-                mean = statistics.mean(figures[key] for figures in by_seed.values())
-                found[f"{prefix[who]}_{key}"] = mean
+                if values := [figures[key] for figures in by_seed.values() if key in figures]:
+                    found[f"{prefix}test_{key}"] = statistics.mean(values)
         return found
 
 
 def _spread(values: list[float]) -> str:
+    if not values:
+        return "–"
     mean = f"{statistics.mean(values):.1f}"
     return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.1f}"
 
 
-def seeded(spec: SweepSettings, trial: Job | None) -> list[Job]:
-    """Return the trainings that stand for a candidate (or the base experiment) in the end.
+def seeded(spec: SweepSettings, trial: Job, who: str = WINNER) -> list[Job]:
+    """Return the trainings, one a seed, that a row of the final table stands on.
 
     A seed that the trial had itself is not trained again: it would give the same weights.
 
     Args:
         spec: gives the seeds; with none of them a trial stands for itself.
-        trial: the candidate; None is the base experiment.
+        trial: a candidate, or the winner.
+        who: the trial itself, "base", or one of the references that change its settings.
     """
-    seeds = spec.final.seeds or [(trial.experiment if trial else spec.experiment).seed]
+    wanted = spec.experiment if who == "base" else trial.experiment
+    wanted = from_dict(override(wanted.model_dump(mode="json"), TRAINED.get(who, {})))
+    origin = {WINNER: f"{trial.number:04d}", "base": "base"}.get(who, f"{trial.number:04d}-{who}")
+    number, values = (-1, {}) if who == "base" else (trial.number, trial.values)
     jobs = []
-    for seed in seeds:
-        if trial is not None and seed == trial.experiment.seed:
+    for seed in spec.final.seeds or [wanted.seed]:
+        if who == WINNER and seed == wanted.seed:
             jobs.append(trial)
             continue
-        who = f"{trial.number:04d}" if trial else "base"
-        name = f"{spec.name}-final-{who}-s{seed}"
-        experiment = (trial.experiment if trial else spec.experiment).model_copy(
-            update={"seed": seed, "name": name}
-        )
-        number, values = (trial.number, trial.values) if trial else (-1, {})
+        name = f"{spec.name}-final-{origin}-s{seed}"
+        experiment = wanted.model_copy(update={"seed": seed, "name": name})
         folder = spec.folder / "finals" / name
         jobs.append(Job(name, experiment, folder, "final", number, values))
     return jobs
 
 
-def jobs_after(spec: SweepSettings, source: StudySource) -> list[Job]:
-    """Return all trainings that come after the search; those that are done as well."""
-    jobs: list[Job] = []
-    for trial, _ in source.ranked()[: spec.final.candidates]:
-        jobs += seeded(spec, trial)
-    if spec.final.baseline:
-        jobs += seeded(spec, None)
-    return [job for job in jobs if job.kind == "final"]
+def candidates(spec: SweepSettings, ranked: list[tuple[Job, float]]) -> list[Job]:
+    """Return the trainings that the choice waits for: the best trials with the other seeds."""
+    best = [trial for trial, _ in ranked[: spec.final.candidates]]
+    return [job for trial in best for job in seeded(spec, trial) if job is not trial]
+
+
+def references(spec: SweepSettings, winner: Job) -> list[Job]:
+    """Return the trainings whose figures stand beside the winner's."""
+    trained = [who for who in spec.final.beside if who in TRAINED or who == "base"]
+    return [job for who in trained for job in seeded(spec, winner, who)]
 
 
 def choose(spec: SweepSettings, ranked: list[tuple[Job, float]]) -> Final:
@@ -158,7 +179,7 @@ def _data(experiment: Experiment) -> str:
 
 
 def score_runs(spec: SweepSettings, final: Final, winner: Job, stop: object) -> Final:
-    """Score the winner, the base experiment where it was trained, and random encoders on test.
+    """Score the winner on the test part, and what stands beside it.
 
     Each figure is written down as soon as it is there, and not computed again.
 
@@ -168,33 +189,59 @@ def score_runs(spec: SweepSettings, final: Final, winner: Job, stop: object) -> 
         winner: the winning trial.
         stop: true when the sweep should end now.
     """
+    figures: dict[str, dict[str, Callable[[], Figures]]] = {}
+    for who in (WINNER, RANDOM, *spec.final.beside):
+        if who == CAPTIONS:
+            figures[who] = {NO_SEED: partial(_captions, winner.experiment)}
+        elif who == JOINTS:
+            figures[who] = {NO_SEED: partial(_joints, winner.experiment)}
+        else:
+            jobs = seeded(spec, winner, WINNER if who == RANDOM else who)
+            figures[who] = {
+                str(job.experiment.seed): partial(_scored, job, fresh=who == RANDOM) for job in jobs
+            }
+    test = {who: dict(final.test.get(who, {})) for who in figures}
+    for who, by_seed in figures.items():
+        for seed, compute in by_seed.items():
+            if seed in test[who]:
+                continue
+            if stop:
+                return final
+            test[who][seed] = compute()
+            final = replace(final, test={name: found for name, found in test.items() if found})
+            _write(spec, final)
+    return final
+
+
+def _scored(job: Job, *, fresh: bool) -> Figures:
+    """Test figures of a training's encoder, or of the random one that it started from."""
     from c2vl.encoder import load_encoder
     from c2vl.protocols.report import random_encoder, score
     from c2vl.skeletons.store import Store
 
-    rows = {WINNER: seeded(spec, winner), RANDOM: seeded(spec, winner)}
-    if spec.final.baseline:
-        rows[BASE] = seeded(spec, None)
-    test = {who: dict(final.test.get(who, {})) for who in rows}
-    for who, jobs in rows.items():
-        for job in jobs:
-            seed, data = job.experiment.seed, job.experiment.data
-            if str(seed) in test[who]:
-                continue
-            if stop:
-                return final
-            store = Store.open(data.store)
-            encoder = (
-                random_encoder(job.experiment, store)
-                if who == RANDOM
-                else load_encoder(job.folder / "encoder")
-            )
-            by, k = data.validation_by, data.validation_folds
-            figures = score(encoder, store, data.split, part="test", seed=seed, by=by, k=k)
-            test[who][str(seed)] = figures
-            final = replace(final, test={name: found for name, found in test.items() if found})
-            _write(spec, final)
-    return final
+    data, seed = job.experiment.data, job.experiment.seed
+    store = Store.open(data.store)
+    encoder = random_encoder(job.experiment, store) if fresh else load_encoder(job.encoder)
+    by, k = data.validation_by, data.validation_folds
+    return score(encoder, store, data.split, part="test", seed=seed, by=by, k=k)
+
+
+def _captions(experiment: Experiment) -> Figures:
+    from c2vl.protocols.references import captions
+    from c2vl.skeletons.store import Store
+
+    data, table = experiment.data, experiment.prompts.language
+    assert table is not None, "checked with the sweep"
+    return captions(Store.open(data.store), data.split, table)
+
+
+def _joints(experiment: Experiment) -> Figures:
+    from c2vl.protocols.references import raw_joints
+    from c2vl.skeletons.store import Store
+
+    data = experiment.data
+    store = Store.open(data.store)
+    return raw_joints(store, data.split, frames=data.frames, centre=data.centre, align=data.align)
 
 
 def _write(spec: SweepSettings, final: Final) -> None:

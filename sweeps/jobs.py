@@ -38,6 +38,11 @@ class Job:
         """Whether it has run to its end."""
         return (self.folder / "done.json").exists()
 
+    @property
+    def encoder(self) -> Path:
+        """Where its encoder is, once it is done."""
+        return self.folder / "encoder"
+
     def rows(self) -> list[Row]:
         """The figures of every epoch so far, from the run's folder: it outlives any process."""
         from c2vl.training.checkpoint import read_metrics

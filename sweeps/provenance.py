@@ -62,13 +62,8 @@ def data_manifest(experiment: Experiment) -> dict[str, Any]:
     from c2vl.skeletons.store import read_manifest
 
     found: dict[str, Any] = {"store": read_manifest(experiment.data.store)}
-    weights = experiment.objective.weights
-    for modality, path, used in (
-        ("language", experiment.prompts.language, weights.skeleton_language),
-        ("vision", experiment.prompts.vision, weights.skeleton_vision),
-    ):
-        if path is None or not (used or weights.vision_language):
-            continue
+    for modality, path in experiment.concept_tables().items():
+        assert path is not None, "checked with the settings"
         try:
             found[modality] = ConceptTable.open(path).manifest
         except UserError as error:

@@ -69,6 +69,9 @@ class TrackingSettings(Settings):
     )
 
 
+Reference = Literal["base", "hard", "supervised", "captions", "joints"]
+
+
 class FinalSettings(Settings):
     """What happens after the last trial."""
 
@@ -80,8 +83,11 @@ class FinalSettings(Settings):
         default_factory=list,
         description="train the candidates anew with these; empty: the best trial as it is",
     )
-    baseline: bool = Field(
-        False, description="train the base experiment with the same seeds, to stand beside"
+    beside: list[Reference] = Field(
+        default_factory=list,
+        description="what stands beside winner and random encoder in the test table: base "
+        "experiment; winner with hard targets or with labels (supervised), same budget and seeds; "
+        "captions alone; neighbours of raw joints",
     )
 
 

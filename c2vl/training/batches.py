@@ -35,18 +35,19 @@ class Batch:
         x: (n, M, T, V, 3) augmented joints of the wanted stream.
         present: (n, M) bool.
         concepts: modality → (n, D) unit rows.
-        index: (n,) rows of the training set.
+        labels: (n,) classes, for the supervised reference alone.
     """
 
     x: Tensor
     present: Tensor
     concepts: Mapping[str, Tensor]
-    index: Tensor
+    labels: Tensor
 
     def to(self, device: torch.device) -> Batch:
         """Copy to a device."""
         concepts = {name: rows.to(device) for name, rows in self.concepts.items()}
-        return Batch(self.x.to(device), self.present.to(device), concepts, self.index)
+        x, present = self.x.to(device), self.present.to(device)
+        return Batch(x, present, concepts, self.labels.to(device))
 
 
 def generator(*seeds: int) -> torch.Generator:
@@ -60,13 +61,13 @@ class TrainingSet:
 
     Attributes:
         x, present: clips of the whole training part, (N, M, T, V, 3) and (N, M).
-        labels: (N,) integers; used for validation figures alone.
+        labels: (N,) integers; for validation figures, and for the supervised reference.
         fold: (N,) fold number of each training sequence.
         pretrain: rows that pretraining may see.
         concepts: modality → (N, P, D), normalised over the pretraining rows.
     """
 
-    def __init__(self, experiment: Experiment, *, with_concepts: bool = True) -> None:
+    def __init__(self, experiment: Experiment) -> None:
         self.experiment = experiment
         data = experiment.data
         store = Store.open(data.store)
@@ -85,19 +86,13 @@ class TrainingSet:
             held_out = self.fold == 0
         self.pretrain: NDArray[np.int64] = np.flatnonzero(~held_out)
         ids = [str(name) for name in store.index["id"].to_numpy()[positions]]
-        self.concepts = self._concepts(ids) if with_concepts else {}
+        self.concepts = self._concepts(ids)
 
     def _concepts(self, ids: list[str]) -> dict[str, Tensor]:
-        weights, prompts = self.experiment.objective.weights, self.experiment.prompts
-        wanted = {
-            "language": weights.skeleton_language > 0 or weights.vision_language > 0,
-            "vision": weights.skeleton_vision > 0 or weights.vision_language > 0,
-        }
+        prompts = self.experiment.prompts
         concepts = {}
-        for modality, needed in wanted.items():
-            folder = getattr(prompts, modality)
-            if not needed or folder is None:
-                continue
+        for modality, folder in self.experiment.concept_tables().items():
+            assert folder is not None, "checked with the settings"
             rows = torch.from_numpy(ConceptTable.open(folder).join(ids))
             if prompts.per_sample > rows.shape[1]:
                 raise UserError(
@@ -141,7 +136,7 @@ class TrainingSet:
             name: mean_of_prompts(table[rows], self.experiment.prompts.per_sample, draw)
             for name, table in self.concepts.items()
         }
-        return Batch(x, present, concepts, rows)
+        return Batch(x, present, concepts, torch.from_numpy(self.labels)[rows])
 
 
 def normalise(rows: Tensor, how: str, reference: Tensor) -> Tensor:

@@ -14,17 +14,22 @@ from torch.nn.parallel import DistributedDataParallel
 
 from c2vl.config import Experiment, OptimSettings
 from c2vl.encoder import build
-from c2vl.model.heads import ConceptHeads
+from c2vl.model.heads import ConceptHeads, LabelHead
 from c2vl.model.stgcn import STGCN
 from c2vl.objective.loss import View, c2vl_loss, view
 from c2vl.skeletons.layout import JointLayout
 from c2vl.training.batches import Batch
 
+Loss = tuple[Tensor, dict[str, Tensor]]
+
 
 class Student(nn.Module):
-    """Encoder and heads as one module, so that DistributedDataParallel sees one forward pass."""
+    """Encoder and heads as one module, so that DistributedDataParallel sees one forward pass.
 
-    def __init__(self, encoder: STGCN, heads: ConceptHeads) -> None:
+    The heads are the classifier alone in the supervised reference.
+    """
+
+    def __init__(self, encoder: STGCN, heads: ConceptHeads | LabelHead) -> None:
         super().__init__()
         self.encoder = encoder
         self.heads = heads
@@ -34,11 +39,9 @@ class Student(nn.Module):
         features: Tensor = self.encoder(batch.x, batch.present)
         return features
 
-    def forward(
-        self, batch: Batch, criterion: Callable[[View], tuple[Tensor, dict[str, Tensor]]]
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of the global batch, and its parts."""
-        return criterion(view(self.heads, self.features(batch), batch.concepts))
+    def forward(self, batch: Batch, criterion: Callable[[Tensor], Loss]) -> Loss:
+        """The loss of the global batch, and its parts, by a criterion of the features."""
+        return criterion(self.features(batch))
 
 
 def learning_rate(settings: OptimSettings, progress: float) -> float:
@@ -67,22 +70,14 @@ class Learner:
         experiment: Experiment,
         layout: JointLayout,
         dims: Mapping[str, int],
+        classes: int,
         steps: int,
         device: torch.device,
     ) -> None:
         self.experiment, self.steps = experiment, steps
         torch.manual_seed(experiment.seed)
         encoder = build(layout, experiment.model.model_dump())
-        objective = experiment.objective
-        heads = ConceptHeads(
-            experiment.model.feature,
-            dims,
-            temperature=objective.temperature,
-            learn_temperature=objective.learn_temperature,
-            floor=objective.temperature_floor,
-            adapter=experiment.prompts.adapter,
-        )
-        self.student = Student(encoder, heads).to(device)
+        self.student = Student(encoder, self._heads(dims, classes)).to(device)
         self.average = copy.deepcopy(self.student) if experiment.train.ema else None
         self.wrapped: nn.Module = self.student
         if dist.is_initialized() and dist.get_world_size() > 1:
@@ -90,6 +85,19 @@ class Learner:
                 self.student = nn.SyncBatchNorm.convert_sync_batchnorm(self.student)
             self.wrapped = DistributedDataParallel(self.student)
         self.optimizer = self._optimizer()
+
+    def _heads(self, dims: Mapping[str, int], classes: int) -> ConceptHeads | LabelHead:
+        objective, feature = self.experiment.objective, self.experiment.model.feature
+        if objective.supervised:
+            return LabelHead(feature, classes)
+        return ConceptHeads(
+            feature,
+            dims,
+            temperature=objective.temperature,
+            learn_temperature=objective.learn_temperature,
+            floor=objective.temperature_floor,
+            adapter=self.experiment.prompts.adapter,
+        )
 
     def _optimizer(self) -> torch.optim.Optimizer:
         settings = self.experiment.optim
@@ -115,19 +123,9 @@ class Learner:
             ``loss`` and ``loss_<edge>``; the loss is NaN or infinite where it is so.
         """
         settings = self.experiment.optim
-        objective = self.experiment.objective
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(settings, step / self.steps)
-        teacher: View | None = None
-        if objective.teacher == "ema" and self.average is not None:
-            with torch.no_grad():
-                features = self.average.features(batch)
-                teacher = view(self.average.heads, features, batch.concepts)
-
-        def criterion(student: View) -> tuple[Tensor, dict[str, Tensor]]:
-            return c2vl_loss(objective, self.student.heads, student, alpha=alpha, teacher=teacher)
-
-        loss, parts = self.wrapped(batch, criterion)
+        loss, parts = self.wrapped(batch, self._criterion(batch, alpha))
         figures = {"loss": float(loss.detach())}
         figures |= {f"loss_{edge}": float(part.detach()) for edge, part in parts.items()}
         if not math.isfinite(figures["loss"]):
@@ -137,9 +135,34 @@ class Learner:
         if settings.clip:
             nn.utils.clip_grad_norm_(self.student.parameters(), settings.clip)
         self.optimizer.step()
-        self.student.heads.keep_floor()
+        if isinstance(self.student.heads, ConceptHeads):
+            self.student.heads.keep_floor()
         self._update_average(step)
         return figures
+
+    def _criterion(self, batch: Batch, alpha: float) -> Callable[[Tensor], Loss]:
+        objective, heads = self.experiment.objective, self.student.heads
+        if isinstance(heads, LabelHead):
+            return lambda features: (heads.loss(features, batch.labels), {})
+        teacher: View | None = None
+        if objective.teacher == "ema" and self.average is not None:
+            assert isinstance(self.average.heads, ConceptHeads)
+            with torch.no_grad():
+                features = self.average.features(batch)
+                teacher = view(self.average.heads, features, batch.concepts)
+
+        def contrast(features: Tensor) -> Loss:
+            student = view(heads, features, batch.concepts)
+            return c2vl_loss(objective, heads, student, alpha=alpha, teacher=teacher)
+
+        return contrast
+
+    def temperatures(self) -> dict[str, float]:
+        """τ of each edge."""
+        heads = self.student.heads
+        if isinstance(heads, LabelHead):
+            return {}
+        return {edge: float(heads.temperature(edge)) for edge in heads.log_temperature}
 
     @torch.no_grad()
     def _update_average(self, step: int) -> None:

@@ -67,7 +67,8 @@ def train(experiment: Experiment, session: Session) -> dict[str, Any]:
     source = TrainingSet(experiment)
     dims = {name: rows.shape[2] for name, rows in source.concepts.items()}
     steps = settings.epochs * source.steps_per_epoch
-    learner = Learner(experiment, source.layout, dims, steps, session.device)
+    classes = len(source.store.class_names)
+    learner = Learner(experiment, source.layout, dims, classes, steps, session.device)
     tally = Tally()
     first = 0
     if (found := checkpoint.latest(folder / "checkpoints")) is not None:
@@ -94,7 +95,7 @@ def train(experiment: Experiment, session: Session) -> dict[str, Any]:
                 f"{step // source.steps_per_epoch + 1}); lower optim.lr, raise "
                 "objective.temperature, or set optim.clip"
             )
-        tally.add(figures, waited, len(batch.index) * settings.workers)
+        tally.add(figures, waited, len(batch.x) * settings.workers)
         done = step + 1
         epoch, place = divmod(done, source.steps_per_epoch)
 
@@ -102,8 +103,8 @@ def train(experiment: Experiment, session: Session) -> dict[str, Any]:
         if place == 0:
             last = {"epoch": epoch, "step": done, **tally.figures(), "alpha": alpha}
             last["lr"] = learning_rate(experiment.optim, step / steps)
-            for edge, value in learner.student.heads.log_temperature.items():
-                last[f"temperature_{edge}"] = math.exp(float(value))
+            for edge, value in learner.temperatures().items():
+                last[f"temperature_{edge}"] = value
             if epoch % settings.evaluate_every == 0 or epoch == settings.epochs:
                 if lead:
                     last |= validate(source, learner.evaluated)
@@ -172,6 +173,7 @@ def export(learner: Learner, source: TrainingSet, figures: dict[str, Any], folde
             "store": source.store.digest,
             "split": data.split,
             "training sequences": len(source.pretrain),
+            "labels used": experiment.objective.supervised,
             "epochs": experiment.train.epochs,
             "seed": experiment.seed,
             "experiment": experiment.model_dump(mode="json"),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
 from c2vl.encoder import embed_clips
+from c2vl.model.heads import LabelHead
 from c2vl.protocols.knn import knn_accuracy
 from c2vl.protocols.linear import fold_accuracies
 from c2vl.protocols.space import alignment, rankme, uniformity
@@ -29,8 +31,8 @@ def validate(source: TrainingSet, student: Student) -> dict[str, float]:
 
     Returns:
         ``knn_val`` and ``linear_val``: means over folds of training groups, each predicted from the
-        others (0..1); ``alignment`` (skeleton to concept), ``uniformity`` and ``rankme`` of the
-        features.
+        others (0..1); ``uniformity`` and ``rankme`` of the features; ``alignment`` (skeleton to
+        concept), where there are concepts.
     """
     stream = source.experiment.data.stream
     features = embed_clips(student.encoder, source.x, source.present, stream, source.layout)
@@ -49,14 +51,20 @@ def validate(source: TrainingSet, student: Student) -> dict[str, float]:
         "uniformity": uniformity(functional.normalize(torch.from_numpy(sample), dim=1)),
         "rankme": rankme(sample),
     }
-    with torch.no_grad():
-        device = next(student.parameters()).device
-        projected = student.heads.project(torch.from_numpy(features).to(device))
-        for modality, rows in source.concepts.items():
-            mean = mean_of_prompts(rows, rows.shape[1], torch.Generator())
-            adapted = student.heads.adapt({modality: mean.to(device)})[modality]
-            figures[f"alignment_{modality}"] = alignment(projected[modality], adapted)
-    figures["alignment"] = float(
-        np.mean([value for name, value in figures.items() if name.startswith("alignment_")])
-    )
-    return figures
+    return figures | _alignment(source, student, features)
+
+
+@torch.no_grad()
+def _alignment(
+    source: TrainingSet, student: Student, features: NDArray[np.float32]
+) -> dict[str, float]:
+    heads, device = student.heads, next(student.parameters()).device
+    if isinstance(heads, LabelHead):
+        return {}
+    projected = heads.project(torch.from_numpy(features).to(device))
+    found = {}
+    for modality, rows in source.concepts.items():
+        mean = mean_of_prompts(rows, rows.shape[1], torch.Generator())
+        adapted = heads.adapt({modality: mean.to(device)})[modality]
+        found[f"alignment_{modality}"] = alignment(projected[modality], adapted)
+    return found | {"alignment": float(np.mean(list(found.values())))}

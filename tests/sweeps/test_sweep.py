@@ -26,7 +26,7 @@ def finished(
 ) -> tuple[Path, str]:
     """The storage of a finished sweep with final seeds, and what was printed."""
     cwd = tmp_path_factory.mktemp("finished")
-    words = ["final.seeds=[0,1]", "final.baseline=true"]
+    words = ["final.seeds=[0,1]", "final.beside=[base,hard,supervised,captions,joints]"]
     out = c2vl_sweep("run", sweep_file, *words, cwd=cwd).stdout
     return cwd / "runs", out
 
@@ -36,8 +36,8 @@ def test_both_stores_agree(finished: tuple[Path, str]) -> None:
     states = [trial.state for trial in trials(storage)]
     assert states == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.COMPLETE]
     assert outcomes(storage) == {("FINISHED", "complete"): 2, ("KILLED", "pruned"): 1}
-    # Of the winner's two seeds one is the trial's own; the base experiment has both to train.
-    assert outcomes(storage, "final") == {("FINISHED", "complete"): 3}
+    # Of the winner's two seeds one is the trial's own; base, hard and supervised train both.
+    assert outcomes(storage, "final") == {("FINISHED", "complete"): 7}
     (parent,) = runs(storage, "sweep").values()
     assert parent.info.status == "FINISHED"
     for name, run in runs(storage, "trial").items():
@@ -56,7 +56,8 @@ def test_the_parent_has_what_the_sweep_was(finished: tuple[Path, str]) -> None:
     assert {"sweep.yaml", "data.json", "environment.json", "report", "encoder"} <= files
     assert parent.data.metrics["complete"] == 2
     assert parent.data.metrics["pruned"] == 1
-    for key in ("test_linear", "base_test_linear", "random_test_linear"):
+    beside = ("", "base_", "hard_", "supervised_", "random_", "captions_")
+    for key in (*(f"{who}test_linear" for who in beside), "joints_test_knn1"):
         assert 0 < parent.data.metrics[key] <= 1
 
 
@@ -68,8 +69,9 @@ def test_the_choice_is_on_validation(finished: tuple[Path, str]) -> None:
     assert final["metric"] == "loss"
     assert len(final["validation"]) == 2
     assert final["run"] == min(final["validation"], key=final["validation"].get)
-    assert set(final["test"]) == {"winner", "base experiment", "random encoder"}
-    assert all(set(seeds) == {"0", "1"} for seeds in final["test"].values())
+    trained = {"winner", "base", "hard", "supervised", "random"}
+    assert set(final["test"]) == trained | {"captions", "joints"}
+    assert all(set(final["test"][who]) == {"0", "1"} for who in trained)
     assert "demo (generated) xsub, test part" in out  # a figure names its data
 
 
@@ -91,7 +93,7 @@ def test_the_registered_model_embeds_like_the_encoder(
 
     storage, _ = finished
     uri = f"sqlite:///{storage / 'mlflow.db'}"
-    # By the environment: what `set_tracking_uri` sets would outlive this test, in other processes too
+    # By the environment: what `set_tracking_uri` sets would outlive this test
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setenv("MLFLOW_REGISTRY_URI", uri)
     model = mlflow.pyfunc.load_model("models:/small@best")

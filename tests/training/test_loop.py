@@ -170,3 +170,20 @@ def test_two_workers_learn_the_same_weights(experiment: Any, tmp_path: Path) -> 
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
     assert last["loss"] < rows[0]["loss"]
     assert load_encoder(tmp_path / "run" / "encoder").feature_size == 16
+
+
+def test_the_supervised_reference_reads_no_concepts(experiment: Any, tmp_path: Path) -> None:
+    """Same data, budget and files, labels for concepts; the card says so."""
+    settings = experiment(
+        objective__supervised=True,
+        prompts__language="nowhere",
+        train__epochs=30,
+        train__evaluate_every=30,
+        model__dropout=0.0,
+    )
+    last = fit(settings, tmp_path / "run", name="run")
+    rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert rows[-1]["loss"] < rows[0]["loss"] - 0.2
+    assert "alignment" not in last and "loss_skeleton_language" not in last
+    card = json.loads((tmp_path / "run" / "encoder" / "encoder.json").read_text())
+    assert card["provenance"]["labels used"] is True

@@ -1,0 +1,52 @@
+"""What needs no encoder and stands beside one: raw joints' neighbours, and the captions alone.
+
+Both read the test part, so they are for the final table, like :func:`c2vl.protocols.report.score`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from c2vl.prompts.concepts import ConceptTable
+from c2vl.prompts.probe import probe_table
+from c2vl.protocols.knn import knn_accuracy
+from c2vl.skeletons.clips import load_clips
+from c2vl.skeletons.splits import split
+from c2vl.skeletons.store import Store
+
+
+def raw_joints(
+    store: Store, split_name: str, *, frames: int, centre: bool, align: bool
+) -> dict[str, float]:
+    """Nearest neighbours on preprocessed joints, all coordinates of a sequence in one row.
+
+    Rows are centred on the training mean, so that a cosine tells postures apart.
+
+    Args:
+        store: labelled sequences.
+        split_name: a split of the store's dataset.
+        frames, centre, align: the preprocessing (:func:`c2vl.skeletons.preprocess.preprocess`).
+
+    Returns:
+        ``knn1`` and ``knn20`` on the test part, 0..1.
+    """
+    parts = split(store.index, split_name)
+    clips = load_clips(store, frames=frames, centre=centre, align=align)
+    rows = np.asarray(clips.x, dtype=np.float32).reshape(len(store), -1)
+    rows = rows - rows[parts.train].mean(0)
+    labels = store.index["label"].to_numpy(np.int64)
+    known, query = (rows[parts.train], labels[parts.train]), (rows[parts.test], labels[parts.test])
+    return {f"knn{k}": knn_accuracy(*known, *query, k=k) for k in (1, 20)}
+
+
+def captions(store: Store, split_name: str, table: Path) -> dict[str, float]:
+    """A linear probe on the mean prompt of each sequence: what the concepts alone can tell.
+
+    Returns:
+        ``linear`` on the test part, 0..1; its penalty is chosen on training subjects.
+    """
+    found = probe_table(ConceptTable.open(table), store, split_name, test=True)
+    assert found.test is not None
+    return {"linear": found.test}
