@@ -163,7 +163,7 @@ def save_encoder(folder: Path, model: STGCN, card: dict[str, Any]) -> None:
         weights = {key: value.contiguous().cpu() for key, value in model.state_dict().items()}
         save_file(weights, partial / WEIGHTS)
         digest = hashlib.sha256((partial / WEIGHTS).read_bytes()).hexdigest()
-        full = {"format": FORMAT, "version": VERSION, "weights_sha256": digest, **card}
+        full = {**card, "format": FORMAT, "version": VERSION, "weights_sha256": digest}
         (partial / CARD).write_text(json.dumps(full, indent=2), encoding="utf-8")
         (partial / README).write_text(describe(full), encoding="utf-8")
         partial.chmod(0o755)

@@ -135,17 +135,22 @@ class Tracker:
         Args:
             ended: each job that has ended, and how.
         """
+        jobs = list(ended)
+        if jobs:
+            self._writes.put(partial(self._reconcile, jobs))
+
+    def _reconcile(self, ended: list[tuple[Job, Outcome]]) -> None:
         runs = {run.data.tags.get(RUN): run for run in self.runs()}
         for job, outcome in ended:
             run = runs.get(job.name)
             if run is None:  # killed before MLflow heard of it
-                self._writes.put(partial(self._start, job))
+                self._start(job)
             elif run.info.status == STATUS[outcome]:
                 continue
             else:
                 self._ids[job.name] = run.info.run_id
-            self._writes.put(partial(self._rows, job.name, job.rows()))
-            self._writes.put(partial(self._end, job, End(outcome)))
+            self._rows(job.name, job.rows())
+            self._end(job, End(outcome))
 
     def whole(self, figures: Mapping[str, float], folders: Mapping[str, Path]) -> None:
         """Write figures of the whole sweep and folders of files into the parent run."""
@@ -250,10 +255,6 @@ class Tracker:
             kind = "final" if f"{self.spec.name}-final" in name else "trial"
             self._run(name, kind, {})
         return self._ids[name]
-
-    def run_id(self, name: str) -> str:
-        """Return the id of a trial's run."""
-        return self._id(name)
 
     def _run(self, name: str, kind: str, tags: dict[str, str]) -> str:
         if name in self._ids:

@@ -49,12 +49,12 @@ def wait_for_epoch(process: subprocess.Popen[str], trial: Path, epoch: int) -> N
         time.sleep(0.1)
 
 
-def trial_processes() -> list[int]:
-    """Processes of Tune's trials, of any sweep on this machine, by the name that Ray gives them."""
+def ray_processes(name: bytes) -> list[int]:
+    """Ray's worker processes, of any sweep on this machine, by the name that Ray gives them."""
     found = []
     for entry in Path("/proc").iterdir():
         try:
-            if entry.name.isdigit() and b"ray::ImplicitFunc" in (entry / "cmdline").read_bytes():
+            if entry.name.isdigit() and b"ray::" + name in (entry / "cmdline").read_bytes():
                 found.append(int(entry.name))
         except OSError:
             continue
@@ -89,17 +89,23 @@ def test_killed_and_resumed(
     assert digest(folder / "small-0001") == digest(tmp_path / "undisturbed")
 
 
+@pytest.mark.parametrize(
+    ("lost", "words"),
+    [
+        (b"ImplicitFunc", []),  # the process of a Tune trial
+        (b"RayTrainWorker", ["train.workers=2", "train.cpus_per_worker=0.5"]),
+    ],
+    ids=["trial", "worker of a group"],
+)
 def test_a_lost_trial_goes_on_in_its_run(
-    sweep_file: Path,
-    tmp_path: Path,
+    lost: bytes, words: list[str], sweep_file: Path, tmp_path: Path
 ) -> None:
     storage = tmp_path / "runs"
     folder = storage / "sweeps/small/trials"
-    before = set(trial_processes())
-    with running(sweep_file, *LONG, "trials=1", "points=[]", cwd=tmp_path) as process:
+    before = set(ray_processes(lost))
+    with running(sweep_file, *LONG, *words, "trials=1", "points=[]", cwd=tmp_path) as process:
         wait_for_epoch(process, folder / "small-0000", 3)
-        for pid in set(trial_processes()) - before:
-            os.kill(pid, signal.SIGKILL)
+        os.kill(min(set(ray_processes(lost)) - before), signal.SIGKILL)
         out, _ = process.communicate(timeout=200)
         assert process.returncode == 0, out
     assert "attempt 2" in out

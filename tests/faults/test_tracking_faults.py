@@ -1,0 +1,144 @@
+"""What tracking comes through: a server that goes away, an export that is cut in the middle."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from c2vl.encoder import load_encoder, save_encoder
+from c2vl.training.checkpoint import read_metrics
+from sweeps import export
+from sweeps.finals import read_final
+from sweeps.spec import read_sweep
+from sweeps.tracking import Tracker
+from tests.sweeps.command import start
+from tests.sweeps.stores import client, epochs, outcomes, runs
+
+pytestmark = [pytest.mark.ray, pytest.mark.mlflow, pytest.mark.faults]
+
+AWAY = 30.0  # seconds
+
+
+class Server:
+    """An MLflow server on loopback that can be killed and started again on the same store."""
+
+    def __init__(self, storage: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port: int = probe.getsockname()[1]
+        self._storage = storage
+        self.uri = f"http://127.0.0.1:{self._port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start, and wait until it answers."""
+        words = ["server", "--host", "127.0.0.1", "--port", self._port, "--workers", "1"]
+        words += ["--backend-store-uri", f"sqlite:///{self._storage / 'mlflow.db'}"]
+        words += ["--artifacts-destination", self._storage / "artifacts"]
+        command = [str(Path(sys.executable).with_name("mlflow")), *map(str, words)]
+        log = (self._storage / "server.log").open("ab")
+        self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                with urllib.request.urlopen(f"{self.uri}/health", timeout=5):
+                    return
+            except OSError:
+                assert time.monotonic() < deadline, (self._storage / "server.log").read_text()
+                time.sleep(0.2)
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+
+def test_a_server_that_goes_away_gets_every_point_later(sweep_file: Path, tmp_path: Path) -> None:
+    store = tmp_path / "server"
+    store.mkdir()
+    server = Server(store)
+    server.start()
+    folder = tmp_path / "runs/sweeps/small/trials"
+    words = [f"tracking.uri={server.uri}", "train.epochs=12", "pruner.name=none", "trials=2"]
+    process = start("run", sweep_file, *words, "points=[]", cwd=tmp_path)
+    try:
+        deadline = time.monotonic() + 150
+        while len(read_metrics(folder / "small-0000" / "metrics.jsonl")) < 2:
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        server.kill()
+        gone = time.monotonic()
+        while not (folder / "small-0001" / "done.json").exists():  # training goes on without it
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(max(0.0, AWAY - (time.monotonic() - gone)))
+        server.start()
+        out, _ = process.communicate(timeout=200)
+        assert process.returncode == 0, out
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        server.kill()
+    assert outcomes(store) == {("FINISHED", "complete"): 2}
+    assert outcomes(store, "sweep") == {("FINISHED", "complete"): 1}
+    for run in runs(store, "trial").values():
+        assert epochs(store, run) == list(range(1, 13))  # each once, in order
+    assert len(client(store).search_model_versions("name = 'small'")) == 1
+
+
+@pytest.mark.parametrize("at", ["log_model_artifacts", "set_model_version_tag"])
+def test_an_export_cut_in_the_middle_moves_no_alias(
+    at: str,
+    sweep_file: Path,
+    c2vl_sweep: Callable[..., Any],
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    finished = tmp_path_factory.getbasetemp() / "export-cut"
+    if not finished.exists():
+        finished.mkdir()
+        c2vl_sweep("run", sweep_file, "trials=1", "points=[]", cwd=finished)
+    shutil.copytree(finished / "runs", tmp_path / "runs")
+    storage = tmp_path / "runs"
+    uri = f"sqlite:///{storage / 'mlflow.db'}"
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+        monkeypatch.setenv(name, uri)
+    spec = read_sweep(storage, "small")
+    final = read_final(spec.folder)
+    assert final is not None
+    another = load_encoder(spec.folder / "encoder")  # other weights: a version of its own
+    with torch.no_grad():
+        next(another.model.parameters()).mul_(1.5)
+    save_encoder(tmp_path / "another", another.model, another.card)
+    tracker = Tracker(spec, (spec.folder / "id").read_text())
+    with monkeypatch.context() as cut:
+        cut.setattr(type(tracker.client), at, _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            export.publish(spec, final, tmp_path / "another", tracker)
+    reader = client(storage)
+    assert str(reader.get_model_version_by_alias("small", "best").version) == "1"
+    assert not list(spec.folder.glob("tmp*"))  # nothing half-written is left
+    assert "@best" in export.publish(spec, final, tmp_path / "another", tracker)
+    best = reader.get_model_version_by_alias("small", "best")
+    assert int(best.version) == len(reader.search_model_versions("name = 'small'"))
+    assert best.tags["encoder_sha256"] == load_encoder(tmp_path / "another").card["weights_sha256"]
+    tracker.finish("complete")
+
+
+def _interrupt(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
