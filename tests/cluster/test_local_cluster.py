@@ -17,10 +17,13 @@ import psutil
 import pytest
 import yaml
 
+from c2vl.config import load as read_experiment
 from c2vl.config import override
+from c2vl.training.checkpoint import read_metrics
+from c2vl.training.launch import fit
 from cluster import local, processes
 from cluster.state import STATE_FILE, load
-from tests.sweeps.stores import outcomes, runs
+from tests.sweeps.stores import epochs, outcomes, runs
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(480)]
 
@@ -144,14 +147,51 @@ def test_a_submitted_sweep_runs_on_more_than_one_node(
     assert len(nodes - {""}) > 1
 
 
-def test_down_cleans_up_after_a_node_was_killed(cluster: Cluster) -> None:
+def test_a_node_lost_in_the_middle_of_an_epoch(
+    cluster: Cluster, sweep_values: dict[str, Any], tmp_path: Path
+) -> None:
+    """Its trial goes on elsewhere, in the same run, to the weights of an undisturbed one."""
+    values = {**sweep_values, "name": "lost", "concurrency": 3, "pruner": {"name": "none"}}
+    values["base"] = override(values["base"], {"train.epochs": 60})
+    values |= {"trials": 3, "points": []}
+    (cluster.folder / "lost.yaml").write_text(yaml.safe_dump(values))
+    job = cluster.call("c2vl-cluster", "submit", "lost.yaml", "--no-wait").split()[-1]
+    storage = cluster.folder / "runs"
+    trials = [storage / f"sweeps/lost/trials/lost-{number:04d}" for number in range(3)]
+    deadline = time.monotonic() + 180
+    while min(len(read_metrics(trial / "metrics.jsonl")) for trial in trials) < 3:
+        assert time.monotonic() < deadline, cluster.call("c2vl-cluster", "logs", job)
+        time.sleep(0.1)
+    state = load(cluster.folder / STATE_FILE)
+    assert state is not None
+    node = psutil.Process(state.nodes[2].pid)
+    for process in [node, *node.children(recursive=True)]:  # as if its plug were pulled
+        process.kill()
+    output = cluster.call("c2vl-cluster", "logs", job)
+    assert "attempt 2" in output and "models:/lost@best" in output, output
+    found = [run for name, run in runs(storage, "trial").items() if name.startswith("lost-")]
+    assert [run.info.status for run in found] == ["FINISHED"] * 3
+    assert sorted(run.data.tags["attempts"] for run in found) == ["1", "1", "2"]
+    for run in found:
+        assert epochs(storage, run) == list(range(1, 61))  # none twice
+    hit = next(run.data.tags["run"] for run in found if run.data.tags["attempts"] == "2")
+    folder = storage / "sweeps/lost/trials" / hit
+    fit(read_experiment(folder / "experiment.yaml"), tmp_path / "undisturbed", name="undisturbed")
+    weights = [
+        (run / "encoder" / "encoder.safetensors").read_bytes()
+        for run in (folder, tmp_path / "undisturbed")
+    ]
+    assert weights[0] == weights[1]
+
+
+def test_down_cleans_up_after_nodes_were_killed(cluster: Cluster) -> None:
     state = load(cluster.folder / STATE_FILE)
     assert state is not None
     os.kill(state.nodes[1].pid, signal.SIGKILL)
     deadline = time.monotonic() + 10
     while processes.alive(state.nodes[1]) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert "2 of the cluster's 3 nodes are left" in cluster.call("c2vl-cluster", "up", rc=2)
+    assert "1 of the cluster's 3 nodes are left" in cluster.call("c2vl-cluster", "up", rc=2)
     ours = processes.members(state)
     assert ours
     assert "Ended 3 nodes" in cluster.call("c2vl-cluster", "down")
