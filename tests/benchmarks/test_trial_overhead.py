@@ -1,14 +1,21 @@
-"""What a trial costs beside its training: ours and a plain Tune function, with empty loops."""
+"""What a trial costs beside its training: ours and a plain Tune function, with empty loops.
+
+And how long ``c2vl train`` takes from the shell to its first step, beside importing torch and Ray.
+"""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from c2vl.config import Experiment
+from c2vl.config import Experiment, dump, from_dict
+from c2vl.skeletons.store import Store
+from c2vl.training.checkpoint import read_metrics
 from sweeps.engine import Stop, run_jobs
 from sweeps.jobs import FixedSource, Job
 from sweeps.resources import cluster
@@ -69,3 +76,29 @@ def test_overhead_of_a_trial(tmp_path: Path) -> None:
         ours = (time.perf_counter() - began) / TRIALS
     print(f"\n{ours:.2f} s a trial; plain Tune function {plain:.2f} s; ratio {ours / plain:.2f}")
     assert ours < 1.5 * plain
+
+
+@pytest.mark.slow
+def test_time_to_the_first_step(demo_store: Store, language: Path, tmp_path: Path) -> None:
+    settings = {
+        "data": {"store": str(demo_store.path), "frames": 16, "validation_folds": 2},
+        "prompts": {"language": str(language), "per_sample": 3},
+        "train": {"epochs": 1, "batch_size": 16},
+    }
+    config = tmp_path / "one.yaml"
+    config.write_text(dump(from_dict(settings)), encoding="utf-8")
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "import torch, ray.train.torch"], check=True)
+    imports = time.perf_counter() - began
+    out = tmp_path / "run"
+    began, metrics = time.perf_counter(), out / "metrics.jsonl"
+    command = [sys.executable, "-m", "c2vl", "train", str(config), "--out", str(out)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
+        while not (rows := read_metrics(metrics)):
+            assert run.poll() in (None, 0)
+            time.sleep(0.02)
+        first = time.perf_counter() - began - rows[0]["seconds"]
+    share = rows[0]["data_wait"]
+    print(f"\nfirst step after {first:.2f} s; importing torch and Ray alone {imports:.2f} s")
+    print(f"waiting for data: {share:.2%} of a step")
+    assert first < 3 * imports and share < 0.05
