@@ -125,7 +125,7 @@ class Learner:
         settings = self.experiment.optim
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(settings, step / self.steps)
-        loss, parts = self.wrapped(batch, self._criterion(batch, alpha))
+        loss, parts = self.wrapped(batch, self.criterion(batch, alpha))
         figures = {"loss": float(loss.detach())}
         figures |= {f"loss_{edge}": float(part.detach()) for edge, part in parts.items()}
         if not math.isfinite(figures["loss"]):
@@ -140,7 +140,8 @@ class Learner:
         self._update_average(step)
         return figures
 
-    def _criterion(self, batch: Batch, alpha: float) -> Callable[[Tensor], Loss]:
+    def criterion(self, batch: Batch, alpha: float) -> Callable[[Tensor], Loss]:
+        """The loss of the global batch as a function of this worker's features."""
         objective, heads = self.experiment.objective, self.student.heads
         if isinstance(heads, LabelHead):
             return lambda features: (heads.loss(features, batch.labels), {})

@@ -12,6 +12,7 @@ import torch.multiprocessing as mp
 from torch.nn.parallel import DistributedDataParallel
 
 from c2vl.config import Experiment, from_dict
+from c2vl.model.heads import LabelHead
 from c2vl.skeletons.layout import get_layout
 from c2vl.training.batches import Batch
 from c2vl.training.learner import Learner
@@ -19,12 +20,13 @@ from c2vl.training.learner import Learner
 N = 8
 
 
-def experiment() -> Experiment:
+def experiment(supervised: bool) -> Experiment:
     return from_dict(
         {
             "prompts": {"language": "l", "vision": "v", "adapter": True},
             "model": {"hidden": 4, "feature": 16},
             "objective": {
+                "supervised": supervised,
                 "targets": "both",
                 "consistency": "cross",
                 "reverse_guide": "skeleton",
@@ -44,12 +46,17 @@ def whole() -> Batch:
         name: torch.nn.functional.normalize(torch.randn(N, dim, generator=draw))
         for name, dim in (("language", 6), ("vision", 5))
     }
-    return Batch(x, present, concepts, torch.arange(N))
+    return Batch(x, present, concepts, torch.arange(N) % 3)
 
 
-def learner() -> Learner:
+def learner(supervised: bool) -> Learner:
     made = Learner(
-        experiment(), get_layout("kinect20"), {"language": 6, "vision": 5}, 10, torch.device("cpu")
+        experiment(supervised),
+        get_layout("kinect20"),
+        {"language": 6, "vision": 5},
+        classes=3,
+        steps=10,
+        device=torch.device("cpu"),
     )
     # Batch statistics are each worker's own on CPU; the objective is what is compared here.
     made.student.encoder.eval()
@@ -57,23 +64,22 @@ def learner() -> Learner:
 
 
 def gradients(made: Learner, batch: Batch) -> tuple[float, dict[str, torch.Tensor]]:
-    from c2vl.objective.loss import c2vl_loss
-
-    def criterion(seen):  # type: ignore[no-untyped-def]
-        return c2vl_loss(experiment().objective, made.student.heads, seen, alpha=0.4)
-
-    loss, _ = made.wrapped(batch, criterion)
+    loss, _ = made.wrapped(batch, made.criterion(batch, 0.4))
     loss.backward()
     grads = {n: p.grad for n, p in made.student.named_parameters() if p.grad is not None}
-    return loss.item(), grads
+    total = loss.detach()
+    if dist.is_initialized() and isinstance(made.student.heads, LabelHead):
+        dist.all_reduce(total)  # each worker has its own share's mean
+        total /= dist.get_world_size()
+    return total.item(), grads
 
 
-def worker(rank: int, world: int, port: int, folder: str) -> None:
+def worker(rank: int, world: int, port: int, folder: str, supervised: bool) -> None:
     torch.set_num_threads(1)
     dist.init_process_group(
         "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world
     )
-    made = learner()
+    made = learner(supervised)
     assert isinstance(made.wrapped, DistributedDataParallel)
     share = N // world
     part, batch = slice(rank * share, (rank + 1) * share), whole()
@@ -81,19 +87,23 @@ def worker(rank: int, world: int, port: int, folder: str) -> None:
         batch.x[part],
         batch.present[part],
         {name: rows[part] for name, rows in batch.concepts.items()},
-        batch.index[part],
+        batch.labels[part],
     )
     torch.save(gradients(made, mine), f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize("world", [2, 4])
-def test_workers_together_are_one(world: int, tmp_path: Path) -> None:
-    loss, expected = gradients(learner(), whole())
+@pytest.mark.parametrize(
+    ("world", "supervised"),
+    [(2, False), (4, False), (2, True)],
+    ids=["2 workers", "4 workers", "2 workers, supervised"],
+)
+def test_workers_together_are_one(world: int, supervised: bool, tmp_path: Path) -> None:
+    loss, expected = gradients(learner(supervised), whole())
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    mp.spawn(worker, (world, port, str(tmp_path)), nprocs=world)
+    mp.spawn(worker, (world, port, str(tmp_path), supervised), nprocs=world)
     for rank in range(world):
         there, grads = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         assert there == pytest.approx(loss, abs=1e-5)
