@@ -116,7 +116,9 @@ class ModelSettings(Settings):
 class ScheduleSettings(Settings):
     """The softening degree α over training; growing from 0 is the default."""
 
-    shape: Literal["constant", "linear", "cosine", "exponential", "step"] = "cosine"
+    shape: Literal["constant", "linear", "cosine", "exponential", "step"] = Field(
+        "cosine", description="how α moves; constant is `end` all along"
+    )
     start: float = Field(0.0, ge=0, le=1, description="α before the move")
     end: float = Field(0.8, ge=0, le=1, description="α after the move; below start is allowed")
     span: float = Field(
@@ -127,9 +129,9 @@ class ScheduleSettings(Settings):
 class WeightSettings(Settings):
     """Edge weights of the loss."""
 
-    skeleton_language: float = Field(1.0, ge=0)
-    skeleton_vision: float = Field(0.0, ge=0)
-    vision_language: float = Field(0.0, ge=0)
+    skeleton_language: float = Field(1.0, ge=0, description="w_sl of the loss")
+    skeleton_vision: float = Field(0.0, ge=0, description="w_sv; needs a vision table")
+    vision_language: float = Field(0.0, ge=0, description="w_vl; needs both tables and an adapter")
 
     @model_validator(mode="after")
     def _some(self) -> WeightSettings:
@@ -169,11 +171,13 @@ class ObjectiveSettings(Settings):
 class OptimSettings(Settings):
     """Optimisation of pretraining."""
 
-    name: Literal["sgd", "adamw"] = "sgd"
-    lr: float = Field(0.1, gt=0, le=10)
-    momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(1e-4, ge=0, le=1)
-    nesterov: bool = True
+    name: Literal["sgd", "adamw"] = Field(
+        "sgd", description="the lineage's SGD; AdamW wants lr near 0.003 and weight_decay 0.01"
+    )
+    lr: float = Field(0.1, gt=0, le=10, description="learning rate at its highest")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of SGD alone")
+    weight_decay: float = Field(1e-4, ge=0, le=1, description="temperatures are left out of it")
+    nesterov: bool = Field(True, description="of SGD alone")
     warmup: float = Field(0.05, ge=0, lt=1, description="share of training with a rising lr")
     decay: Literal["cosine", "step", "none"] = Field(
         "cosine", description="'step' is ×0.1 at 250/300 of training, as the lineage does"
@@ -184,18 +188,18 @@ class OptimSettings(Settings):
 class TrainSettings(Settings):
     """The length of training, and what is kept of it."""
 
-    epochs: int = Field(120, ge=1, le=100000)
+    epochs: int = Field(120, ge=1, le=100000, description="passes over the training part")
     batch_size: int = Field(64, ge=2, description="global batch, over all workers")
     workers: int = Field(1, ge=1, le=4096, description="Ray Train workers")
     gpus_per_worker: float = Field(0.0, ge=0, description="fractions for one worker alone")
-    cpus_per_worker: float = Field(1.0, gt=0)
+    cpus_per_worker: float = Field(1.0, gt=0, description="as many torch threads")
     ema: float = Field(
         0.0, ge=0, lt=1, description="decay of the averaged weights (0: none are kept)"
     )
     evaluate_ema: bool = Field(False, description="score and export the averaged weights")
     checkpoint_every: int = Field(10, ge=1, description="epochs between checkpoints")
     checkpoint_steps: int = Field(0, ge=0, description="also every so many steps; 0: never")
-    keep_checkpoints: int = Field(2, ge=1)
+    keep_checkpoints: int = Field(2, ge=1, description="the latest so many, until it is done")
     evaluate_every: int = Field(5, ge=1, description="epochs between validation figures")
 
     @model_validator(mode="after")
@@ -216,8 +220,12 @@ class TrainSettings(Settings):
 class Experiment(Settings):
     """Everything that one training run depends on."""
 
-    name: str = Field("demo", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
-    seed: int = Field(0, ge=0, lt=2**31)
+    name: str = Field(
+        "demo", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", description="of the run, everywhere"
+    )
+    seed: int = Field(
+        0, ge=0, lt=2**31, description="decides initial weights, order, augmentation and dropout"
+    )
     data: DataSettings = DataSettings()
     prompts: PromptSettings = PromptSettings()
     model: ModelSettings = ModelSettings()

@@ -85,3 +85,7 @@ def test_every_setting_says_what_it_is() -> None:
     listed = {name: default for name, default, _ in config.described(config.Experiment)}
     assert names.keys() == listed.keys()
     assert "objective.schedule.end" in names and "objective.weights.skeleton_language" in names
+
+
+def test_every_setting_says_what_it_means() -> None:
+    assert [name for name, _, meaning in config.described(config.Experiment) if not meaning] == []
