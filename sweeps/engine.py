@@ -22,6 +22,7 @@ from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
 from c2vl.errors import UserError
+from c2vl.training.launch import release
 from sweeps.jobs import End, Job, Outcome, Row, Source
 from sweeps.study import resolved
 from sweeps.trial import ERROR, NODE, OUTCOME
@@ -99,7 +100,8 @@ class Session:
         return job
 
     def started(self, trial: Trial) -> None:
-        """A Tune trial has its process."""
+        """A Tune trial has its process; after a loss, what the lost one held is given back."""
+        release(self.jobs[trial.trial_id].folder)
         for listener in self.listeners:
             listener.started(self.jobs[trial.trial_id], trial.num_failures + 1)
 
@@ -127,6 +129,7 @@ class Session:
     def ended(self, trial_id: str, pruned: bool = False, error: str = "") -> None:
         """A Tune trial has ended: in its own way, stopped by the source, or by an error."""
         job = self.jobs.pop(trial_id)
+        release(job.folder)
         final = self._final.pop(trial_id, {})
         outcome: Outcome = final.get(OUTCOME, "interrupted")
         if pruned:

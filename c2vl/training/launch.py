@@ -14,6 +14,8 @@ from c2vl.errors import TrainingError, UserError
 from c2vl.training import checkpoint
 
 Report = Callable[[dict[str, Any]], None]
+GROUP = "placement_group"
+"""File of a run's folder that names the resources its worker group holds."""
 
 
 def fit(
@@ -64,8 +66,30 @@ def fit(
     rows = checkpoint.read_metrics(folder / "metrics.jsonl")
     finished = {"metrics": rows[-1], "seconds": time.time() - began}
     checkpoint.write_text(done, json.dumps(finished))
+    (folder / GROUP).unlink(missing_ok=True)
     checkpoint.drop_checkpoints(folder)
     return rows[-1]
+
+
+def release(folder: Path) -> None:
+    """Give back the resources of a worker group whose controller was killed; else do nothing.
+
+    Ray's own cleaner is asked to leave before a group is shut down, so that a kill in between
+    leaves CPUs taken for as long as the driver lives. To be called where Ray is connected, when the
+    run has ended or is to start again.
+
+    Args:
+        folder: the run's folder.
+    """
+    try:
+        held = (folder / GROUP).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return
+    import ray
+    from ray.util.placement_group import PlacementGroup, remove_placement_group
+
+    remove_placement_group(PlacementGroup(ray.PlacementGroupID.from_hex(held)))
+    (folder / GROUP).unlink(missing_ok=True)
 
 
 def _trainer(
@@ -141,12 +165,16 @@ def _in_this_process(job: dict[str, Any], on_report: Report | None) -> None:
 
 def _in_a_worker(job: dict[str, Any]) -> None:
     import ray.train
+    import ray.util
     from ray.train.torch import get_device
 
     folder = Path(job["folder"])
     if (folder / "error.json").exists():
         return  # final: the group was started again, but trying again will not help
     rank = ray.train.get_context().get_world_rank()
+    held = ray.util.get_current_placement_group()
+    if rank == 0 and held is not None:
+        checkpoint.write_text(folder / GROUP, held.id.hex())
     _train(from_dict(job["experiment"]), folder, ray.train.report, rank, get_device())
 
 
