@@ -6,8 +6,11 @@ safetensors: nothing in it is a pickle.
 
 from __future__ import annotations
 
+import os
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
@@ -54,12 +57,33 @@ def publish(spec: SweepSettings, final: Final, folder: Path, tracker: Tracker) -
     Returns:
         ``models:/NAME@best (version N)``.
     """
+    with _own_store(spec.tracking_uri):
+        return _publish(spec, final, folder, tracker)
+
+
+@contextmanager
+def _own_store(uri: str) -> Iterator[None]:
+    """Make a store the process's own, and take that back: MLflow keeps it in the environment too.
+
+    A registry asks the process's own tracking store for the model that a version is made from.
+    """
     import mlflow
 
+    tracking = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
+    registry = os.environ.get("MLFLOW_REGISTRY_URI")
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(tracking)  # type: ignore[arg-type]  # None takes it back
+        mlflow.set_registry_uri(registry or "")
+        if registry is None:
+            os.environ.pop("MLFLOW_REGISTRY_URI", None)
+
+
+def _publish(spec: SweepSettings, final: Final, folder: Path, tracker: Tracker) -> str:
     client, digest = tracker.client, load_encoder(folder).card["weights_sha256"]
-    # A registry asks the process's own tracking store for the model that a version is made from.
-    mlflow.set_tracking_uri(spec.tracking_uri)
-    mlflow.set_registry_uri(spec.tracking_uri)
     try:
         client.get_registered_model(spec.model)
     except MlflowException:

@@ -29,6 +29,7 @@ from tests.sweeps.stores import client, epochs, outcomes, runs
 pytestmark = [pytest.mark.ray, pytest.mark.mlflow, pytest.mark.faults]
 
 AWAY = 30.0  # seconds
+LASTING = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")  # what MLflow sets for the whole process
 
 
 class Server:
@@ -115,9 +116,8 @@ def test_an_export_cut_in_the_middle_moves_no_alias(
         c2vl_sweep("run", sweep_file, "trials=1", "points=[]", cwd=finished)
     shutil.copytree(finished / "runs", tmp_path / "runs")
     storage = tmp_path / "runs"
-    uri = f"sqlite:///{storage / 'mlflow.db'}"
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
-        monkeypatch.setenv(name, uri)
+    for name in LASTING:
+        monkeypatch.delenv(name, raising=False)
     spec = read_sweep(storage, "small")
     final = read_final(spec.folder)
     assert final is not None
@@ -138,6 +138,7 @@ def test_an_export_cut_in_the_middle_moves_no_alias(
     assert int(best.version) == len(reader.search_model_versions("name = 'small'"))
     assert best.tags["encoder_sha256"] == load_encoder(tmp_path / "another").card["weights_sha256"]
     tracker.finish("complete")
+    assert [os.environ.get(name) for name in LASTING] == [None, None]
 
 
 def _interrupt(*_: object, **__: object) -> None:
