@@ -120,8 +120,8 @@ def _run(
     final = choose(spec, ranked)
     if spec.final.test:
         winner = next(job for job, _ in ranked if job.number == final.trial)
-        complete("references", references(spec, winner))
-        final = score_runs(spec, final, winner, stop)
+        complete("references", references(spec, ranked, winner))
+        final = score_runs(spec, final, ranked, winner, stop)
         _stop_if_asked(spec, stop)
         show_table(final.table(), final.title)
     folder = keep_encoder(spec, final)

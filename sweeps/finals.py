@@ -22,6 +22,7 @@ from sweeps.spec import SweepSettings
 from sweeps.study import objective_values
 
 Figures = dict[str, float]
+Ranked = list[tuple[Job, float]]  # complete trials with their value, best first
 SHOWN = {"linear": "linear", "linear_sgd": "linear, SGD", "knn1": "1-NN", "knn20": "20-NN"}
 WINNER, RANDOM, CAPTIONS, JOINTS = "winner", "random", "captions", "joints"
 ROWS = {
@@ -126,19 +127,31 @@ def seeded(spec: SweepSettings, trial: Job, who: str = WINNER) -> list[Job]:
     return jobs
 
 
-def candidates(spec: SweepSettings, ranked: list[tuple[Job, float]]) -> list[Job]:
+def candidates(spec: SweepSettings, ranked: Ranked) -> list[Job]:
     """Return the trainings that the choice waits for: the best trials with the other seeds."""
     best = [trial for trial, _ in ranked[: spec.final.candidates]]
     return [job for trial in best for job in seeded(spec, trial) if job is not trial]
 
 
-def references(spec: SweepSettings, winner: Job) -> list[Job]:
-    """Return the trainings whose figures stand beside the winner's."""
+def trainings(spec: SweepSettings, ranked: Ranked, winner: Job, who: str) -> list[Job]:
+    """Return the trainings of a row of the table; a trial with the base's settings is the base."""
+    if who == "base":
+        plain = {"name": "", "seed": 0}
+        base = spec.experiment.model_copy(update=plain)
+        for trial, _ in ranked:
+            if trial.experiment.model_copy(update=plain) == base:
+                return seeded(spec, trial)
+    return seeded(spec, winner, who)
+
+
+def references(spec: SweepSettings, ranked: Ranked, winner: Job) -> list[Job]:
+    """Return the trainings whose figures stand beside the winner's, and that are no trials."""
     trained = [who for who in spec.final.beside if who in TRAINED or who == "base"]
-    return [job for who in trained for job in seeded(spec, winner, who)]
+    jobs = [job for who in trained for job in trainings(spec, ranked, winner, who)]
+    return [job for job in jobs if job.kind == "final"]
 
 
-def choose(spec: SweepSettings, ranked: list[tuple[Job, float]]) -> Final:
+def choose(spec: SweepSettings, ranked: Ranked) -> Final:
     """Choose the winner on validation figures alone; a choice that is on disk stands.
 
     Args:
@@ -178,7 +191,9 @@ def _data(experiment: Experiment) -> str:
     return f"{read_manifest(experiment.data.store)['dataset']} {experiment.data.split}"
 
 
-def score_runs(spec: SweepSettings, final: Final, winner: Job, stop: object) -> Final:
+def score_runs(
+    spec: SweepSettings, final: Final, ranked: Ranked, winner: Job, stop: object
+) -> Final:
     """Score the winner on the test part, and what stands beside it.
 
     Each figure is written down as soon as it is there, and not computed again.
@@ -186,6 +201,7 @@ def score_runs(spec: SweepSettings, final: Final, winner: Job, stop: object) -> 
     Args:
         spec: the sweep.
         final: the choice, made already.
+        ranked: complete trials, best first.
         winner: the winning trial.
         stop: true when the sweep should end now.
     """
@@ -196,7 +212,7 @@ def score_runs(spec: SweepSettings, final: Final, winner: Job, stop: object) -> 
         elif who == JOINTS:
             figures[who] = {NO_SEED: partial(_joints, winner.experiment)}
         else:
-            jobs = seeded(spec, winner, WINNER if who == RANDOM else who)
+            jobs = trainings(spec, ranked, winner, WINNER if who == RANDOM else who)
             figures[who] = {
                 str(job.experiment.seed): partial(_scored, job, fresh=who == RANDOM) for job in jobs
             }
