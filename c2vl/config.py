@@ -409,6 +409,22 @@ def dump(experiment: Experiment) -> str:
     return yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False)
 
 
+def resolved(experiment: Experiment) -> Experiment:
+    """Return an experiment with absolute paths: workers start in folders of their own."""
+    data, prompts = experiment.data, experiment.prompts
+    tables = {
+        name: path.absolute()
+        for name, path in (("language", prompts.language), ("vision", prompts.vision))
+        if path is not None
+    }
+    return experiment.model_copy(
+        update={
+            "data": data.model_copy(update={"store": data.store.absolute()}),
+            "prompts": prompts.model_copy(update=tables),
+        }
+    )
+
+
 def described(model: type[BaseModel], prefix: str = "") -> list[tuple[str, Any, str]]:
     """List settings as (dotted name, default, meaning), in the order of their definition."""
     rows: list[tuple[str, Any, str]] = []

@@ -18,7 +18,6 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from c2vl.config import Experiment
 from c2vl.errors import UserError
 from sweeps.jobs import Job, Outcome, Row
 from sweeps.space import draw, experiment, grid
@@ -270,19 +269,3 @@ def _pruner(spec: SweepSettings) -> optuna.pruners.BasePruner:
             n_startup_trials=settings.startup_trials, n_warmup_steps=settings.min_epochs - 1
         )
     return optuna.pruners.NopPruner()
-
-
-def resolved(experiment: Experiment) -> Experiment:
-    """Return an experiment with absolute paths: workers start in folders of their own."""
-    data, prompts = experiment.data, experiment.prompts
-    tables = {
-        name: path.absolute()
-        for name, path in (("language", prompts.language), ("vision", prompts.vision))
-        if path is not None
-    }
-    return experiment.model_copy(
-        update={
-            "data": data.model_copy(update={"store": data.store.absolute()}),
-            "prompts": prompts.model_copy(update=tables),
-        }
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -120,7 +121,11 @@ def c2vl_sweep() -> Callable[..., CompletedProcess[str]]:
 
     def run(*words: object, cwd: Path, code: int = 0) -> CompletedProcess[str]:
         process = start(*words, cwd=cwd)
-        out, _ = process.communicate(timeout=400)
+        try:
+            out, _ = process.communicate(timeout=400)
+        finally:
+            if process.poll() is None:  # it hangs: it must not hold the machine after the test
+                os.killpg(process.pid, signal.SIGKILL)
         assert process.returncode == code, out
         assert code == 0 or "Traceback" not in out, out
         return CompletedProcess(process.args, process.returncode, out, "")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from c2vl.config import Experiment, dump, from_dict
+from c2vl.config import Experiment, dump, from_dict, resolved
 from c2vl.errors import TrainingError, UserError
 from c2vl.training import checkpoint
 
@@ -48,17 +48,19 @@ def fit(
         TrainingError: non-finite loss or no memory left; trying again will not help.
     """
     folder = folder.absolute()
-    done = folder / "done.json"
-    if done.exists():
-        checkpoint.claim(folder, dump(experiment))
-        metrics: dict[str, Any] = json.loads(done.read_text(encoding="utf-8"))["metrics"]
-        return metrics
     if in_process is None:
         in_process = experiment.train.workers == 1
     if in_process and experiment.train.workers != 1:
         raise UserError(
             f"train.workers: {experiment.train.workers} workers cannot run in one process"
         )
+    if not in_process:
+        experiment = resolved(experiment)
+    done = folder / "done.json"
+    if done.exists():
+        checkpoint.claim(folder, dump(experiment))
+        metrics: dict[str, Any] = json.loads(done.read_text(encoding="utf-8"))["metrics"]
+        return metrics
     began = time.time()
     (folder / "error.json").unlink(missing_ok=True)
     trainer = _trainer(experiment, folder, name, on_report, callbacks, max_failures, in_process)

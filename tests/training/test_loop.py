@@ -162,9 +162,15 @@ def test_validation_that_pretraining_never_saw(experiment: Any, tmp_path: Path) 
 
 
 @pytest.mark.ray
-def test_two_workers_learn_the_same_weights(experiment: Any, tmp_path: Path) -> None:
+def test_two_workers_learn_the_same_weights(
+    experiment: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two Ray Train workers: both report, one encoder is written, its loss goes down."""
     settings = experiment(train__workers=2, train__epochs=4, train__cpus_per_worker=0.5)
+    store = settings.data.store
+    monkeypatch.chdir(store.parent)  # a relative path means this folder, wherever workers start
+    data = settings.data.model_copy(update={"store": Path(store.name)})
+    settings = settings.model_copy(update={"data": data})
     last = fit(settings, tmp_path / "run", name="two")
     rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
