@@ -59,13 +59,9 @@ def _check_names(spec: SweepSettings) -> None:
                 )
             for label, changes in variable.choices.items():
                 for key in flatten(changes):
-                    if key not in known:
-                        near = did_you_mean(key, known)
-                        raise UserError(f"space.{name}.choices.{label}: no setting {key}{near}")
-        elif name not in known:
-            raise UserError(f"space.{name}: no such setting{did_you_mean(name, known)}")
-        elif name in FIXED:
-            raise UserError(f"space.{name}: cannot be searched; {FIXED[name]}")
+                    _check_setting(key, f"space.{name}.choices.{label}.{key}")
+        else:
+            _check_setting(name, f"space.{name}")
     taken: dict[str, str] = {}
     for name, variable in spec.space.items():
         keys = {name}
@@ -75,6 +71,14 @@ def _check_names(spec: SweepSettings) -> None:
             if key in taken and not variable.when:
                 raise UserError(f"space: {key} is set by {taken[key]} and by {name}")
             taken[key] = name
+
+
+def _check_setting(name: str, where: str) -> None:
+    known = setting_names()
+    if name not in known:
+        raise UserError(f"{where}: no such setting{did_you_mean(name, known)}")
+    if name in FIXED:
+        raise UserError(f"{where}: cannot be searched; {FIXED[name]}")
 
 
 def _check_objectives(spec: SweepSettings) -> None:

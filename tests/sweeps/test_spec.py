@@ -37,6 +37,10 @@ def test_round_trip() -> None:
     [
         ({"space": {"optim.lrr": LR["optim.lr"]}}, r"optim\.lrr: no such setting"),
         ({"space": {"optim.lr": {**LR["optim.lr"], "low": 2}}}, r"optim\.lr"),
+        (
+            {"space": {"v": {"type": "variant", "choices": {"a": {"train.workers": 2}}}}},
+            r"choices\.a\.train\.workers: cannot be searched",
+        ),
         ({"space": {"optim.lr": {**LR["optim.lr"], "high": 1000}}}, r"optim\.lr"),
         ({"trails": 3}, r'trails: no such setting; did you mean "trials"'),
         ({"sampler": {"name": "grid"}}, "grid"),

@@ -28,7 +28,8 @@ def test_what_a_killed_group_held_is_given_back(tmp_path: Path) -> None:
 
     with cluster("local", cpus=2):
         controller = Controller.remote()
-        (tmp_path / GROUP).write_text(ray.get(controller.hold.remote()))
+        held = ray.get(controller.hold.remote())
+        (tmp_path / GROUP).write_text(held)
         ray.kill(controller)
         time.sleep(2)
         assert ray.available_resources().get("CPU", 0) == 0  # the leak, without our help
@@ -39,3 +40,7 @@ def test_what_a_killed_group_held_is_given_back(tmp_path: Path) -> None:
             time.sleep(0.1)
         assert not (tmp_path / GROUP).exists()
         release(tmp_path)  # nothing more to do
+        (tmp_path / GROUP).write_text(held)  # nor where the group is gone, as after a resume
+        release(tmp_path)
+        (tmp_path / GROUP).write_text("ab" * (len(held) // 2))  # nor on another cluster
+        release(tmp_path)
