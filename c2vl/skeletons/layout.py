@@ -143,7 +143,22 @@ KINECT20 = _layout(
 )
 """Kinect v1, 20 joints in the order of UTD-MHAD."""
 
-LAYOUTS: dict[str, JointLayout] = {layout.name: layout for layout in (NTU25, KINECT20)}
+NWUCLA20 = _layout(
+    "nwucla20",
+    """
+    hip_center<hip_center spine<hip_center shoulder_center<spine head<shoulder_center
+    left_shoulder<shoulder_center left_elbow<left_shoulder left_wrist<left_elbow
+    left_hand<left_wrist
+    right_shoulder<shoulder_center right_elbow<right_shoulder right_wrist<right_elbow
+    right_hand<right_wrist
+    left_hip<hip_center left_knee<left_hip left_ankle<left_knee left_foot<left_ankle
+    right_hip<hip_center right_knee<right_hip right_ankle<right_knee right_foot<right_ankle
+    """,
+    centre="shoulder_center",
+)
+"""Kinect v1 in the sensor's own order, as the JSON edition of NW-UCLA has it; KINECT20's bones."""
+
+LAYOUTS: dict[str, JointLayout] = {layout.name: layout for layout in (NTU25, KINECT20, NWUCLA20)}
 
 
 def get_layout(name: str) -> JointLayout:

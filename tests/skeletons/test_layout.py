@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from c2vl.errors import UserError
-from c2vl.skeletons.layout import KINECT20, LAYOUTS, NTU25, JointLayout, get_layout
+from c2vl.skeletons.layout import KINECT20, LAYOUTS, NTU25, NWUCLA20, JointLayout, get_layout
 
 NTU_BONES = """1-2 2-21 3-21 4-3 5-21 6-5 7-6 8-7 9-21 10-9 11-10 12-11 13-1 14-13 15-14 16-15 17-1
 18-17 19-18 20-19 22-23 23-8 24-25 25-12 21-21"""
@@ -15,6 +15,22 @@ UTD_BONES = """1-2 2-3 3-4 5-2 6-5 7-6 8-7 9-2 10-9 11-10 12-11 13-4 14-13 15-14
 def test_bones_are_those_of_the_dataset(layout: JointLayout, bones: str) -> None:
     expected = {tuple(int(joint) - 1 for joint in bone.split("-")) for bone in bones.split()}
     assert set(enumerate(layout.parents)) == expected
+
+
+def test_nw_ucla_has_the_bones_of_kinect_v1_in_the_sensors_order() -> None:
+    def bones(layout: JointLayout) -> set[tuple[str, str]]:
+        parents = (layout.joints[parent] for parent in layout.parents)
+        return set(zip(layout.joints, parents, strict=True))
+
+    assert bones(NWUCLA20) == bones(KINECT20)
+    limbs = [
+        [f"{side}_{joint}" for joint in joints]
+        for joints in (["shoulder", "elbow", "wrist", "hand"], ["hip", "knee", "ankle", "foot"])
+        for side in ("left", "right")
+    ]
+    assert list(NWUCLA20.joints[:4]) == ["hip_center", "spine", "shoulder_center", "head"]
+    assert list(NWUCLA20.joints[4:]) == sum(limbs, [])
+    assert NWUCLA20.centre == 2 and NWUCLA20.shoulders == (4, 8)
 
 
 def test_named_joints() -> None:
