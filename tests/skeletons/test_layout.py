@@ -24,12 +24,13 @@ def test_nw_ucla_has_the_bones_of_kinect_v1_in_the_sensors_order() -> None:
 
     assert bones(NWUCLA20) == bones(KINECT20)
     limbs = [
-        [f"{side}_{joint}" for joint in joints]
+        f"{side}_{joint}"
         for joints in (["shoulder", "elbow", "wrist", "hand"], ["hip", "knee", "ankle", "foot"])
         for side in ("left", "right")
+        for joint in joints
     ]
     assert list(NWUCLA20.joints[:4]) == ["hip_center", "spine", "shoulder_center", "head"]
-    assert list(NWUCLA20.joints[4:]) == sum(limbs, [])
+    assert list(NWUCLA20.joints[4:]) == limbs
     assert NWUCLA20.centre == 2 and NWUCLA20.shoulders == (4, 8)
 
 
