@@ -204,8 +204,8 @@ def read_layout(path: Path | str) -> JointLayout:
     names = [field.name for field in fields(JointLayout)]
     for key in values:
         if key not in names:
-            known = did_you_mean(key if isinstance(key, str) else "", names)
-            raise UserError(f"{path}: unknown field {_short(key)}{known}")
+            shown = f'"{key}"' if isinstance(key, str) else _short(key)
+            raise UserError(f"{path}: unknown field {shown}{did_you_mean(shown[1:-1], names)}")
     for key in names:
         if key not in values:
             raise UserError(f"{path}: {key} is missing; a layout has {', '.join(names)}")

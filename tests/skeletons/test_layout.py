@@ -122,7 +122,7 @@ def test_ways_to_write_a_layout(old: str, new: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("centre:", "center:", 'unknown field 'center'; did you mean "centre"?'),
+        ("centre:", "center:", 'unknown field "center"; did you mean "centre"?'),
         ("pairs: [[left, right]]\n", "", "pairs is missing; a layout has name, joints, parents"),
         ("name: walker", "name: 3", "name: 3 is no name"),
         ("name: walker", "name: ntu25", '"ntu25" is a built-in layout, and another'),
