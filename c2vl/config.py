@@ -87,6 +87,12 @@ class PromptSettings(Settings):
     per_sample: int = Field(
         16, ge=1, description="prompts used a sample: all, or k drawn anew each step"
     )
+    missing: Literal["error", "exclude", "mask"] = Field(
+        "error",
+        description="training sequences without prompts of a modality: refused, left out of "
+        "pretraining, or trained without that modality's edges (the negatives of an edge are the "
+        "sequences that have both of its ends)",
+    )
     normalise: Literal["none", "centre", "whiten"] = Field(
         "centre",
         description="over the training part, before the unit norm: sentence encoders give all "

@@ -2,13 +2,14 @@
 
 ``L = w_sv L(s, v) + w_sl L(s, l) + w_vl L(v, l)`` with, for each edge,
 ``L(a, b) = ½ [CE(T, p^{a→b}) + CE(T', p^{b→a})]`` (arXiv 2405.20606 names the three pairs; the
-formulas are our reconstruction). With α = 0 it is InfoNCE as in CLIP.
+formulas are our reconstruction). With α = 0 it is InfoNCE as in CLIP. Sequences that lack a
+modality take no part in its edges, neither as anchors nor as negatives.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -29,10 +30,17 @@ class View:
     Attributes:
         skeleton: concept modality → (N, D) skeleton rows in that space.
         concept: concept modality → (N, D) concept rows.
+        has: concept modality → (N,) bool, which rows have concepts; not named: all of them.
     """
 
     skeleton: Mapping[str, Tensor]
     concept: Mapping[str, Tensor]
+    has: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def rows(self, kept: Tensor) -> View:
+        """The view of some rows alone, by a mask (N,)."""
+        skeleton = {name: rows[kept] for name, rows in self.skeleton.items()}
+        return View(skeleton, {name: rows[kept] for name, rows in self.concept.items()})
 
     def ends(self, edge: str) -> tuple[Tensor, Tensor]:
         """The two sides of an edge, (N, D) each."""
@@ -42,16 +50,24 @@ class View:
         return self.skeleton[modality], self.concept[modality]
 
 
-def view(heads: ConceptHeads, features: Tensor, concepts: Mapping[str, Tensor]) -> View:
+def view(
+    heads: ConceptHeads,
+    features: Tensor,
+    concepts: Mapping[str, Tensor],
+    has: Mapping[str, Tensor] | None = None,
+) -> View:
     """Project the features of this worker and gather both sides over all workers.
 
     Args:
         heads: the maps into the concept spaces.
         features: (N/k, feature) skeleton features of this worker.
         concepts: modality → (N/k, D) unit rows of this worker.
+        has: modality → (N/k,) bool, which of them there are; None: all.
     """
     skeleton = {name: gather(rows) for name, rows in heads.project(features).items()}
-    return View(skeleton, {name: gather(rows) for name, rows in heads.adapt(concepts).items()})
+    concept = {name: gather(rows) for name, rows in heads.adapt(concepts).items()}
+    there = {name: gather(kept[:, None].float())[:, 0] > 0 for name, kept in (has or {}).items()}
+    return View(skeleton, concept, there)
 
 
 def edge_targets(
@@ -79,6 +95,19 @@ def edge_targets(
         targets.mix(alpha, settings.beta, forward_intra, forward_inter, a.detach()),
         targets.mix(alpha, settings.beta, backward_intra, backward_inter, a.detach()),
     )
+
+
+def edge_rows(settings: ObjectiveSettings, edge: str, seen: View) -> Tensor | None:
+    """Which rows of the batch an edge is trained on, (N,) bool; None: all.
+
+    An edge needs both of its ends, and both modalities where the other one teaches.
+    """
+    cross = settings.targets in ("inter", "both") and settings.consistency == "cross"
+    needed: tuple[str, ...] = ("language", "vision")
+    if edge != "vision_language" and not cross:
+        needed = (edge.removeprefix("skeleton_"),)
+    masks = [seen.has[name] for name in needed if name in seen.has]
+    return torch.stack(masks).all(0) if masks else None
 
 
 def edge_loss(a: Tensor, b: Tensor, t: Tensor, t_back: Tensor, temperature: Tensor) -> Tensor:
@@ -124,7 +153,15 @@ def c2vl_loss(
         weight = getattr(settings.weights, edge)
         if weight == 0:
             continue
-        t, t_back = edge_targets(settings, alpha, edge, teacher or student)
-        parts[edge] = edge_loss(*student.ends(edge), t, t_back, heads.temperature(edge))
+        seen, guide = student, teacher or student
+        kept = edge_rows(settings, edge, student)
+        if kept is not None:
+            seen, guide = student.rows(kept), guide.rows(kept)
+        a, b = seen.ends(edge)
+        if len(a) < 2:  # nobody to contrast with; zero, but still a function of the weights
+            parts[edge] = 0 * (a.sum() + b.sum() + heads.temperature(edge))
+        else:
+            t, t_back = edge_targets(settings, alpha, edge, guide)
+            parts[edge] = edge_loss(a, b, t, t_back, heads.temperature(edge))
         total = total + weight * parts[edge]
     return total, parts

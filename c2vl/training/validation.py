@@ -66,5 +66,6 @@ def _alignment(
     for modality, rows in source.concepts.items():
         mean = mean_of_prompts(rows, rows.shape[1], torch.Generator())
         adapted = heads.adapt({modality: mean.to(device)})[modality]
-        found[f"alignment_{modality}"] = alignment(projected[modality], adapted)
+        there = source.has.get(modality, torch.ones(len(rows), dtype=torch.bool)).to(device)
+        found[f"alignment_{modality}"] = alignment(projected[modality][there], adapted[there])
     return found | {"alignment": float(np.mean(list(found.values())))}

@@ -193,3 +193,37 @@ def test_vision_language_edge_moves_only_the_adapters() -> None:
     parts["vision_language"].backward()
     assert all(np.abs(a.weight.grad.numpy()).max() > 0 for a in module.adapters.values())
     assert all(m.weight.grad is None for m in module.maps.values())
+
+
+@pytest.mark.parametrize("kind", ["hard", "both"])
+@pytest.mark.parametrize("consistency", ["swapped", "cross"])
+def test_masked_rows_take_no_part_in_an_edge(kind: str, consistency: str) -> None:
+    """A batch in which some lack a modality: each edge equals that of the rows that have it."""
+    modalities = ("language", "vision")
+    module, (features, concepts) = heads(modalities, adapter=True), batch(modalities)
+    has = {"vision": torch.tensor([True, False, True, True, False, True, True])}
+    concepts["vision"][~has["vision"]] = 0
+    settings = objective(targets=kind, consistency=consistency, weights=BOTH)
+    features.requires_grad_()
+    masked, parts = c2vl_loss(settings, module, view(module, features, concepts, has), alpha=0.6)
+    masked.backward()
+    assert features.grad is not None and torch.isfinite(features.grad).all()
+    some = has["vision"]
+    rows = {name: values[some] for name, values in concepts.items()}
+    _, alone = c2vl_loss(settings, module, view(module, features[some], rows), alpha=0.6)
+    _, whole = c2vl_loss(settings, module, view(module, features, concepts), alpha=0.6)
+    for edge in ("skeleton_vision", "vision_language"):
+        torch.testing.assert_close(parts[edge], alone[edge])
+    taught = kind == "both" and consistency == "cross"  # then language needs its teacher, vision
+    wanted = alone if taught else whole
+    torch.testing.assert_close(parts["skeleton_language"], wanted["skeleton_language"])
+
+
+def test_an_edge_that_nobody_has_is_zero_and_harmless() -> None:
+    module, (features, concepts) = heads(("language", "vision")), batch(("language", "vision"))
+    has = {"vision": torch.zeros(N, dtype=torch.bool)}
+    settings = objective(weights={"skeleton_language": 1.0, "skeleton_vision": 1.0})
+    loss, parts = c2vl_loss(settings, module, view(module, features, concepts, has), alpha=0.5)
+    loss.backward()
+    assert float(parts["skeleton_vision"]) == 0 and float(parts["skeleton_language"]) > 0
+    assert all(torch.isfinite(p.grad).all() for p in module.parameters() if p.grad is not None)

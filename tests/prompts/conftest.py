@@ -69,7 +69,7 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole CLIP's folder (image tower included)."""
     import torch
-    from transformers import CLIPConfig, CLIPModel, CLIPTokenizerFast
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizerFast
 
     folder = tmp_path_factory.mktemp("models") / "tiny-clip"
     folder.mkdir()
@@ -104,4 +104,29 @@ def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=12)
     CLIPModel(config).save_pretrained(folder)
+    size = {"height": 8, "width": 8}
+    CLIPImageProcessor(size={"shortest_edge": 8}, crop_size=size).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_siglip(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole SigLIP's folder, with a word-piece tokenizer."""
+    import torch
+    from transformers import AutoTokenizer, SiglipConfig, SiglipImageProcessor, SiglipModel
+
+    folder = tmp_path_factory.mktemp("models") / "tiny-siglip"
+    tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    shape = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    }
+    text = shape | {"vocab_size": len(tokenizer), "max_position_embeddings": 24}
+    vision = shape | {"image_size": 8, "patch_size": 4}
+    SiglipModel(SiglipConfig(text_config=text, vision_config=vision)).save_pretrained(folder)
+    SiglipImageProcessor(size={"height": 8, "width": 8}).save_pretrained(folder)
     return folder

@@ -3,9 +3,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
@@ -23,47 +25,53 @@ class Letters:
     """An encoder double: counts letters, and remembers what it was asked."""
 
     identity = "letters@1"
-    limit = 50
 
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    def lengths(self, texts: list[str]) -> np.ndarray:
-        return np.array([len(text) for text in texts])
+    def too_long(self, texts: Sequence[str]) -> np.ndarray:
+        return np.array([len(text) > 50 for text in texts])
 
-    def encode(self, texts: list[str], *, progress: Progress | None = None) -> np.ndarray:
+    def encode(self, texts: Sequence[str], *, progress: Progress | None = None) -> np.ndarray:
         self.asked += texts
         rows = np.array([[text.count(letter) + 1 for letter in "abcdefgh"] for text in texts])
         return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
+def features(cache: Path, encoder: Letters, texts: list[str]) -> np.ndarray:
+    return FeatureCache(cache, encoder.identity).features(texts, encoder)
+
+
 def test_a_cached_text_is_not_encoded_again(tmp_path: Path) -> None:
     first, again = Letters(), Letters()
-    rows, cut = FeatureCache(tmp_path, first).features(["abc", "bad", "abc", "a" * 60])
+    rows = features(tmp_path, first, ["abc", "bad", "abc", "a" * 60])
     assert first.asked == ["abc", "bad", "a" * 60]
-    assert cut.tolist() == [False, False, False, True]
-    cache = FeatureCache(tmp_path, again)
-    more, cut = cache.features(["a" * 60, "abc", "new"])
-    assert again.asked == ["new"] and cache.encoded == 1
-    assert cut.tolist() == [True, False, False]
+    cache = FeatureCache(tmp_path, again.identity)
+    assert cache.long(["a" * 60, "abc"]) == 1
+    assert cache.missing(["new", "abc", "new"]) == ["new"]
+    more = cache.features(["a" * 60, "abc", "new"], again)
+    assert again.asked == ["new"]
     np.testing.assert_array_equal(more[:2], rows[[3, 0]])
 
 
 def test_encoders_do_not_share_features(tmp_path: Path) -> None:
-    FeatureCache(tmp_path, Letters()).features(["abc"])
+    features(tmp_path, Letters(), ["abc"])
     other = Letters()
     other.identity = "letters@2"
-    FeatureCache(tmp_path, other).features(["abc"])
+    features(tmp_path, other, ["abc"])
     assert other.asked == ["abc"]
 
 
-@pytest.mark.parametrize("keep", [0, 10, 300])
-def test_a_damaged_shard_is_made_again(tmp_path: Path, keep: int) -> None:
-    rows, _ = FeatureCache(tmp_path, Letters()).features(["abc", "bad"])
-    (shard,) = tmp_path.rglob("shard-*.npz")
-    shard.write_bytes(shard.read_bytes()[:keep])
+@pytest.mark.parametrize("part", ["keys", "features"])
+@pytest.mark.parametrize("keep", [0, 10, 129, None])
+def test_a_damaged_shard_is_made_again(tmp_path: Path, keep: int | None, part: str) -> None:
+    """Cut short or, with None, filled with zeros as after a loss of power."""
+    rows = features(tmp_path, Letters(), ["abc", "bad"])
+    (shard,) = tmp_path.rglob(f"shard-*.{part}.npy")
+    data = shard.read_bytes()
+    shard.write_bytes(data[:keep] if keep is not None else data[:128] + bytes(len(data) - 128))
     again = Letters()
-    found, _ = FeatureCache(tmp_path, again).features(["abc", "bad"])
+    found = features(tmp_path, again, ["abc", "bad"])
     assert again.asked == ["abc", "bad"]
     np.testing.assert_array_equal(found, rows)
     assert not list(tmp_path.rglob(".tmp-*"))
@@ -135,7 +143,7 @@ def test_a_failed_write_leaves_the_old_table(
     def full(*_: object, **__: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(np, "save", full)
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", full)
     with pytest.raises(OSError, match="no space"):
         _table(tmp_path / "t", ids=["d", "e", "f"], overwrite=True)
     assert ConceptTable.open(tmp_path / "t").ids == ["a", "b", "c"]
@@ -158,7 +166,7 @@ def test_vision_features_come_in_through_the_same_interface(tmp_path: Path) -> N
     (tmp_path / "ids.txt").write_text("a\nb\n")
     paths = [str(tmp_path / name) for name in ("f.npy", "ids.txt", "vision")]
     result = CliRunner().invoke(
-        prompts, ["import", *paths, "--modality", "vision", "--model", "clip"]
+        prompts, ["features", *paths, "--modality", "vision", "--model", "clip"]
     )
     assert result.exit_code == 0, result.output
     table = ConceptTable.open(tmp_path / "vision", modality="vision")
@@ -170,12 +178,13 @@ def test_commands_on_a_store(demo_store: Store, tiny_bert: Path, tmp_path: Path)
     make = ["kinematic", store, out, "--encoder", str(tiny_bert), "--windows", "4"]
     run = CliRunner().invoke(prompts, make, catch_exceptions=False)
     assert run.exit_code == 0 and "× 4 captions" in run.output
-    assert "are cut" in run.output or "were cut" in run.output  # 12 tokens at most
+    assert "longer than the encoder reads" in run.output  # 12 tokens at most
     again = CliRunner().invoke(prompts, make, catch_exceptions=False)
     assert " 0 captions read" in again.output
     table = ConceptTable.open(out)
     assert table.manifest["store"] == demo_store.digest
-    assert table.manifest["counts"]["truncated_captions"] == 4 * len(demo_store)
+    counts = table.manifest["counts"]
+    assert counts["long_captions"] == counts["distinct_captions"]
     name = str(demo_store.index["id"][0])
     assert len(CliRunner().invoke(prompts, ["show", out, name]).output.splitlines()) == 4
     assert "modality" in CliRunner().invoke(prompts, ["show", out]).output
@@ -187,10 +196,10 @@ def test_commands_on_a_store(demo_store: Store, tiny_bert: Path, tmp_path: Path)
 
 def test_a_changed_caption_alone_is_encoded(demo_store: Store, tmp_path: Path) -> None:
     first = Letters()
-    _, read = build(demo_store, tmp_path / "a", first, windows=4)
+    read = build(demo_store, tmp_path / "a", first, windows=4).read
     assert read == len(first.asked) == len(set(first.asked))
     again = Letters()
-    _, read = build(demo_store, tmp_path / "b", again, windows=4)
+    read = build(demo_store, tmp_path / "b", again, windows=4).read
     assert read == 0 and not again.asked
 
 

@@ -92,8 +92,9 @@ def test_a_layout_without_the_joints_is_refused() -> None:
 
 
 def test_real_captions_are_not_shared_by_everything(utd_store: Store) -> None:
-    from c2vl.prompts.kinematic_table import caption_store, shared_by
+    from c2vl.prompts.kinematic_table import caption_store
+    from c2vl.prompts.language_table import count
 
-    distinct, share = shared_by(caption_store(utd_store))
-    assert distinct > 0.8 * 16 * len(utd_store)
-    assert share < 0.1
+    counts = count(caption_store(utd_store))
+    assert counts["distinct_captions"] > 0.8 * 16 * len(utd_store)
+    assert counts["most_shared_caption"] < 0.1

@@ -12,13 +12,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from c2vl.config import dump
 from c2vl.encoder import load_encoder
 from c2vl.errors import TrainingError, UserError
+from c2vl.prompts.concepts import ConceptTable
 from c2vl.protocols.report import score
 from c2vl.skeletons.store import Store
+from c2vl.training.batches import TrainingSet
 from c2vl.training.checkpoint import read_metrics
 from c2vl.training.launch import fit
 
@@ -193,3 +196,44 @@ def test_the_supervised_reference_reads_no_concepts(experiment: Any, tmp_path: P
     assert "alignment" not in last and "loss_skeleton_language" not in last
     card = json.loads((tmp_path / "run" / "encoder" / "encoder.json").read_text())
     assert card["provenance"]["labels used"] is True
+
+
+def partial_table(language: Path, out: Path, missing: int) -> ConceptTable:
+    """The table without some of its sequences."""
+    whole = ConceptTable.open(language)
+    ids, rows = whole.ids[missing:], whole.features[missing:]
+    return ConceptTable.write(out, ids, rows, modality="language", model="test")
+
+
+def test_sequences_without_prompts(experiment: Any, language: Path, tmp_path: Path) -> None:
+    """Refused by default; excluded or masked by choice; and a masked run resumes like any other."""
+    partial = partial_table(language, tmp_path / "partial", 30)
+    with pytest.raises(UserError, match="30 of|prompts.missing"):
+        TrainingSet(experiment(prompts__language=str(partial.path)))
+    settings = experiment(prompts__language=str(partial.path), prompts__missing="exclude")
+    source = TrainingSet(settings)
+    whole = TrainingSet(experiment())
+    absent = set(whole.pretrain) - set(source.pretrain)
+    assert len(whole.labels) == len(source.labels) and absent
+    assert all(not source.has["language"][row] for row in absent)
+    vision = ConceptTable.open(language)
+    ConceptTable.write(
+        tmp_path / "v", vision.ids, np.array(vision.features), modality="vision", model="test"
+    )
+    masked = experiment(
+        prompts__language=str(partial.path),
+        prompts__vision=str(tmp_path / "v"),
+        prompts__missing="mask",
+        objective__weights={"skeleton_language": 1.0, "skeleton_vision": 1.0},
+    )
+    source = TrainingSet(masked)
+    assert len(source.pretrain) == len(whole.pretrain)
+    batch = source.batch(0)
+    assert (batch.concepts["language"].norm(dim=1) > 0).equal(batch.has["language"])
+    assert not batch.has["language"].all() and "vision" not in batch.has
+    with pytest.raises(Stop):
+        fit(masked, tmp_path / "run", name="m", on_report=stop_at(1), in_process=True)
+    last = fit(masked, tmp_path / "run", name="m")
+    fit(masked, tmp_path / "straight", name="m")
+    assert weights(tmp_path / "run") == weights(tmp_path / "straight")
+    assert last["alignment_language"] and last["loss_skeleton_language"] > 0

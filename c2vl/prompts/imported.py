@@ -1,0 +1,134 @@
+"""Published captions, a user's own, and texts of classes, as language concept tables."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from c2vl.errors import UserError
+from c2vl.prompts import captions_file, language_table
+from c2vl.prompts.cache import Encoder
+from c2vl.prompts.captions_file import Short
+from c2vl.prompts.encoders import Progress
+from c2vl.prompts.language_table import Made
+from c2vl.skeletons.store import Store
+
+TEMPLATES = (
+    "{}",
+    "a person is performing the action: {}",
+    "a video of a person: {}",
+    "somebody does this: {}",
+)
+"""Sentences that a class name is put in, as prompt ensembles of CLIP do (arXiv 2103.00020, 3.1)."""
+
+
+def import_captions(
+    source: Path,
+    out: Path,
+    encoder: Encoder[str],
+    *,
+    store: Store | None = None,
+    prompts: int | None = None,
+    short: Short = "reject",
+    cache: Path | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Made:
+    """Make a table of a file of captions; the very same one is left alone.
+
+    Args:
+        source: see :mod:`c2vl.prompts.captions_file`.
+        out: the table's folder.
+        encoder: what reads the captions.
+        store: sequences that it does not have are left out and listed in ``rejected.csv``.
+        prompts: captions a sequence; the most frequent number when not given.
+        short: what is done with a sequence that has fewer.
+        cache: where features are kept between runs; beside ``out`` when not given.
+        overwrite: replace another table at ``out``.
+        progress: called with captions encoded and to encode.
+
+    Raises:
+        UserError: the file cannot be read, nothing is left of it, or ``out`` holds something else.
+    """
+    found = captions_file.read(source)
+    with source.open("rb") as file:
+        content = hashlib.file_digest(file, "sha256").hexdigest()
+    settings = {"method": "import", "file": content, "prompts": prompts, "short": short}
+    digest = store.digest if store is not None else ""
+    known = (digest, encoder.identity, settings)
+    if (made := language_table.existing(out, *known, overwrite=overwrite)) is not None:
+        return Made(made, 0)
+    surplus: list[tuple[str, str]] = []
+    counts: dict[str, int] = {}
+    if store is not None:
+        names = {str(name) for name in store.index["id"]}
+        surplus = [(name, "not in the store") for name in found if name not in names]
+        counts = {"surplus": len(surplus), "missing": len(names - found.keys())}
+        found = {name: row for name, row in found.items() if name in names}
+        if not found:
+            raise UserError(
+                f"{source}: none of its {len(surplus)} sequences is in {store.path}; its names "
+                f"are like {surplus[0][0] if surplus else '-'}, the store's like {min(names)}"
+            )
+    even = captions_file.even(found, prompts=prompts, short=short)
+    return language_table.build(
+        out,
+        even.texts,
+        encoder,
+        cache=cache,
+        rejected=surplus + even.rejected,
+        store=digest,
+        source=source.name,
+        settings=settings,
+        counts=counts | {"filled": even.filled},
+        overwrite=overwrite,
+        progress=progress,
+    )
+
+
+def class_texts(names: tuple[str, ...], source: Path | None = None) -> dict[str, list[str]]:
+    """Return descriptions of classes, for zero-shot reading of the concept space.
+
+    Args:
+        names: the classes.
+        source: a file of captions whose ids are class names; without it, :data:`TEMPLATES`.
+
+    Raises:
+        UserError: the file lacks a class, or descriptions of one.
+    """
+    if source is None:
+        return {name: [text.format(name) for text in TEMPLATES] for name in names}
+    found = captions_file.read(source)
+    lacking = [name for name in names if name not in found]
+    if lacking:
+        raise UserError(f"{source}: has no description of {', '.join(lacking[:5])}")
+    even = captions_file.even({name: found[name] for name in names}, short="repeat")
+    if even.rejected:
+        name, why = even.rejected[0]
+        raise UserError(f"{source}: {name}: {why}")
+    return even.texts
+
+
+def build_classes(
+    store: Store,
+    out: Path,
+    encoder: Encoder[str],
+    *,
+    source: Path | None = None,
+    cache: Path | None = None,
+    overwrite: bool = False,
+) -> Made:
+    """Write the texts of a store's classes as a table: one "sequence" a class, in label order.
+
+    Raises:
+        UserError: see :func:`class_texts`; or ``out`` holds something else.
+    """
+    return language_table.build(
+        out,
+        class_texts(store.class_names, source),
+        encoder,
+        cache=cache,
+        source=source.name if source is not None else "class names in templates",
+        settings={"method": "classes"},
+        overwrite=overwrite,
+    )

@@ -1,0 +1,157 @@
+"""From captions to a language concept table: features by cache, written part by part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from c2vl.errors import UserError
+from c2vl.prompts.cache import Encoder, FeatureCache
+from c2vl.prompts.concepts import CHUNK, ConceptTable, may_write
+from c2vl.prompts.encoders import Progress
+
+
+@dataclass(frozen=True)
+class Made:
+    """A table, and what it took.
+
+    Attributes:
+        table: the table.
+        read: captions that the model had to read; the rest were cached.
+    """
+
+    table: ConceptTable
+    read: int
+
+
+def build(
+    out: Path,
+    texts: Mapping[str, Sequence[str]],
+    encoder: Encoder[str],
+    *,
+    cache: Path | None = None,
+    columns: pd.DataFrame | None = None,
+    rejected: Sequence[tuple[str, str]] = (),
+    store: str = "",
+    source: str = "",
+    settings: dict[str, Any] | None = None,
+    counts: dict[str, Any] | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Made:
+    """Encode captions and write their table.
+
+    Args:
+        out: the table's folder.
+        texts: sequence → P captions.
+        encoder: what reads the captions.
+        cache: where features are kept between runs; beside ``out`` when not given.
+        columns, rejected, store, source, settings, counts: see :meth:`ConceptTable.write`.
+        overwrite: replace a table at ``out``.
+        progress: called with captions encoded and to encode.
+
+    Raises:
+        UserError: ``out`` holds something else, or a caption is empty.
+    """
+    may_write(Path(out), overwrite=overwrite)
+    names = list(texts)
+    features = FeatureCache(cache or Path(out).parent / "cache", encoder.identity)
+    distinct = list(dict.fromkeys(text for row in texts.values() for text in row))
+    new = features.missing(distinct)
+    done = 0
+
+    def on_new(more: int) -> None:
+        nonlocal done
+        done += more
+        if progress is not None:
+            progress(done, len(new))
+
+    # All new captions go first, so that a shard sees many of them and batches of like length.
+    if new:
+        features.features(new, encoder, on_new=on_new)
+
+    def parts() -> Iterator[NDArray[np.float32]]:
+        for start in range(0, len(names), CHUNK):
+            rows = [texts[name] for name in names[start : start + CHUNK]]
+            flat = features.features([text for row in rows for text in row], encoder)
+            yield flat.reshape(len(rows), -1, flat.shape[1])
+
+    table = ConceptTable.write(
+        out,
+        names,
+        parts(),
+        modality="language",
+        model=encoder.identity,
+        texts=list(texts.values()),
+        columns=columns,
+        rejected=rejected,
+        store=store,
+        source=source,
+        settings=settings,
+        counts=count(texts.values()) | {"long_captions": features.long(distinct)} | (counts or {}),
+        overwrite=overwrite,
+    )
+    return Made(table, len(new))
+
+
+def existing(
+    out: Path, store: str, model: str, settings: dict[str, Any], *, overwrite: bool
+) -> ConceptTable | None:
+    """Return the table at ``out`` if it is just what would be made, None if one may be written.
+
+    Args:
+        out: the table's folder.
+        store, model, settings: what would be written into its manifest.
+        overwrite: another table there may be replaced.
+
+    Raises:
+        UserError: another table is there.
+    """
+    if not (Path(out) / "manifest.json").is_file():
+        return None
+    try:
+        table = ConceptTable.open(out)
+    except UserError:
+        if overwrite:
+            return None
+        raise
+    if [table.manifest.get(key) for key in ("store", "model", "settings")] == [
+        store,
+        model,
+        settings,
+    ]:
+        return table
+    if overwrite:
+        return None
+    raise UserError(
+        f"{out}: holds a table of another store, encoder or rules; give another OUT, or --overwrite"
+    )
+
+
+def count(texts: Iterable[Sequence[str]]) -> dict[str, Any]:
+    """Figures of captions: how many, how many distinct, how long, how shared.
+
+    ``most_shared_caption`` is the largest share of sequences that one caption is found in.
+    """
+    shared: dict[str, int] = {}
+    sequences = captions = words = 0
+    for row in texts:
+        sequences += 1
+        captions += len(row)
+        words += sum(len(text.split()) for text in row)
+        for text in set(row):
+            shared[text] = shared.get(text, 0) + 1
+    if not captions:
+        raise UserError("there are no captions")
+    return {
+        "captions": captions,
+        "distinct_captions": len(shared),
+        "most_shared_caption": round(max(shared.values()) / sequences, 4),
+        "mean_words": round(words / captions, 1),
+    }
