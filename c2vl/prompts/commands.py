@@ -37,9 +37,7 @@ def _encoding(command: CommandT) -> CommandT:
     for option in (
         click.option("--overwrite", is_flag=True, help="Replace another table at OUT."),
         click.option(
-            "--cache",
-            type=click.Path(path_type=Path),
-            help="Feature cache.  [default: OUT/../cache]",
+            "--cache", type=FOLDER, help="Where features are kept.  [default: OUT/../cache]"
         ),
         click.option(
             "--long",

@@ -135,7 +135,7 @@ def test_wrong_ids_are_named_and_the_rest_joins(
     judged = CliRunner().invoke(prompts, ["probe", out, store, "--split", "xsub"])
     assert "3 sequences, left out" in judged.output
     table = ConceptTable.open(out)
-    with pytest.raises(UserError, match="prompts.missing"):
+    with pytest.raises(UserError, match="set prompts"):
         table.join(ids)
     foreign = as_json(tmp_path / "d", {"x": ["a", "b"]})
     with pytest.raises(UserError, match="none of its 1 sequences"):
