@@ -54,7 +54,11 @@ class DataSettings(Settings):
     """Which sequences, and how they reach the encoder."""
 
     store: Path = Field(Path("runs/stores/demo"), description="prepared store (c2vl data prepare)")
-    split: str = Field("xsub", description="named split of the dataset: train and test parts")
+    split: str = Field(
+        "xsub",
+        description="train and test parts: a named split (c2vl data splits STORE), loso:N to leave "
+        "subject N out, or a CSV file with the columns id and part",
+    )
     validation_by: Literal["subject", "camera", "setup"] = Field(
         "subject", description="*training* sequences are grouped by this for selection"
     )
@@ -418,6 +422,7 @@ def dump(experiment: Experiment) -> str:
 def resolved(experiment: Experiment) -> Experiment:
     """Return an experiment with absolute paths: workers start in folders of their own."""
     data, prompts = experiment.data, experiment.prompts
+    split = str(Path(data.split).absolute()) if data.split.endswith(".csv") else data.split
     tables = {
         name: path.absolute()
         for name, path in (("language", prompts.language), ("vision", prompts.vision))
@@ -425,7 +430,7 @@ def resolved(experiment: Experiment) -> Experiment:
     }
     return experiment.model_copy(
         update={
-            "data": data.model_copy(update={"store": data.store.absolute()}),
+            "data": data.model_copy(update={"store": data.store.absolute(), "split": split}),
             "prompts": prompts.model_copy(update=tables),
         }
     )

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from c2vl.errors import UserError
 
 if TYPE_CHECKING:
     from c2vl.skeletons.prepare import Prepared
     from c2vl.skeletons.store import Store
 
 _FOLDER = click.Path(path_type=Path)
+_EVERY = 15  # seconds between lines of progress in a log
 
 
 @click.group(
@@ -19,32 +23,75 @@ _FOLDER = click.Path(path_type=Path)
 \b
 Examples:
   c2vl data demo runs/stores/demo
-  c2vl data prepare utd-mhad path/to/utd_mhad runs/stores/utd_mhad
-  c2vl data prepare ntu60 path/to/nturgb+d_skeletons runs/stores/ntu60 --max-rejected 400
+  c2vl data prepare utd-mhad path/to/UTD-MHAD runs/stores/utd_mhad
+  c2vl data prepare ntu60 path/to/zips runs/stores/ntu60 --missing ntu60_missing.txt
   c2vl data describe runs/stores/demo
+  c2vl data splits runs/stores/demo
+  c2vl data view runs/stores/demo 0 sequence.gif
 """
 )
 def data() -> None:
-    """Prepare datasets, generate the demo set, describe a store."""
+    """Prepare datasets, look at them, check them, take them elsewhere."""
 
 
-@data.command()
+class _Prepare(click.Command):
+    """The help of ``prepare`` lists what the readers say of themselves."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from c2vl.skeletons.readers import READERS
+
+        with formatter.section("NAME, and what SOURCE is"):
+            formatter.write_dl([(name, reader.expects) for name, reader in READERS.items()])
+
+
+@data.command(cls=_Prepare)
 @click.argument("name")
 @click.argument("source", type=_FOLDER)
 @click.argument("out", type=_FOLDER)
+@click.option("--missing", type=_FOLDER, help="NTU's list of samples without a usable skeleton")
+@click.option("--layout", help="joint layout of arrays: a name (c2vl data layouts) or a YAML file")
+@click.option("--window", type=click.IntRange(1), help="PKU-MMD: windows of so many frames")
+@click.option("--stride", type=click.IntRange(1), help="from window to window; half a window")
+@click.option("--jobs", type=click.IntRange(1), help="processes; one a core when there is much")
+@click.option("--float16", is_flag=True, help="half the size; rounds to 1 mm at 2 m")
 @click.option("--max-rejected", default=0, show_default=True, help="unusable files to put up with")
-@click.option("--overwrite", is_flag=True, help="replace a different store at OUT")
-def prepare(name: str, source: Path, out: Path, max_rejected: int, overwrite: bool) -> None:
-    """Read dataset NAME from the folder SOURCE into a store at OUT.
+@click.option("--overwrite", is_flag=True, help="replace a different store at OUT, read all anew")
+def prepare(
+    name: str,
+    source: Path,
+    out: Path,
+    missing: Path | None,
+    layout: str | None,
+    window: int | None,
+    stride: int | None,
+    jobs: int | None,
+    float16: bool,
+    max_rejected: int,
+    overwrite: bool,
+) -> None:
+    """Read dataset NAME from SOURCE into a store at OUT.
 
-    NAME is utd-mhad, ntu60, ntu120 or demo.
+    Interrupted, even by SIGKILL, the same command goes on; with new files in SOURCE it reads those
+    alone; with nothing new it does nothing.
     """
     from c2vl.skeletons import prepare as preparing
+    from c2vl.skeletons.readers import Options
 
-    with _Progress() as progress:
-        prepared = preparing.prepare(
-            name, source, out, max_rejected=max_rejected, overwrite=overwrite, progress=progress
-        )
+    try:
+        with _Progress() as progress:
+            prepared = preparing.prepare(
+                name,
+                source,
+                out,
+                options=Options(missing=missing, layout=layout, window=window, stride=stride),
+                dtype="float16" if float16 else "float32",
+                jobs=jobs,
+                max_rejected=max_rejected,
+                overwrite=overwrite,
+                progress=progress,
+            )
+    except KeyboardInterrupt:
+        raise UserError("stopped; the same command goes on where it was") from None
     _say(prepared, out)
 
 
@@ -81,16 +128,54 @@ def demo(
 
 @data.command()
 @click.argument("store", type=_FOLDER)
-@click.option("--verify", is_flag=True, help="read everything and compare the checksum")
-def describe(store: Path, verify: bool) -> None:
-    """Show what a prepared STORE holds."""
+def describe(store: Path) -> None:
+    """Show what a prepared STORE holds: counts, lengths, classes, subjects, what is missing."""
     from c2vl.skeletons.describe import show
     from c2vl.skeletons.store import Store
 
+    show(Store.open(store))
+
+
+@data.command()
+@click.argument("store", type=_FOLDER)
+@click.argument("split", required=False)
+def splits(store: Path, split: str | None) -> None:
+    """Show the splits of a STORE beside official counts, and SPLIT: a CSV file, or loso:3."""
+    from c2vl.skeletons.describe import show_splits
+    from c2vl.skeletons.store import Store
+
+    show_splits(Store.open(store), split)
+
+
+@data.command()
+@click.argument("store", type=_FOLDER)
+def verify(store: Path) -> None:
+    """Read all of a STORE and compare it with its checksums."""
+    from c2vl.skeletons.store import Store
+
     opened = Store.open(store)
-    if verify:
-        opened.verify()
-    show(opened)
+    opened.verify()
+    click.echo(f"{store}: {len(opened)} sequences, all as they were prepared")
+
+
+@data.command(
+    epilog="""
+\b
+Examples:
+  c2vl data export runs/stores/utd_mhad utd.pkl
+  c2vl data export runs/stores/utd_mhad utd.npz --split utd_xsub --frames 300
+"""
+)
+@click.argument("store", type=_FOLDER)
+@click.argument("out", type=_FOLDER)
+@click.option("--split", help="of the npz (the dataset's usual one), or a CSV file to add")
+@click.option("--frames", type=click.IntRange(1), help="T of the npz; the longest sequence")
+def export(store: Path, out: Path, split: str | None, frames: int | None) -> None:
+    """Write a STORE to OUT.pkl (PYSKL) or OUT.npz (CTR-GCN), for other code."""
+    from c2vl.skeletons.export import export as write
+    from c2vl.skeletons.store import Store
+
+    click.echo(f"{out}: {write(Store.open(store), out, split, frames)}")
 
 
 def _say(prepared: Prepared, out: Path) -> None:
@@ -100,13 +185,18 @@ def _say(prepared: Prepared, out: Path) -> None:
     if prepared.already:
         click.echo(f"{out}: already prepared from the same source ({what}); nothing to do")
     else:
-        click.echo(f"{out}: {what}, {counts['frames']} frames, checksum {store.digest[:12]}")
+        taken = f" ({prepared.taken} files taken over)" if prepared.taken else ""
+        click.echo(f"{out}: {what}, {counts['frames']} frames, checksum {store.digest[:12]}{taken}")
     if prepared.rejected:
-        click.echo(f"{len(prepared.rejected)} files were rejected: see {out / 'rejected.csv'}")
+        left_out = len(prepared.rejected) - len(prepared.unusable)
+        click.echo(
+            f"{len(prepared.unusable)} rejected, {left_out} left out by rule: "
+            f"{store.data / 'rejected.csv'}"
+        )
 
 
 class _Progress:
-    """A progress bar on a terminal, silence elsewhere; called with files done and in all."""
+    """A bar on a terminal, a line now and then elsewhere; called with files done and in all."""
 
     def __enter__(self) -> _Progress:
         from rich.console import Console
@@ -122,6 +212,8 @@ class _Progress:
         )
         self._task = self._bar.add_task("files", total=None)
         self._bar.start()
+        self._lines = not console.is_terminal
+        self._began = self._said = time.monotonic()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -129,3 +221,8 @@ class _Progress:
 
     def __call__(self, done: int, total: int) -> None:
         self._bar.update(self._task, completed=done, total=total)
+        now = time.monotonic()
+        if self._lines and now - self._said > _EVERY:
+            self._said = now
+            rate = done / (now - self._began)
+            click.echo(f"{done} of {total} files, {rate:.0f} a second", err=True)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from c2vl.errors import UserError
 from c2vl.skeletons.demo import DemoSettings, generate
-from c2vl.skeletons.prepare import Prepared, Progress, existing, prepare
+from c2vl.skeletons.parts import Progress
+from c2vl.skeletons.prepare import Prepared, existing, prepare
 from c2vl.skeletons.readers import get_reader
 
 
@@ -36,7 +37,7 @@ def prepare_demo(
     digest = hashlib.sha256(settings.fingerprint().encode()).hexdigest()
     origin = {"generator": asdict(settings), "files": digest}
     found = existing(out, get_reader("demo"), origin, overwrite=overwrite)
-    if found is not None and keep_raw is None:
+    if isinstance(found, Prepared) and keep_raw is None:
         return found
     if keep_raw is not None:
         if keep_raw.exists() and (not keep_raw.is_dir() or any(keep_raw.iterdir())):

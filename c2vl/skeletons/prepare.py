@@ -1,28 +1,41 @@
-"""From a dataset's raw files to a prepared store, all or nothing."""
+"""From a dataset's raw files to a prepared store: parallel, resumable, incremental, all or nothing.
+
+Files are read in parts (:mod:`.parts`) into ``OUT.preparing``, which outlives whatever ends the
+command; the same command goes on with it. The finished arrays are renamed into the store and the
+manifest is replaced last, so that a store is at any time either the old one or the new one. Where a
+store of the same dataset is there already, only files that are new or have changed are read.
+"""
 
 from __future__ import annotations
 
-import csv
+import fcntl
 import hashlib
 import json
 import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import numpy as np
-import pandas as pd
+from typing import Any, Literal
 
 from c2vl.errors import UserError
-from c2vl.skeletons.layout import JointLayout
-from c2vl.skeletons.readers import Reader, RejectedError, get_reader
-from c2vl.skeletons.sequence import Sequence
-from c2vl.skeletons.store import COLUMNS, FORMAT, Store, checksum, read_manifest
+from c2vl.skeletons.assemble import (
+    Assembled,
+    Entry,
+    OldEntries,
+    assemble,
+    from_parts,
+    read_rejected,
+    write_rejected,
+)
+from c2vl.skeletons.parts import Part, Progress, cut, read_parts
+from c2vl.skeletons.readers import Found, Item, Options, Reader, Rejected, get_reader
+from c2vl.skeletons.store import FORMAT, Store, content_checksum, read_manifest
 
-Progress = Callable[[int, int], None]
+DType = Literal["float32", "float16"]
+_STORED = {"float32": "<f4", "float16": "<f2"}
+_OLD_FILES = ("joints.npy", "index.parquet", "rejected.csv")  # of format 1, beside its manifest
 
 
 @dataclass(frozen=True)
@@ -31,13 +44,25 @@ class Prepared:
 
     Attributes:
         store: the finished store.
-        already: it was there, made from the same files, and was left alone.
-        rejected: (file name, reason) of files that could not be used.
+        read: files that were read; 0 when the store was there already, made from the same files.
+        taken: files that were taken over from the store that was there.
+        rejected: what did not become a sequence.
     """
 
     store: Store
-    already: bool
-    rejected: list[tuple[str, str]]
+    read: int
+    taken: int
+    rejected: list[Rejected]
+
+    @property
+    def already(self) -> bool:
+        """The store was there, made from the same files, and was left alone."""
+        return self.read == 0 and self.taken == 0
+
+    @property
+    def unusable(self) -> list[Rejected]:
+        """What is damaged, without what a rule of the dataset leaves out."""
+        return [one for one in self.rejected if not one.left_out]
 
 
 def prepare(
@@ -45,6 +70,9 @@ def prepare(
     source: Path,
     out: Path,
     *,
+    options: Options | None = None,
+    dtype: DType = "float32",
+    jobs: int | None = None,
     max_rejected: int = 0,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -52,192 +80,246 @@ def prepare(
 ) -> Prepared:
     """Read a dataset into a store.
 
-    The store is written beside ``out`` under a temporary name and renamed when it is complete; a
-    failure leaves nothing, and an interrupted run at most a ``.tmp-`` folder.
+    The bytes of the store do not depend on ``jobs``, nor on how often the work was interrupted.
 
     Args:
         name: the reader's name.
-        source: the dataset's folder.
+        source: the dataset's folder or archive.
         out: the folder of the store.
-        max_rejected: more unusable files than this are an error.
-        overwrite: replace a different store at ``out``.
+        options: what the reader has to know beyond that.
+        dtype: how joints are stored; float16 halves the store and rounds to 1 mm at 2 m.
+        jobs: processes; one a core when not given and there is enough to read.
+        max_rejected: more unusable sequences than this are an error.
+        overwrite: replace whatever store is at ``out``, and read every file anew.
         progress: called with files done and files in all.
         origin: what the manifest says of the source instead of its path and files (a generator's
             settings).
 
     Raises:
-        UserError: no such dataset or source, ``out`` is something else, or too many rejected files
-            (they are then listed in ``OUT.rejected.csv``).
+        UserError: no such dataset or source, ``out`` is something else, it is being prepared by
+            another process, or too many are rejected (then listed in ``OUT.rejected.csv``).
     """
-    reader = get_reader(name)
+    reader, options = get_reader(name), options or Options()
     source, out = Path(source), Path(out)
-    files = reader.discover(source)
-    described = origin or {"path": str(source), "files": fingerprint(files)}
-    found = existing(out, reader, described, overwrite=overwrite)
-    if found is not None:
-        return found
-    out.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".tmp-{out.name}-", dir=out.parent))
-    try:
-        folder.chmod(0o755)
-        rejected = _write(folder, reader, files, described, progress)
-        listing = out.with_name(out.name + ".rejected.csv")
-        if len(rejected) > max_rejected:
-            _write_rejected(listing, rejected)
-            raise UserError(
-                f"{len(rejected)} of {len(files)} files cannot be used, more than --max-rejected "
-                f"{max_rejected}; the first: {rejected[0][0]}: {rejected[0][1]}. All are listed "
-                f"in {listing}"
-            )
-        _replace(folder, out)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    listing.unlink(missing_ok=True)
-    return Prepared(Store.open(out), False, rejected)
+    unknown = sorted(options.given().keys() - reader.options)
+    if unknown:
+        raise UserError(f"--{unknown[0]}: {name} has no such option")
+    found = reader.discover(source, options)
+    described = origin or _described(reader, source, options, found)
+    old = existing(out, reader, described, dtype, overwrite=overwrite)
+    if isinstance(old, Prepared):
+        return old
+    work = out.with_name(out.name + ".preparing")
+    with _alone(work):
+        prepared = _write(
+            out, work, reader, found, described, _old_entries(old, found, out), dtype, jobs,
+            max_rejected, progress,
+        )  # fmt: skip
+    shutil.rmtree(work, ignore_errors=True)
+    return prepared
 
 
-def fingerprint(files: Iterable[Path]) -> str:
-    """Return a digest of names, sizes and times of change: the files, without reading them."""
-    digest = hashlib.sha256()
-    for path in files:
-        stat = path.stat()
-        digest.update(f"{path.name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
-    return digest.hexdigest()
+def _described(reader: Reader, source: Path, options: Options, found: Found) -> dict[str, Any]:
+    """Return what the manifest says of the source: enough to see whether anything has changed."""
+    digest = hashlib.sha256(f"{reader.name}\0{reader.version}\n".encode())
+    for item in found.items:
+        digest.update(f"{item.name}\0{item.fingerprint}\n".encode())
+    for one in found.rejected:
+        digest.update(f"{one}\n".encode())
+    given = {key: str(value) for key, value in options.given().items()}
+    return {"path": str(source), "options": given, "files": digest.hexdigest()}
 
 
 def existing(
-    out: Path, reader: Reader, origin: dict[str, Any], *, overwrite: bool = False
-) -> Prepared | None:
+    out: Path,
+    reader: Reader,
+    origin: dict[str, Any],
+    dtype: DType = "float32",
+    *,
+    overwrite: bool = False,
+) -> Prepared | Store | None:
     """Look at what is at ``out`` before anything is written.
 
     Returns:
-        The finished store if it was made from this origin, None if a new one may be written
-        (nothing is there, or ``overwrite``, which always writes anew).
+        What there is to report if the finished store was made from this very origin; the store if
+        it is one of the same dataset, prepared the same way, that can be brought up to date; None
+        if a new one may be written (nothing is there, or ``overwrite``).
 
     Raises:
         UserError: another store is there and ``overwrite`` is not set, or it is no store at all.
     """
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+    if not out.exists():
         return None
+    there = [path.name for path in out.iterdir()] if out.is_dir() else [out.name]
+    if all(name.startswith(("data-", "manifest.json.")) for name in there):
+        return None  # a kill just before the manifest's rename
     if not (out / "manifest.json").is_file():
         raise UserError(f"{out}: exists and is no prepared store; give another OUT")
     if overwrite:
         return None
+    manifest = read_manifest(out)
     try:
-        manifest = read_manifest(out)
-        if (manifest["reader"], manifest["source"]["files"]) == (reader.name, origin["files"]):
-            store = Store.open(out)
-            return Prepared(store, True, _read_rejected(out / "rejected.csv"))
-    except (KeyError, TypeError) as error:
+        source = manifest["source"]
+        kind = [manifest["reader"], manifest["settings"]["dtype"], source.get("options")]
+        same_files, before = source["files"] == origin["files"], source.get("path", "settings")
+    except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{out}/manifest.json: the source is not as expected ({error})") from None
+    if kind == [reader.name, dtype, origin.get("options")]:
+        store = Store.open(out)
+        if same_files:
+            return Prepared(store, 0, 0, read_rejected(store.data / "rejected.csv"))
+        if "options" in origin:
+            return store
     raise UserError(
-        f"{out}: holds another store ({manifest.get('dataset')}, made from "
-        f"{manifest['source'].get('path', 'other settings')}, or its files have changed since); "
-        "give another OUT, or --overwrite"
+        f"{out}: holds another store ({manifest.get('dataset')}, made from {before}, or prepared "
+        "with other settings); give another OUT, or --overwrite"
     )
 
 
+def _old_entries(old: Store | None, found: Found, out: Path) -> OldEntries | None:
+    """Return what can be taken over.
+
+    Raises:
+        UserError: files of the old store are gone, so that sequences would be lost.
+    """
+    if old is None:
+        return None
+    entries = OldEntries(old)
+    known = {item.name for item in found.items} | {one.file for one in found.rejected}
+    gone = [name for name in entries.names if name not in known]
+    if gone:
+        raise UserError(
+            f"{out}: {len(gone)} of its files are not in the source any more (the first: "
+            f"{gone[0]}); give another OUT, or --overwrite to do without them"
+        )
+    return entries
+
+
+@contextmanager
+def _alone(work: Path) -> Iterator[None]:
+    """Hold the folder of the work; it stays when this fails, for the next time.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    with (work / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"{work}: another process is preparing this store") from None
+        yield
+
+
 def _write(
-    folder: Path,
+    out: Path,
+    work: Path,
     reader: Reader,
-    files: list[Path],
+    found: Found,
     origin: dict[str, Any],
+    old: OldEntries | None,
+    dtype: DType,
+    jobs: int | None,
+    max_rejected: int,
     progress: Progress | None,
-) -> list[tuple[str, str]]:
-    rejected: list[tuple[str, str]] = []
-    table: list[dict[str, Any]] = []
-    seen: set[str] = set()
-    rows = 0
-    with (folder / "joints.npy").open("wb") as file:
-        header = _write_header(file, 0, reader.layout)
-        for done, path in enumerate(files, start=1):
-            try:
-                sequence = reader.read(path)
-                if sequence.id in seen:
-                    raise RejectedError(f"a second sequence named {sequence.id}")
-            except RejectedError as error:
-                rejected.append((path.name, str(error)))
-            else:
-                seen.add(sequence.id)
-                table.append(_row(sequence, rows))
-                file.write(np.ascontiguousarray(sequence.joints, dtype="<f4").tobytes())
-                rows += table[-1]["bodies"] * table[-1]["frames"]
-            if progress is not None:
-                progress(done, len(files))
-        file.seek(0)
-        if _write_header(file, rows, reader.layout) != header:
-            raise AssertionError("the header of joints.npy changed its length")
-    if not table:
-        first = f"; the first: {rejected[0][0]}: {rejected[0][1]}" if rejected else ""
-        raise UserError(f"none of the {len(files)} files can be used{first}")
-    index = pd.DataFrame(table, columns=list(COLUMNS))
-    index.to_parquet(folder / "index.parquet", index=False)
-    if rejected:
-        _write_rejected(folder / "rejected.csv", rejected)
+) -> Prepared:
+    stored = _STORED[dtype]
+    fresh = [item for item in found.items if old is None or item not in old]
+    parts = cut(fresh, reader, stored)
+    read_parts(parts, work, reader.read, stored, jobs, progress)
+    data = work / "data"
+    shutil.rmtree(data, ignore_errors=True)
+    data.mkdir()
+    listing = out.with_name(out.name + ".rejected.csv")
+    entries = _in_order(found.items, old, parts, work, found, stored)
+    try:
+        written = assemble(data, found.items, entries, found.layout, stored, found.rejected)
+    except UserError:
+        os.replace(data / "rejected.csv", listing)
+        raise
+    unusable = [one for one in written.rejected if not one.left_out]
+    if len(unusable) > max_rejected:
+        write_rejected(listing, written.rejected)
+        raise UserError(
+            f"{len(unusable)} cannot be used, more than --max-rejected {max_rejected}; the first: "
+            f"{unusable[0].file}: {unusable[0].reason}. All are listed in {listing}. What was read "
+            f"is kept in {work}: the command with a higher --max-rejected reads nothing again"
+        )
+    manifest = _manifest(reader, found, origin, dtype, written)
+    _commit(out, data, manifest)
+    listing.unlink(missing_ok=True)
+    return Prepared(Store.open(out), len(fresh), len(found.items) - len(fresh), written.rejected)
+
+
+def _in_order(
+    items: list[Item],
+    old: OldEntries | None,
+    parts: list[Part],
+    work: Path,
+    found: Found,
+    stored: str,
+) -> Iterator[Entry]:
+    """Yield the entry of each item, from where it is."""
+    fresh = from_parts(parts, work, found.layout, stored)
+    for item in items:
+        if old is not None and item in old:
+            yield old.entry(item)
+        else:
+            read, entry = next(fresh)
+            assert read is item
+            yield entry
+
+
+def _manifest(
+    reader: Reader, found: Found, origin: dict[str, Any], dtype: DType, written: Assembled
+) -> dict[str, Any]:
+    index = written.index
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "dataset": reader.title,
         "reader": reader.name,
         "source": origin,
-        "default_split": reader.default_split,
-        "class_names": list(reader.class_names),
-        "layout": reader.layout.to_dict(),
+        "default_split": found.default_split,
+        "class_names": list(found.class_names),
+        "layout": found.layout.to_dict(),
         "counts": {
             "sequences": len(index),
-            "rejected": len(rejected),
-            "rows": rows,
+            "rejected": sum(not one.left_out for one in written.rejected),
+            "left_out": sum(one.left_out for one in written.rejected),
+            "rows": written.rows,
             "frames": int(index["frames"].sum()),
             "one_body": int((index["bodies"] == 1).sum()),
             "two_bodies": int((index["bodies"] == 2).sum()),
-            "classes": int(index["label"].nunique()),
-            "subjects": int(index["subject"].nunique()),
+            "classes": int(index["label"][index["label"] >= 0].nunique()),
+            "subjects": int(index["subject"][index["subject"] >= 0].nunique()),
         },
-        "settings": {"units": "metres", "up": "y", "fps": reader.fps, "preprocessed": False},
+        "decisions": written.decisions,
+        "settings": {
+            "units": "metres",
+            "up": "y",
+            "fps": found.fps,
+            "preprocessed": False,
+            "dtype": dtype,
+        },
     }
-    manifest["checksum"] = checksum(folder / "joints.npy", index, manifest)
-    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    return rejected
+    manifest["checksum"] = content_checksum(index, manifest)
+    return manifest
 
 
-def _write_header(file: BinaryIO, rows: int, layout: JointLayout) -> int:
-    """Write the header of joints.npy (NumPy pads it so that the first axis can grow)."""
-    header = {"descr": "<f4", "fortran_order": False, "shape": (rows, len(layout.joints), 3)}
-    np.lib.format.write_array_header_1_0(file, header)
-    return file.tell()
-
-
-def _row(sequence: Sequence, offset: int) -> dict[str, Any]:
-    values = {key: value for key, value in asdict(sequence).items() if key != "joints"}
-    bodies, frames = sequence.joints.shape[:2]
-    return values | {"bodies": bodies, "frames": frames, "offset": offset}
-
-
-def _write_rejected(path: Path, rejected: list[tuple[str, str]]) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("file", "reason"), *rejected])
-    os.replace(temporary, path)
-
-
-def _read_rejected(path: Path) -> list[tuple[str, str]]:
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [(row[0], row[1]) for row in list(csv.reader(file))[1:]]
-
-
-def _replace(folder: Path, out: Path) -> None:
-    """Rename the finished folder to ``out``; an old store is moved aside first, then deleted."""
-    if out.is_dir() and any(out.iterdir()):
-        aside = Path(tempfile.mkdtemp(prefix=f".tmp-{out.name}-old-", dir=out.parent))
-        os.replace(out, aside / "store")
-        try:
-            os.replace(folder, out)
-        except BaseException:
-            os.replace(aside / "store", out)
-            raise
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
-    else:
-        os.replace(folder, out)
+def _commit(out: Path, data: Path, manifest: dict[str, Any]) -> None:
+    """Bring the finished data into the store; the manifest's rename is the moment of change."""
+    out.mkdir(parents=True, exist_ok=True)
+    name = f"data-{manifest['checksum'][:12]}"
+    number = 1
+    while (out / name).exists():  # left by a kill, or in use until the manifest changes
+        number += 1
+        name = f"data-{manifest['checksum'][:12]}-{number}"
+    os.replace(data, out / name)
+    temporary = out / "manifest.json.tmp"
+    temporary.write_text(json.dumps(manifest | {"data": name}, indent=1) + "\n", encoding="utf-8")
+    os.replace(temporary, out / "manifest.json")
+    for path in out.glob("data-*"):
+        if path.name != name:
+            shutil.rmtree(path, ignore_errors=True)
+    for old in _OLD_FILES:
+        (out / old).unlink(missing_ok=True)

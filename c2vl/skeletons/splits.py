@@ -1,9 +1,17 @@
-"""Named train and test parts, and folds of the training part for selection."""
+"""Named train and test parts, and folds of the training part for selection.
+
+A split is a rule on a column of the index (``xsub60``), a list that came with the data
+(``split_xsub`` in the index), one subject left out (``loso:3``), or a CSV file of a user's own.
+Validation is always cut from the training part, by :func:`folds`: subjects (or cameras, set-ups)
+are sorted and dealt round robin; nothing of the test part enters it.
+"""
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -11,6 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from c2vl.errors import UserError, did_you_mean
+from c2vl.skeletons.store import SPLIT_PREFIX
 
 Positions = NDArray[np.int64]
 
@@ -39,26 +48,49 @@ class Split:
 
 
 @dataclass(frozen=True)
-class _Rule:
+class Rule:
+    """A split that a dataset's paper defines by a column.
+
+    Attributes:
+        short: what people call it: "xsub", "xview", "xset".
+        column: of the index.
+        in_train: values → which of them are in the training part.
+        datasets: readers that it is for.
+        official: sequences of the training and test part of the complete dataset, where known.
+    """
+
+    short: str
     column: Literal["subject", "camera", "setup"]
     in_train: Callable[[pd.Series[int]], pd.Series[bool]]
     datasets: tuple[str, ...]
+    official: tuple[int, int] | None = None
 
 
-_RULES = {
-    "xsub60": _Rule("subject", lambda s: s.isin(XSUB60_TRAIN), ("ntu60", "demo")),
-    "xview60": _Rule("camera", lambda s: s.isin((2, 3)), ("ntu60", "demo")),
-    "xsub120": _Rule("subject", lambda s: s.isin(XSUB120_TRAIN), ("ntu120", "demo")),
-    "xset120": _Rule("setup", lambda s: s % 2 == 0, ("ntu120", "demo")),
-    "utd_xsub": _Rule("subject", lambda s: s.isin((1, 3, 5, 7)), ("utd-mhad",)),
-    "demo_xsub": _Rule("subject", lambda s: s % 2 == 1, ("demo",)),
+RULES = {
+    "xsub60": Rule(
+        "xsub", "subject", lambda s: s.isin(XSUB60_TRAIN), ("ntu60", "demo"), (40_091, 16_487)
+    ),
+    "xview60": Rule(
+        "xview", "camera", lambda s: s.isin((2, 3)), ("ntu60", "demo"), (37_646, 18_932)
+    ),
+    "xsub120": Rule(
+        "xsub", "subject", lambda s: s.isin(XSUB120_TRAIN), ("ntu120", "demo"), (63_026, 50_919)
+    ),
+    "xset120": Rule("xset", "setup", lambda s: s % 2 == 0, ("ntu120", "demo"), (54_468, 59_477)),
+    "utd_xsub": Rule("xsub", "subject", lambda s: s.isin((1, 3, 5, 7)), ("utd-mhad",), (431, 430)),
+    "ucla_xview": Rule("xview", "camera", lambda s: s.isin((1, 2)), ("nw-ucla",), (1_020, 464)),
+    "demo_xsub": Rule("xsub", "subject", lambda s: s % 2 == 1, ("demo",)),
 }
-_SHORT = {
-    "xsub": {"ntu60": "xsub60", "ntu120": "xsub120", "utd-mhad": "utd_xsub", "demo": "demo_xsub"},
-    "xview": {"ntu60": "xview60"},
-    "xset": {"ntu120": "xset120"},
-}
-NAMES = (*_RULES, *_SHORT)
+_LEAVE_OUT = "loso:"
+
+
+def split_names(index: pd.DataFrame) -> list[str]:
+    """Return the full names of the splits that a store has, rules first, then given lists."""
+    dataset = index.attrs.get("reader")
+    rules = [name for name, rule in RULES.items() if dataset is None or dataset in rule.datasets]
+    columns = map(str, index.columns)
+    given = [name.removeprefix(SPLIT_PREFIX) for name in columns if name.startswith(SPLIT_PREFIX)]
+    return rules + given
 
 
 def split(index: pd.DataFrame, name: str) -> Split:
@@ -67,37 +99,106 @@ def split(index: pd.DataFrame, name: str) -> Split:
     Args:
         index: a store's index; ``index.attrs["reader"]``, which ``Store.open`` sets, says which
             dataset it is.
-        name: a full name (``xsub60``), or ``xsub``, ``xview``, ``xset`` for the dataset's own.
+        name: a full name (``xsub60``); ``xsub``, ``xview``, ``xset`` for the dataset's own;
+            ``loso:N`` to leave subject N out; or a CSV file with columns ``id`` and ``part``
+            (train, test, or empty).
 
     Returns:
-        The split; together its parts hold every sequence once.
+        The split. Its parts have nothing in common; a rule's hold every sequence.
 
     Raises:
         UserError: the name is not known, belongs to another dataset, or leaves a part empty.
     """
+    if name.startswith(_LEAVE_OUT):
+        return _leave_out(index, name)
+    if name.endswith(".csv"):
+        return _listed(name, _read_parts(index, Path(name)))
+    if SPLIT_PREFIX + name in index:
+        return _listed(name, index[SPLIT_PREFIX + name].to_numpy())
     dataset = index.attrs.get("reader")
-    if name not in NAMES:
-        raise UserError(f'data.split: "{name}" is not known{did_you_mean(name, NAMES)}')
-    if name in _SHORT:
-        if dataset not in _SHORT[name]:
-            raise UserError(f'data.split: "{name}" has no meaning for {dataset or "this index"}')
-        name = _SHORT[name][dataset]
-    rule = _RULES[name]
-    if dataset is not None and dataset not in rule.datasets:
-        fitting = [other for other, one in _RULES.items() if dataset in one.datasets]
-        raise UserError(f'data.split: "{name}" is not for {dataset}; it has {", ".join(fitting)}')
-    values = index[rule.column]
-    if (values < 0).any():
-        raise UserError(f'data.split: "{name}" needs the {rule.column} of every sequence')
+    known = split_names(index)
+    own = [full for full in known if full in RULES and RULES[full].short == name]
+    if dataset is not None and own:
+        # the demo set follows several datasets' naming; its own rule is meant
+        name = own[-1]
+    if name not in RULES:
+        shorts = {rule.short for rule in RULES.values()}
+        if name in shorts:
+            has = f"; it has {', '.join(known)}" if known else "; give a CSV file, or loso:SUBJECT"
+            raise UserError(f'data.split: "{name}" has no meaning for {dataset or "this"}{has}')
+        raise UserError(f'data.split: "{name}" is not known{did_you_mean(name, [*known, *shorts])}')
+    if name not in known:
+        raise UserError(f'data.split: "{name}" is not for {dataset}; it has {", ".join(known)}')
+    rule = RULES[name]
+    values = _column(index, name, rule.column)
     in_train = rule.in_train(values).to_numpy(dtype=bool)
-    parts = Split(name, np.flatnonzero(in_train), np.flatnonzero(~in_train))
-    for part, positions in (("training", parts.train), ("test", parts.test)):
-        if not len(positions):
-            seen = sorted(int(value) for value in values.unique())
+    return _both(name, in_train, ~in_train, values)
+
+
+def _leave_out(index: pd.DataFrame, name: str) -> Split:
+    number = name.removeprefix(_LEAVE_OUT)
+    if not number.isdigit():
+        raise UserError(f'data.split: "{name}" should be like loso:3, a subject\'s number')
+    values = _column(index, name, "subject")
+    test = (values == int(number)).to_numpy(dtype=bool)
+    return _both(name, ~test, test, values)
+
+
+def _column(index: pd.DataFrame, name: str, column: str) -> pd.Series[int]:
+    values = index[column]
+    if (values < 0).any():
+        raise UserError(f'data.split: "{name}" needs the {column} of every sequence')
+    return values
+
+
+def _both(
+    name: str, train: NDArray[np.bool_], test: NDArray[np.bool_], values: pd.Series[int]
+) -> Split:
+    for part, chosen in (("training", train), ("test", test)):
+        if not chosen.any():
+            seen = ", ".join(str(int(value)) for value in sorted(values.unique())[:20])
             raise UserError(
-                f'data.split: "{name}" leaves the {part} part empty: this store has {rule.column} '
-                f"{', '.join(map(str, seen[:20]))} alone"
+                f'data.split: "{name}" leaves the {part} part empty: this store has '
+                f"{values.name} {seen} alone"
             )
+    return Split(name, np.flatnonzero(train), np.flatnonzero(test))
+
+
+def _listed(name: str, parts: NDArray[np.object_]) -> Split:
+    both = Split(name, np.flatnonzero(parts == "train"), np.flatnonzero(parts == "test"))
+    for part, positions in (("train", both.train), ("test", both.test)):
+        if not len(positions):
+            raise UserError(f'data.split: "{name}" has no sequence of this store under {part}')
+    return both
+
+
+def _read_parts(index: pd.DataFrame, path: Path) -> NDArray[np.object_]:
+    """Return the part of each sequence by a CSV file.
+
+    Raises:
+        UserError: it cannot be read, names a sequence twice or one that the store does not have.
+    """
+    places = {str(name): place for place, name in enumerate(index["id"])}
+    parts = np.full(len(index), "", dtype=object)
+    seen: set[str] = set()
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file)
+            if not {"id", "part"} <= set(rows.fieldnames or ()):
+                raise UserError(f"{path}: the first line must name the columns id and part")
+            for row in rows:
+                where = f"{path}, line {rows.line_num}"
+                name, part = str(row["id"]).strip(), str(row["part"] or "").strip()
+                if part not in ("train", "test", ""):
+                    raise UserError(f'{where}: part is "{part}", expected train or test')
+                if name not in places:
+                    raise UserError(f'{where}: no sequence of the store is named "{name}"')
+                if name in seen:
+                    raise UserError(f'{where}: "{name}" is listed twice')
+                seen.add(name)
+                parts[places[name]] = part
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"data.split: {path} cannot be read: {error}") from None
     return parts
 
 
@@ -128,7 +229,13 @@ def folds(
     values = index[by].to_numpy()[positions]
     groups, ranks = np.unique(values, return_inverse=True)
     if (groups < 0).any():
-        raise UserError(f"data.validation_by: the {by} of some sequences is not known")
+        others = [
+            other
+            for other in ("subject", "camera", "setup")
+            if other != by and (index[other].to_numpy()[positions] >= 0).all()
+        ]
+        hint = f"; group by {' or '.join(others)} instead" if others else ""
+        raise UserError(f"data.validation_by: the {by} of some sequences is not known{hint}")
     if len(groups) < k:
         raise UserError(
             f"data.validation_folds: {k} folds need as many groups, and the training part has "

@@ -2,11 +2,14 @@
 
 A store is a folder::
 
-    manifest.json   what it is: dataset, source, layout, class names, counts, settings, checksum
-    index.parquet   one row a sequence (COLUMNS)
-    joints.npy      float32 (rows, V, 3), metres; a sequence is ``bodies * frames`` rows from offset
-    rejected.csv    files that could not be used, with the reason (present when there are some)
-    cache/          preprocessed clips (:mod:`c2vl.skeletons.clips`)
+    manifest.json        what it is: dataset, source, layout, class names, counts, checksum
+    data-<checksum>/     named by the manifest, so that replacing the manifest replaces everything
+        joints.npy       float32 or float16 (rows, V, 3), metres; a sequence is ``bodies * frames``
+                         rows from its offset, whole bodies one after the other
+        index.parquet    one row a sequence (COLUMNS, then ``split_NAME`` for given splits)
+        sources.parquet  one row a raw file: fingerprint, sequences, what was decided
+        rejected.csv     what did not become a sequence, with file, line and reason
+    cache/               preprocessed clips (:mod:`c2vl.skeletons.clips`)
 """
 
 from __future__ import annotations
@@ -24,11 +27,12 @@ from numpy.typing import NDArray
 from c2vl.errors import UserError
 from c2vl.skeletons.layout import JointLayout
 
-FORMAT = 1
+FORMAT = 2
 COLUMNS = (
-    *("id", "label", "subject", "camera", "setup", "replication"),
-    *("frames", "bodies", "offset", "source"),
+    *("id", "label", "subject", "camera", "setup", "replication", "start", "end"),
+    *("frames", "bodies", "offset", "source", "checksum"),
 )
+SPLIT_PREFIX = "split_"
 _REMEDY = "make it again with `c2vl data prepare NAME SOURCE OUT --overwrite`"
 
 
@@ -43,7 +47,7 @@ class Store:
     """
 
     def __init__(
-        self, path: Path, manifest: dict[str, Any], index: pd.DataFrame, rows: NDArray[np.float32]
+        self, path: Path, manifest: dict[str, Any], index: pd.DataFrame, rows: NDArray[np.floating]
     ) -> None:
         self.path = path
         self.manifest = manifest
@@ -61,9 +65,10 @@ class Store:
         """
         path = Path(path)
         manifest = read_manifest(path)
+        data = path / manifest["data"]
         try:
-            index = pd.read_parquet(path / "index.parquet")
-            rows: NDArray[np.float32] = np.load(path / "joints.npy", mmap_mode="r")
+            index = pd.read_parquet(data / "index.parquet")
+            rows: NDArray[np.floating] = np.load(data / "joints.npy", mmap_mode="r")
         except FileNotFoundError as error:
             raise UserError(f"{error.filename}: missing from the store; {_REMEDY}") from None
         except Exception as error:  # pyarrow and numpy raise many kinds on damaged files
@@ -71,20 +76,44 @@ class Store:
         index.attrs["reader"] = manifest["reader"]
         store = cls(path, manifest, index, rows)
         expected = (manifest["counts"]["rows"], len(store.layout.joints), 3)
-        if rows.shape != expected or rows.dtype != np.float32:
-            raise UserError(f"{path}/joints.npy: {rows.shape}, expected {expected}; {_REMEDY}")
-        if len(index) != manifest["counts"]["sequences"] or list(index.columns) != list(COLUMNS):
-            raise UserError(f"{path}/index.parquet: not the manifest's table; {_REMEDY}")
+        if rows.shape != expected or rows.dtype not in (np.float32, np.float16):
+            raise UserError(f"{data}/joints.npy: {rows.shape}, expected {expected}; {_REMEDY}")
+        given = list(index.columns)
+        if len(index) != manifest["counts"]["sequences"] or given[: len(COLUMNS)] != list(COLUMNS):
+            raise UserError(f"{data}/index.parquet: not the manifest's table; {_REMEDY}")
         return store
 
     def __len__(self) -> int:
         return len(self.index)
 
+    @property
+    def data(self) -> Path:
+        """The folder of the arrays and tables."""
+        return self.path / str(self.manifest["data"])
+
     def joints(self, position: int) -> NDArray[np.float32]:
-        """Return a read-only view (M, T, V, 3) of one sequence, metres."""
+        """Return (M, T, V, 3) of one sequence, metres: a read-only view, or float16 converted."""
         offset, bodies, frames = self._shapes[position]
         flat = self._rows[offset : offset + bodies * frames]
-        return flat.reshape(bodies, frames, *flat.shape[1:])
+        shaped = flat.reshape(bodies, frames, *flat.shape[1:])
+        return shaped.astype(np.float32, copy=False)
+
+    def position(self, name: str) -> int:
+        """Return the row of a sequence, by its id or by its number.
+
+        Raises:
+            UserError: there is none.
+        """
+        found = np.flatnonzero((self.index["id"] == name).to_numpy())
+        if len(found):
+            return int(found[0])
+        if name.isdigit() and int(name) < len(self):
+            return int(name)
+        from c2vl.errors import did_you_mean
+
+        near = did_you_mean(name, self.index["id"]) if len(self) <= 200_000 else ""
+        near = near if near.startswith("; did") else f"; ids look like {self.index['id'].iloc[0]}"
+        raise UserError(f'{self.path}: no sequence is named "{name}"{near}')
 
     @property
     def digest(self) -> str:
@@ -101,15 +130,32 @@ class Store:
         """Bodies of the sequence that has most of them."""
         return int(self.index["bodies"].max())
 
+    def damaged(self) -> list[str]:
+        """Read everything and return the ids of the sequences that are not what was prepared."""
+        bad = []
+        for position, (name, expected) in enumerate(
+            zip(self.index["id"], self.index["checksum"], strict=True)
+        ):
+            offset, bodies, frames = self._shapes[position]
+            if rows_checksum(self._rows[offset : offset + bodies * frames]) != expected:
+                bad.append(str(name))
+        return bad
+
     def verify(self) -> None:
-        """Read everything and compare it with the recorded checksum.
+        """Read everything and compare it with the recorded checksums.
 
         Raises:
-            UserError: the content is not what was prepared.
+            UserError: the content is not what was prepared; names the sequences.
         """
-        found = checksum(self.path / "joints.npy", self.index, self.manifest)
-        if found != self.digest:
-            raise UserError(f"{self.path}: the content does not fit its checksum; {_REMEDY}")
+        if content_checksum(self.index, self.manifest) != self.digest:
+            raise UserError(f"{self.path}: the table does not fit its checksum; {_REMEDY}")
+        bad = self.damaged()
+        if bad:
+            listed = ", ".join(bad[:5]) + (" …" if len(bad) > 5 else "")
+            raise UserError(
+                f"{self.path}: {len(bad)} of {len(self)} sequences do not fit their checksum "
+                f"({listed}); {_REMEDY}"
+            )
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -131,17 +177,28 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise UserError(
             f"{path}/manifest.json: store format {found}, this version reads {FORMAT}; {_REMEDY}"
         )
-    missing = {"reader", "layout", "class_names", "counts", "checksum"} - manifest.keys()
+    missing = {"reader", "layout", "class_names", "counts", "checksum", "data"} - manifest.keys()
     if missing:
         raise UserError(f"{path}/manifest.json: {min(missing)} is missing; {_REMEDY}")
+    data = manifest["data"]
+    if not isinstance(data, str) or not data.startswith("data-") or Path(data).name != data:
+        raise UserError(f"{path}/manifest.json: data is {data!r}, no folder of a store; {_REMEDY}")
     return manifest
 
 
-def checksum(joints: Path, index: pd.DataFrame, manifest: dict[str, Any]) -> str:
-    """Return SHA-256 of joints, table, layout and class names; where they lie does not matter."""
-    with joints.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256")
-    digest.update(index[list(COLUMNS)].to_csv(index=False, lineterminator="\n").encode())
+def rows_checksum(rows: NDArray[np.floating]) -> str:
+    """Return the checksum of one sequence's rows, as they are stored."""
+    return hashlib.sha256(np.ascontiguousarray(rows).data).hexdigest()[:16]
+
+
+def content_checksum(index: pd.DataFrame, manifest: dict[str, Any]) -> str:
+    """Return SHA-256 of table (with every sequence's checksum), layout and class names.
+
+    Where the raw files lay does not matter: the same dataset from a folder and from an archive has
+    the same checksum.
+    """
+    table = index.drop(columns=["source"]).to_csv(index=False, lineterminator="\n")
+    digest = hashlib.sha256(table.encode())
     names = {"layout": manifest["layout"], "class_names": list(manifest["class_names"])}
     digest.update(json.dumps(names, sort_keys=True).encode())
     return digest.hexdigest()

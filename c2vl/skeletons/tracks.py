@@ -6,6 +6,7 @@ own notes and CTR-GCN's ``get_raw_denoised_data``); they apply only where a choi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,12 @@ _SHORTEST = 11  # frames; shorter tracks are flicker (CTR-GCN)
 _WIDEST = 0.8  # a person's extent in x is at most this share of that in y (CTR-GCN)
 _NOISY = 0.7  # share of too wide frames from which a track is furniture (CTR-GCN: 0.69754)
 _NEAR = 0.6  # metres between the end of one track and the start of the next of the same person
+
+DECISIONS = (
+    *("flickers dropped", "furniture dropped", "third persons dropped"),
+    *("tracks joined", "empty frames dropped"),
+)
+"""What :func:`two_persons` decides, counted in manifests (frames: those up to the last body)."""
 
 
 @dataclass(frozen=True)
@@ -41,16 +48,19 @@ class Track:
         return float((extent[:, 0] > _WIDEST * extent[:, 1]).mean())
 
 
-def two_bodies(tracks: list[Track]) -> NDArray[np.float32]:
+def two_persons(tracks: list[Track]) -> tuple[NDArray[np.float32], dict[str, int]]:
     """Choose at most two persons and drop the frames that have neither.
 
     Args:
         tracks: at least one.
 
     Returns:
-        (1 or 2, T, V, 3), the person who moves more first; zero where a person is absent.
+        (1 or 2, T, V, 3), the person who moves more first, zero where a person is absent; and what
+        was decided, by the names of :data:`DECISIONS`, where it was decided at all.
     """
-    ordered = sorted(denoise(tracks), key=lambda track: track.motion, reverse=True)
+    decisions = dict.fromkeys(DECISIONS, 0)
+    kept = _denoise(tracks, decisions)
+    ordered = sorted(kept, key=lambda track: track.motion, reverse=True)
     persons: list[list[Track]] = [[ordered[0]]]
     for track in ordered[1:]:
         gaps = {slot: _gap(person, track) for slot, person in enumerate(persons)}
@@ -58,8 +68,11 @@ def two_bodies(tracks: list[Track]) -> NDArray[np.float32]:
         nearest = min(free, key=lambda slot: free[slot], default=None)
         if nearest is not None and (free[nearest] < _NEAR or len(persons) == 2):
             persons[nearest].append(track)
+            decisions["tracks joined"] += 1
         elif len(persons) < 2:
             persons.append([track])
+        else:
+            decisions["third persons dropped"] += 1
     length = 1 + max(int(track.frames[-1]) for person in persons for track in person)
     joints = np.zeros((len(persons), length, *tracks[0].joints.shape[1:]), dtype=np.float32)
     there = np.zeros(length, dtype=bool)
@@ -67,14 +80,22 @@ def two_bodies(tracks: list[Track]) -> NDArray[np.float32]:
         for track in person:
             joints[slot, track.frames] = track.joints
             there[track.frames] = True
-    return joints[:, there]
+    decisions["empty frames dropped"] = int(length - there.sum())
+    shown = np.ascontiguousarray(joints[:, there])
+    return shown, {name: count for name, count in decisions.items() if count}
 
 
-def denoise(tracks: list[Track]) -> list[Track]:
+def _denoise(tracks: list[Track], decisions: dict[str, int]) -> list[Track]:
     """Drop flicker and furniture, as long as something is left."""
     kept = tracks
-    for noisy in (lambda t: len(t.frames) < _SHORTEST, lambda t: t.wide > _NOISY):
-        kept = [track for track in kept if not noisy(track)] or kept
+    rules: tuple[tuple[str, Callable[[Track], bool]], ...] = (
+        ("flickers dropped", lambda track: len(track.frames) < _SHORTEST),
+        ("furniture dropped", lambda track: track.wide > _NOISY),
+    )
+    for name, noisy in rules:
+        rest = [track for track in kept if not noisy(track)] or kept
+        decisions[name] += len(kept) - len(rest)
+        kept = rest
     return kept
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from c2vl.errors import UserError
-from c2vl.skeletons.splits import NAMES, folds, split
+from c2vl.skeletons.splits import RULES, folds, split
 from c2vl.skeletons.store import Store
 
 
@@ -57,7 +57,9 @@ def test_every_sequence_is_in_one_part(demo_store: Store) -> None:
     ("index", "name", "message"),
     [
         (table(subject=[1, 2]), "xsub61", "did you mean"),
-        (table(subject=[1, 2]), "xsub", "no meaning"),
+        (table("folder", subject=[1, 2]), "xsub", "no meaning for folder; give a CSV file"),
+        (table("folder", subject=[1, 2]), "loso:x", "should be like loso:3"),
+        (table("folder", subject=[1, 2]), "loso:9", "leaves the test part empty"),
         (table("utd-mhad", subject=[1, 2]), "xview", "no meaning for utd-mhad"),
         (table("utd-mhad", subject=[1, 2]), "xsub60", "not for utd-mhad; it has utd_xsub"),
         (table(subject=[1, 2]), "xset120", "needs the setup"),
@@ -69,8 +71,49 @@ def test_mistakes_are_named(index: pd.DataFrame, name: str, message: str) -> Non
         split(index, name)
 
 
-def test_names_are_complete() -> None:
-    assert {"xsub60", "xview60", "xsub120", "xset120", "utd_xsub", "demo_xsub"} < set(NAMES)
+def test_one_subject_left_out() -> None:
+    index = table("utd-mhad", subject=[1, 3, 2, 3])
+    parts = split(index, "loso:3")
+    assert parts.test.tolist() == [1, 3] and parts.train.tolist() == [0, 2]
+
+
+def test_lists_that_came_with_the_data() -> None:
+    index = table("pkummd1", subject=[-1, -1, -1])
+    index["split_xsub"] = ["test", "", "train"]
+    parts = split(index, "xsub")
+    assert (parts.name, parts.train.tolist(), parts.test.tolist()) == ("xsub", [2], [0])
+    index["split_xview"] = ["test", "", "test"]
+    with pytest.raises(UserError, match='"xview" has no sequence of this store under train'):
+        split(index, "xview")
+
+
+def test_a_file_of_ones_own(tmp_path: Path) -> None:
+    index = table(subject=[1, 1, 2])
+    index["id"] = ["a", "b", "c"]
+    path = tmp_path / "mine.csv"
+    path.write_text("\ufeffid,part\r\nc,train\r\na,test\r\nb,\r\n", encoding="utf-8")
+    parts = split(index, str(path))
+    assert parts.train.tolist() == [2] and parts.test.tolist() == [0]
+    for text, message in (
+        ("id,part\nc,train\nx,test\n", 'line 3: no sequence of the store is named "x"'),
+        ("id,part\nc,train\nc,test\n", 'line 3: "c" is listed twice'),
+        ("id,part\nc,dev\n", 'line 2: part is "dev", expected train or test'),
+        ("id\nc\n", "must name the columns id and part"),
+        ("id,part\nc,train\n", "no sequence of this store under test"),
+    ):
+        path.write_text(text)
+        with pytest.raises(UserError, match=message):
+            split(index, str(path))
+    path.write_bytes(b"id,part\n\xff,train\n")
+    with pytest.raises(UserError, match=r"mine\.csv cannot be read"):
+        split(index, str(path))
+    with pytest.raises(UserError, match=r"absent\.csv cannot be read"):
+        split(index, str(tmp_path / "absent.csv"))
+
+
+def test_every_rule_has_its_counts() -> None:
+    assert [name for name, rule in RULES.items() if rule.official is None] == ["demo_xsub"]
+    assert sum(RULES["utd_xsub"].official or ()) == 861
 
 
 def test_folds_keep_groups_whole() -> None:
@@ -80,5 +123,5 @@ def test_folds_keep_groups_whole() -> None:
     assert folds(index, positions, by="subject", k=5).tolist() == [4, 0, 2, 1, 4, 0, 3]
     with pytest.raises(UserError, match="6 folds need as many groups"):
         folds(index, positions, by="subject", k=6)
-    with pytest.raises(UserError, match="the camera of some sequences is not known"):
+    with pytest.raises(UserError, match=r"the camera of some .* known; group by subject"):
         folds(index, positions, by="camera", k=2)

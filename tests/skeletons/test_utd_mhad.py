@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +7,20 @@ import pytest
 from scipy.io import savemat
 
 from c2vl.skeletons.clips import load_clips
-from c2vl.skeletons.readers import RejectedError, get_reader
+from c2vl.skeletons.readers import Options, Rejected, get_reader, read_item
+from c2vl.skeletons.sequence import Sequence
 from c2vl.skeletons.splits import split
 from c2vl.skeletons.store import Store
 from tests.skeletons.neighbours import nearest_neighbour
 
 READER = get_reader("utd-mhad")
+
+
+def read(path: Path) -> Sequence | Rejected:
+    """Read the only file of a folder."""
+    (item,) = READER.discover(path.parent, Options()).items
+    (only,) = read_item(READER.read, item)
+    return only
 
 
 def test_counts_of_the_real_data(utd_store: Store) -> None:
@@ -27,7 +34,9 @@ def test_counts_of_the_real_data(utd_store: Store) -> None:
 
 
 def test_both_folders_are_understood(utd: Path) -> None:
-    assert READER.discover(utd) == READER.discover(utd / "Skeleton")
+    outer, inner = (READER.discover(folder, Options()).items for folder in (utd, utd / "Skeleton"))
+    assert len(outer) == 861
+    assert [item.file.path for item in outer] == [item.file.path for item in inner]
 
 
 def test_one_nearest_neighbour_is_the_known_figure(utd_store: Store) -> None:
@@ -43,8 +52,10 @@ def test_one_nearest_neighbour_is_the_known_figure(utd_store: Store) -> None:
     ("content", "message"),
     [
         ({"other": np.zeros((20, 3, 5))}, "no variable d_skel"),
-        ({"d_skel": np.ones((25, 3, 5))}, "expected numbers"),
-        ({"d_skel": np.ones((20, 3))}, "expected numbers"),
+        ({"d_skel": np.ones((25, 3, 5))}, "expected (20, 3, frames)"),
+        ({"d_skel": np.ones((20, 3))}, "expected (20, 3, frames)"),
+        ({"d_skel": np.full((20, 3, 5), "a")}, "expected"),
+        ({"d_skel": np.full((20, 3, 5), 2000.0)}, "over 1000 m"),
         ({"d_skel": np.full((20, 3, 5), np.nan)}, "not finite"),
         ({"d_skel": np.zeros((20, 3, 5))}, "every coordinate is zero"),
         (None, "not a MATLAB file"),
@@ -58,18 +69,19 @@ def test_unusable_files(
         path.write_bytes(b"MATLAB 5.0 " * 40)
     else:
         savemat(path, content)
-    with pytest.raises(RejectedError, match=message):
-        READER.read(path)
+    unusable = read(path)
+    assert isinstance(unusable, Rejected) and message in unusable.reason
 
 
 def test_names_are_checked(tmp_path: Path) -> None:
     written = np.random.default_rng(0).normal(size=(20, 3, 6))
     path = tmp_path / "a27_s8_t4_skeleton.mat"
     savemat(path, {"d_skel": written})
-    sequence = READER.read(path)
+    sequence = read(path)
+    assert isinstance(sequence, Sequence)
     assert (sequence.id, sequence.label, sequence.subject) == ("a27_s8_t4", 26, 8)
     assert sequence.camera == sequence.setup == -1 and sequence.replication == 4
     np.testing.assert_allclose(sequence.joints[0], written.transpose(2, 0, 1), rtol=1e-6)
-    shutil.copy(path, tmp_path / "a28_s1_t1_skeleton.mat")
-    with pytest.raises(RejectedError, match=r"outside 1\.\.27"):
-        READER.read(tmp_path / "a28_s1_t1_skeleton.mat")
+    path.rename(tmp_path / "a28_s1_t1_skeleton.mat")
+    unusable = read(path)
+    assert isinstance(unusable, Rejected) and "outside 1..27" in unusable.reason

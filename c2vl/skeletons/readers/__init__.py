@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 from c2vl.errors import UserError, did_you_mean
-from c2vl.skeletons.readers.base import Reader, RejectedError
+from c2vl.skeletons.readers.base import (
+    Found,
+    Item,
+    Options,
+    Reader,
+    Rejected,
+    RejectedError,
+    read_item,
+)
 from c2vl.skeletons.readers.ntu import DEMO, NTU60, NTU120
+from c2vl.skeletons.readers.nw_ucla import NW_UCLA
+from c2vl.skeletons.readers.pkummd import PKUMMD1, PKUMMD2
 from c2vl.skeletons.readers.utd_mhad import UTD_MHAD
 
-__all__ = ["READERS", "Reader", "RejectedError", "get_reader"]
+__all__ = [
+    "READERS",
+    "Found",
+    "Item",
+    "Options",
+    "Reader",
+    "Rejected",
+    "RejectedError",
+    "get_reader",
+    "read_item",
+]
 
-READERS: dict[str, Reader] = {reader.name: reader for reader in (UTD_MHAD, NTU60, NTU120, DEMO)}
+READERS: dict[str, Reader] = {
+    reader.name: reader for reader in (NTU60, NTU120, PKUMMD1, PKUMMD2, UTD_MHAD, NW_UCLA, DEMO)
+}
 
 
 def get_reader(name: str) -> Reader:

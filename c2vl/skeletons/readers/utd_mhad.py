@@ -5,14 +5,15 @@
 
 from __future__ import annotations
 
+import io
 import re
+from collections.abc import Iterator
 from pathlib import Path
-
-import numpy as np
 
 from c2vl.errors import UserError
 from c2vl.skeletons.layout import KINECT20
-from c2vl.skeletons.readers.base import Reader, RejectedError
+from c2vl.skeletons.readers.base import Found, Item, Options, Reader, RejectedError, checked
+from c2vl.skeletons.readers.files import list_files, named
 from c2vl.skeletons.sequence import Sequence
 
 # fmt: off
@@ -24,57 +25,60 @@ CLASS_NAMES = (
 )
 # fmt: on
 _NAME = re.compile(r"a(\d{1,2})_s(\d{1,2})_t(\d{1,2})_skeleton\.mat")
-_MAX_BYTES = 16 << 20  # a real file has some 40 kB
+_MOST_BYTES = 1 << 20  # a real file has some 40 kB; compressed, it could hold a thousand times more
+_MOST_FRAMES = 100_000
 
 
-def discover(source: Path) -> list[Path]:
-    """Return the files below the dataset's folder or its ``Skeleton`` folder, in numeric order."""
-    folder = source / "Skeleton" if (source / "Skeleton").is_dir() else source
-    if not folder.is_dir():
-        raise UserError(f"{source}: no such folder; give the folder that holds Skeleton/")
-    found = [(match, path) for path in folder.iterdir() if (match := _NAME.fullmatch(path.name))]
-    if not found:
-        raise UserError(f"{folder}: no file is named like a1_s1_t1_skeleton.mat")
-    return [path for _, path in sorted(found, key=lambda pair: [int(g) for g in pair[0].groups()])]
+def discover(source: Path, options: Options) -> Found:
+    """Return the files below the folder, or in its zip, in numeric order."""
+    files = named(list_files(source), _NAME)
+    if not files:
+        raise UserError(f"{source}: no file is named like a1_s1_t1_skeleton.mat")
+    files.sort(key=lambda file: ([int(n) for n in re.findall(r"\d+", file.base)], file.name))
+    return Found([Item(file) for file in files], KINECT20, CLASS_NAMES, "utd_xsub")
 
 
-def read(path: Path) -> Sequence:
+def read(item: Item) -> Iterator[Sequence]:
     """Read one file: joints (1, T, 20, 3).
 
     Raises:
-        RejectedError: not MATLAB, another shape, an unknown action, or numbers that are not finite.
+        RejectedError: not MATLAB, another shape, an unknown action, or numbers that are no metres.
     """
-    from scipy.io import loadmat
+    from scipy.io import loadmat, whosmat
 
-    match = _NAME.fullmatch(path.name)
-    if match is None:
-        raise RejectedError("the name is not aA_sS_tT_skeleton.mat")
+    match = _NAME.fullmatch(item.file.base)
+    assert match is not None, "discover chose it by its name"
     action, subject, trial = (int(group) for group in match.groups())
     if not 1 <= action <= len(CLASS_NAMES):
         raise RejectedError(f"action {action} is outside 1..{len(CLASS_NAMES)}")
-    if path.stat().st_size > _MAX_BYTES:
-        raise RejectedError(f"larger than {_MAX_BYTES} bytes")
+    content = item.file.read(_MOST_BYTES)
     try:
-        raw = loadmat(path, variable_names=["d_skel"])["d_skel"]
-    except KeyError:
-        raise RejectedError("no variable d_skel") from None
+        shapes = {name: shape for name, shape, _ in whosmat(io.BytesIO(content))}
+        if "d_skel" not in shapes:
+            raise RejectedError("no variable d_skel")
+        shape = shapes["d_skel"]
+        if len(shape) != 3 or shape[:2] != (20, 3) or not 1 <= shape[2] <= _MOST_FRAMES:
+            raise RejectedError(f"d_skel is {shape}, expected (20, 3, frames)")
+        raw = loadmat(io.BytesIO(content), variable_names=["d_skel"])["d_skel"]
+    except RejectedError:
+        raise
     except Exception as error:  # scipy raises many kinds on damaged files
         raise RejectedError(f"not a MATLAB file: {error}") from None
-    if raw.ndim != 3 or raw.shape[:2] != (20, 3) or raw.shape[2] < 1 or raw.dtype.kind not in "fiu":
-        raise RejectedError(f"d_skel is {raw.dtype} {raw.shape}, expected numbers (20, 3, T)")
-    joints = np.ascontiguousarray(raw.transpose(2, 0, 1)[None], dtype=np.float32)
-    if not np.isfinite(joints).all():
-        raise RejectedError("a coordinate is not finite")
+    if raw.shape != shape or raw.dtype.kind not in "fiu":
+        raise RejectedError(f"d_skel is {raw.dtype} {raw.shape}, expected numbers {shape}")
+    joints = checked(raw.transpose(2, 0, 1)[None])
     if not joints.any():
         raise RejectedError("every coordinate is zero")
-    return Sequence(
-        id=path.name.removesuffix("_skeleton.mat"),
+    yield Sequence(
+        id=item.file.base.removesuffix("_skeleton.mat"),
         joints=joints,
         label=action - 1,
         subject=subject,
         replication=trial,
-        source=path.name,
+        source=item.name,
     )
 
 
-UTD_MHAD = Reader("utd-mhad", "UTD-MHAD", KINECT20, CLASS_NAMES, "utd_xsub", discover, read)
+UTD_MHAD = Reader(
+    "utd-mhad", "UTD-MHAD", "the folder that holds Skeleton/, or a zip of it", discover, read
+)

@@ -1,0 +1,42 @@
+"""A small dataset for each reader: how it is written, and what has to be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from c2vl.skeletons.readers import Options
+from tests.skeletons.readers import writers
+from tests.skeletons.readers.writers import Written
+
+
+@dataclass(frozen=True)
+class Case:
+    """A dataset.
+
+    Attributes:
+        reader: its name.
+        write: (folder, line end) → what has to be read, in any order.
+        options: that it is read with.
+        name: where a reader has several.
+    """
+
+    reader: str
+    write: Callable[[Path, str], list[Written]]
+    options: Options = field(default_factory=Options)
+    name: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.reader} {self.name}".strip()
+
+
+CASES = [
+    Case("ntu60", writers.write_ntu),
+    Case("ntu120", writers.write_ntu),
+    Case("demo", writers.write_ntu),
+    Case("utd-mhad", writers.write_utd),
+    Case("pkummd1", writers.write_pku1),
+    Case("pkummd2", writers.write_pku2),
+    Case("nw-ucla", writers.write_ucla),
+]
