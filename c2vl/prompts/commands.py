@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from c2vl.prompts.video_commands import encode, estimate, video
+
 if TYPE_CHECKING:
     from c2vl.prompts.language_table import Made
 
@@ -30,6 +32,11 @@ Examples:
 )
 def prompts() -> None:
     """Language and vision prompts, and their frozen features."""
+
+
+prompts.add_command(video)
+prompts.add_command(encode)
+prompts.add_command(estimate)
 
 
 def _encoding(command: CommandT) -> CommandT:
