@@ -12,18 +12,18 @@ Examples:
   c2vl data demo runs/stores/demo
   c2vl prompts kinematic runs/stores/demo runs/stores/demo/language
   c2vl train experiment.yaml objective.temperature=0.07 --out runs/train/first
-  c2vl evaluate runs/train/first/encoder runs/stores/demo --split xsub
+  c2vl evaluate linear runs/train/first/encoder runs/stores/demo --split xsub
   c2vl embed runs/train/first/encoder runs/stores/demo features.parquet
 """
 
 COMMANDS = {
     "data": ("c2vl.skeletons.commands:data", "Prepare and look at skeleton stores."),
     "prompts": ("c2vl.prompts.commands:prompts", "Make and look at concept tables."),
-    "train": ("c2vl.commands:train", "Train one encoder, or go on with it."),
-    "evaluate": ("c2vl.commands:evaluate", "Score an encoder on a split."),
-    "export": ("c2vl.commands:export", "Take the encoder of a run to a folder of its own."),
-    "embed": ("c2vl.commands:embed", "Embed a store's sequences into a Parquet file."),
-    "settings": ("c2vl.commands:settings", "List every setting, its default and its meaning."),
+    "train": ("c2vl.training.commands:train", "Train one encoder, or go on with it."),
+    "evaluate": ("c2vl.protocols.commands:evaluate", "Judge encoders by the papers' protocols."),
+    "export": ("c2vl.encoder.commands:export", "Take the encoder of a run to a folder of its own."),
+    "embed": ("c2vl.encoder.commands:embed", "Embed a store's sequences into a Parquet file."),
+    "settings": ("c2vl.training.commands:settings", "List every setting, its default and its meaning."),
 }
 
 

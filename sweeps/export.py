@@ -39,7 +39,7 @@ def keep_encoder(spec: SweepSettings, final: Final) -> Path:
     if scored := final.test.get(WINNER):
         card["test"] = {"data": final.data, **scored[str(card["provenance"]["seed"])]}
     out = spec.folder / "encoder"
-    save_encoder(out, encoder.model, card)
+    save_encoder(out, encoder.model, card, encoder.concepts)
     return out
 
 

@@ -230,16 +230,29 @@ def score_runs(
 
 
 def _scored(job: Job, *, fresh: bool) -> Figures:
-    """Test figures of a training's encoder, or of the random one that it started from."""
+    """Test figures of a training's encoder, or of the random one that it started from.
+
+    The rows are kept in ``results/`` of the run's folder, and the reading is counted there.
+    """
     from c2vl.encoder import load_encoder
-    from c2vl.protocols.report import random_encoder, score
+    from c2vl.protocols.run import FEATURES_ALONE, Options, evaluate
+    from c2vl.protocols.supervised import fresh as untrained
+    from c2vl.protocols.task import Task
     from c2vl.skeletons.store import Store
 
     data, seed = job.experiment.data, job.experiment.seed
-    store = Store.open(data.store)
-    encoder = random_encoder(job.experiment, store) if fresh else load_encoder(job.encoder)
-    by, k = data.validation_by, data.validation_folds
-    return score(encoder, store, data.split, part="test", seed=seed, by=by, k=k)
+    encoder = load_encoder(job.encoder)
+    if fresh:
+        encoder = untrained(encoder, seed)
+    store, by, k = Store.open(data.store), data.validation_by, data.validation_folds
+    task = Task(encoder, store, data.split, "test", seed, by, k)
+    options, who = Options(job.folder / "results"), "random encoder" if fresh else job.name
+    rows = [
+        row
+        for protocol in FEATURES_ALONE
+        for row in evaluate(protocol, task, options, ledger=options.out, who=who)
+    ]
+    return {row.key: row.value for row in rows}
 
 
 def _captions(experiment: Experiment) -> Figures:

@@ -1,1 +1,1 @@
-"""How an encoder is judged: kNN, linear probes, supervised baselines, figures of the space."""
+"""Scores of a frozen encoder, by every protocol that the papers report."""

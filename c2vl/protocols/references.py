@@ -1,6 +1,6 @@
 """What needs no encoder and stands beside one: raw joints' neighbours, and the captions alone.
 
-Both read the test part, so they are for the final table, like :func:`c2vl.protocols.report.score`.
+Both read the test part, so they are for the final table.
 """
 
 from __future__ import annotations
@@ -11,30 +11,57 @@ import numpy as np
 
 from c2vl.prompts.concepts import ConceptTable
 from c2vl.prompts.probe import probe_table
-from c2vl.protocols.knn import knn_accuracy
+from c2vl.protocols.knn import average_precisions, knn_accuracy, knn_predict
+from c2vl.protocols.task import Floats, Ints, Outcome, Task, pooled
 from c2vl.skeletons.clips import load_clips
 from c2vl.skeletons.splits import split
 from c2vl.skeletons.store import Store
 
 
+def joint_rows(store: Store, *, frames: int, centre: bool, align: bool) -> Floats:
+    """All coordinates of a preprocessed sequence in one row, (N, M·T·V·3).
+
+    Args:
+        store: sequences.
+        frames, centre, align: the preprocessing (:func:`c2vl.skeletons.preprocess.preprocess`).
+    """
+    clips = load_clips(store, frames=frames, centre=centre, align=align)
+    return np.asarray(clips.x, dtype=np.float32).reshape(len(store), -1)
+
+
+def raw_neighbours(task: Task) -> list[Outcome]:
+    """Neighbours of raw joints, about the training mean, so that a cosine tells postures apart."""
+    rows = joint_rows(task.store, **task.encoder.card["preprocessing"])
+    found = []
+    sides: list[tuple[Ints, Floats, Ints, Floats, Ints]] = []
+    for one in task.rounds:
+        about = rows - rows[one.fit].mean(0)
+        labels = task.labels
+        sides.append(
+            (one.scored, about[one.fit], labels[one.fit], about[one.scored], labels[one.scored])
+        )
+    for k in (1, 20):
+        rounds = [(at, knn_predict(x, y, query, k) == truth) for at, x, y, query, truth in sides]
+        found.append(pooled(f"knn{k}", "top-1", f"k={k}", rounds))
+    precisions = [(at, average_precisions(*side)) for at, *side in sides]
+    return [*found, pooled("map", "mAP", "", precisions)]
+
+
 def raw_joints(
     store: Store, split_name: str, *, frames: int, centre: bool, align: bool
 ) -> dict[str, float]:
-    """Nearest neighbours on preprocessed joints, all coordinates of a sequence in one row.
-
-    Rows are centred on the training mean, so that a cosine tells postures apart.
+    """Nearest neighbours on preprocessed joints, as :func:`raw_neighbours`.
 
     Args:
         store: labelled sequences.
         split_name: a split of the store's dataset.
-        frames, centre, align: the preprocessing (:func:`c2vl.skeletons.preprocess.preprocess`).
+        frames, centre, align: the preprocessing.
 
     Returns:
         ``knn1`` and ``knn20`` on the test part, 0..1.
     """
     parts = split(store.index, split_name)
-    clips = load_clips(store, frames=frames, centre=centre, align=align)
-    rows = np.asarray(clips.x, dtype=np.float32).reshape(len(store), -1)
+    rows = joint_rows(store, frames=frames, centre=centre, align=align)
     rows = rows - rows[parts.train].mean(0)
     labels = store.index["label"].to_numpy(np.int64)
     known, query = (rows[parts.train], labels[parts.train]), (rows[parts.test], labels[parts.test])

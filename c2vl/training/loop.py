@@ -19,10 +19,13 @@ import torch.distributed as dist
 
 from c2vl.config import Experiment, dump
 from c2vl.encoder import save_encoder
+from c2vl.encoder.card import UNKNOWN_LICENCE
 from c2vl.errors import TrainingError
+from c2vl.model.heads import ConceptHeads
 from c2vl.objective.schedule import softening
 from c2vl.training import checkpoint
 from c2vl.training.batches import TrainingSet, stream_batches
+from c2vl.training.concept_space import concept_spaces
 from c2vl.training.learner import Learner, learning_rate
 from c2vl.training.validation import validate
 
@@ -168,6 +171,7 @@ def export(learner: Learner, source: TrainingSet, figures: dict[str, Any], folde
         "preprocessing": {"frames": data.frames, "centre": data.centre, "align": data.align},
         "stream": data.stream,
         "figures": {name: figures[name] for name in selection if name in figures},
+        "licence": source.store.manifest.get("licence", UNKNOWN_LICENCE),
         "provenance": {
             "dataset": source.store.manifest.get("dataset"),
             "store": source.store.digest,
@@ -179,4 +183,6 @@ def export(learner: Learner, source: TrainingSet, figures: dict[str, Any], folde
             "experiment": experiment.model_dump(mode="json"),
         },
     }
-    save_encoder(folder, learner.evaluated.encoder, card)
+    heads = learner.evaluated.heads
+    concepts = concept_spaces(source, heads) if isinstance(heads, ConceptHeads) else {}
+    save_encoder(folder, learner.evaluated.encoder, card, concepts)

@@ -19,7 +19,9 @@ from c2vl.config import dump
 from c2vl.encoder import load_encoder
 from c2vl.errors import TrainingError, UserError
 from c2vl.prompts.concepts import ConceptTable
-from c2vl.protocols.report import score
+from c2vl.protocols.knn import knn
+from c2vl.protocols.linear import linear
+from c2vl.protocols.task import Task
 from c2vl.skeletons.store import Store
 from c2vl.training.batches import TrainingSet
 from c2vl.training.checkpoint import read_metrics
@@ -64,9 +66,9 @@ def test_it_learns_the_concepts(experiment: Any, tmp_path: Path) -> None:
     # What is exported is what was scored.
     store = Store.open(settings.data.store)
     encoder = load_encoder(tmp_path / "run" / "encoder")
-    exported = score(encoder, store, "xsub", part="validation", k=2)
-    assert exported["linear"] == pytest.approx(last["linear_val"], abs=1e-6)
-    assert exported["knn1"] == pytest.approx(last["knn_val"], abs=1e-6)
+    task = Task(encoder, store, "xsub", k=2)
+    assert linear(task)[0].value == pytest.approx(last["linear_val"], abs=1e-6)
+    assert knn(task)[0].value == pytest.approx(last["knn_val"], abs=1e-6)
 
 
 def test_twice_the_same(experiment: Any, tmp_path: Path) -> None:

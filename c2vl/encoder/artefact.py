@@ -1,0 +1,228 @@
+"""Write and read the artefact; what is altered, cut short or not ours ends in one message."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from c2vl.encoder import concepts as maps
+from c2vl.encoder.card import describe
+from c2vl.encoder.concepts import ConceptSpace
+from c2vl.encoder.network import ESSENTIALS, Encoder, build
+from c2vl.encoder.sources import find
+from c2vl.errors import UserError
+from c2vl.skeletons.layout import JointLayout
+
+FORMAT = "c2vl-encoder"
+VERSION = 2
+"""1: weights and card. 2: the essentials of the card stand in the weights' file too, so that
+neither can be changed alone; maps into the concept space; licence of the data."""
+READS = (1, 2)
+WEIGHTS, CARD, README, CONCEPTS = (
+    "encoder.safetensors",
+    "encoder.json",
+    "README.md",
+    "concepts.safetensors",
+)
+SCORINGS = "test_scorings.jsonl"
+"""Lines of ``c2vl evaluate … --part test``, which stay with the encoder."""
+LARGEST = {"hidden": 256, "feature": 4096, "temporal_kernel": 31}
+"""Bounds of an architecture that is built before its weights are looked at."""
+
+
+def save_encoder(
+    folder: Path,
+    model: torch.nn.Module,
+    card: Mapping[str, Any],
+    concepts: Mapping[str, ConceptSpace] | None = None,
+) -> None:
+    """Write the artefact to ``folder``, all of it or nothing.
+
+    Args:
+        folder: is made; an artefact that is there already is replaced.
+        model: the network whose weights are written.
+        card: layout, architecture, preprocessing, stream, provenance; format, version, feature
+            size and digests are put in here.
+        concepts: the maps into each concept space.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        write_artefact(partial, model, card, concepts)
+        partial.chmod(0o755)
+        replace(partial, folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def write_artefact(
+    folder: Path,
+    model: torch.nn.Module,
+    card: Mapping[str, Any],
+    concepts: Mapping[str, ConceptSpace] | None = None,
+) -> None:
+    """Write the artefact's files into a folder of the caller's."""
+    weights = {key: value.contiguous().cpu() for key, value in model.state_dict().items()}
+    full = {
+        **{key: value for key, value in card.items() if not key.endswith("_sha256")},
+        "format": FORMAT,
+        "version": VERSION,
+        "feature_size": card["architecture"]["feature"],
+    }
+    full["weights_sha256"] = _write(
+        folder / WEIGHTS, weights, {"essentials": _essentials(full), "format": "pt"}
+    )
+    if concepts:
+        known = full.get("concepts", {})
+        full["concepts"] = {
+            modality: {**known.get(modality, {}), "encoder": space.encoder}
+            for modality, space in concepts.items()
+        }
+        full["concepts_sha256"] = _write(folder / CONCEPTS, maps.to_tensors(concepts), {})
+    (folder / CARD).write_text(json.dumps(full, indent=2), encoding="utf-8")
+    (folder / README).write_text(describe(full), encoding="utf-8")
+
+
+def replace(partial: Path, folder: Path) -> None:
+    """Rename a finished folder to its name; one that is there goes only when the new one stands."""
+    if not folder.exists():
+        os.replace(partial, folder)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
+    try:
+        os.replace(folder, old / "artefact")
+        try:
+            os.replace(partial, folder)
+        except BaseException:
+            os.replace(old / "artefact", folder)
+            raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def load_encoder(source: str | Path, device: str | torch.device = "cpu") -> Encoder:
+    """Load an artefact.
+
+    Args:
+        source: a folder (also one in the Hugging Face Hub's layout); or, where the project's
+            sweeps are installed, an MLflow address (``models:/demo@best``, ``runs:/ID/encoder``)
+            or the id of a run.
+        device: where to put the weights.
+
+    Raises:
+        UserError: a file is missing or altered, or of a version that this code does not know.
+    """
+    with find(source) as folder:
+        return _load(folder).to(device)
+
+
+def _load(folder: Path) -> Encoder:
+    card_path, weights_path = _files(folder)
+    card, data = read_card(card_path), _read(weights_path)
+    if hashlib.sha256(data).hexdigest() != card.get("weights_sha256"):
+        raise UserError(f"{weights_path}: altered or cut short (its digest is not the card's)")
+    try:
+        tensors = load(data)
+    except (SafetensorError, ValueError) as error:
+        raise UserError(
+            f"{weights_path}: is no safetensors file ({error}); other formats are not read, since "
+            "they can run code"
+        ) from None
+    if card["version"] >= 2 and _metadata(data).get("essentials") != _essentials(card):
+        raise UserError(
+            f"{card_path}: disagrees with {weights_path.name} about layout, architecture, "
+            "preprocessing or stream; one of them was changed by hand: take the artefact anew"
+        )
+    try:
+        too_large = [key for key, most in LARGEST.items() if card["architecture"][key] > most]
+        if too_large:
+            raise ValueError(f"architecture.{too_large[0]} is above {LARGEST[too_large[0]]}")
+        model = build(JointLayout.from_dict(card["layout"]), card["architecture"])
+        model.load_state_dict(tensors)
+        return Encoder(model, card, _concepts(folder / CONCEPTS, card, model.feature))
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        if isinstance(error, UserError) and not str(error).startswith("joint layout"):
+            raise
+        raise UserError(f"{folder}: the card and the weights disagree: {error}") from None
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """Read a card, and see that this code knows its version.
+
+    Raises:
+        UserError: it is missing, is no card, or of another version.
+    """
+    try:
+        card = json.loads(_read(path).decode("utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from None
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        raise UserError(f"{path}: not the card of an encoder (format {FORMAT})")
+    if card.get("version") not in READS:
+        raise UserError(
+            f"{path}: version {card.get('version')} is unknown here (this code reads "
+            f"{READS[0]} to {READS[-1]}); install the release that wrote it"
+        )
+    return card
+
+
+def _files(folder: Path) -> tuple[Path, Path]:
+    """Card and weights of a folder, in our layout or the Hub's."""
+    if not (folder / CARD).exists() and (folder / "config.json").exists():
+        return folder / "config.json", folder / "model.safetensors"
+    return folder / CARD, folder / WEIGHTS
+
+
+def _concepts(path: Path, card: Mapping[str, Any], feature: int) -> dict[str, ConceptSpace]:
+    if "concepts_sha256" not in card:
+        return {}
+    data = _read(path)
+    if hashlib.sha256(data).hexdigest() != card["concepts_sha256"]:
+        raise UserError(f"{path}: altered or cut short (its digest is not the card's)")
+    try:
+        named = load(data)
+    except (SafetensorError, ValueError) as error:
+        raise UserError(f"{path}: is no safetensors file ({error})") from None
+    return maps.from_tensors(named, card["concepts"], feature)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(
+            f"{path}: no such file; an encoder is a folder with {CARD} and {WEIGHTS}, "
+            "made by `c2vl train` or `c2vl export`"
+        ) from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error}") from None
+
+
+def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> str:
+    """Write tensors; returns the digest of the file."""
+    data = save(tensors, metadata=metadata)
+    path.write_bytes(data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def _essentials(card: Mapping[str, Any]) -> str:
+    return json.dumps({key: card[key] for key in ESSENTIALS}, sort_keys=True)
+
+
+def _metadata(data: bytes) -> dict[str, str]:
+    """The text that stands in a safetensors file beside its tensors (its format's header)."""
+    length = int.from_bytes(data[:8], "little")
+    found: dict[str, str] = json.loads(data[8 : 8 + length]).get("__metadata__", {})
+    return found

@@ -1,0 +1,121 @@
+"""``c2vl export`` and ``c2vl embed``: take an encoder away, and use it on a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from c2vl.errors import UserError
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
+FILE = click.Path(path_type=Path, dir_okay=False)
+FORMATS = ("folder", "onnx", "torch-export", "aot-inductor", "hub")
+
+
+@click.command(
+    epilog="""
+\b
+Examples:
+  c2vl export runs/train/first exported/first
+  c2vl export runs/train/first exported/first_onnx --format onnx
+  c2vl export runs/train/first exported/first_hub --format hub --push owner/name
+"""
+)
+@click.argument("run_folder", metavar="RUN")
+@click.argument("out", type=FOLDER)
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(FORMATS),
+    default="folder",
+    show_default=True,
+    help="What to write: the artefact, or the network for another runtime beside the card.",
+)
+@click.option(
+    "--results", type=FOLDER, help="Put the figures that `c2vl evaluate` kept there into the card."
+)
+@click.option("--push", help="Upload to this repository of the Hugging Face Hub (hub format).")
+@click.option("--overwrite", is_flag=True, help="Replace what is at OUT.")
+def export(
+    run_folder: str, out: Path, kind: str, results: Path | None, push: str | None, overwrite: bool
+) -> None:
+    """Copy the skeleton-only encoder of a finished RUN to the folder OUT, after checking it.
+
+    RUN is a run's folder, an encoder's own folder, an MLflow address or the id of an MLflow run.
+    """
+    from c2vl.encoder import load_encoder, save_encoder
+    from c2vl.encoder.sources import is_address
+
+    if push is not None and kind != "hub":
+        raise UserError("--push: is for --format hub")
+    source: str | Path = run_folder
+    if not is_address(run_folder):
+        source = Path(run_folder)
+        if not (source / "encoder.json").exists():
+            if not (source / "done.json").exists():
+                raise UserError(
+                    f"{source}: neither an encoder nor a finished run (it has no done.json); "
+                    "train it first"
+                )
+            source = source / "encoder"
+    if out.exists() and not overwrite:
+        raise UserError(f"{out}: is there already; add --overwrite to replace it")
+    encoder = load_encoder(source)
+    if results is not None:
+        from c2vl.encoder.card import figures_of
+
+        encoder.card["results"] = figures_of(results, encoder.digest)
+    if kind == "folder":
+        save_encoder(out, encoder.model, encoder.card, encoder.concepts)
+        carry_scorings(source, out)
+    elif kind == "hub":
+        from c2vl.encoder.hub import push_folder, save_hub
+
+        save_hub(encoder, out)
+        if push is not None:
+            click.echo(push_folder(out, push))
+    else:
+        from c2vl.encoder import portable
+
+        portable.save(encoder, out, kind)
+    click.echo(f"{out}: {encoder.feature_size} features a sequence, {encoder.layout.name} layout")
+
+
+def carry_scorings(source: str | Path, out: Path) -> None:
+    """Take the count of test scorings along, where the source is a folder that has one."""
+    from c2vl.encoder.artefact import SCORINGS
+
+    lines = Path(source) / SCORINGS
+    if lines.is_file():
+        (out / SCORINGS).write_bytes(lines.read_bytes())
+
+
+@click.command(
+    epilog="""
+\b
+Examples:
+  c2vl embed exported/first runs/stores/demo features.parquet
+  c2vl embed models:/demo@best runs/stores/demo features.parquet
+"""
+)
+@click.argument("encoder")
+@click.argument("store", type=FOLDER)
+@click.argument("out", type=FILE)
+def embed(encoder: str, store: Path, out: Path) -> None:
+    """Write one row a sequence of STORE to the Parquet file OUT: id, label, subject, feature."""
+    import os
+
+    from c2vl.encoder import load_encoder
+    from c2vl.protocols.features import store_features
+    from c2vl.skeletons.store import Store
+
+    opened = Store.open(store)
+    features = store_features(load_encoder(encoder), opened)
+    table = opened.index[["id", "label", "subject"]].copy()
+    table["feature"] = list(features)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f".{out.name}.{os.getpid()}")
+    table.to_parquet(partial)
+    os.replace(partial, out)
+    click.echo(f"{out}: {len(table)} sequences, {features.shape[1]} features each")

@@ -1,0 +1,79 @@
+"""Raw joints of any length to clips of one length: checks and preprocessing. NumPy alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from c2vl.errors import UserError
+from c2vl.skeletons.layout import JointLayout
+from c2vl.skeletons.preprocess import preprocess
+
+Joints = NDArray[np.floating[Any]]
+
+
+def to_clips(
+    sequences: Sequence[Joints],
+    layout: JointLayout,
+    preprocessing: Mapping[str, Any],
+    first: int = 0,
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Check and preprocess raw sequences.
+
+    Args:
+        sequences: each (T, V, 3) or (M, T, V, 3), metres; a body that is absent is all zero. One
+            frame is enough: it is held for the whole clip.
+        layout: what joints they must have.
+        preprocessing: of the card: frames, centre, align.
+        first: number of the first of them, for messages.
+
+    Returns:
+        Clips (n, M, F, V, 3) float32 and which bodies are there (n, M); M is the most of any.
+
+    Raises:
+        UserError: a sequence has another shape or joint count, no frame, no body, or a value that
+            is not finite; the message names its position.
+    """
+    clips = [
+        _clip(first + offset, joints, layout, preprocessing)
+        for offset, joints in enumerate(sequences)
+    ]
+    bodies = max(clip.shape[0] for clip in clips)
+    x = np.zeros((len(clips), bodies, *clips[0].shape[1:]), np.float32)
+    present = np.zeros((len(clips), bodies), dtype=bool)
+    for row, clip in enumerate(clips):
+        x[row, : len(clip)] = clip
+        present[row, : len(clip)] = True
+    return x, present
+
+
+def _clip(
+    index: int, joints: Joints, layout: JointLayout, preprocessing: Mapping[str, Any]
+) -> NDArray[np.float32]:
+    try:
+        joints = np.asarray(joints)
+        if joints.dtype.kind not in "fiu":
+            raise ValueError(f"{joints.dtype} values")
+    except ValueError as error:
+        raise UserError(f"sequence {index}: joints must be numbers ({error})") from None
+    if joints.ndim == 3:
+        joints = joints[None]
+    wanted = len(layout.joints)
+    if joints.ndim != 4 or joints.shape[2:] != (wanted, 3) or 0 in joints.shape:
+        raise UserError(
+            f"sequence {index}: expected joints of shape (frames, {wanted}, 3) or (bodies, "
+            f"frames, {wanted}, 3) in the {layout.name} layout, found {joints.shape}"
+        )
+    # A metre is the unit: what float32 cannot square is no position, and would become infinite.
+    if not np.isfinite(joints).all() or np.abs(joints).max() > 1e6:
+        raise UserError(
+            f"sequence {index}: has values that are not finite, or beyond 1000 km; joints are in "
+            "metres, and gaps must be filled or left out first"
+        )
+    kept = joints[np.any(joints != 0, axis=(1, 2, 3))]
+    if not len(kept):
+        raise UserError(f"sequence {index}: no body in it (all joints are zero)")
+    return preprocess(kept.astype(np.float32), layout, **preprocessing)

@@ -1,0 +1,153 @@
+"""The encoder in PyTorch: a network with its preprocessing, raw joints in, features out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from c2vl.encoder.concepts import ConceptSpace
+from c2vl.encoder.joints import Joints, to_clips
+from c2vl.errors import UserError
+from c2vl.model.graph import spatial_partition
+from c2vl.model.stgcn import STGCN
+from c2vl.skeletons.layout import JointLayout
+from c2vl.skeletons.streams import to_stream
+
+ESSENTIALS = ("layout", "architecture", "preprocessing", "stream")
+"""What of a card decides the features, beside the weights."""
+
+
+def build(layout: JointLayout, architecture: Mapping[str, Any]) -> STGCN:
+    """Return an ST-GCN with fresh weights for a joint layout.
+
+    Args:
+        layout: gives the graph.
+        architecture: the settings of :class:`c2vl.config.ModelSettings`, by name.
+    """
+    adjacency = torch.from_numpy(spatial_partition(layout.parents, layout.centre))
+    return STGCN(adjacency, **architecture)
+
+
+class Encoder:
+    """A skeleton encoder with its preprocessing: raw joints in, features out.
+
+    Attributes:
+        model: the network, in evaluation mode.
+        card: what ``encoder.json`` holds.
+        layout: the joint layout that sequences must have.
+        concepts: the maps into each concept space by modality; empty where none were kept.
+    """
+
+    def __init__(
+        self,
+        model: STGCN,
+        card: dict[str, Any],
+        concepts: Mapping[str, ConceptSpace] | None = None,
+    ) -> None:
+        self.model = model.eval()
+        self.card = card
+        self.layout = JointLayout.from_dict(card["layout"])
+        self.concepts = dict(concepts or {})
+
+    @property
+    def feature_size(self) -> int:
+        """Length of a feature vector."""
+        return self.model.feature
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all that decides the features: weights, architecture, preprocessing, layout.
+
+        Where it was trained, and what it scored, are no part of it.
+        """
+        found = hashlib.sha256(
+            json.dumps({key: self.card[key] for key in ESSENTIALS}, sort_keys=True).encode()
+        )
+        for name, value in sorted(self.model.state_dict().items()):
+            found.update(name.encode())
+            found.update(value.detach().cpu().contiguous().numpy().tobytes())
+        return found.hexdigest()
+
+    def to(self, device: str | torch.device) -> Encoder:
+        """Move to a device and return itself."""
+        self.model.to(device)
+        return self
+
+    def embed(
+        self,
+        sequences: Sequence[Joints],
+        batch_size: int = 64,
+        *,
+        layout: str | None = None,
+    ) -> NDArray[np.float32]:
+        """Embed raw sequences of any length.
+
+        Args:
+            sequences: each (T, V, 3) or (M, T, V, 3), metres; a body that is absent is all zero.
+            batch_size: sequences a forward pass.
+            layout: name of their joint layout where it is known; another one than the encoder's is
+                an error, also where it has as many joints.
+
+        Returns:
+            (n, feature) float32.
+
+        Raises:
+            UserError: a sequence has another shape, layout or joint count, no frame, or a value
+                that is not finite; the message names its position.
+        """
+        if layout is not None and layout != self.layout.name:
+            raise UserError(
+                f"joints are in the {layout} layout, this encoder expects {self.layout.name} "
+                f"({len(self.layout.joints)} joints)"
+            )
+        if batch_size < 1:
+            raise UserError(f"batch_size: {batch_size}; give 1 or more")
+        rows = [np.empty((0, self.feature_size), np.float32)]
+        for first in range(0, len(sequences), batch_size):
+            part = sequences[first : first + batch_size]
+            x, present = to_clips(part, self.layout, self.card["preprocessing"], first)
+            rows.append(
+                self.embed_clips(torch.from_numpy(x), torch.from_numpy(present), batch_size)
+            )
+        return np.concatenate(rows)
+
+    def embed_clips(
+        self,
+        x_NMTVC: Tensor,
+        present_NM: Tensor,
+        batch_size: int = 256,
+    ) -> NDArray[np.float32]:
+        """Embed sequences that are preprocessed already, (N, M, T, V, 3), to (N, feature)."""
+        return embed_clips(
+            self.model, x_NMTVC, present_NM, self.card["stream"], self.layout, batch_size
+        )
+
+
+@torch.inference_mode()
+def embed_clips(
+    model: STGCN,
+    x_NMTVC: Tensor,
+    present_NM: Tensor,
+    stream: str,
+    layout: JointLayout,
+    batch_size: int = 256,
+) -> NDArray[np.float32]:
+    """Features of preprocessed clips in evaluation mode; the model's mode is put back after."""
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    rows = []
+    for first in range(0, len(x_NMTVC), batch_size):
+        part = slice(first, first + batch_size)
+        x = to_stream(x_NMTVC[part].to(device), stream, layout)
+        rows.append(model(x, present_NM[part].to(device)).float().cpu())
+    model.train(was_training)
+    return torch.cat(rows).numpy()

@@ -1,0 +1,61 @@
+"""Where an encoder can come from: a folder, or an address that an installed plugin fetches.
+
+MLflow is no part of this package. Whoever brings it (here the package ``sweeps``) declares an entry
+point of the group ``c2vl.encoders``: a callable ``fetch(source) -> context manager of a folder``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from c2vl.errors import UserError
+
+GROUP = "c2vl.encoders"
+ADDRESS = re.compile(r"^(models:/|runs:/|mlflow-artifacts:/)")
+RUN_ID = re.compile(r"^[0-9a-f]{32}$")
+
+
+def is_address(source: str | Path) -> bool:
+    """Say whether a source is an MLflow address or the id of a run, and no folder."""
+    text = str(source)
+    if ADDRESS.match(text):
+        return True
+    return bool(RUN_ID.match(text)) and not Path(text).exists()
+
+
+@contextmanager
+def find(source: str | Path) -> Iterator[Path]:
+    """Give the folder of an encoder for as long as it is being read.
+
+    Raises:
+        UserError: it is an address, and nothing here can fetch it.
+    """
+    if not is_address(source):
+        yield Path(source)
+        return
+    with plugin(GROUP, "mlflow", f"{source}")(str(source)) as folder:
+        yield folder
+
+
+def plugin(group: str, name: str, wanted_by: str) -> Any:
+    """Load an entry point.
+
+    Args:
+        group: of entry points.
+        name: of the one wanted.
+        wanted_by: what needs it, for the message.
+
+    Raises:
+        UserError: nobody installed it.
+    """
+    for entry in entry_points(group=group, name=name):
+        return entry.load()
+    raise UserError(
+        f"{wanted_by}: needs {name}, which is not installed beside this package; install the whole "
+        "project, or give a folder"
+    )

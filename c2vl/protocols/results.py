@@ -1,0 +1,247 @@
+"""One row a figure: what was measured on what, with an interval and all that it depends on.
+
+Every run of a protocol is one JSON file in a results folder, named after what decides it, so that a
+run is found again instead of done twice. :func:`to_frame` makes one table of them, for Parquet.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from c2vl.errors import UserError
+from c2vl.protocols.clustering import agreement
+from c2vl.protocols.task import Outcome, Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT = 1
+RESAMPLES = {True: 2000, False: 200}  # of a mean, and of what has to be computed anew each time
+ENOUGH = 5
+"""Subjects from which the interval is drawn over them; of fewer, sequences are drawn, which makes
+it narrower than the truth."""
+PACKAGES = ("c2vl", "torch", "numpy", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class Result:
+    """A figure and what it stands on.
+
+    Attributes:
+        protocol, key, metric, setting: what was measured (see :class:`~.task.Outcome`).
+        value, low, high: the figure and its 95 % bootstrap interval, 0..1 (ARI may be below 0).
+        interval: what the bootstrap drew: "subjects" or "sequences".
+        spread, draws: standard deviation over a protocol's draws, and how many there were.
+        sequences: how many were scored.
+        who: label of what was judged, the row of a table.
+        encoder, stream, encoder_seed: digest, input stream and training seed of the encoder.
+        trained_on: dataset that the encoder was trained on.
+        dataset, split, part: what it was scored on.
+        data: checksum and counts of the store.
+        seed: of the protocol's own draws.
+        options: the protocol's options, and what was chosen on the way.
+        test_scoring: the how manieth reading of the test part by this encoder; 0 for validation.
+        versions: of Python and the packages that decide numbers.
+    """
+
+    protocol: str
+    key: str
+    metric: str
+    setting: str
+    value: float
+    low: float
+    high: float
+    interval: str
+    spread: float | None
+    draws: int
+    sequences: int
+    who: str
+    encoder: str
+    stream: str
+    encoder_seed: int | None
+    trained_on: str
+    dataset: str
+    split: str
+    part: str
+    data: dict[str, Any]
+    seed: int
+    options: dict[str, Any]
+    test_scoring: int
+    versions: dict[str, str]
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and the packages that decide numbers."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def to_results(
+    protocol: str,
+    task: Task,
+    outcomes: Iterable[Outcome],
+    *,
+    who: str,
+    options: Mapping[str, Any],
+    test_scoring: int,
+) -> list[Result]:
+    """Turn a protocol's outcomes into rows."""
+    card, store = task.encoder.card, task.store
+    origin = card.get("provenance", {})
+    rows = []
+    for outcome in outcomes:
+        value, low, high, drawn = interval(outcome, _groups(task, outcome), task.seed)
+        rows.append(
+            Result(
+                protocol=protocol,
+                key=outcome.key,
+                metric=outcome.metric,
+                setting=outcome.setting,
+                value=value,
+                low=low,
+                high=high,
+                interval=drawn,
+                spread=outcome.spread,
+                draws=outcome.draws,
+                sequences=len(outcome.positions),
+                who=who,
+                encoder=task.encoder.digest,
+                stream=str(card["stream"]),
+                encoder_seed=origin.get("seed"),
+                trained_on=str(origin.get("dataset", "nothing")),
+                dataset=str(store.manifest["dataset"]),
+                split=task.split.name,
+                part=task.part,
+                data={
+                    "checksum": store.digest,
+                    "layout": store.layout.name,
+                    "sequences": len(store),
+                    "training": len(task.split.train),
+                    "test": len(task.split.test),
+                },
+                seed=task.seed,
+                options={**options, **outcome.chosen},
+                test_scoring=test_scoring,
+                versions=versions(),
+            )
+        )
+    return rows
+
+
+def _groups(task: Task, outcome: Outcome) -> NDArray[np.int64]:
+    return task.store.index["subject"].to_numpy(np.int64)[outcome.positions]
+
+
+def interval(
+    outcome: Outcome, subjects: NDArray[np.int64], seed: int
+) -> tuple[float, float, float, str]:
+    """The figure with a 95 % percentile bootstrap interval (Efron and Tibshirani, 1993, ch. 13).
+
+    Whole subjects are drawn where there are five or more: sequences of one person are alike, and
+    drawing them one by one would make the interval too narrow.
+
+    Args:
+        outcome: what was measured.
+        subjects: (n,) performer of each scored sequence; below 0 where unknown.
+        seed: of the draws.
+
+    Returns:
+        Value, low, high, and "subjects" or "sequences".
+    """
+    names, group = np.unique(subjects, return_inverse=True)
+    by_subject = len(names) >= ENOUGH and int(names.min()) >= 0
+    if not by_subject:
+        group = np.arange(len(subjects))
+    count = int(group.max()) + 1
+    draw = np.random.default_rng([seed, 95])
+    resamples = RESAMPLES[outcome.whole is None]
+    times = draw.multinomial(count, np.full(count, 1 / count), size=resamples)  # (B, groups)
+    if outcome.whole is None:
+        weights = np.ones(len(group)) if outcome.weights is None else outcome.weights
+        above = np.bincount(group, weights * outcome.values, minlength=count)
+        below = np.bincount(group, weights, minlength=count)
+        drawn = (times @ above) / np.maximum(times @ below, 1e-12)
+        value = outcome.value
+    else:
+        labels = outcome.values.astype(np.int64)
+        value = agreement(outcome.metric, labels, outcome.whole)
+        samples = [np.repeat(np.arange(len(group)), row[group]) for row in times]
+        drawn = np.array(
+            [agreement(outcome.metric, labels[at], outcome.whole[at]) for at in samples]
+        )
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return value, float(low), float(high), "subjects" if by_subject else "sequences"
+
+
+def file_of(folder: Path, protocol: str, task: Task, who: str, options: Mapping[str, Any]) -> Path:
+    """The file of a protocol's run: the same question has the same name."""
+    key = [protocol, task.encoder.digest, task.store.digest, task.split.name, task.part, task.seed]
+    key += [task.by, task.k, who, dict(options)]
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
+    return folder / f"{protocol}-{task.part}-{digest}.json"
+
+
+def write_results(path: Path, rows: list[Result]) -> None:
+    """Write the rows of a run, all or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    body = {"format": FORMAT, "results": [dataclasses.asdict(row) for row in rows]}
+    partial.write_text(json.dumps(body, indent=1), encoding="utf-8")
+    os.replace(partial, path)
+
+
+def read_results(path: Path) -> list[Result]:
+    """Read the rows of a run.
+
+    Raises:
+        UserError: the file is not one of ours.
+    """
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+        if body["format"] != FORMAT:
+            raise ValueError(f"format {body['format']}, this version reads {FORMAT}")
+        return [Result(**row) for row in body["results"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: no results of `c2vl evaluate` ({error}); remove it") from None
+
+
+def read_folder(folders: Iterable[Path]) -> list[Result]:
+    """Read all rows in results folders, in the order of their files' names.
+
+    Raises:
+        UserError: a folder has none.
+    """
+    rows: list[Result] = []
+    for folder in folders:
+        found = [row for path in sorted(folder.glob("*.json")) for row in read_results(path)]
+        if not found:
+            raise UserError(f"{folder}: no results here; c2vl evaluate linear … --out {folder}")
+        rows += found
+    return rows
+
+
+def to_frame(rows: Iterable[Result]) -> pd.DataFrame:
+    """One row a figure; nested fields as JSON text, so that every Parquet reader takes them."""
+    import pandas as pd
+
+    table = pd.DataFrame([dataclasses.asdict(row) for row in rows])
+    for column in ("data", "options", "versions"):
+        table[column] = [json.dumps(value, sort_keys=True) for value in table[column]]
+    return table

@@ -1,0 +1,167 @@
+"""What is judged: an encoder on a part of a split, with the rounds of fitting and scoring.
+
+The test part is one round: fit on all of training, score the test part. Validation has a round a
+fold of training groups: fit on the others, score the fold. Everything that a protocol chooses is
+chosen within ``fit``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from c2vl.encoder import Encoder
+from c2vl.errors import UserError
+from c2vl.protocols.features import store_features
+from c2vl.skeletons.splits import Split, folds, split
+from c2vl.skeletons.store import Store
+
+Part = Literal["validation", "test"]
+By = Literal["subject", "camera", "setup"]
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Round:
+    """Positions in the store to fit on and to score.
+
+    Attributes:
+        fit: the only sequences whose labels may decide anything.
+        scored: what is predicted.
+        inner: fold number of each sequence of ``fit``, for choices.
+    """
+
+    fit: Ints
+    scored: Ints
+    inner: Ints
+
+
+@dataclass(frozen=True)
+class Task:
+    """An encoder, a store and a part of a split.
+
+    Attributes:
+        encoder: frozen.
+        store: labelled sequences.
+        split_name: a split of the store's dataset.
+        part: "validation" or "test".
+        seed: of every draw that a protocol makes.
+        by: what training sequences are grouped by, for folds.
+        k: number of folds.
+    """
+
+    encoder: Encoder
+    store: Store
+    split_name: str
+    part: Part = "validation"
+    seed: int = 0
+    by: By = "subject"
+    k: int = 4
+
+    @cached_property
+    def rows(self) -> Floats:
+        """(N, F) features of the whole store."""
+        return store_features(self.encoder, self.store)
+
+    @cached_property
+    def labels(self) -> Ints:
+        """(N,) labels of the whole store."""
+        labels = self.store.index["label"].to_numpy(np.int64)
+        if labels.min() < 0 or labels.max() >= self.classes:
+            raise UserError(
+                f"{self.store.path}: some sequences have no label of its {self.classes} classes; "
+                "protocols need labels"
+            )
+        return labels
+
+    @property
+    def classes(self) -> int:
+        """Classes of the dataset."""
+        return len(self.store.class_names)
+
+    @cached_property
+    def split(self) -> Split:
+        """The split's training and test positions."""
+        return split(self.store.index, self.split_name)
+
+    @cached_property
+    def fold(self) -> Ints:
+        """Fold number of each training sequence."""
+        return folds(self.store.index, self.split.train, by=self.by, k=self.k)
+
+    @cached_property
+    def rounds(self) -> list[Round]:
+        """One for the test part, one a fold for validation."""
+        train = self.split.train
+        if self.part == "test":
+            return [Round(train, self.split.test, self.fold)]
+        found = []
+        for number in np.unique(self.fold):
+            held = self.fold == number
+            inner = np.unique(self.fold[~held], return_inverse=True)[1].astype(np.int64)
+            found.append(Round(train[~held], train[held], inner))
+        return found
+
+    def known(self, positions: Ints) -> tuple[Floats, Ints]:
+        """Features and labels at positions."""
+        return self.rows[positions], self.labels[positions]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One figure of a protocol, with what its interval is drawn from.
+
+    Attributes:
+        key: short name, the same in every table and store (``linear``, ``knn1``).
+        metric: what is measured ("top-1", "mAP", "NMI", "ARI").
+        setting: which variant of the protocol, in words; empty where there is one alone.
+        positions: (n,) sequences that were scored.
+        values: (n,) value of each: right or wrong, average precision, mean over draws.
+        weights: (n,) of the mean: folds count the same, however long they are.
+        spread: standard deviation over draws, where there are draws.
+        draws: how many.
+        whole: for figures that are no mean (NMI, ARI): assigned cluster of each sequence.
+        chosen: what was chosen on the way, and what it scored there.
+    """
+
+    key: str
+    metric: str
+    setting: str
+    positions: Ints
+    values: NDArray[np.float64]
+    weights: NDArray[np.float64] | None = None
+    spread: float | None = None
+    draws: int = 1
+    whole: Ints | None = None
+    chosen: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def value(self) -> float:
+        """The figure of a mean, 0..1."""
+        return float(np.average(self.values, weights=self.weights))
+
+
+def pooled(
+    key: str,
+    metric: str,
+    setting: str,
+    rounds: list[tuple[Ints, NDArray[np.float64]]],
+    **more: Any,
+) -> Outcome:
+    """Join the rounds of a protocol: each counts the same in the mean.
+
+    Args:
+        key, metric, setting: see :class:`Outcome`.
+        rounds: positions and values of each.
+        more: other fields.
+    """
+    positions = np.concatenate([at for at, _ in rounds])
+    values = np.concatenate([np.asarray(found, np.float64) for _, found in rounds])
+    weights = np.concatenate([np.full(len(at), 1 / len(at)) for at, _ in rounds])
+    return Outcome(key, metric, setting, positions, values, weights, **more)

@@ -1,0 +1,171 @@
+"""Zero-shot: the class whose text lies nearest in the concept space. No label is read.
+
+Skeleton features enter the space by the head that pretraining trained (saved with the artefact), or
+by a ridge map fitted on training sequences and their own captions, where an encoder has no head
+(an older artefact, a supervised or a random one); which of the two is the caller's choice, never
+ours. Class texts pass the same frozen text encoder and the same normalisation as the captions did.
+
+What all class texts share is then taken out, and what all sequences share likewise: captions and
+class names are different kinds of text ("the right hand moves left" against "swipe left"), and
+that difference would otherwise be the largest component of either side. Means are taken over the
+class texts and over the *training* sequences, so that the test part enters nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from c2vl.encoder.concepts import ConceptSpace
+from c2vl.errors import UserError, did_you_mean
+from c2vl.prompts.concepts import ConceptTable
+from c2vl.prompts.encoders import TextEncoder
+from c2vl.protocols.task import Floats, Outcome, Round, Task, pooled
+
+By = Literal["head", "fitted"]
+TEMPLATES = ("{}", "a person is doing this: {}", "someone performs the action {}")
+RIDGE = 1.0  # of the fitted map, on unit-variance features
+
+
+def zero_shot(
+    task: Task,
+    *,
+    by: By = "head",
+    texts: Mapping[str, Sequence[str]] | None = None,
+    concepts: Path | None = None,
+) -> list[Outcome]:
+    """Classify by the texts of the classes.
+
+    Args:
+        task: what is judged.
+        by: how features enter the concept space: "head" or "fitted".
+        texts: descriptions by class name; None: the class names, in three templates.
+        concepts: folder of the language table, for "fitted".
+
+    Raises:
+        UserError: the encoder has no head, or no table is given for a fitted map.
+    """
+    rounds = []
+    for one in task.rounds:
+        space = _head(task) if by == "head" else _fitted(task, one, concepts)
+        scores = class_scores(task, one, space, class_texts(task.store.class_names, texts))
+        rounds.append((one.scored, scores.argmax(1) == task.labels[one.scored]))
+    setting = "descriptions" if texts else "class names"
+    return [pooled("zeroshot", "top-1", f"{setting}, {by}", rounds)]
+
+
+def class_scores(task: Task, one: Round, space: ConceptSpace, texts: list[list[str]]) -> Floats:
+    """Cosines (scored, classes) of sequences and class texts, both about their own mean."""
+    encoder = text_encoder(space.encoder)
+    flat = [text for row in texts for text in row]
+    rows = encoder.encode(flat)
+    ends = np.cumsum([len(row) for row in texts])[:-1]
+    means = np.stack([part.mean(0) for part in np.split(rows, ends)]).astype(np.float32)
+    concepts = _about(space.of_concepts(means))
+    skeletons = space.of_features(task.rows[np.concatenate([one.fit, one.scored])])
+    centre = skeletons[: len(one.fit)].mean(0)
+    rest = skeletons[len(one.fit) :] - centre
+    result: Floats = rest @ concepts.T
+    return result
+
+
+def _about(rows: Floats) -> Floats:
+    rows = rows - rows.mean(0)
+    result: Floats = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return result
+
+
+def class_texts(
+    names: Sequence[str], described: Mapping[str, Sequence[str]] | None
+) -> list[list[str]]:
+    """Texts of each class, in the order of the labels.
+
+    Raises:
+        UserError: a class has no description, or a description has no class.
+    """
+    if described is None:
+        return [[template.format(name) for template in TEMPLATES] for name in names]
+    for name in described:
+        if name not in names:
+            raise UserError(f'texts: "{name}" is no class here{did_you_mean(name, names)}')
+    without = [name for name in names if not described.get(name)]
+    if without:
+        raise UserError(f"texts: no description of {', '.join(without[:5])}")
+    return [list(described[name]) for name in names]
+
+
+def read_texts(path: Path) -> dict[str, list[str]]:
+    """Read class descriptions: YAML of class name to a text or a list of texts.
+
+    Raises:
+        UserError: it is something else.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: cannot be read as YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: expected class names with their descriptions (name: text)")
+    found = {}
+    for name, texts in values.items():
+        rows = [texts] if isinstance(texts, str) else texts
+        if not isinstance(rows, list) or not all(isinstance(t, str) and t.strip() for t in rows):
+            raise UserError(f"{path}: {name}: expected a text or a list of texts")
+        found[str(name)] = rows
+    return found
+
+
+def text_encoder(identity: str) -> TextEncoder:
+    """Load the text encoder that a concept space was made with.
+
+    Args:
+        identity: ``name@digest``, as a concept table records it.
+
+    Raises:
+        UserError: it is not here, or is another version of it.
+    """
+    name, _, _ = identity.rpartition("@")
+    encoder = TextEncoder.load(name or identity)
+    if encoder.identity != identity:
+        raise UserError(
+            f"zero-shot: the concept space was made with {identity}, and {encoder.identity} is "
+            "what is here; their features do not fit each other"
+        )
+    return encoder
+
+
+def _head(task: Task) -> ConceptSpace:
+    space = task.encoder.concepts.get("language")
+    if space is None:
+        raise UserError(
+            "zero-shot: this encoder keeps no map into a language space (trained without one, or "
+            "by an older version); fit one on captions: --map fitted --concepts TABLE"
+        )
+    return space
+
+
+def _fitted(task: Task, one: Round, table: Path | None) -> ConceptSpace:
+    """Ridge regression from features to the mean caption feature, on the round's ``fit``."""
+    import torch
+
+    if table is None:
+        raise UserError("zero-shot: a fitted map needs captions: --concepts TABLE")
+    opened = ConceptTable.open(table, modality="language")
+    ids = [str(name) for name in task.store.index["id"].to_numpy()[one.fit]]
+    targets = opened.join(ids).mean(1).astype(np.float64)
+    mean = targets.mean(0)
+    targets -= mean
+    targets /= np.maximum(np.linalg.norm(targets, axis=1, keepdims=True), 1e-12)
+    rows = task.rows[one.fit].astype(np.float64)
+    centre, scale = rows.mean(0), rows.std(0) + 1e-6
+    x: NDArray[np.float64] = (rows - centre) / scale
+    weight = np.linalg.solve(x.T @ x + RIDGE * len(x) * np.eye(x.shape[1]), x.T @ targets).T
+    weight = weight / scale
+    skeleton = torch.from_numpy(weight).float(), torch.from_numpy(-weight @ centre).float()
+    concept = torch.eye(len(mean)), torch.from_numpy(-mean).float()
+    return ConceptSpace(skeleton, concept, str(opened.manifest["model"]))
