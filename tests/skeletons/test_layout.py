@@ -144,7 +144,7 @@ def test_ways_to_write_a_layout(old: str, new: str, tmp_path: Path) -> None:
         (YAML, "- a list", "expected the fields of a joint layout, found a list of 1"),
         (YAML, "", "expected the fields of a joint layout, found None"),
         (YAML, "a: [", "cannot be read as YAML"),
-        (YAML, "[" * 100_000, "cannot be read as YAML"),
+        (YAML, "[" * 3000, "cannot be read as YAML"),
         (YAML, "!!python/object/apply:os.system [exit]", "cannot be read as YAML"),
         (YAML, "a: &a {x: 1}\nb: {<<: *a}", "cannot be read as YAML"),
         (YAML, "name: 2020-99-99", "cannot be read as YAML"),
