@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c2vl.prompts.gist import gist
-from c2vl.prompts.measures import measure
+from c2vl.prompts.measures import Body, measure
 from c2vl.prompts.moments import moment, movement, phase, windows_of
 from c2vl.prompts.pairs import distances, relation
 from c2vl.skeletons.layout import JointLayout
@@ -39,15 +39,10 @@ def captions(
     Raises:
         UserError: the layout lacks a joint that the rules need.
     """
-    if joints.shape[1] == 1:  # one frame is a posture that is held
-        joints = np.repeat(joints, 2, axis=1)
-    seen = [np.asarray(body, dtype=np.float64) for body in joints if np.any(body)]
+    seen, bodies = _measured(joints, layout, fps)
     if not seen:
         return ["Nobody is to be seen."] * windows
-    bodies = [measure(body, layout, fps) for body in seen]
-    energies = [movement(body) for body in bodies]
-    order = sorted(range(len(bodies)), key=lambda i: -float(energies[i].sum()))[:2]
-    slices = windows_of(np.sum([energies[i] for i in order], axis=0), windows)
+    order, slices = _divided(bodies, windows)
     wholes = [gist(bodies[i]) for i in order]
     gap, touch = distances(seen[order[0]], seen[order[-1]], layout)
     told = []
@@ -61,3 +56,28 @@ def captions(
             now = f"{now}; {relation(gap, touch, w)}"
         told.append(f"{who}{text}. {phase(i, windows)}, {now}.")
     return told
+
+
+def caption_windows(
+    joints: NDArray[np.floating], layout: JointLayout, *, windows: int = WINDOWS, fps: float = 30
+) -> list[slice]:
+    """Return the frames that each of :func:`captions` is about; they overlap."""
+    _, bodies = _measured(joints, layout, fps)
+    return _divided(bodies, windows)[1] if bodies else [slice(0, joints.shape[1])] * windows
+
+
+def _measured(
+    joints: NDArray[np.floating], layout: JointLayout, fps: float
+) -> tuple[list[NDArray[np.float64]], list[Body]]:
+    """Return the bodies that are there, and their measures."""
+    if joints.shape[1] == 1:  # one frame is a posture that is held
+        joints = np.repeat(joints, 2, axis=1)
+    seen = [np.asarray(body, dtype=np.float64) for body in joints if np.any(body)]
+    return seen, [measure(body, layout, fps) for body in seen]
+
+
+def _divided(bodies: list[Body], windows: int) -> tuple[list[int], list[slice]]:
+    """Return the two bodies that move most, in that order, and the windows of their motion."""
+    energies = [movement(body) for body in bodies]
+    order = sorted(range(len(bodies)), key=lambda i: -float(energies[i].sum()))[:2]
+    return order, windows_of(np.sum([energies[i] for i in order], axis=0), windows)

@@ -226,3 +226,25 @@ class _Progress:
             self._said = now
             rate = done / (now - self._began)
             click.echo(f"{done} of {total} files, {rate:.0f} a second", err=True)
+
+
+@data.command()
+@click.argument("name", required=False)
+@click.option("--out", type=_FOLDER, help="draw it to FILE.png, or write it to FILE.yaml")
+def layouts(name: str | None, out: Path | None) -> None:
+    """List the joint layouts, or the joints of NAME: a layout, a YAML file or a store."""
+    from c2vl.skeletons.looking import show_layouts
+
+    show_layouts(name, out)
+
+
+@data.command()
+@click.argument("store", type=_FOLDER)
+@click.argument("sequence", metavar="ID")
+@click.argument("out", type=_FOLDER)
+@click.option("--captions", type=_FOLDER, help="concept table whose texts are shown in time")
+def view(store: Path, sequence: str, out: Path, captions: Path | None) -> None:
+    """Draw sequence ID (or row number) of STORE to OUT, a .gif or an .html that plays it."""
+    from c2vl.skeletons.looking import view as draw
+
+    click.echo(draw(store, sequence, out, captions))

@@ -124,7 +124,8 @@ def convert(
         if others:  # not by a matrix: a value that is not finite must stay in its own joint
             converted[..., place, :] *= np.float32(weight)
             for joint, share in others:
-                converted[..., place, :] += np.float32(share) * joints[..., number[joint], :]
+                part = joints[..., number[joint], :].astype(np.float32)
+                converted[..., place, :] += np.float32(share) * part
     return converted
 
 
