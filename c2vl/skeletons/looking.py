@@ -19,8 +19,8 @@ from c2vl.skeletons.store import Store
 
 _SENSORS = {
     "ntu25": "Kinect v2: NTU RGB+D, PKU-MMD",
-    "kinect20": "Kinect v1, in the order of UTD-MHAD",
-    "nwucla20": "Kinect v1, in its own order: NW-UCLA",
+    "kinect20": "Kinect v1: UTD-MHAD's order",
+    "nwucla20": "Kinect v1: NW-UCLA's order",
 }
 
 
@@ -39,12 +39,11 @@ def show_layouts(name: str | None, out: Path | None, console: Console | None = N
     if name is None:
         if out is not None:
             raise UserError("--out: say which layout (c2vl data layouts NAME --out FILE.png)")
-        table = Table("layout", "sensor", "joints", "root", "centre", "left-right pairs")
+        table = Table("layout", "joints", "pairs", "centre", "sensor")
         for layout in LAYOUTS.values():
-            root = next(j for j, parent in enumerate(layout.parents) if j == parent)
             table.add_row(
-                *(layout.name, _SENSORS[layout.name], str(len(layout.joints))),
-                *(layout.joints[root], layout.joints[layout.centre], str(len(layout.pairs))),
+                *(layout.name, str(len(layout.joints)), str(len(layout.pairs))),
+                *(layout.joints[layout.centre], _SENSORS[layout.name]),
             )
         console.print(table)
         return
@@ -117,7 +116,7 @@ def _named(name: str, *, posed: bool) -> tuple[JointLayout, NDArray[np.float64] 
 
 
 def _joints(layout: JointLayout) -> Table:
-    table = Table("", "joint", "parent", "mirrored", "", title=Text(layout.name))
+    table = Table("", "joint", "parent", "mirror", "", title=Text(layout.name))
     words = {LEFT: "left", RIGHT: "right", CENTRE: ""}
     colours, mirrored = side_colours(layout), layout.mirrored
     for number, joint in enumerate(layout.joints):
@@ -129,7 +128,7 @@ def _joints(layout: JointLayout) -> Table:
             str(number),
             Text(joint, style=colours[number] if colours[number] != CENTRE else ""),
             Text("" if parent == number else f"{parent} {layout.joints[parent]}"),
-            Text("" if other == number else f"{other} {layout.joints[other]}"),
+            "" if other == number else str(other),
             ", ".join(notes),
         )
     return table

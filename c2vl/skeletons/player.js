@@ -48,6 +48,8 @@ window.C2VLPlayer = window.C2VLPlayer || function (section) {
     const grid = style.getPropertyValue("--line");
     for (let i = left; i <= right; i += STEP) line(turn(i, floor, front), turn(i, floor, back), grid, 1);
     for (let i = front; i <= back; i += STEP) line(turn(left, floor, i), turn(right, floor, i), grid, 1);
+    const centre = style.getPropertyValue("--centre").trim();  // lighter on a dark page
+    const tone = (colour) => colour === data.centre ? centre : colour;
     const strokes = [], dots = [];
     const moment = Math.min(data.frames - 1, Math.floor(frame));
     data.bodies.forEach((frames, body) => {
@@ -59,7 +61,7 @@ window.C2VLPlayer = window.C2VLPlayer || function (section) {
         pen.globalAlpha = 0.25;
         line(turn(a[0], floor, a[2]), turn(b[0], floor, b[2]), style.getPropertyValue("--quiet"), 3);
         pen.globalAlpha = 1;
-        strokes.push([turn(...a), turn(...b), pale(data.colours[child], body)]);
+        strokes.push([turn(...a), turn(...b), pale(tone(data.colours[child]), body)]);
       }
       for (const joint of joints) dots.push(turn(...joint));
     });

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from c2vl.skeletons.drawing import PITCH, YAW, bones, side_colours
+from c2vl.skeletons.drawing import CENTRE, PITCH, YAW, bones, side_colours
 from c2vl.skeletons.files import replacing
 from c2vl.skeletons.recording import Recording
 
@@ -57,6 +57,7 @@ def player_html(recording: Recording, *, autoplay: bool = False) -> str:
         "floor": round(floor),
         "bones": bones(recording.layout).tolist(),
         "colours": side_colours(recording.layout),
+        "centre": CENTRE,
         "captions": [[caption.start, caption.stop] for caption in recording.captions],
         "bodies": [
             [
