@@ -25,8 +25,7 @@ import numpy as np
 
 from c2vl.errors import UserError
 from c2vl.skeletons.readers.base import Item, Reader, Rejected, read_item
-from c2vl.skeletons.sequence import Sequence
-from c2vl.skeletons.store import rows_checksum
+from c2vl.skeletons.sequence import Sequence, rows_checksum
 
 _ITEMS, _BYTES = 64, 32 << 20  # a part is at most so much
 _SMALL = 64 << 20  # bytes; less than this is read faster than processes start

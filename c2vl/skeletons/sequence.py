@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -41,3 +42,8 @@ class Sequence:
     source: str = ""
     parts: Mapping[str, str] = field(default_factory=dict)
     decisions: Mapping[str, int] = field(default_factory=dict)
+
+
+def rows_checksum(rows: NDArray[np.floating]) -> str:
+    """Return the checksum of one sequence's rows, as they are stored."""
+    return hashlib.sha256(np.ascontiguousarray(rows).data).hexdigest()[:16]

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from c2vl.errors import UserError
 from c2vl.skeletons.layout import JointLayout
+from c2vl.skeletons.sequence import rows_checksum
 
 FORMAT = 2
 COLUMNS = (
@@ -98,23 +99,6 @@ class Store:
         shaped = flat.reshape(bodies, frames, *flat.shape[1:])
         return shaped.astype(np.float32, copy=False)
 
-    def position(self, name: str) -> int:
-        """Return the row of a sequence, by its id or by its number.
-
-        Raises:
-            UserError: there is none.
-        """
-        found = np.flatnonzero((self.index["id"] == name).to_numpy())
-        if len(found):
-            return int(found[0])
-        if name.isdigit() and int(name) < len(self):
-            return int(name)
-        from c2vl.errors import did_you_mean
-
-        near = did_you_mean(name, self.index["id"]) if len(self) <= 200_000 else ""
-        near = near if near.startswith("; did") else f"; ids look like {self.index['id'].iloc[0]}"
-        raise UserError(f'{self.path}: no sequence is named "{name}"{near}')
-
     @property
     def digest(self) -> str:
         """The checksum of the content, as recorded (see :meth:`verify`)."""
@@ -184,11 +168,6 @@ def read_manifest(path: Path) -> dict[str, Any]:
     if not isinstance(data, str) or not data.startswith("data-") or Path(data).name != data:
         raise UserError(f"{path}/manifest.json: data is {data!r}, no folder of a store; {_REMEDY}")
     return manifest
-
-
-def rows_checksum(rows: NDArray[np.floating]) -> str:
-    """Return the checksum of one sequence's rows, as they are stored."""
-    return hashlib.sha256(np.ascontiguousarray(rows).data).hexdigest()[:16]
 
 
 def content_checksum(index: pd.DataFrame, manifest: dict[str, Any]) -> str:

@@ -60,7 +60,9 @@ def two_persons(tracks: list[Track]) -> tuple[NDArray[np.float32], dict[str, int
     """
     decisions = dict.fromkeys(DECISIONS, 0)
     kept = _denoise(tracks, decisions)
-    ordered = sorted(kept, key=lambda track: track.motion, reverse=True)
+    ordered = kept
+    if len(kept) > 1:
+        ordered = sorted(kept, key=lambda track: track.motion, reverse=True)
     persons: list[list[Track]] = [[ordered[0]]]
     for track in ordered[1:]:
         gaps = {slot: _gap(person, track) for slot, person in enumerate(persons)}
@@ -93,6 +95,8 @@ def _denoise(tracks: list[Track], decisions: dict[str, int]) -> list[Track]:
         ("furniture dropped", lambda track: track.wide > _NOISY),
     )
     for name, noisy in rules:
+        if len(kept) == 1:  # nothing to choose from
+            break
         rest = [track for track in kept if not noisy(track)] or kept
         decisions[name] += len(kept) - len(rest)
         kept = rest

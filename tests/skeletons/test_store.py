@@ -94,15 +94,6 @@ def test_verify_names_the_sequence_with_a_changed_bit(demo_store: Store, tmp_pat
         Store.open(folder).verify()
 
 
-def test_sequences_are_found_by_name_or_number(demo_store: Store) -> None:
-    name = demo_store.index["id"].iloc[5]
-    assert demo_store.position(name) == 5 == demo_store.position("5")
-    with pytest.raises(UserError, match='did you mean "S001C001P00'):
-        demo_store.position(name[:-1])
-    with pytest.raises(UserError, match="ids look like S001"):
-        demo_store.position("104")
-
-
 def test_clips_are_those_of_single_sequences(demo_store: Store) -> None:
     clips = load_clips(demo_store, frames=32)
     assert clips.x.shape == (len(demo_store), 2, 32, 25, 3)

@@ -54,7 +54,7 @@ def test_one_nearest_neighbour_is_the_known_figure(utd_store: Store) -> None:
         ({"other": np.zeros((20, 3, 5))}, "no variable d_skel"),
         ({"d_skel": np.ones((25, 3, 5))}, "expected (20, 3, frames)"),
         ({"d_skel": np.ones((20, 3))}, "expected (20, 3, frames)"),
-        ({"d_skel": np.full((20, 3, 5), "a")}, "expected"),
+        ({"d_skel": np.full((20, 3, 5), "a")}, "no array of real numbers"),
         ({"d_skel": np.full((20, 3, 5), 2000.0)}, "over 1000 m"),
         ({"d_skel": np.full((20, 3, 5), np.nan)}, "not finite"),
         ({"d_skel": np.zeros((20, 3, 5))}, "every coordinate is zero"),

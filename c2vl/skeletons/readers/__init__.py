@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from c2vl.errors import UserError, did_you_mean
+from c2vl.skeletons.readers.arrays import ARRAYS
 from c2vl.skeletons.readers.base import (
     Found,
     Item,
@@ -12,6 +13,7 @@ from c2vl.skeletons.readers.base import (
     RejectedError,
     read_item,
 )
+from c2vl.skeletons.readers.folder import FOLDER
 from c2vl.skeletons.readers.ntu import DEMO, NTU60, NTU120
 from c2vl.skeletons.readers.nw_ucla import NW_UCLA
 from c2vl.skeletons.readers.pkummd import PKUMMD1, PKUMMD2
@@ -30,7 +32,8 @@ __all__ = [
 ]
 
 READERS: dict[str, Reader] = {
-    reader.name: reader for reader in (NTU60, NTU120, PKUMMD1, PKUMMD2, UTD_MHAD, NW_UCLA, DEMO)
+    reader.name: reader
+    for reader in (NTU60, NTU120, PKUMMD1, PKUMMD2, UTD_MHAD, NW_UCLA, ARRAYS, FOLDER, DEMO)
 }
 
 

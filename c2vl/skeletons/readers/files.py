@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import lzma
 import os
 import re
 import zipfile
@@ -77,7 +78,7 @@ class RawFile:
         try:
             with self.open() as file:
                 content = file.read(limit + 1)
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError) as error:
             raise UnreadableError(f"damaged in {self.path.name}: {error}") from None
         if len(content) > limit:
             raise UnreadableError(f"larger than {limit} bytes")
@@ -88,7 +89,7 @@ class RawFile:
         try:
             with self.open() as file:
                 return file.read(size)
-        except (OSError, zipfile.BadZipFile, zlib.error, EOFError):
+        except (OSError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError):
             return b""
 
 
@@ -144,7 +145,7 @@ def _members(path: Path, prefix: str) -> Iterator[RawFile]:
     for entry in entries:
         parts = PurePosixPath(entry.filename.replace("\\", "/")).parts
         hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
-        if entry.is_dir() or hidden or entry.filename.startswith(("/", "\\")):
+        if not parts or hidden or entry.filename.startswith(("/", "\\")) or entry.is_dir():
             continue
         name = prefix + "/".join(parts)
         yield RawFile(name, path, entry.filename, entry.file_size, entry.CRC)

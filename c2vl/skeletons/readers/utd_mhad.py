@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from c2vl.errors import UserError
 from c2vl.skeletons.layout import KINECT20
 from c2vl.skeletons.readers.base import Found, Item, Options, Reader, RejectedError, checked
 from c2vl.skeletons.readers.files import list_files, named
+from c2vl.skeletons.readers.matlab import read_array
 from c2vl.skeletons.sequence import Sequence
 
 # fmt: off
@@ -25,8 +25,8 @@ CLASS_NAMES = (
 )
 # fmt: on
 _NAME = re.compile(r"a(\d{1,2})_s(\d{1,2})_t(\d{1,2})_skeleton\.mat")
-_MOST_BYTES = 1 << 20  # a real file has some 40 kB; compressed, it could hold a thousand times more
-_MOST_FRAMES = 100_000
+_MOST_BYTES = 1 << 20  # a real file has some 40 kB, the longest 125 frames
+_MOST_NUMBERS = 16 << 20  # bytes: compressed, it could hold a thousand times more
 
 
 def discover(source: Path, options: Options) -> Found:
@@ -44,28 +44,14 @@ def read(item: Item) -> Iterator[Sequence]:
     Raises:
         RejectedError: not MATLAB, another shape, an unknown action, or numbers that are no metres.
     """
-    from scipy.io import loadmat, whosmat
-
     match = _NAME.fullmatch(item.file.base)
     assert match is not None, "discover chose it by its name"
     action, subject, trial = (int(group) for group in match.groups())
     if not 1 <= action <= len(CLASS_NAMES):
         raise RejectedError(f"action {action} is outside 1..{len(CLASS_NAMES)}")
-    content = item.file.read(_MOST_BYTES)
-    try:
-        shapes = {name: shape for name, shape, _ in whosmat(io.BytesIO(content))}
-        if "d_skel" not in shapes:
-            raise RejectedError("no variable d_skel")
-        shape = shapes["d_skel"]
-        if len(shape) != 3 or shape[:2] != (20, 3) or not 1 <= shape[2] <= _MOST_FRAMES:
-            raise RejectedError(f"d_skel is {shape}, expected (20, 3, frames)")
-        raw = loadmat(io.BytesIO(content), variable_names=["d_skel"])["d_skel"]
-    except RejectedError:
-        raise
-    except Exception as error:  # scipy raises many kinds on damaged files
-        raise RejectedError(f"not a MATLAB file: {error}") from None
-    if raw.shape != shape or raw.dtype.kind not in "fiu":
-        raise RejectedError(f"d_skel is {raw.dtype} {raw.shape}, expected numbers {shape}")
+    raw = read_array(item.file.read(_MOST_BYTES), "d_skel", _MOST_NUMBERS)
+    if raw.ndim != 3 or raw.shape[:2] != (20, 3) or raw.shape[2] < 1:
+        raise RejectedError(f"d_skel is {raw.shape}, expected (20, 3, frames)")
     joints = checked(raw.transpose(2, 0, 1)[None])
     if not joints.any():
         raise RejectedError("every coordinate is zero")

@@ -39,4 +39,24 @@ CASES = [
     Case("pkummd1", writers.write_pku1),
     Case("pkummd2", writers.write_pku2),
     Case("nw-ucla", writers.write_ucla),
+    Case("arrays", writers.write_aimclr, name="aimclr"),
+    Case("arrays", writers.write_aimclr_unnamed, name="aimclr unnamed"),
+    Case("arrays", writers.write_ctrgcn, name="ctrgcn"),
+    Case("arrays", writers.write_ctrgcn_packed, name="ctrgcn packed"),
+    Case("arrays", writers.write_ctrgcn_kinect, Options(layout="kinect20"), name="ctrgcn kinect"),
+    Case("arrays", writers.write_pyskl, name="pyskl"),
+    Case("arrays", writers.write_pyskl5, name="pyskl 5"),
+    Case("folder", writers.write_folder),
 ]
+
+
+_LONG = ("ntu60", "ntu120", "demo")
+_OTHERS = (*_LONG, "pkummd1")
+FUZZED = [
+    *(case for case in CASES if case.reader not in _OTHERS),
+    *(Case(reader, writers.write_ntu_short) for reader in _LONG),
+    Case("pkummd1", writers.write_pku1_middle),
+    Case("arrays", writers.write_pyskl3, name="pyskl 3"),
+    Case("arrays", writers.write_aimclr4, name="aimclr 4"),
+]
+"""What fuzzing starts from: small, and with more of the formats' shapes."""

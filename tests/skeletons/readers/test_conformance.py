@@ -114,7 +114,8 @@ from c2vl.skeletons.readers import get_reader, read_item
 with open(sys.argv[1], "rb") as file:
     items = pickle.load(file)
 read = [
-    [one for item in mine for one in read_item(get_reader(name).read, item)] for name, mine in items
+    [one for item in mine for one in read_item(get_reader(name).read, item)]
+    for name, mine in items
 ]
 with open(sys.argv[2], "wb") as file:
     pickle.dump(read, file)

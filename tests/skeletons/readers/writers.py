@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import pickle
+from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,14 +63,14 @@ def ntu_lines(joints: Joints) -> list[str]:
     return lines
 
 
-def write_ntu(folder: Path, end: str) -> list[Written]:
+def write_ntu(folder: Path, end: str, shortest: int = 24) -> list[Written]:
     rng = np.random.default_rng(1)
     written = []
     for number, (setup, camera, subject, replication, action) in enumerate(
         [(1, 1, 3, 1, 1), (1, 2, 3, 2, 1), (2, 3, 8, 1, 5)]
     ):
         name = f"S{setup:03d}C{camera:03d}P{subject:03d}R{replication:03d}A{action:03d}"
-        frames = 24 + 3 * number
+        frames = shortest + 3 * number
         joints = two(rng, frames, 25) if number == 1 else person(rng, frames, 25)[None]
         put(folder / "nturgb+d_skeletons" / f"{name}.skeleton", ntu_lines(joints), end)
         facts = {
@@ -80,6 +82,10 @@ def write_ntu(folder: Path, end: str) -> list[Written]:
         }
         written.append(Written(name, joints, facts))
     return written
+
+
+def write_ntu_short(folder: Path, end: str) -> list[Written]:
+    return write_ntu(folder, end, shortest=3)
 
 
 # UTD-MHAD
@@ -109,8 +115,8 @@ def pku_lines(joints: Joints) -> list[str]:
     ]
 
 
-def write_pku1(folder: Path, end: str) -> list[Written]:
-    videos = [(f"{number:04d}-{view}", number) for number in (2, 291) for view in "LMR"]
+def write_pku1(folder: Path, end: str, views: str = "LMR") -> list[Written]:
+    videos = [(f"{number:04d}-{view}", number) for number in (2, 291) for view in views]
     for name, part in (("cross-subject.txt", 2), ("cross-view.txt", 0)):
         train = [
             video
@@ -137,6 +143,10 @@ def write_pku1(folder: Path, end: str) -> list[Written]:
             },
         )
     ]
+
+
+def write_pku1_middle(folder: Path, end: str) -> list[Written]:
+    return write_pku1(folder, end, views="M")
 
 
 def write_pku2(folder: Path, end: str) -> list[Written]:
@@ -231,3 +241,192 @@ def write_ucla(folder: Path, end: str) -> list[Written]:
         }
         written.append(Written(name, joints[None], facts))
     return written
+
+
+# Arrays that others publish
+
+
+def padded(joints: Joints, frames: int, bodies: int) -> Joints:
+    """Return (bodies, frames, V, 3) with zeros behind."""
+    out = np.zeros((bodies, frames, *joints.shape[2:]))
+    out[: joints.shape[0], : joints.shape[1]] = joints
+    return out
+
+
+def _samples(joints: int, seed: int, frames: int) -> list[Joints]:
+    rng = np.random.default_rng(seed)
+    samples = [person(rng, length, joints)[None] for length in (frames, frames - 3, 1)]
+    return [*samples, two(rng, frames - 1, joints)]
+
+
+NTU_SAMPLES = [
+    ("S001C001P001R001A001", {"label": 0, "subject": 1, "camera": 1, "setup": 1, "replication": 1}),
+    (
+        "S002C003P008R002A060",
+        {"label": 59, "subject": 8, "camera": 3, "setup": 2, "replication": 2},
+    ),
+    (
+        "S017C002P040R001A027",
+        {"label": 26, "subject": 40, "camera": 2, "setup": 17, "replication": 1},
+    ),
+    (
+        "S003C001P002R002A050",
+        {"label": 49, "subject": 2, "camera": 1, "setup": 3, "replication": 2},
+    ),
+]
+GIVEN = {"train": "train", "val": "test", "test": "test"}
+
+
+def write_aimclr(folder: Path, end: str, protocol: int = 2) -> list[Written]:
+    """float32 (N, 3, T, V, 2), labels as a pickle of names and numbers."""
+    folder = folder / "xsub"
+    folder.mkdir(parents=True)
+    written = []
+    for part, names in (("train", NTU_SAMPLES[:3]), ("val", NTU_SAMPLES[3:])):
+        samples = _samples(25, len(part), 50)[: len(names)]
+        array = np.stack([padded(joints, 50, 2).transpose(3, 1, 2, 0) for joints in samples])
+        np.save(folder / f"{part}_position.npy", array.astype(np.float32))
+        labels = [facts["label"] for _, facts in names]
+        table = [f"{name}.skeleton" for name, _ in names], labels
+        (folder / f"{part}_label.pkl").write_bytes(pickle.dumps(table, protocol))
+        for joints, (name, facts) in zip(samples, names, strict=True):
+            written.append(Written(name, joints, {**facts, "parts": {"given": GIVEN[part]}}))
+    return written
+
+
+def write_aimclr_unnamed(folder: Path, end: str) -> list[Written]:
+    """Labels as arrays, and no sample names."""
+    written = []
+    for part in ("train", "val"):
+        samples = _samples(25, len(part), 50)
+        array = np.stack([padded(joints, 50, 2).transpose(3, 1, 2, 0) for joints in samples])
+        np.save(folder / f"{part}_position.npy", array.astype(np.float32))
+        np.save(folder / f"{part}_label.npy", np.array([3, 0, 2, 1]))
+        for row, joints in enumerate(samples):
+            facts = {"label": [3, 0, 2, 1][row], "parts": {"given": GIVEN[part]}}
+            written.append(Written(f"{part}-{row:06d}", joints, facts))
+    return written
+
+
+def write_ctrgcn(folder: Path, end: str, packed: bool = False, joints: int = 25) -> list[Written]:
+    """(N, T, 150), two bodies beside each other and zeros behind; one-hot labels."""
+    arrays = {}
+    written = []
+    for part in ("train", "test"):
+        samples = _samples(joints, 7 * len(part), 30)
+        flat = [
+            padded(sample, 60, 2).transpose(1, 0, 2, 3).reshape(60, -1).astype(np.float32)
+            for sample in samples
+        ]
+        arrays[f"x_{part}"] = np.stack(flat)
+        arrays[f"y_{part}"] = np.eye(60)[[5, 59, 0, 7]]
+        for row, sample in enumerate(samples):
+            facts = {"label": [5, 59, 0, 7][row], "parts": {"given": part}}
+            written.append(Written(f"{part}-{row:06d}", sample, facts))
+    (np.savez_compressed if packed else np.savez)(folder / "NTU60_CS.npz", **arrays)
+    return written
+
+
+def write_ctrgcn_packed(folder: Path, end: str) -> list[Written]:
+    return write_ctrgcn(folder, end, packed=True)
+
+
+def write_ctrgcn_kinect(folder: Path, end: str) -> list[Written]:
+    return write_ctrgcn(folder, end, joints=20)
+
+
+def pyskl(dtype: type, samples: list[Joints], fortran: bool = False) -> dict[str, object]:
+    """Return what such a pickle holds, arrays and NumPy scalars among it."""
+    annotations = [
+        {
+            "frame_dir": name,
+            "label": facts["label"] if number else np.int64(facts["label"]),
+            "total_frames": joints.shape[1],
+            "keypoint": np.array(joints, dtype=dtype, order="F" if fortran else "C"),
+            "img_shape": (1080, 1920),
+            "score": np.float32(0.5),
+            "extra": OrderedDict(a=b"\x00\xff", b={1, 2}, c=None, d=1 << 70, e=-5),
+        }
+        for number, ((name, facts), joints) in enumerate(zip(NTU_SAMPLES, samples, strict=True))
+    ]
+    names = [name for name, _ in NTU_SAMPLES]
+    split = {
+        "xsub_train": names[:2],
+        "xsub_val": names[2:],
+        "xview_train": names[1:],
+        "xview_val": names[:1],
+    }
+    return {"split": split, "annotations": annotations}
+
+
+def write_pyskl(folder: Path, end: str, protocol: int = 2) -> list[Written]:
+    samples = _samples(25, 11, 20)
+    content = pyskl(np.float32, samples)
+    (folder / "ntu60_3danno.pkl").write_bytes(pickle.dumps(content, protocol))
+    parts = [
+        {"xsub": "train", "xview": "test"},
+        {"xsub": "train", "xview": "train"},
+        {"xsub": "test", "xview": "train"},
+        {"xsub": "test", "xview": "train"},
+    ]
+    return [
+        Written(name, joints, {**facts, "parts": mine})
+        for (name, facts), joints, mine in zip(NTU_SAMPLES, samples, parts, strict=True)
+    ]
+
+
+def write_pyskl5(folder: Path, end: str) -> list[Written]:
+    return write_pyskl(folder, end, protocol=5)
+
+
+def write_pyskl3(folder: Path, end: str) -> list[Written]:
+    return write_pyskl(folder, end, protocol=3)
+
+
+def write_aimclr4(folder: Path, end: str) -> list[Written]:
+    return write_aimclr(folder, end, protocol=4)
+
+
+# A folder of one's own
+
+LAYOUT = """\
+name: my_sensor
+joints: [pelvis, chest, head, left_shoulder, right_shoulder]
+parents: {pelvis: null, chest: pelvis, head: chest, left_shoulder: chest, right_shoulder: chest}
+pairs: [[left_shoulder, right_shoulder]]
+centre: chest
+shoulders: [left_shoulder, right_shoulder]
+"""
+
+
+def write_folder(folder: Path, end: str) -> list[Written]:
+    rng = np.random.default_rng(21)
+    (folder / "arrays").mkdir(parents=True)
+    put(folder / "layout.yaml", LAYOUT.splitlines(), end)
+    one, several = person(rng, 8, 5), two(rng, 12, 5)
+    np.save(folder / "arrays" / "walk 1.npy", one)
+    np.savez_compressed(folder / "arrays" / "b.npz", joints=several, other=np.zeros(3))
+    np.savez(folder / "third.npz", several.astype(np.float32))
+    np.save(folder / "fourth.npy", np.asfortranarray(one.astype(">f4")))
+    rows = (
+        "id,label,file,subject,camera,split_xsub,split_mine",
+        "first,walk,arrays/walk 1.npy,1,,train,",
+        '"second, with a comma",sit,./arrays/b.npz,2,3,test,train',
+        "third,walk,,,0,,test",
+        "fourth,walk,fourth.npy,7,1,train,",
+    )
+    put(folder / "sequences.csv", rows, end)
+    return [
+        Written("first", one[None], {"label": 1, "subject": 1, "parts": {"xsub": "train"}}),
+        Written(
+            "second, with a comma",
+            several,
+            {"label": 0, "subject": 2, "camera": 3, "parts": {"xsub": "test", "mine": "train"}},
+        ),
+        Written("third", several, {"label": 1, "camera": 0, "parts": {"mine": "test"}}),
+        Written(
+            "fourth",
+            one[None],
+            {"label": 1, "subject": 7, "camera": 1, "parts": {"xsub": "train"}},
+        ),
+    ]
