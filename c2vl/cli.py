@@ -23,7 +23,10 @@ COMMANDS = {
     "evaluate": ("c2vl.protocols.commands:evaluate", "Judge encoders by the papers' protocols."),
     "export": ("c2vl.encoder.commands:export", "Take the encoder of a run to a folder of its own."),
     "embed": ("c2vl.encoder.commands:embed", "Embed a store's sequences into a Parquet file."),
-    "settings": ("c2vl.training.commands:settings", "List every setting, its default and its meaning."),
+    "settings": (
+        "c2vl.training.commands:settings",
+        "List every setting, its default and its meaning.",
+    ),
 }
 
 

@@ -17,24 +17,14 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from c2vl.encoder import concepts as maps
-from c2vl.encoder.card import describe
+from c2vl.encoder.card import CARD, FORMAT, VERSION, WEIGHTS, describe, read_card, read_file
 from c2vl.encoder.concepts import ConceptSpace
 from c2vl.encoder.network import ESSENTIALS, Encoder, build
 from c2vl.encoder.sources import find
 from c2vl.errors import UserError
 from c2vl.skeletons.layout import JointLayout
 
-FORMAT = "c2vl-encoder"
-VERSION = 2
-"""1: weights and card. 2: the essentials of the card stand in the weights' file too, so that
-neither can be changed alone; maps into the concept space; licence of the data."""
-READS = (1, 2)
-WEIGHTS, CARD, README, CONCEPTS = (
-    "encoder.safetensors",
-    "encoder.json",
-    "README.md",
-    "concepts.safetensors",
-)
+README, CONCEPTS = "README.md", "concepts.safetensors"
 SCORINGS = "test_scorings.jsonl"
 """Lines of ``c2vl evaluate … --part test``, which stay with the encoder."""
 LARGEST = {"hidden": 256, "feature": 4096, "temporal_kernel": 31}
@@ -82,7 +72,7 @@ def write_artefact(
         "feature_size": card["architecture"]["feature"],
     }
     full["weights_sha256"] = _write(
-        folder / WEIGHTS, weights, {"essentials": _essentials(full), "format": "pt"}
+        folder / WEIGHTS, weights, {"essentials": _essentials(full)}
     )
     if concepts:
         known = full.get("concepts", {})
@@ -130,7 +120,7 @@ def load_encoder(source: str | Path, device: str | torch.device = "cpu") -> Enco
 
 def _load(folder: Path) -> Encoder:
     card_path, weights_path = _files(folder)
-    card, data = read_card(card_path), _read(weights_path)
+    card, data = read_card(card_path), read_file(weights_path)
     if hashlib.sha256(data).hexdigest() != card.get("weights_sha256"):
         raise UserError(f"{weights_path}: altered or cut short (its digest is not the card's)")
     try:
@@ -151,31 +141,11 @@ def _load(folder: Path) -> Encoder:
             raise ValueError(f"architecture.{too_large[0]} is above {LARGEST[too_large[0]]}")
         model = build(JointLayout.from_dict(card["layout"]), card["architecture"])
         model.load_state_dict(tensors)
-        return Encoder(model, card, _concepts(folder / CONCEPTS, card, model.feature))
+        encoder = Encoder(model, card)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        if isinstance(error, UserError) and not str(error).startswith("joint layout"):
-            raise
         raise UserError(f"{folder}: the card and the weights disagree: {error}") from None
-
-
-def read_card(path: Path) -> dict[str, Any]:
-    """Read a card, and see that this code knows its version.
-
-    Raises:
-        UserError: it is missing, is no card, or of another version.
-    """
-    try:
-        card = json.loads(_read(path).decode("utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
-    if not isinstance(card, dict) or card.get("format") != FORMAT:
-        raise UserError(f"{path}: not the card of an encoder (format {FORMAT})")
-    if card.get("version") not in READS:
-        raise UserError(
-            f"{path}: version {card.get('version')} is unknown here (this code reads "
-            f"{READS[0]} to {READS[-1]}); install the release that wrote it"
-        )
-    return card
+    encoder.concepts = _concepts(folder / CONCEPTS, card, model.feature)
+    return encoder
 
 
 def _files(folder: Path) -> tuple[Path, Path]:
@@ -188,7 +158,7 @@ def _files(folder: Path) -> tuple[Path, Path]:
 def _concepts(path: Path, card: Mapping[str, Any], feature: int) -> dict[str, ConceptSpace]:
     if "concepts_sha256" not in card:
         return {}
-    data = _read(path)
+    data = read_file(path)
     if hashlib.sha256(data).hexdigest() != card["concepts_sha256"]:
         raise UserError(f"{path}: altered or cut short (its digest is not the card's)")
     try:
@@ -198,20 +168,8 @@ def _concepts(path: Path, card: Mapping[str, Any], feature: int) -> dict[str, Co
     return maps.from_tensors(named, card["concepts"], feature)
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(
-            f"{path}: no such file; an encoder is a folder with {CARD} and {WEIGHTS}, "
-            "made by `c2vl train` or `c2vl export`"
-        ) from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
-
-
 def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> str:
-    """Write tensors; returns the digest of the file."""
+    """Write tensors; returns the digest of the file. Two entries of text would have any order."""
     data = save(tensors, metadata=metadata)
     path.write_bytes(data)
     return hashlib.sha256(data).hexdigest()

@@ -1,11 +1,58 @@
-"""The card for people: what an encoder is, in Markdown."""
+"""The card: what an encoder is, as JSON for programs and as Markdown for people. No torch."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from c2vl.errors import UserError
+
+FORMAT = "c2vl-encoder"
+VERSION = 2
+"""1: weights and card. 2: the essentials of the card stand in the weights' file too, so that
+neither can be changed alone; maps into the concept space; licence of the data."""
+READS = (1, 2)
+WEIGHTS, CARD = "encoder.safetensors", "encoder.json"
 UNKNOWN_LICENCE = "not recorded; ask whoever gave the data"
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """Read a card, and see that this code knows its version.
+
+    Raises:
+        UserError: it is missing, is no card, or of another version.
+    """
+    try:
+        card = json.loads(read_file(path).decode("utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from None
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        raise UserError(f"{path}: not the card of an encoder (format {FORMAT})")
+    if card.get("version") not in READS:
+        raise UserError(
+            f"{path}: version {card.get('version')} is unknown here (this code reads "
+            f"{READS[0]} to {READS[-1]}); install the release that wrote it"
+        )
+    return card
+
+
+def read_file(path: Path) -> bytes:
+    """Read a file of an artefact.
+
+    Raises:
+        UserError: it is missing or cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(
+            f"{path}: no such file; an encoder is a folder with {CARD} and {WEIGHTS}, "
+            "made by `c2vl train` or `c2vl export`"
+        ) from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error}") from None
 
 
 def describe(card: Mapping[str, Any]) -> str:
@@ -47,6 +94,30 @@ def describe(card: Mapping[str, Any]) -> str:
 
 def _result(row: Mapping[str, Any]) -> str:
     data = f"{row['dataset']}, {row['split']}, {row['part']}"
-    what = f"{row['protocol']}: {row['metric']}" + (f" ({row['setting']})" if row["setting"] else "")
+    what = f"{row['protocol']}: {row['metric']}" + (
+        f" ({row['setting']})" if row["setting"] else ""
+    )
     figure = f"{100 * row['value']:.1f} %"
     return f"| {data} | {what} | {figure} | {100 * row['low']:.1f} to {100 * row['high']:.1f} |"
+
+
+def figures_of(results: Path, digest: str) -> list[dict[str, Any]]:
+    """Take an encoder's figures from a results folder of ``c2vl evaluate``, for its card.
+
+    Args:
+        results: the folder.
+        digest: of the encoder.
+
+    Raises:
+        UserError: it has none of this encoder.
+    """
+    from c2vl.protocols.results import read_folder
+
+    kept = (
+        *("protocol", "key", "metric", "setting", "value", "low", "high", "interval"),
+        *("dataset", "split", "part", "seed", "test_scoring", "versions"),
+    )
+    found = [row for row in read_folder([results]) if row.encoder == digest]
+    if not found:
+        raise UserError(f"{results}: has no figures of this encoder ({digest[:12]})")
+    return [{name: getattr(row, name) for name in kept} for row in found]

@@ -1,8 +1,9 @@
 """The concept space that an encoder was trained towards: what zero-shot reads.
 
-Two affine maps a modality: ``skeleton`` takes features into the space (the head W_m of pretraining),
-``concept`` takes what the frozen vision-language encoder says into it (the normalisation over the
-training part, then the adapter where there was one). Both ends are unit rows.
+Two affine maps a modality: ``skeleton`` takes features into the space (the head W_m of
+pretraining), ``concept`` takes what the frozen vision-language encoder says into it (the
+normalisation over the training part, then the adapter where there was one). Both ends are unit
+rows.
 """
 
 from __future__ import annotations

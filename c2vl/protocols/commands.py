@@ -138,6 +138,35 @@ def zero_shot(encoder: str, store: Path, **options: Any) -> None:
     _run("zero-shot", encoder, store, **options)
 
 
+@evaluate.command("transfer")
+@click.argument("encoder")
+@click.argument("store", type=FOLDER)
+@_training
+@_shared
+def transfer(encoder: str, store: Path, **options: Any) -> None:
+    """Judge an encoder on another dataset: linear, neighbours and fine-tuning.
+
+    Joints are converted to the encoder's layout first, where the dataset has another one.
+
+    \b
+    Example:
+      c2vl evaluate transfer runs/train/demo/encoder runs/stores/utd_mhad --split xsub --part test
+    """
+    from dataclasses import replace
+
+    from c2vl.protocols.run import evaluate as run
+    from c2vl.protocols.transfer import converted_store
+
+    asked, make = _asked(store, options)
+    loaded, ledger = _load(encoder, asked.out)
+    task = make(loaded)
+    task = replace(task, store=converted_store(task.store, loaded.layout))
+    label, rows = options["label"], []
+    for name in ("linear", "knn", "fine-tune"):
+        rows += run(name, task, asked, ledger=ledger, who=label, transferred=True)
+    _finish(rows, options)
+
+
 @evaluate.command("ensemble")
 @click.argument("encoders", nargs=3, metavar="JOINT BONE MOTION")
 @click.argument("store", type=FOLDER)

@@ -117,9 +117,7 @@ def _classes(truth: Ints, guess: Ints, names: list[str], title: str) -> Any:
     return figure
 
 
-def _map(
-    rows: NDArray[np.float32], truth: Ints, names: list[str], title: str, seed: int
-) -> Any:
+def _map(rows: NDArray[np.float32], truth: Ints, names: list[str], title: str, seed: int) -> Any:
     """t-SNE of unit features (van der Maaten and Hinton, 2008), classes by colour and number."""
     from sklearn.manifold import TSNE
 

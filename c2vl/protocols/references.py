@@ -43,7 +43,7 @@ def raw_neighbours(task: Task) -> list[Outcome]:
     for k in (1, 20):
         rounds = [(at, knn_predict(x, y, query, k) == truth) for at, x, y, query, truth in sides]
         found.append(pooled(f"knn{k}", "top-1", f"k={k}", rounds))
-    precisions = [(at, average_precisions(*side)) for at, *side in sides]
+    precisions = [(at, average_precisions(x, y, query, truth)) for at, x, y, query, truth in sides]
     return [*found, pooled("map", "mAP", "", precisions)]
 
 

@@ -153,9 +153,7 @@ def _kept(
             ledger, task.encoder.digest, protocol, task.store.digest, task.split.name
         )
     outcomes = run(options.out / ".unfinished" / path.stem)
-    rows = to_results(
-        protocol, task, outcomes, who=who, options=decisive, test_scoring=number
-    )
+    rows = to_results(protocol, task, outcomes, who=who, options=decisive, test_scoring=number)
     write_results(path, rows)
     return rows
 

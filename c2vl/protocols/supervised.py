@@ -230,7 +230,9 @@ def _epoch(
             continue  # the rest is too few for all workers to have some
         torch.manual_seed((job["seed"] * 1_000_003 + epoch * 997 + step) * 4099 + rank)
         own = rows[rank::world]
-        loss = functional.cross_entropy(model(*clips(fit[own.numpy()])), labels[own].to(clips.device))
+        loss = functional.cross_entropy(
+            model(*clips(fit[own.numpy()])), labels[own].to(clips.device)
+        )
         optimizer.zero_grad(set_to_none=True)
         # Gradients are averaged over workers: weighted by its rows, each sequence counts the same.
         (loss * (len(own) * world / len(rows))).backward()

@@ -7,7 +7,7 @@ chosen within ``fit``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -105,6 +105,8 @@ class Task:
         for number in np.unique(self.fold):
             held = self.fold == number
             inner = np.unique(self.fold[~held], return_inverse=True)[1].astype(np.int64)
+            if not inner.any():  # one group is left: its sequences are dealt instead
+                inner = np.arange(len(inner), dtype=np.int64) % self.k
             found.append(Round(train[~held], train[held], inner))
         return found
 
@@ -151,7 +153,7 @@ def pooled(
     key: str,
     metric: str,
     setting: str,
-    rounds: list[tuple[Ints, NDArray[np.float64]]],
+    rounds: Iterable[tuple[Ints, NDArray[Any]]],
     **more: Any,
 ) -> Outcome:
     """Join the rounds of a protocol: each counts the same in the mean.
@@ -161,6 +163,7 @@ def pooled(
         rounds: positions and values of each.
         more: other fields.
     """
+    rounds = list(rounds)
     positions = np.concatenate([at for at, _ in rounds])
     values = np.concatenate([np.asarray(found, np.float64) for _, found in rounds])
     weights = np.concatenate([np.full(len(at), 1 / len(at)) for at, _ in rounds])

@@ -27,11 +27,13 @@ def concept_spaces(source: TrainingSet, heads: ConceptHeads) -> dict[str, Concep
         raw = torch.from_numpy(table.join(ids))[source.pretrain]
         weight, bias = _affine(raw, source.experiment.prompts.normalise)
         if heads.adapters:
-            adapter = heads.adapters[modality].weight.cpu()
+            adapter = heads.adapters[modality].state_dict()["weight"].cpu()
             weight, bias = adapter @ weight, adapter @ bias
-        head = heads.maps[modality]
+        head = {
+            name: value.cpu().clone() for name, value in heads.maps[modality].state_dict().items()
+        }
         spaces[modality] = ConceptSpace(
-            (head.weight.detach().cpu().clone(), head.bias.detach().cpu().clone()),
+            (head["weight"], head["bias"]),
             (weight, bias),
             str(table.manifest["model"]),
         )

@@ -1,0 +1,80 @@
+"""The Hugging Face Hub's layout: ``config.json``, ``model.safetensors``, a card with metadata.
+
+The same files as the artefact's under the names that the Hub and ``PyTorchModelHubMixin`` use, so
+:func:`c2vl.load_encoder` reads the folder as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from c2vl.encoder.artefact import README, replace, write_artefact
+from c2vl.encoder.card import CARD, WEIGHTS
+from c2vl.encoder.network import Encoder
+from c2vl.errors import UserError
+
+NAMES = {CARD: "config.json", WEIGHTS: "model.safetensors"}
+HEAD = """---
+library_name: c2vl
+pipeline_tag: feature-extraction
+tags: [skeleton, action-recognition, representation-learning]
+---
+
+"""
+
+
+def save_hub(encoder: Encoder, folder: Path) -> None:
+    """Write an encoder in the Hub's layout, all of it or nothing.
+
+    Args:
+        encoder: what to write.
+        folder: is made, or replaced.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        write_artefact(partial, encoder.model, encoder.card, encoder.concepts)
+        for ours, theirs in NAMES.items():
+            os.rename(partial / ours, partial / theirs)
+        card = (partial / README).read_text(encoding="utf-8")
+        (partial / README).write_text(HEAD + card, encoding="utf-8")
+        partial.chmod(0o755)
+        replace(partial, folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def push_folder(folder: Path, repository: str, api: Any = None) -> str:
+    """Upload a folder to the Hub; the token is the client's own (``hf auth login``).
+
+    Args:
+        folder: in the Hub's layout.
+        repository: ``owner/name``; it is made where it is not there.
+        api: a client; None for the usual one.
+
+    Returns:
+        Where it is now.
+
+    Raises:
+        UserError: the Hub refuses, or is not reached.
+    """
+    if repository.count("/") != 1:
+        raise UserError(f"--push {repository}: expected owner/name")
+    if api is None:
+        from huggingface_hub import HfApi
+
+        api = HfApi()
+    try:
+        api.create_repo(repository, exist_ok=True)
+        return str(api.upload_folder(repo_id=repository, folder_path=str(folder)))
+    except Exception as error:  # the client raises many kinds: offline, no token, not allowed
+        reason = str(error).strip().splitlines()
+        raise UserError(
+            f"--push {repository}: the Hub did not take it ({type(error).__name__}: "
+            f"{reason[0] if reason else ''}); the folder {folder} is complete: push it later"
+        ) from None

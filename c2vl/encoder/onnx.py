@@ -1,0 +1,81 @@
+"""An exported encoder under ONNX Runtime: raw joints in, features out, without torch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from c2vl.encoder.card import CARD, read_card, read_file
+from c2vl.encoder.joints import Joints, to_clips
+from c2vl.errors import UserError
+from c2vl.skeletons.layout import JointLayout
+
+
+class OnnxEncoder:
+    """The same interface as :class:`c2vl.encoder.Encoder`, as far as embedding goes.
+
+    Attributes:
+        card: what ``encoder.json`` holds.
+        layout: the joint layout that sequences must have.
+    """
+
+    def __init__(self, session: Any, card: dict[str, Any]) -> None:
+        self._session = session
+        self.card = card
+        self.layout = JointLayout.from_dict(card["layout"])
+
+    @property
+    def feature_size(self) -> int:
+        """Length of a feature vector."""
+        return int(self.card["feature_size"])
+
+    def embed(self, sequences: Sequence[Joints], batch_size: int = 64) -> NDArray[np.float32]:
+        """Embed raw sequences of any length, as :meth:`c2vl.encoder.Encoder.embed` does.
+
+        Returns:
+            (n, feature) float32.
+
+        Raises:
+            UserError: a sequence has another shape, no frame, or a value that is not finite.
+        """
+        rows = [np.empty((0, self.feature_size), np.float32)]
+        for first in range(0, len(sequences), batch_size):
+            part = sequences[first : first + batch_size]
+            x, present = to_clips(part, self.layout, self.card["preprocessing"], first)
+            feed = {"clips": x, "present": present.astype(np.float32)}
+            rows.append(self._session.run(None, feed)[0])
+        return np.concatenate(rows)
+
+
+def load_onnx(folder: str | Path, threads: int = 0) -> OnnxEncoder:
+    """Load what ``c2vl export --format onnx`` wrote.
+
+    Args:
+        folder: holds ``encoder.onnx`` and ``encoder.json``.
+        threads: of ONNX Runtime; 0 leaves it to it.
+
+    Raises:
+        UserError: a file is missing or altered, or onnxruntime is not installed.
+    """
+    folder = Path(folder)
+    card = read_card(folder / CARD)
+    network = card.get("network", {})
+    if network.get("format") != "onnx":
+        raise UserError(f"{folder}: holds no ONNX network; c2vl export RUN OUT --format onnx")
+    path = folder / Path(str(network["file"])).name
+    data = read_file(path)
+    if hashlib.sha256(data).hexdigest() != network["sha256"]:
+        raise UserError(f"{path}: altered or cut short (its digest is not the card's)")
+    try:
+        import onnxruntime
+    except ImportError:
+        raise UserError(f"{folder}: needs onnxruntime; pip install 'c2vl[onnx]'") from None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    return OnnxEncoder(session, card)

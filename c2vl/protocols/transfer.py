@@ -1,0 +1,73 @@
+"""Transfer: an encoder judged on another dataset, whose joints are converted to its layout first.
+
+The converted store lies in ``cache/`` of the original and is a store like any other: index, labels
+and splits are the original's, so every protocol runs on it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from c2vl.errors import UserError
+from c2vl.skeletons.conversion import convert
+from c2vl.skeletons.layout import JointLayout
+from c2vl.skeletons.store import Store, checksum
+
+VERSION = 1
+"""Part of the folder's name; raise it when a conversion gives other numbers."""
+
+
+def converted_store(store: Store, layout: JointLayout) -> Store:
+    """Return a store with its joints in another layout; the store itself where it is the same.
+
+    Args:
+        store: any prepared store.
+        layout: the encoder's.
+
+    Raises:
+        UserError: a joint can be neither found nor placed, or the cache cannot be written.
+    """
+    if store.layout.joints == layout.joints:
+        return store
+    folder = store.path / "cache" / f"layout-{layout.name}-{store.digest[:12]}-v{VERSION}"
+    if not folder.is_dir():
+        try:
+            folder.parent.mkdir(exist_ok=True)
+            partial = Path(tempfile.mkdtemp(prefix=".layout-", dir=folder.parent))
+        except OSError as error:
+            raise UserError(f"{folder.parent}: the cache cannot be written: {error}") from None
+        try:
+            _write(store, layout, partial)
+            partial.chmod(0o755)
+            try:
+                os.rename(partial, folder)
+            except OSError:
+                if not folder.is_dir():  # else another process was first
+                    raise
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    return Store.open(folder)
+
+
+def _write(store: Store, layout: JointLayout, out: Path) -> None:
+    rows = int(store.manifest["counts"]["rows"])
+    joints = np.lib.format.open_memmap(
+        out / "joints.npy", mode="w+", dtype=np.float32, shape=(rows, len(layout.joints), 3)
+    )
+    for position in range(len(store)):
+        sequence = convert(store.joints(position), store.layout, layout)
+        offset = int(store.index["offset"].iloc[position])
+        flat = sequence.reshape(-1, *sequence.shape[2:])
+        joints[offset : offset + len(flat)] = flat
+    joints.flush()
+    del joints
+    store.index.to_parquet(out / "index.parquet")
+    manifest = {**store.manifest, "layout": layout.to_dict()}
+    manifest["checksum"] = checksum(out / "joints.npy", store.index, manifest)
+    (out / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")

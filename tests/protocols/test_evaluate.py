@@ -1,0 +1,281 @@
+"""The command: rows, counts, tables, what is not done twice, and that the test part stays out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+
+from c2vl.encoder import load_encoder
+from c2vl.encoder.artefact import SCORINGS
+from c2vl.errors import UserError
+from c2vl.protocols.clustering import clustering
+from c2vl.protocols.commands import evaluate
+from c2vl.protocols.fewshot import few_shot
+from c2vl.protocols.features import store_features
+from c2vl.protocols.finetune import fine_tune, semi_supervised
+from c2vl.protocols.knn import knn
+from c2vl.protocols.linear import linear
+from c2vl.protocols.published import PUBLISHED, beside
+from c2vl.protocols.results import Result as Row
+from c2vl.protocols.results import read_folder, read_results
+from c2vl.protocols.run import Options, evaluate_all
+from c2vl.protocols.supervised import Machines, Recipe
+from c2vl.protocols.table import markdown, tables
+from c2vl.protocols.task import Task
+from c2vl.protocols.transfer import converted_store
+from c2vl.skeletons.layout import get_layout
+from c2vl.skeletons.store import Store, checksum
+from c2vl.training import checkpoint
+from c2vl.training.launch import fit
+from tests.protocols.conftest import random_encoder
+
+SHORT = Recipe(epochs=2, batch_size=16, lr=0.05, warmup=0, milestones=(), checkpoint_every=1)
+
+
+def ask(*words: object, code: int = 0) -> Result:
+    result = CliRunner().invoke(evaluate, [str(word) for word in words])
+    if code and isinstance(result.exception, UserError):
+        return result
+    assert result.exit_code == code, (result.output, result.exception)
+    return result
+
+
+def test_a_row_says_what_it_stands_on(
+    encoder_folder: Path, demo_store: Store, tmp_path: Path
+) -> None:
+    folder, out = tmp_path / "encoder", tmp_path / "results"
+    shutil.copytree(encoder_folder, folder)
+    common = (demo_store.path, "--split", "xsub", "--folds", 2, "--out", out)
+    assert "validation part" in ask("linear", folder, *common).output
+    assert not (folder / SCORINGS).exists()
+    first = ask("knn", folder, *common, "--part", "test")
+    assert "test scoring number 1 of this encoder" in first.output
+    again = ask("knn", folder, *common, "--part", "test")
+    assert "is there already" in again.output  # scored once: not read a second time
+    assert len((folder / SCORINGS).read_text().splitlines()) == 1
+    ask("clustering", folder, *common, "--part", "test")
+    rows = read_folder([out])
+    by_key = {row.key: row for row in rows}
+    assert set(by_key) == {
+        *("linear", "linear_sgd", "linear_sgd_best", "knn1", "knn20", "map", "nmi", "ari")
+    }
+    row = by_key["nmi"]
+    assert row.test_scoring == 2 and by_key["linear"].test_scoring == 0
+    assert (row.dataset, row.split, row.part) == ("demo (generated)", "demo_xsub", "test")
+    assert row.encoder == load_encoder(folder).digest
+    assert row.data["checksum"] == demo_store.digest and row.sequences == row.data["test"]
+    assert {"python", "torch", "numpy"} <= set(row.versions)
+    assert all(r.low <= r.value <= r.high for r in rows if r.metric == "top-1")
+    assert by_key["linear_sgd"].value <= by_key["linear_sgd_best"].value
+
+    parquet = tmp_path / "rows.parquet"
+    shown = ask("table", out, "--markdown", "--parquet", parquet).output
+    assert "### demo (generated), demo_xsub, test part, in %" in shown
+    assert len(pd.read_parquet(parquet)) == len(rows)
+    assert ask("pictures", folder, demo_store.path, tmp_path / "p", *common[1:]).output
+    for name in ("confusion", "classes", "map"):
+        assert (tmp_path / "p" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert len((folder / SCORINGS).read_text().splitlines()) == 2
+
+
+def test_features_are_extracted_once(demo_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = random_encoder(demo_store, seed=5)
+    first = store_features(encoder, demo_store)
+    monkeypatch.setattr(encoder, "embed_clips", lambda *_: pytest.fail("extracted again"))
+    assert np.array_equal(store_features(encoder, demo_store), first)
+    monkeypatch.undo()
+    direct = encoder.embed([demo_store.joints(at) for at in range(len(demo_store))])
+    np.testing.assert_allclose(first, direct, atol=1e-5)
+    other = random_encoder(demo_store, seed=6)
+    assert not np.allclose(store_features(other, demo_store), first)
+    for path in (demo_store.path / "cache").glob("features-*.npy"):
+        path.write_bytes(path.read_bytes()[:200])  # damaged: it is made again
+    assert np.array_equal(store_features(encoder, demo_store), first)
+
+
+def test_shuffled_test_labels_change_no_selection(
+    experiment: Any, demo_store: Store, tmp_path: Path
+) -> None:
+    """Training, its figures, validation and every choice: bit for bit, with wrong test labels."""
+    path = tmp_path / "shuffled"
+    shutil.copytree(demo_store.path, path, ignore=shutil.ignore_patterns("features-*"))
+    index = pd.read_parquet(path / "index.parquet")
+    test = Task(random_encoder(demo_store), demo_store, "xsub").split.test
+    labels = index["label"].to_numpy().copy()
+    labels[test] = np.random.default_rng(0).permutation(labels[test])
+    index["label"] = labels
+    index.to_parquet(path / "index.parquet")
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["checksum"] = checksum(path / "joints.npy", index, manifest)
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    Store.open(path).verify()
+
+    seen = []
+    for name, store in (("right", demo_store), ("wrong", Store.open(path))):
+        settings = experiment(data__store=str(store.path), train__epochs=2)
+        fit(settings, tmp_path / name, name=name)
+        timing = {"seconds", "samples_per_second", "data_wait"}
+        rows = [
+            {key: value for key, value in row.items() if key not in timing}
+            for row in checkpoint.read_metrics(tmp_path / name / "metrics.jsonl")
+        ]
+        encoder = load_encoder(tmp_path / name / "encoder")
+        task = Task(encoder, store, "xsub", k=2)
+        outcomes = [*linear(task), *knn(task), *few_shot(task), *clustering(task)]
+        choices = [outcome.chosen for outcome in linear(replace(task, part="test"))]
+        test_figures = [outcome.value for outcome in linear(replace(task, part="test"))]
+        values = [(outcome.key, outcome.value, outcome.values.tolist()) for outcome in outcomes]
+        seen.append((encoder.digest, rows, values, choices, test_figures))
+    (*right, right_test), (*wrong, wrong_test) = seen
+    assert right == wrong
+    assert right_test != wrong_test  # the labels were wrong indeed
+
+
+def test_fine_tuning_learns_and_goes_on_after_a_kill(
+    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tested = replace(task, part="test")
+    recipe = replace(SHORT, epochs=30)
+    (learnt,) = fine_tune(tested, tmp_path / "a", recipe, Machines())
+    assert learnt.value > 3 / task.classes
+    assert not (tmp_path / "a").exists()  # nothing unfinished is left
+
+    save, saves = checkpoint.save, []
+
+    def cut(*args: Any, **kwargs: Any) -> Path:
+        saves.append(kwargs["step"])
+        if len(saves) == 5:
+            raise KeyboardInterrupt
+        return save(*args, **kwargs)
+
+    monkeypatch.setattr(checkpoint, "save", cut)
+    with pytest.raises(KeyboardInterrupt):
+        fine_tune(tested, tmp_path / "b", recipe, Machines())
+    (again,) = fine_tune(tested, tmp_path / "b", recipe, Machines())
+    assert saves[:6] == [1, 2, 3, 4, 5, 5]
+    assert np.array_equal(again.values, learnt.values)
+
+
+def test_semi_supervised_draws(task: Task, tmp_path: Path) -> None:
+    found = semi_supervised(replace(task, part="test"), tmp_path / "w", SHORT, Machines(), draws=2)
+    assert [outcome.key for outcome in found] == ["semi1", "semi10"]
+    for outcome in found:
+        assert outcome.draws == 2 and outcome.spread is not None
+        assert set(np.unique(outcome.values)) <= {0.0, 0.5, 1.0}
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_fine_tuning_on_two_workers(task: Task, tmp_path: Path) -> None:
+    tested = replace(task, part="test")
+    recipe = replace(SHORT, epochs=30, checkpoint_every=30)
+    (outcome,) = fine_tune(tested, tmp_path / "w", recipe, Machines(workers=2))
+    assert len(outcome.values) == len(tested.split.test)
+    assert outcome.value > 2 / task.classes
+
+
+def test_every_protocol_from_one_call(demo_store: Store, tmp_path: Path) -> None:
+    """Three streams, two seeds where it is cheap: rows of a table with deviations and baselines."""
+    options = Options(tmp_path / "r", recipe=replace(SHORT, epochs=1), draws=1)
+    said: list[str] = []
+    options = replace(options, say=said.append)
+    encoders = [(random_encoder(demo_store, s), tmp_path) for s in ("joint", "bone", "motion")]
+    task = lambda encoder: Task(encoder, demo_store, "xsub", "test", k=2)  # noqa: E731
+    rows = evaluate_all(encoders, task, options)
+    keys = {row.key for row in rows if "@" not in row.key}
+    assert {"linear", "knn20", "map", "nmi", "fewshot5", "semi10", "finetune", "ensemble"} <= keys
+    assert any("keeps no map; left out" in line for line in said)
+    ((title, lines),) = tables(rows)
+    assert [line[""] for line in lines] == [
+        *("C²VL, joint", "C²VL, bone", "C²VL, motion", "C²VL, 3 streams"),
+        *("random encoder", "supervised from scratch", "raw joints"),
+    ]
+    assert lines[5]["fine-tune"] != "–" and lines[6]["1-NN"] != "–" and "fine-tune" in lines[0]
+    assert markdown(title, lines).count("\n|") == len(lines) + 2 - 0
+    said.clear()
+    assert evaluate_all(encoders, task, options) == rows
+    assert all("is there already" in line or "left out" in line for line in said)
+
+
+def test_transfer_between_layouts(demo_store: Store, encoder_folder: Path, tmp_path: Path) -> None:
+    """The NTU encoder on Kinect v1's joints: converted once, judged like any store."""
+    kinect = converted_store(demo_store, get_layout("kinect20"))
+    assert kinect.layout.name == "kinect20" and kinect.joints(0).shape[2] == 20
+    kinect.verify()
+    assert converted_store(demo_store, demo_store.layout) is demo_store
+    folder, out = tmp_path / "encoder", tmp_path / "results"
+    shutil.copytree(encoder_folder, folder)
+    words = ("--split", "xsub", "--folds", 2, "--out", out, "--epochs", 1, "--part", "test")
+    shown = ask("transfer", folder, kinect.path, *words).output
+    assert "fine-tune" in shown
+    (table,) = tables(read_folder([out]))
+    assert table[0].startswith("transfer from demo (generated) to demo (generated)")
+    refused = ask("linear", folder, kinect.path, *words[:6], code=2)
+    assert "c2vl evaluate transfer" in str(refused.exception)
+
+
+def test_published_figures_stand_beside(encoder_folder: Path) -> None:
+    figures = {method: figure for method, _, figure in beside("xsub60", "linear")}
+    assert figures["C²VL (the paper)"] == 84.4 and figures["AimCLR"] == 74.3
+    assert dict((m, f) for m, _, f in beside("xset120", "ensemble"))["ActCLR"] == 75.7
+    assert beside("utd_xsub", "linear") == [] and len(PUBLISHED) == 13
+    common = {"low": 0.7, "high": 0.9, "interval": "subjects", "spread": None, "draws": 1}
+    rows = [
+        Row(
+            *("linear", "linear", "top-1", "convex", value),
+            **common,
+            **{"sequences": 9, "who": "ours", "encoder": str(value), "stream": "joint"},
+            **{"encoder_seed": 0, "trained_on": "x", "dataset": "NTU", "split": "xsub60"},
+            **{"part": "test", "data": {}, "seed": 0, "options": {}, "test_scoring": 1},
+            versions={},
+        )
+        for value in (0.8, 0.9)
+    ]
+    ((_, lines),) = tables(rows)
+    assert lines[0]["linear"] == "85.0 ± 7.1"
+    assert {
+        "": "C²VL (the paper) (Chen et al., arXiv 2405.20606, IEEE TMM 2025)",
+        "linear": "84.4",
+    } in lines
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["linear", "nowhere", "STORE", "--split", "xsub"], "nowhere"),
+        (["linear", "ENCODER", "nowhere", "--split", "xsub"], "no prepared store here"),
+        (["linear", "ENCODER", "STORE", "--split", "xsubb"], 'did you mean "xsub"'),
+        (["linear", "ENCODER", "STORE", "--split", "xsub", "--folds", "9"], "9 folds need as many"),
+        (["linear", "ENCODER", "STORE", "--split", "xsub", "--seed", "-1"], "--seed"),
+        (["fine-tune", "ENCODER", "STORE", "--split", "xsub", "--epochs", "0"], "--epochs"),
+        (["zero-shot", "ENCODER", "STORE", "--split", "xsub", "--folds", "2"], "--map fitted"),
+        (["all", "ENCODER", "STORE", "--split", "xsub", "--label", "x"], "--label"),
+        (["table", "EMPTY"], "no results here"),
+        (["table", "BROKEN"], "no results of"),
+    ],
+)
+def test_mistakes_end_in_one_message(
+    words: list[str], message: str, encoder_folder: Path, demo_store: Store, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "linear.json").write_text('{"format": 1, "results": [{"a": 1}]}')
+    places = {
+        "ENCODER": encoder_folder,
+        "STORE": demo_store.path,
+        "EMPTY": tmp_path / "empty",
+        "BROKEN": tmp_path / "broken",
+    }
+    done = ask(*[places.get(word, word) for word in words], code=2)
+    assert isinstance(done.exception, UserError), done.output
+    assert message in str(done.exception)
+    with pytest.raises(UserError):
+        read_results(tmp_path / "nothing.json")

@@ -1,0 +1,212 @@
+"""Each protocol against an answer that is known beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import average_precision_score
+
+from c2vl.encoder.concepts import ConceptSpace
+from c2vl.errors import UserError
+from c2vl.protocols import zeroshot
+from c2vl.protocols.clustering import clustering
+from c2vl.protocols.ensemble import WEIGHTS, ensemble
+from c2vl.protocols.fewshot import few_shot, nearest_mean
+from c2vl.protocols.finetune import labelled
+from c2vl.protocols.knn import average_precisions
+from c2vl.protocols.linear import fit_chosen, linear
+from c2vl.protocols.references import raw_joints, raw_neighbours
+from c2vl.protocols.results import interval
+from c2vl.protocols.robustness import CURVES, robustness
+from c2vl.protocols.task import Outcome, Task
+from c2vl.protocols.zeroshot import class_texts, read_texts, zero_shot
+from c2vl.skeletons.layout import get_layout
+from c2vl.skeletons.preprocess import preprocess
+
+WithRows = Callable[..., Task]
+
+
+def corners(task: Task, noise: float = 0.0) -> np.ndarray:
+    """Features that tell every class: its own axis, with noise."""
+    draw = np.random.default_rng(0)
+    rows = np.eye(task.classes)[task.labels]
+    return rows + noise * draw.normal(size=rows.shape)
+
+
+def test_average_precision_is_scikit_learns() -> None:
+    draw = np.random.default_rng(0)
+    train, query = draw.normal(size=(60, 5)), draw.normal(size=(20, 5))
+    labels, wanted = draw.integers(0, 4, 60), draw.integers(0, 5, 20)
+    found = average_precisions(train.astype(np.float32), labels, query.astype(np.float32), wanted)
+    unit = lambda x: x / np.linalg.norm(x, axis=1, keepdims=True)  # noqa: E731
+    scores = unit(query) @ unit(train).T
+    for row, score, label in zip(found, scores, wanted, strict=True):
+        relevant = labels == label
+        expected = average_precision_score(relevant, score) if relevant.any() else 0.0
+        assert row == pytest.approx(expected)
+
+
+def test_features_that_tell_all_score_all(task: Task, with_rows: WithRows) -> None:
+    for part in ("validation", "test"):
+        perfect = with_rows(corners(task), part=part)
+        outcomes = [*linear(perfect), *few_shot(perfect)]
+        assert all(outcome.value == 1 for outcome in outcomes)
+        assert {outcome.spread for outcome in few_shot(perfect)} == {0.0}
+        for outcome in clustering(perfect):
+            assert interval(outcome, np.arange(4), 0)[0] == pytest.approx(1)
+        scored = np.sort(outcomes[0].positions)
+        wanted = perfect.split.test if part == "test" else perfect.split.train
+        assert np.array_equal(scored, wanted)
+
+
+def test_few_shot_is_the_nearest_mean(task: Task, with_rows: WithRows) -> None:
+    support = np.array([[1, 0], [0.9, 0.2], [0, 2]], np.float32)
+    query = np.array([[5, 0.1], [0.1, 0.2]], np.float32)
+    assert nearest_mean(support, np.array([3, 3, 7]), query).tolist() == [3, 7]
+    noisy = with_rows(corners(task, 0.6))
+    one, five = few_shot(noisy)
+    assert 1 / task.classes < one.value < five.value < 1
+    assert one.spread is not None and one.spread > 0
+
+
+def test_labels_are_drawn_by_class() -> None:
+    labels = np.repeat([0, 1, 2], [100, 30, 4])
+    chosen = labelled(labels, 0.1, np.random.default_rng(0))
+    assert np.bincount(labels[chosen]).tolist() == [10, 3, 1]
+    assert len(np.unique(chosen)) == len(chosen)
+
+
+def test_the_ensemble_is_a_weighted_sum(task: Task, with_rows: WithRows) -> None:
+    tasks = {
+        stream: with_rows(corners(task, 0.2 + 0.3 * number), part="test")
+        for number, stream in enumerate(WEIGHTS)
+    }
+    (outcome,) = ensemble(tasks)
+    (one,) = tasks["joint"].rounds
+    total: Any = 0
+    for stream, weight in WEIGHTS.items():
+        known = tasks[stream].known(one.fit)
+        probe, _ = fit_chosen(*known, one.inner, classes=task.classes)
+        scores = torch.from_numpy(probe.scores(tasks[stream].rows[one.scored]))
+        total = total + weight * torch.log_softmax(scores, 1).numpy()
+    expected = (total.argmax(1) == task.labels[one.scored]).mean()
+    assert outcome.value == pytest.approx(expected)
+    with pytest.raises(UserError, match="one encoder each of joint, bone, motion"):
+        ensemble({"joint": tasks["joint"]})
+
+
+def test_the_interval_of_a_share() -> None:
+    """Over sequences it is the binomial one; over subjects who are all alike it is wider."""
+    values = np.r_[np.ones(60), np.zeros(40)]
+    outcome = Outcome("k", "top-1", "", np.arange(100), values)
+    value, low, high, over = interval(outcome, np.full(100, -1), 0)
+    deviation = 1.96 * np.sqrt(0.6 * 0.4 / 100)
+    assert (value, over) == (0.6, "sequences")
+    assert low == pytest.approx(0.6 - deviation, abs=0.02)
+    assert high == pytest.approx(0.6 + deviation, abs=0.02)
+    subjects = np.arange(100) // 10
+    _, wide_low, wide_high, over = interval(outcome, subjects, 0)
+    assert over == "subjects" and wide_low < low and wide_high > high
+    assert interval(outcome, subjects, 0) == interval(outcome, subjects, 0)
+
+
+def test_spoiling_does_what_it_says() -> None:
+    layout = get_layout("ntu25")
+    draw = lambda: np.random.default_rng(0)  # noqa: E731
+    x = np.random.default_rng(1).normal(size=(2, 30, 25, 3)).astype(np.float32)
+    x[1, :10] = 0
+    spoil = {name: curve.spoil for name, curve in CURVES.items()}
+    clean = preprocess(x, layout, frames=16)
+    turned = preprocess(spoil["turned view"](x, 60.0, draw(), layout), layout, frames=16)
+    np.testing.assert_allclose(turned, clean, atol=1e-4)  # alignment undoes it
+    tilted = spoil["tilted view"](x, 30.0, draw(), layout)
+    np.testing.assert_allclose(
+        np.linalg.norm(tilted, axis=-1), np.linalg.norm(x, axis=-1), atol=1e-5
+    )
+    assert spoil["shorter clip"](x, 0.5, draw(), layout).shape[1] == 15
+    lost = spoil["missing joints"](x, 0.5, draw(), layout)
+    gone = (lost == x[:, :, [layout.centre]]).all(axis=(0, 1, 3))
+    assert 5 < gone.sum() < 20 and (lost[:, :, ~gone] == x[:, :, ~gone]).all()
+    noisy = spoil["noise"](x, 0.05, draw(), layout)
+    assert noisy[0].std() > x[0].std() and not noisy[1, :10].any()
+    assert (noisy - x)[0].std() == pytest.approx(0.05, rel=0.1)
+
+
+def test_robustness_starts_at_the_clean_figure(task: Task) -> None:
+    found = {outcome.key: outcome.value for outcome in robustness(task)}
+    starts = [found[f"{name.replace(' ', '_')}@{c.levels[0]:g}"] for name, c in CURVES.items()]
+    assert len(set(starts)) == 1
+    assert found["noise@0.1"] <= starts[0] + 1e-9
+    assert found["turned_view@60"] == pytest.approx(starts[0], abs=0.05)
+    assert len(found) == sum(len(curve.levels) for curve in CURVES.values())
+
+
+class Words:
+    """Stands for the text encoder: a class is the last word, a template adds the same to all."""
+
+    def encode(self, texts: list[str]) -> np.ndarray:
+        rows = np.zeros((len(texts), 40), np.float32)
+        for row, text in zip(rows, texts, strict=True):
+            row[int(text.split()[-1])] = 1
+            row[-1] = 3
+        return rows
+
+
+def test_zero_shot_goes_through_the_concept_space(
+    task: Task, with_rows: WithRows, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A head that undoes a rotation of the features finds every class, and labels are not read."""
+    monkeypatch.setattr(zeroshot, "text_encoder", lambda _: Words())
+    names = task.store.class_names
+    rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(40, 40)))[0].astype(np.float32)
+    rows = np.zeros((len(task.labels), 40), np.float32)
+    rows[np.arange(len(rows)), task.labels] = 1
+    one = with_rows(rows @ rotation.T, part="test")
+    maps = torch.from_numpy(np.ascontiguousarray(rotation.T)), torch.zeros(40)
+    space = ConceptSpace(maps, (torch.eye(40), torch.zeros(40)), "words@1")
+    one.encoder.concepts["language"] = space
+    described = {name: [f"it is {number}"] for number, name in enumerate(names)}
+    (outcome,) = zero_shot(one, texts=described)
+    assert outcome.value == 1.0
+    swapped = {name: [f"it is {(n + 1) % len(names)}"] for n, name in enumerate(names)}
+    assert zero_shot(one, texts=swapped)[0].value == 0.0
+    one.encoder.concepts.clear()
+    with pytest.raises(UserError, match="--map fitted --concepts"):
+        zero_shot(one, texts=described)
+
+
+def test_class_texts_are_checked(tmp_path: Path) -> None:
+    names = ["wave", "clap"]
+    assert class_texts(names, None)[1][0] == "clap"
+    with pytest.raises(UserError, match='did you mean "wave"'):
+        class_texts(names, {"wav": ["x"], "clap": ["y"]})
+    with pytest.raises(UserError, match="no description of clap"):
+        class_texts(names, {"wave": ["x"]})
+    path = tmp_path / "texts.yaml"
+    for text in ("- a", "wave: 3", "wave: [1]", "a: [", "wave: ''"):
+        path.write_text(text)
+        with pytest.raises(UserError, match=str(path)):
+            read_texts(path)
+    path.write_text("wave: one\nclap: [two, three]")
+    assert read_texts(path) == {"wave": ["one"], "clap": ["two", "three"]}
+    assert read_texts(Path("c2vl/presets/descriptions/utd_mhad.yaml")).keys() >= {"wave", "squat"}
+
+
+def test_raw_neighbours_of_one_round(task: Task) -> None:
+    tested = replace(task, part="test")
+    outcomes = {outcome.key: outcome.value for outcome in raw_neighbours(tested)}
+    plain = raw_joints(task.store, "xsub", **task.encoder.card["preprocessing"])
+    assert {key: outcomes[key] for key in plain} == pytest.approx(plain)
+
+
+def test_another_layout_is_refused(task: Task) -> None:
+    other = task.encoder
+    other.layout = get_layout("kinect20")
+    with pytest.raises(UserError, match=r"ntu25 layout \(25 joints\).*expects kinect20"):
+        _ = Task(other, task.store, "xsub").rows
