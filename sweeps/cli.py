@@ -25,6 +25,7 @@ COMMANDS = {
     "best": ("sweeps.commands:best", "The best trial, and how to train it again."),
     "report": ("sweeps.commands:report", "Tables and pictures of a sweep, finished or not."),
     "export": ("sweeps.commands:export", "Copy the winner's encoder of a finished sweep."),
+    "promote": ("sweeps.commands:promote", "Make a registered encoder the best, by the rule."),
 }
 
 

@@ -176,6 +176,39 @@ def export(name: str, out: Path, storage: Path, overwrite: bool) -> None:
     click.echo(f"{out}: {encoder.feature_size} features a sequence, {encoder.layout.name} layout")
 
 
+@click.command(
+    epilog="""
+\b
+Examples:
+  c2vl-sweep promote demo
+  c2vl-sweep promote demo --version 3 --force --uri http://127.0.0.1:5000
+"""
+)
+@click.argument("model")
+@click.option("--version", type=int, help="Of the registered model; default: the candidate.")
+@click.option("--force", is_flag=True, help="Whatever the rule says: you have decided.")
+@click.option("--uri", help="Of MLflow; default: MLFLOW_TRACKING_URI, else runs/mlflow.db.")
+def promote(model: str, version: int | None, force: bool, uri: str | None) -> None:
+    """Make a version of the registered MODEL the best one, if it is not worse on validation.
+
+    Sweeps do this themselves for their winners; versions chosen by another metric or on other data
+    wait as the candidate for a decision.
+    """
+    from sweeps import registry
+    from sweeps.tracking import open_client
+
+    client = open_client(uri or registry.tracking_uri())
+    chosen = str(version) if version is not None else None
+    if chosen is None:
+        candidate = registry.current(client, model, registry.CANDIDATE)
+        if candidate is None:
+            raise UserError(f"{model}: no such registered model here, or it has no candidate")
+        chosen = str(candidate.version)
+    elif registry.version_of(client, model, chosen) is None:
+        raise UserError(f"{model}: has no version {chosen} here")
+    click.echo(registry.promote(client, model, chosen, force=force))
+
+
 _COUNTS = ("asked", "complete", "pruned", "failed", "running", "interrupted", "driven")
 
 

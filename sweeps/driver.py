@@ -25,12 +25,21 @@ from pathlib import Path
 from typing import Any
 
 from c2vl.errors import TrainingError, UserError
+from c2vl.protocols.scorings import scorings
 from c2vl.training.checkpoint import write_text
 from sweeps import provenance, trial
 from sweeps.checks import data_needs
 from sweeps.engine import Listener, Stop, run_jobs
 from sweeps.export import keep_encoder, publish
-from sweeps.finals import Final, candidates, choose, references, score_runs, set_aside
+from sweeps.finals import (
+    Final,
+    candidates,
+    choose,
+    references,
+    results_folder,
+    score_runs,
+    set_aside,
+)
 from sweeps.jobs import End, FixedSource, Job, Row, Source
 from sweeps.progress import Board, show_table
 from sweeps.report import write_report
@@ -127,7 +136,11 @@ def _run(
     folder = keep_encoder(spec, final)
     report = write_report(spec, source.study, source.ended(), final)
     figures = {**source.counts(), **final.figures()}
-    tracker.whole(figures, {"report": report, "encoder": folder})
+    folders = {"report": report, "encoder": folder}
+    if spec.final.test:
+        folders["results"] = results_folder(spec)
+        figures["test_scorings"] = float(scorings(folders["results"]))
+    tracker.whole(figures, folders)
     tracker.flush()
     version = publish(spec, final, folder, tracker)
     tracker.finish("complete")

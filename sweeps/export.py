@@ -6,11 +6,9 @@ safetensors: nothing in it is a pickle.
 
 from __future__ import annotations
 
-import os
+import statistics
 import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
@@ -18,11 +16,12 @@ from mlflow.exceptions import MlflowException
 
 import c2vl
 from c2vl.encoder import load_encoder, save_encoder
+from c2vl.skeletons.store import read_manifest
 from sweeps.finals import WINNER, Final
+from sweeps.registry import Standing, own_store, promote
 from sweeps.spec import SweepSettings
 from sweeps.tracking import Tracker
 
-ALIAS = "best"
 DIGEST, READY = "encoder_sha256", "complete"
 NEEDS = ("torch", "numpy", "safetensors")
 
@@ -44,9 +43,10 @@ def keep_encoder(spec: SweepSettings, final: Final) -> Path:
 
 
 def publish(spec: SweepSettings, final: Final, folder: Path, tracker: Tracker) -> str:
-    """Register the encoder as a version of ``spec.model``; the alias moves last, when all is there.
+    """Register the encoder as a version of ``spec.model``; aliases move last, when all is there.
 
-    A version with the same weights is found again, so that a rerun adds nothing.
+    A version with the same weights is found again, so that a rerun adds nothing. It is the
+    candidate at once, and the best by the rule of :mod:`sweeps.registry`.
 
     Args:
         spec: the sweep.
@@ -55,31 +55,10 @@ def publish(spec: SweepSettings, final: Final, folder: Path, tracker: Tracker) -
         tracker: gives the client and the parent run.
 
     Returns:
-        ``models:/NAME@best (version N)``.
+        ``models:/NAME@best (version N)``, or ``@candidate`` with the reason.
     """
-    with _own_store(spec.tracking_uri):
+    with own_store(spec.tracking_uri):
         return _publish(spec, final, folder, tracker)
-
-
-@contextmanager
-def _own_store(uri: str) -> Iterator[None]:
-    """Make a store the process's own, and take that back: MLflow keeps it in the environment too.
-
-    A registry asks the process's own tracking store for the model that a version is made from.
-    """
-    import mlflow
-
-    tracking = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
-    registry = os.environ.get("MLFLOW_REGISTRY_URI")
-    mlflow.set_tracking_uri(uri)
-    mlflow.set_registry_uri(uri)
-    try:
-        yield
-    finally:
-        mlflow.set_tracking_uri(tracking)  # type: ignore[arg-type]  # None takes it back
-        mlflow.set_registry_uri(registry or "")
-        if registry is None:
-            os.environ.pop("MLFLOW_REGISTRY_URI", None)
 
 
 def _publish(spec: SweepSettings, final: Final, folder: Path, tracker: Tracker) -> str:
@@ -113,8 +92,19 @@ def _publish(spec: SweepSettings, final: Final, folder: Path, tracker: Tracker) 
             model_id=model.model_id,
         )
         client.set_model_version_tag(spec.model, version.version, READY, "true")
-    client.set_registered_model_alias(spec.model, ALIAS, version.version)
-    return f"models:/{spec.model}@{ALIAS} (version {version.version})"
+    for key, value in _standing(spec, final).tags().items():
+        client.set_model_version_tag(spec.model, version.version, key, value)
+    return promote(client, spec.model, version.version)
+
+
+def _standing(spec: SweepSettings, final: Final) -> Standing:
+    data = spec.experiment.data
+    return Standing(
+        statistics.mean(final.validation.values()),
+        final.metric,
+        spec.objectives[0].direction,
+        f"{read_manifest(data.store)['checksum']} {data.split}",
+    )
 
 
 def save_pyfunc(encoder: Path, out: Path, model_id: str | None = None) -> None:

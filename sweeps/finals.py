@@ -214,7 +214,7 @@ def score_runs(
         else:
             jobs = trainings(spec, ranked, winner, WINNER if who == RANDOM else who)
             figures[who] = {
-                str(job.experiment.seed): partial(_scored, job, fresh=who == RANDOM) for job in jobs
+                str(job.experiment.seed): partial(_scored, spec, job, who) for job in jobs
             }
     test = {who: dict(final.test.get(who, {})) for who in figures}
     for who, by_seed in figures.items():
@@ -229,30 +229,37 @@ def score_runs(
     return final
 
 
-def _scored(job: Job, *, fresh: bool) -> Figures:
+def _scored(spec: SweepSettings, job: Job, who: str) -> Figures:
     """Test figures of a training's encoder, or of the random one that it started from.
 
-    The rows are kept in ``results/`` of the run's folder, and the reading is counted there.
+    The rows are kept in ``results/`` of the sweep's folder (``c2vl evaluate table`` reads them),
+    and each reading is counted there.
     """
     from c2vl.encoder import load_encoder
-    from c2vl.protocols.run import FEATURES_ALONE, Options, evaluate
+    from c2vl.protocols.run import Options, evaluate
     from c2vl.protocols.supervised import fresh as untrained
     from c2vl.protocols.task import Task
     from c2vl.skeletons.store import Store
 
     data, seed = job.experiment.data, job.experiment.seed
     encoder = load_encoder(job.encoder)
-    if fresh:
+    if who == RANDOM:
         encoder = untrained(encoder, seed)
     store, by, k = Store.open(data.store), data.validation_by, data.validation_folds
     task = Task(encoder, store, data.split, "test", seed, by, k)
-    options, who = Options(job.folder / "results"), "random encoder" if fresh else job.name
+    options = Options(results_folder(spec), concepts=job.experiment.prompts.language)
     rows = [
         row
-        for protocol in FEATURES_ALONE
-        for row in evaluate(protocol, task, options, ledger=options.out, who=who)
+        for protocol in spec.final.protocols
+        if protocol != "zero-shot" or "language" in encoder.concepts
+        for row in evaluate(protocol, task, options, ledger=options.out, who=ROWS[who])
     ]
     return {row.key: row.value for row in rows}
+
+
+def results_folder(spec: SweepSettings) -> Path:
+    """Where the rows of the protocols are, and the count of test scorings."""
+    return spec.folder / "results"
 
 
 def _captions(experiment: Experiment) -> Figures:

@@ -72,10 +72,27 @@ class TrackingSettings(Settings):
 Reference = Literal["base", "hard", "supervised", "captions", "joints"]
 
 
+Protocol = Literal[
+    "linear",
+    "knn",
+    "clustering",
+    "few-shot",
+    "zero-shot",
+    "robustness",
+    "semi-supervised",
+    "fine-tune",
+]
+
+
 class FinalSettings(Settings):
     """What happens after the last trial."""
 
     test: bool = Field(True, description="score the chosen encoder once on the test part")
+    protocols: list[Protocol] = Field(
+        ["linear", "knn", "clustering", "few-shot"],
+        description="what the encoders are scored by; the last four take longer, and zero-shot "
+        "needs a language table",
+    )
     candidates: int = Field(
         1, ge=1, description="best trials to train anew; their mean over the seeds decides"
     )

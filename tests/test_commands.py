@@ -117,7 +117,8 @@ def test_the_encoder_needs_torch_numpy_and_safetensors_alone() -> None:
 def test_every_script_and_locked_package_is_declared() -> None:
     """The lock holds one version of everything that pyproject.toml asks for."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = project["dependencies"] + sum(project["optional-dependencies"].values(), [])
+    extras = project["optional-dependencies"].values()
+    wanted = [*project["dependencies"], *(name for extra in extras for name in extra)]
     lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
     locked = [line.partition("==")[0].lower() for line in lines if not line.startswith("#")]
     assert len(locked) == len(set(locked))

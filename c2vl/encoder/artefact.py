@@ -71,9 +71,7 @@ def write_artefact(
         "version": VERSION,
         "feature_size": card["architecture"]["feature"],
     }
-    full["weights_sha256"] = _write(
-        folder / WEIGHTS, weights, {"essentials": _essentials(full)}
-    )
+    full["weights_sha256"] = _write(folder / WEIGHTS, weights, {"essentials": _essentials(full)})
     if concepts:
         known = full.get("concepts", {})
         full["concepts"] = {
@@ -81,7 +79,9 @@ def write_artefact(
             for modality, space in concepts.items()
         }
         full["concepts_sha256"] = _write(folder / CONCEPTS, maps.to_tensors(concepts), {})
-    (folder / CARD).write_text(json.dumps(full, indent=2), encoding="utf-8")
+    text = json.dumps(full, indent=2, sort_keys=True)  # so that saving what was loaded is the same
+    full = json.loads(text)
+    (folder / CARD).write_text(text, encoding="utf-8")
     (folder / README).write_text(describe(full), encoding="utf-8")
 
 

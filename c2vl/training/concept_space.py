@@ -24,7 +24,8 @@ def concept_spaces(source: TrainingSet, heads: ConceptHeads) -> dict[str, Concep
         assert folder is not None, "checked with the settings"
         table = ConceptTable.open(folder)
         ids = [str(name) for name in source.store.index["id"].to_numpy()[source.split.train]]
-        raw = torch.from_numpy(table.join(ids))[source.pretrain]
+        seen = source.pretrain[table.joined(ids).present[source.pretrain]]
+        raw = torch.from_numpy(table.join([ids[row] for row in seen]))
         weight, bias = _affine(raw, source.experiment.prompts.normalise)
         if heads.adapters:
             adapter = heads.adapters[modality].state_dict()["weight"].cpu()

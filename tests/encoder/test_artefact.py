@@ -398,7 +398,7 @@ def test_the_hubs_layout_round_trips(tmp_path: Path) -> None:
         def upload_folder(self, repo_id: str, folder_path: str) -> str:
             raise ConnectionError("no route")
 
-    with pytest.raises(UserError, match="did not take it .*no route"):
+    with pytest.raises(UserError, match=r"did not take it .*no route"):
         push_folder(tmp_path / "hub", "owner/name", Offline(tmp_path))
 
 
