@@ -17,7 +17,7 @@ import numpy as np
 from c2vl.errors import UserError
 from c2vl.skeletons.conversion import convert
 from c2vl.skeletons.layout import JointLayout
-from c2vl.skeletons.store import Store, checksum
+from c2vl.skeletons.store import Store, content_checksum, rows_checksum
 
 VERSION = 1
 """Part of the folder's name; raise it when a conversion gives other numbers."""
@@ -56,18 +56,22 @@ def converted_store(store: Store, layout: JointLayout) -> Store:
 
 
 def _write(store: Store, layout: JointLayout, out: Path) -> None:
-    rows = int(store.manifest["counts"]["rows"])
-    joints = np.lib.format.open_memmap(
-        out / "joints.npy", mode="w+", dtype=np.float32, shape=(rows, len(layout.joints), 3)
-    )
-    for position in range(len(store)):
+    data = out / "data-converted"
+    data.mkdir()
+    shape = (int(store.manifest["counts"]["rows"]), len(layout.joints), 3)
+    path = data / "joints.npy"
+    joints = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    index = store.index.copy()
+    sums = []
+    for position, offset in enumerate(index["offset"]):
         sequence = convert(store.joints(position), store.layout, layout)
-        offset = int(store.index["offset"].iloc[position])
         flat = sequence.reshape(-1, *sequence.shape[2:])
         joints[offset : offset + len(flat)] = flat
+        sums.append(rows_checksum(flat))
     joints.flush()
     del joints
-    store.index.to_parquet(out / "index.parquet")
-    manifest = {**store.manifest, "layout": layout.to_dict()}
-    manifest["checksum"] = checksum(out / "joints.npy", store.index, manifest)
+    index["checksum"] = sums
+    index.to_parquet(data / "index.parquet")
+    manifest = {**store.manifest, "layout": layout.to_dict(), "data": data.name}
+    manifest["checksum"] = content_checksum(index, manifest)
     (out / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")

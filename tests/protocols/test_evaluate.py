@@ -31,7 +31,7 @@ from c2vl.protocols.table import markdown, tables
 from c2vl.protocols.task import Task
 from c2vl.protocols.transfer import converted_store
 from c2vl.skeletons.layout import get_layout
-from c2vl.skeletons.store import Store, checksum
+from c2vl.skeletons.store import Store, content_checksum
 from c2vl.training import checkpoint
 from c2vl.training.launch import fit
 from tests.protocols.conftest import random_encoder
@@ -106,14 +106,15 @@ def test_shuffled_test_labels_change_no_selection(
     """Training, its figures, validation and every choice: bit for bit, with wrong test labels."""
     path = tmp_path / "shuffled"
     shutil.copytree(demo_store.path, path, ignore=shutil.ignore_patterns("features-*"))
-    index = pd.read_parquet(path / "index.parquet")
+    manifest = json.loads((path / "manifest.json").read_text())
+    table = path / manifest["data"] / "index.parquet"
+    index = pd.read_parquet(table)
     test = Task(random_encoder(demo_store), demo_store, "xsub").split.test
     labels = index["label"].to_numpy().copy()
     labels[test] = np.random.default_rng(0).permutation(labels[test])
     index["label"] = labels
-    index.to_parquet(path / "index.parquet")
-    manifest = json.loads((path / "manifest.json").read_text())
-    manifest["checksum"] = checksum(path / "joints.npy", index, manifest)
+    index.to_parquet(table)
+    manifest["checksum"] = content_checksum(index, manifest)
     (path / "manifest.json").write_text(json.dumps(manifest))
     Store.open(path).verify()
 
