@@ -17,7 +17,8 @@ import numpy as np
 from c2vl.errors import UserError
 from c2vl.skeletons.conversion import convert
 from c2vl.skeletons.layout import JointLayout
-from c2vl.skeletons.store import Store, content_checksum, rows_checksum
+from c2vl.skeletons.sequence import rows_checksum
+from c2vl.skeletons.store import Store, content_checksum
 
 VERSION = 1
 """Part of the folder's name; raise it when a conversion gives other numbers."""
