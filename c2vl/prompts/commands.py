@@ -346,3 +346,47 @@ def features(
         f"{out}: {len(table.ids)} sequences × {table.prompts_per_sample} {modality} prompts, "
         f"{table.dim} numbers each"
     )
+
+
+@prompts.command()
+@click.argument("out", type=FILE)
+@click.option("--language", type=FOLDER, help="Language table.")
+@click.option("--vision", type=FOLDER, help="Vision table.")
+@click.option("--store", type=FOLDER, help="Skeletons, classes and subjects.")
+@click.option("--run", type=FOLDER, help="Folder of `c2vl prompts video`: shows its crops.")
+@click.option("--split", default="xsub", show_default=True, help="Named split, for the probe.")
+@click.option("--samples", default=24, show_default=True, type=click.IntRange(1, 1000))
+def inspect(
+    out: Path,
+    language: Path | None,
+    vision: Path | None,
+    store: Path | None,
+    run: Path | None,
+    split: str,
+    samples: int,
+) -> None:
+    """Write a page on prompts to the HTML file OUT: a look at them before a day of training.
+
+    Skeletons in motion, crops, captions, nearest neighbours in each space, the most repeated
+    captions, their lengths, and the probe for the class, which leaves the test part alone.
+
+    \b
+    Examples:
+      c2vl prompts inspect prompts.html --language runs/stores/demo/language \\
+          --store runs/stores/demo
+      c2vl prompts inspect pku.html --language runs/pku/language
+    """
+    from c2vl.prompts.concepts import ConceptTable
+    from c2vl.prompts.inspect_page import write
+    from c2vl.skeletons.store import Store
+
+    shown = write(
+        out,
+        language=ConceptTable.open(language, modality="language") if language else None,
+        vision=ConceptTable.open(vision, modality="vision") if vision else None,
+        store=Store.open(store) if store else None,
+        run=run,
+        split=split,
+        samples=samples,
+    )
+    click.echo(f"{out}: {shown} sequences; open it in a browser")
