@@ -23,6 +23,7 @@ from c2vl.errors import UserError
 from c2vl.prompts.concepts import CHUNK, ConceptTable
 from c2vl.prompts.probe import ProbeResult, probe_names, probe_table, read_names
 from c2vl.prompts.shards import Folder
+from c2vl.skeletons.drawing import bones, project, side_colours
 from c2vl.skeletons.store import Store
 
 NEIGHBOURS = 5
@@ -231,7 +232,7 @@ def _motion(store: Store, name: str) -> list[list[list[list[float]]]]:
     joints = np.asarray(store.joints(position), dtype=np.float64)
     joints = joints[:, np.linspace(0, joints.shape[1] - 1, _FRAMES).round().astype(int)]
     seen = np.any(joints != 0, axis=(2, 3))
-    flat = joints[..., :2] * [-1, -1]  # x to the sensor's left, y up
+    flat = project(joints)[..., :2] * [1, -1]
     low, high = flat[seen].reshape(-1, 2).min(0), flat[seen].reshape(-1, 2).max(0)
     size = max(float((high - low).max()), 1e-6)
     flat = (flat - (low + high) / 2) / size * 0.9 + 0.5
@@ -241,16 +242,11 @@ def _motion(store: Store, name: str) -> list[list[list[list[float]]]]:
 
 
 def _bones(store: Store | None) -> list[list[int | str]]:
-    """Joint, parent, side of each bone."""
+    """Joint, parent, colour of each bone."""
     if store is None:
         return []
-    layout = store.layout
-    side = {joint: "left" for joint, _ in layout.pairs} | {j: "right" for _, j in layout.pairs}
-    return [
-        [joint, parent, side.get(joint, "centre")]
-        for joint, parent in enumerate(layout.parents)
-        if joint != parent
-    ]
+    colours = side_colours(store.layout)
+    return [[int(joint), int(parent), colours[joint]] for joint, parent in bones(store.layout)]
 
 
 def _about(table: ConceptTable) -> dict[str, Any]:
