@@ -257,7 +257,14 @@ def show(table: Path, sequence: str | None) -> None:
 @click.argument("store", type=FOLDER, required=False)
 @click.option("--split", default="xsub", show_default=True, help="Named split of the dataset.")
 @click.option("--test", is_flag=True, help="Also read the test subjects (for a final report).")
-def probe(table: Path, store: Path | None, split: str, test: bool) -> None:
+@click.option(
+    "--parts",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 16),
+    help="Means over so many parts of the prompts in time, side by side.",
+)
+def probe(table: Path, store: Path | None, split: str, test: bool, parts: int) -> None:
     """Read the action from the mean prompt of unseen subjects, by a linear probe.
 
     One training subject is left out at a time; labels judge the prompts and never make them.
@@ -270,15 +277,18 @@ def probe(table: Path, store: Path | None, split: str, test: bool) -> None:
       c2vl prompts probe runs/stores/utd/language runs/stores/utd --split utd_xsub --test
       c2vl prompts probe runs/pku/language
     """
+    from c2vl.errors import UserError
     from c2vl.prompts.concepts import ConceptTable
     from c2vl.prompts.probe import probe_names, probe_table
     from c2vl.skeletons.store import Store
 
     opened = ConceptTable.open(table)
+    if parts > opened.prompts_per_sample:
+        raise UserError(f"--parts: {table} has {opened.prompts_per_sample} prompts a sequence")
     if store is None:
-        result = probe_names(opened)
+        result = probe_names(opened, parts=parts)
     else:
-        result = probe_table(opened, Store.open(store), split, test=test)
+        result = probe_table(opened, Store.open(store), split, parts=parts, test=test)
     counts = opened.manifest["counts"]
     if "distinct_captions" in counts:
         click.echo(

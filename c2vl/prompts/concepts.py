@@ -249,10 +249,21 @@ class ConceptTable:
             )
         return np.asarray(self.features[[self._places[name] for name in ids]], dtype=np.float32)
 
-    def means(self, ids: Sequence[str]) -> NDArray[np.float32]:
-        """Return the unit-norm mean prompt of the named sequences, (n, D); see :meth:`join`."""
-        parts = [self.join(ids[i : i + CHUNK]).mean(axis=1) for i in range(0, len(ids), CHUNK)]
-        mean = np.concatenate(parts)
+    def means(self, ids: Sequence[str], *, parts: int = 1) -> NDArray[np.float32]:
+        """Return the unit-norm mean prompts of the named sequences, (n, parts * D).
+
+        Args:
+            ids: see :meth:`join`.
+            parts: equal parts of the prompts, in order, whose means stand side by side: what comes
+                early and what late in a sequence stays apart.
+        """
+        edges = np.linspace(0, self.prompts_per_sample, parts + 1).round().astype(int)
+        found = []
+        for start in range(0, len(ids), CHUNK):
+            rows = self.join(ids[start : start + CHUNK])
+            spans = zip(edges[:-1], edges[1:], strict=True)
+            found.append(np.concatenate([rows[:, a:b].mean(axis=1) for a, b in spans], axis=1))
+        mean = np.concatenate(found)
         unit: NDArray[np.float32] = mean / np.linalg.norm(mean, axis=1, keepdims=True)
         return unit
 

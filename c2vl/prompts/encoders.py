@@ -36,8 +36,8 @@ _TOWERS: dict[str, Pooling] = {
     "siglip_text_model": "siglip",
 }
 _LONGEST = 100_000  # tokenizers without a limit say 1e30
-_TOKENS = 8192  # of a batch, padding included: large enough to keep cores busy, small in memory
-_TEXTS = 512  # of a batch at most
+_TOKENS = {"cpu": 2048, "cuda": 65536}  # of a batch, padding included: fits a core's cache
+_SPARE = 8  # special tokens and marks that a tokenizer may add to a text
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,12 @@ class TextEncoder:
 
     def too_long(self, texts: Sequence[str]) -> NDArray[np.bool_]:
         """Tell which texts are longer than ``limit``, (n,)."""
-        return self.lengths(texts) > self.limit
+        # A token stands for a byte at least: only texts of many bytes need to be looked at.
+        found = np.array([len(text.encode()) + _SPARE > self.limit for text in texts], dtype=bool)
+        if found.any():
+            asked = np.flatnonzero(found)
+            found[asked] = self.lengths([texts[int(i)] for i in asked]) > self.limit
+        return found
 
     def encode(
         self, texts: Sequence[str], *, progress: Progress | None = None
@@ -203,15 +208,14 @@ class TextEncoder:
         """Unit features of token rows that all fit, (n, D)."""
         import torch
 
+        most = _TOKENS[self._model.device.type]
         lengths = np.array([len(ids) for ids in rows])
         order = np.argsort(lengths, kind="stable")
         found: NDArray[np.float32] | None = None
         start = 0
         while start < len(rows):
             stop = start + 1
-            while stop < min(len(rows), start + _TEXTS):
-                if (stop + 1 - start) * lengths[order[stop]] > _TOKENS:
-                    break
+            while stop < len(rows) and (stop + 1 - start) * lengths[order[stop]] <= most:
                 stop += 1
             chosen = order[start:stop]
             with torch.inference_mode():

@@ -84,7 +84,7 @@ def probe(
 
 
 def probe_table(
-    table: ConceptTable, store: Store, split_name: str, *, test: bool = False
+    table: ConceptTable, store: Store, split_name: str, *, parts: int = 1, test: bool = False
 ) -> ProbeResult:
     """Probe the mean prompt of each sequence of a store on unseen subjects.
 
@@ -94,26 +94,28 @@ def probe_table(
         table: concept features.
         store: labels and subjects.
         split_name: which sequences are training, and which are test.
+        parts: of the prompts in time, probed side by side (:meth:`ConceptTable.means`).
         test: also read the test figure.
 
     Raises:
         UserError: the split does not fit the store, or too few sequences have prompts.
     """
-    parts = split(store.index, split_name)
+    divided = split(store.index, split_name)
     ids = [str(name) for name in store.index["id"]]
     there = table.joined(ids).present
     place = np.cumsum(there) - 1
-    train, tested = (place[part[there[part]]] for part in (parts.train, parts.test))
+    train, tested = (place[part[there[part]]] for part in (divided.train, divided.test))
     labels = store.index["label"].to_numpy(np.int64)[there]
     subjects = store.index["subject"].to_numpy(np.int64)[there]
     if not len(train):
         raise UserError(f"{table.path}: no training sequence of {store.path} has prompts")
-    mean = table.means([name for name, kept in zip(ids, there, strict=True) if kept])
+    kept = [name for name, seen in zip(ids, there, strict=True) if seen]
+    mean = table.means(kept, parts=parts)
     found = probe(mean, labels, subjects, train, tested if test else None)
     return replace(found, left_out=int((~there).sum()))
 
 
-def probe_names(table: ConceptTable) -> ProbeResult:
+def probe_names(table: ConceptTable, *, parts: int = 1) -> ProbeResult:
     """Probe all sequences of a table, with labels and performers read from their names.
 
     Every performer is left out in turn; there is no test part.
@@ -123,7 +125,7 @@ def probe_names(table: ConceptTable) -> ProbeResult:
     """
     labels, subjects = read_names(table.ids)
     everything = np.arange(len(labels))
-    return probe(table.means(table.ids), labels, subjects, everything)
+    return probe(table.means(table.ids, parts=parts), labels, subjects, everything)
 
 
 NAMES = (
