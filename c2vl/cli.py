@@ -23,6 +23,11 @@ COMMANDS = {
     "evaluate": ("c2vl.protocols.commands:evaluate", "Judge encoders by the papers' protocols."),
     "export": ("c2vl.encoder.commands:export", "Take the encoder of a run to a folder of its own."),
     "embed": ("c2vl.encoder.commands:embed", "Embed a store's sequences into a Parquet file."),
+    "classify-fit": ("c2vl.serving.commands:classify_fit", "Fit a classifier on features."),
+    "classify": ("c2vl.serving.commands:classify", "Print the likeliest classes of files."),
+    "index": ("c2vl.serving.commands:index", "Index a store's motions for search."),
+    "search": ("c2vl.serving.commands:search", "Find motions like an example or a text."),
+    "serve": ("c2vl.serving.commands:serve", "Serve an encoder over HTTP."),
     "settings": (
         "c2vl.training.commands:settings",
         "List every setting, its default and its meaning.",

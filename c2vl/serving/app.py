@@ -1,0 +1,236 @@
+"""The service as a FastAPI application: embed, classify, neighbours, search by text.
+
+Routes exist for what is there: without a classifier there is no ``/v1/classify``. How features are
+computed is given from outside (:mod:`c2vl.serving.launch` batches over requests).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from c2vl.encoder import Encoder
+from c2vl.encoder.joints import to_clips
+from c2vl.errors import UserError
+from c2vl.serving.head import Head
+from c2vl.serving.index import Index, text_rows
+
+Floats = NDArray[np.float32]
+Clips = tuple[Floats, NDArray[np.bool_]]
+Embed = Callable[[Clips], Awaitable[Floats]]
+MOST_SEQUENCES = 64
+Coordinate = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
+Point = Annotated[list[Coordinate], Field(min_length=3, max_length=3)]
+Frames = Annotated[list[Annotated[list[Point], Field(min_length=1)]], Field(min_length=1)]
+Bodies = Annotated[list[Frames], Field(min_length=1, max_length=8)]
+
+
+class Strict(BaseModel):
+    """Unknown fields are an error."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Sequences(Strict):
+    """Raw joints in metres: each sequence (frames, joints, 3) or (bodies, frames, joints, 3)."""
+
+    sequences: Annotated[list[Bodies | Frames], Field(min_length=1, max_length=MOST_SEQUENCES)]
+    layout: str | None = Field(None, description="name of the joint layout, to be checked")
+
+
+class ToClassify(Sequences):
+    """Sequences, and how many classes to name."""
+
+    top: int = Field(5, ge=1, le=1000)
+
+
+class ToCompare(Sequences):
+    """Sequences, and how many neighbours to find."""
+
+    k: int = Field(5, ge=1, le=1000)
+
+
+class Text(Strict):
+    """A description of a motion."""
+
+    text: Annotated[str, Field(min_length=1, max_length=2000)]
+    k: int = Field(5, ge=1, le=1000)
+
+
+class Features(BaseModel):
+    """One feature vector a sequence."""
+
+    features: list[list[float]]
+
+
+class Likely(BaseModel):
+    """A class and its probability."""
+
+    name: str
+    probability: float
+
+
+class Classes(BaseModel):
+    """The likeliest classes of each sequence."""
+
+    classes: list[list[Likely]]
+
+
+class Near(BaseModel):
+    """A sequence of the index."""
+
+    id: str
+    name: str
+    score: float
+
+
+class Neighbours(BaseModel):
+    """The nearest sequences of each request's sequence, or of its text."""
+
+    neighbours: list[list[Near]]
+
+
+class About(BaseModel):
+    """What is served."""
+
+    digest: str
+    feature_size: int
+    layout: str
+    joints: list[str]
+    stream: str
+    trained_on: str
+    classes: list[str]
+    indexed: int
+
+
+class Problem(BaseModel):
+    """What is wrong with a request."""
+
+    detail: str
+
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "description": text}
+    for status, text in (
+        (400, "the body is no JSON"),
+        (401, "no bearer token, or a wrong one"),
+        (413, "the body is too large"),
+        (422, "the sequences do not fit the encoder"),
+        (429, "too many requests"),
+    )
+}
+
+
+def make_app(
+    encoder: Encoder,
+    embed: Embed,
+    *,
+    head: Head | None = None,
+    index: Index | None = None,
+    max_frames: int = 10_000,
+) -> FastAPI:
+    """Build the application.
+
+    Args:
+        encoder: gives layout, preprocessing and the language space.
+        embed: clips of one request (n, M, T, V, 3) and presence (n, M) to features (n, F).
+        head: classifier of this encoder.
+        index: index of this encoder.
+        max_frames: of a sequence.
+    """
+    app = FastAPI(title="C²VL skeleton encoder", version="1", responses=PROBLEMS)
+
+    @app.exception_handler(UserError)
+    def _user_error(_: Request, error: UserError) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, 422)
+
+    @app.exception_handler(RequestValidationError)
+    def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        # Not the input itself, as FastAPI's own answer has it: it may be large, or hold NaN
+        first = error.errors()[0]
+        status = 400 if first["type"] == "json_invalid" else 422
+        where = ".".join(str(part) for part in first["loc"][:8])
+        return JSONResponse({"detail": f"{where}: {first['msg']}"}, status)
+
+    async def features(body: Sequences) -> Floats:
+        if body.layout is not None and body.layout != encoder.layout.name:
+            raise UserError(
+                f"layout: {body.layout} is given, this encoder expects {encoder.layout.name}"
+            )
+        clips = await run_in_threadpool(_clips, body.sequences, encoder, max_frames)
+        return await embed(clips)
+
+    @app.get("/v1/health")
+    def health() -> dict[str, str]:
+        """Say that the service is up."""
+        return {"status": "ok"}
+
+    @app.get("/v1/encoder")
+    def about() -> About:
+        """Say what is served."""
+        return About(
+            digest=encoder.digest,
+            feature_size=encoder.feature_size,
+            layout=encoder.layout.name,
+            joints=list(encoder.layout.joints),
+            stream=str(encoder.card["stream"]),
+            trained_on=str(encoder.card.get("provenance", {}).get("dataset", "")),
+            classes=list(head.classes) if head else [],
+            indexed=len(index.rows) if index else 0,
+        )
+
+    @app.post("/v1/embed")
+    async def embed_sequences(body: Sequences) -> Features:
+        """Embed sequences of raw joints."""
+        return Features(features=(await features(body)).tolist())
+
+    if head is not None:
+
+        @app.post("/v1/classify")
+        async def classify(body: ToClassify) -> Classes:
+            """Name the likeliest classes of sequences."""
+            found = head.top(await features(body), body.top)
+            rows = [[Likely(name=n, probability=p) for n, p in row] for row in found]
+            return Classes(classes=rows)
+
+    if index is not None:
+
+        @app.post("/v1/neighbours")
+        async def neighbours(body: ToCompare) -> Neighbours:
+            """Find the indexed motions that are most like the sequences."""
+            found = index.by_features(await features(body), body.k)
+            return Neighbours(neighbours=[[Near(**vars(one)) for one in row] for row in found])
+
+        if index.has_language:
+
+            @app.post("/v1/search")
+            async def search(body: Text) -> Neighbours:
+                """Find the indexed motions that a text describes best."""
+                rows = await run_in_threadpool(text_rows, encoder, [body.text])
+                found = index.by_text(rows, body.k)
+                return Neighbours(neighbours=[[Near(**vars(one)) for one in row] for row in found])
+
+    return app
+
+
+def _clips(sequences: list[Any], encoder: Encoder, max_frames: int) -> Clips:
+    arrays = []
+    for number, sequence in enumerate(sequences):
+        try:
+            joints = np.asarray(sequence, dtype=np.float32)
+        except ValueError:
+            raise UserError(f"sequence {number}: not every frame has the same joints") from None
+        if joints.shape[-3] > max_frames:
+            raise UserError(
+                f"sequence {number}: {joints.shape[-3]} frames, at most {max_frames} are taken"
+            )
+        arrays.append(joints)
+    return to_clips(arrays, encoder.layout, encoder.card["preprocessing"])
