@@ -1,4 +1,4 @@
-"""What stands in front of the service: a token, a limit on size, a limit on rate. Plain ASGI."""
+"""What stands in front of the service: a token, a limit on size, a limit on rate."""
 
 from __future__ import annotations
 
@@ -9,16 +9,14 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from fastapi import HTTPException
+
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 CLIENTS = 10_000  # remembered at once; the one that was quiet longest is forgotten first
-
-
-class TooLarge(Exception):
-    """The body went past the limit while it was being read."""
 
 
 class Rate:
@@ -81,26 +79,17 @@ class Guard:
         if not length.isdigit() or int(length) > self.max_body:
             await _refuse(send, 413, too_large)
             return
-        seen, started = 0, False
+        seen = 0
 
         async def counted() -> Message:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b""))
-            if seen > self.max_body:
-                raise TooLarge
+            if seen > self.max_body:  # FastAPI turns any other error of a body into a 400
+                raise HTTPException(413, too_large)
             return message
 
-        async def watched(message: Message) -> None:
-            nonlocal started
-            started = started or message["type"] == "http.response.start"
-            await send(message)
-
-        try:
-            await self.app(scope, counted, watched)
-        except TooLarge:
-            if not started:
-                await _refuse(send, 413, too_large)
+        await self.app(scope, counted, send)
 
 
 async def _refuse(

@@ -1,0 +1,329 @@
+"""Classifier, index and service: right answers, one message for mistakes, and the limits."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import schemathesis
+import torch
+from click.testing import CliRunner
+from fastapi.testclient import TestClient
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+
+from c2vl.cli import c2vl
+from c2vl.encoder import load_encoder, save_encoder
+from c2vl.encoder.concepts import ConceptSpace
+from c2vl.errors import UserError
+from c2vl.serving.app import make_app
+from c2vl.serving.head import load_head
+from c2vl.serving.index import load_index
+from c2vl.serving.launch import Settings, checked, embed_together, serving
+from c2vl.serving.limits import Guard, Rate
+from c2vl.skeletons.store import Store
+from tests.protocols.conftest import random_encoder
+
+TOKEN = "a-long-random-line-of-text"
+
+
+@pytest.fixture(scope="module")
+def parts(demo_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Encoder, classifier and index, made by the commands."""
+    root = tmp_path_factory.mktemp("serving")
+    encoder = random_encoder(demo_store)
+    torch.manual_seed(0)
+    maps = (torch.randn(6, 16), torch.zeros(6)), (torch.eye(6), torch.zeros(6))
+    spaces = {"language": ConceptSpace(*maps, "words@1")}
+    save_encoder(root / "encoder", encoder.model, encoder.card, spaces)
+    done = ask("classify-fit", root / "encoder", demo_store.path, root / "head", *SPLIT)
+    assert "13 classes" in done
+    done = ask("index", root / "encoder", demo_store.path, root / "index")
+    assert "104 sequences, to search by example and by text" in done
+    np.save(root / "one.npy", demo_store.joints(7))
+    return root
+
+
+SPLIT = ("--split", "xsub", "--folds", "2")
+
+
+def ask(*words: object, wrong: bool = False) -> str:
+    result = CliRunner().invoke(c2vl, [str(word) for word in words])
+    if wrong:
+        assert isinstance(result.exception, UserError), (result.output, result.exception)
+        return str(result.exception)
+    assert result.exit_code == 0, (result.output, result.exception)
+    return result.output
+
+
+def test_files_are_classified(parts: Path, demo_store: Store, demo_raw: Path) -> None:
+    out = ask("classify", parts / "encoder", parts / "head", parts / "one.npy", "--top", 13)
+    assert out.startswith("one: ") and out.count("%") == 13
+    shares = [float(word.rpartition(" ")[2]) for word in out.replace(" %", "").split(",")]
+    assert sum(shares) == pytest.approx(100, abs=1) and shares == sorted(shares, reverse=True)
+    name = str(demo_store.index["id"].iloc[7])
+    raw = demo_raw / f"{name}.skeleton"
+    by_reader = ask("classify", parts / "encoder", parts / "head", raw, "--reader", "demo")
+    assert by_reader.startswith(f"{name}: {out[5:20]}")
+    head, encoder = load_head(parts / "head"), load_encoder(parts / "encoder")
+    assert head.probabilities(encoder.embed([demo_store.joints(7)])).sum() == pytest.approx(1)
+
+
+def test_motions_are_found(parts: Path, demo_store: Store) -> None:
+    lines = ask("search", parts / "encoder", parts / "index", parts / "one.npy", "-k", 3)
+    first = lines.splitlines()[1].split()
+    assert first[:2] == ["1.000", str(demo_store.index["id"].iloc[7])]
+    index, encoder = load_index(parts / "index"), load_encoder(parts / "encoder")
+    rows = encoder.embed([demo_store.joints(at) for at in range(len(demo_store))])
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    wanted = np.sort(unit @ unit[7])[::-1][:10]
+    found = index.by_features(rows[7:8], 10)[0]
+    np.testing.assert_allclose([one.score for one in found], wanted, atol=1e-5)
+    ids = list(demo_store.index["id"])
+    scores = [float(unit[ids.index(one.id)] @ unit[7]) for one in found]
+    np.testing.assert_allclose(scores, wanted, atol=1e-5)
+    # By text: the sequence whose place in the language space is the text's own comes first.
+    placed = encoder.concepts["language"].of_features(rows)
+    aim = placed[30] - placed.mean(0)
+    assert (
+        index.by_text(aim[None].astype(np.float32), 1)[0][0].id == demo_store.index["id"].iloc[30]
+    )
+
+
+def test_mistakes_end_in_one_message(parts: Path, demo_store: Store, tmp_path: Path) -> None:
+    encoder, head, index = parts / "encoder", parts / "head", parts / "index"
+    (tmp_path / "text.npy").write_text("no array")
+    np.save(tmp_path / "small.npy", np.zeros((4, 20, 3)))
+    nan = np.ones((4, 25, 3))
+    nan[2, 3, 1] = np.nan
+    np.save(tmp_path / "nan.npy", nan)
+    np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
+    for name, message in (
+        ("text.npy", "cannot be read as .npy"),
+        ("objects.npy", "cannot be read as .npy"),
+        ("nothing.npy", "cannot be read as .npy"),
+        ("small.npy", "expected joints of shape (frames, 25, 3)"),
+        ("nan.npy", "not finite"),
+    ):
+        said = ask("classify", encoder, head, tmp_path / name, wrong=True)
+        assert message in said and name in said
+    assert "give one of FILE and --text" in ask("search", encoder, index, wrong=True)
+    assert "is there already" in ask("index", encoder, demo_store.path, index, wrong=True)
+    other = random_encoder(demo_store, seed=9)
+    save_encoder(tmp_path / "other", other.model, other.card)
+    said = ask("classify", tmp_path / "other", head, parts / "one.npy", wrong=True)
+    assert "was fitted on encoder" in said
+    assert "was built with encoder" in ask("search", tmp_path / "other", index, "x.npy", wrong=True)
+    for file, folder, load in (
+        ("head.safetensors", head, load_head),
+        ("features.faiss", index, load_index),
+        ("rows.parquet", index, load_index),
+        ("index.json", index, load_index),
+    ):
+        copy = tmp_path / f"damaged-{file}"
+        shutil.copytree(folder, copy)
+        (copy / file).write_bytes((copy / file).read_bytes()[:-7])
+        with pytest.raises(UserError, match=r"altered or cut short|cannot be read"):
+            load(copy)  # type: ignore[operator]
+
+
+def app(parts: Path, **limits: Any) -> Any:
+    encoder = load_encoder(parts / "encoder")
+
+    async def embed(clips: Any) -> Any:
+        return embed_together(encoder, [clips])[0]
+
+    made = make_app(
+        encoder,
+        embed,
+        head=load_head(parts / "head"),
+        index=load_index(parts / "index"),
+        max_frames=limits.pop("max_frames", 100),
+    )
+    made.add_middleware(Guard, **({"token": None, "max_body": 2**20, "rate": 0} | limits))
+    return made
+
+
+@pytest.fixture(scope="module")
+def client(parts: Path) -> Iterator[TestClient]:
+    with TestClient(app(parts), raise_server_exceptions=False) as made:
+        yield made
+
+
+def test_the_service_answers_like_the_encoder(
+    client: TestClient, parts: Path, demo_store: Store
+) -> None:
+    real = [np.array(demo_store.joints(at)) for at in (0, 9, 50)]
+    body = {"sequences": [joints.tolist() for joints in real]}
+    wanted = load_encoder(parts / "encoder").embed(real)
+    found = client.post("/v1/embed", json=body).json()["features"]
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    single = {"sequences": [real[0][0].tolist()], "layout": "ntu25"}
+    np.testing.assert_allclose(
+        client.post("/v1/embed", json=single).json()["features"], wanted[:1], atol=1e-5
+    )
+    classes = client.post("/v1/classify", json={**body, "top": 2}).json()["classes"]
+    likely = load_head(parts / "head").top(wanted, 2)
+    assert [[one["name"] for one in row] for row in classes] == [[n for n, _ in r] for r in likely]
+    near = client.post("/v1/neighbours", json={**body, "k": 2}).json()["neighbours"]
+    assert [row[0]["score"] for row in near] == pytest.approx([1, 1, 1], abs=1e-5)
+    about = client.get("/v1/encoder").json()
+    assert about["layout"] == "ntu25" and about["indexed"] == 104 and len(about["classes"]) == 13
+    assert client.get("/v1/health").json() == {"status": "ok"}
+    assert {"/v1/embed", "/v1/search"} <= set(client.get("/openapi.json").json()["paths"])
+    assert "swagger" in client.get("/docs").text.lower()
+
+
+def test_requests_that_are_refused(client: TestClient) -> None:
+    frame = [[0.1, 0.2, 0.3]] * 25
+    for body, status, message in (
+        ({"sequences": []}, 422, "at least 1"),
+        ({"sequences": [[]]}, 422, "at least 1"),
+        ({"sequences": [[frame]] * 65}, 422, "at most 64"),
+        ({"sequences": [[frame] * 101]}, 422, "at most 100 are taken"),
+        ({"sequences": [[frame[:20]]]}, 422, "expected joints of shape (frames, 25, 3)"),
+        ({"sequences": [[frame, frame[:20]]]}, 422, "not every frame has the same joints"),
+        ({"sequences": [[[[0, 0, 0]] * 25]]}, 422, "no body in it"),
+        ({"sequences": [[frame]], "layout": "kinect20"}, 422, "this encoder expects ntu25"),
+        ({"sequences": [[frame]], "other": 1}, 422, "other"),
+        ({"sequences": "x"}, 422, "list"),
+        ([], 422, "body"),
+    ):
+        answer = client.post("/v1/embed", json=body)
+        assert (answer.status_code, message in answer.text) == (status, True), answer.text
+    for text in ("NaN", "Infinity", "1e400", "1" * 400):
+        raw = json.dumps({"sequences": [[frame]]}).replace("0.1", text)
+        answer = client.post("/v1/embed", content=raw)
+        assert answer.status_code == 422 and "detail" in answer.json(), (text, answer.text)
+    for raw in (b"{", b"\xff\xfe", b"", b"[" * 100_000):
+        assert client.post("/v1/embed", content=raw).status_code in (400, 422)
+
+
+def test_limits(parts: Path) -> None:
+    with TestClient(app(parts, token=TOKEN, max_body=500, rate=5)) as guarded:
+        refused = guarded.get("/v1/health")
+        assert refused.status_code == 401 and refused.headers["www-authenticate"] == "Bearer"
+        wrong = {"authorization": f"Bearer {TOKEN}x"}
+        assert guarded.get("/v1/health", headers=wrong).status_code == 401
+        right = {"authorization": f"Bearer {TOKEN}"}
+        assert guarded.get("/v1/health", headers=right).status_code == 200
+        assert guarded.post("/v1/embed", content=b"x" * 501, headers=right).status_code == 413
+
+        def stream() -> Iterator[bytes]:  # without a Content-Length it is counted as it comes
+            for _ in range(10):
+                yield b"x" * 100
+
+        assert guarded.post("/v1/embed", content=stream(), headers=right).status_code == 413
+        answers = [guarded.get("/v1/health", headers=right).status_code for _ in range(12)]
+        assert answers[0] == 200 and answers[-1] == 429
+    now = [0.0]
+    rate = Rate(2, clock=lambda: now[0])
+    assert [rate.allow("a") for _ in range(6)] == [True] * 4 + [False] * 2
+    assert rate.allow("b")
+    now[0] = 0.5
+    assert [rate.allow("a") for _ in range(2)] == [True, False]
+
+
+def test_requests_of_different_size_share_a_pass(parts: Path, demo_store: Store) -> None:
+    """What the batches over requests give is what each request would have got alone."""
+    encoder = load_encoder(parts / "encoder")
+    draw = np.random.default_rng(0)
+    requests = []
+    for count, bodies in ((1, 1), (3, 2), (2, 1)):
+        x = draw.normal(size=(count, bodies, 16, 25, 3)).astype(np.float32)
+        requests.append((x, np.ones((count, bodies), dtype=bool)))
+    together = embed_together(encoder, requests)
+    for request, rows in zip(requests, together, strict=True):
+        np.testing.assert_allclose(rows, embed_together(encoder, [request])[0], atol=1e-5)
+
+
+def test_settings_that_are_unsafe_or_wrong(parts: Path, tmp_path: Path) -> None:
+    place = str(parts / "encoder")
+    with pytest.raises(UserError, match="a token is needed"):
+        checked(Settings(place, host="0.0.0.0"))
+    token = tmp_path / "token"
+    for text in ("short", "", "two words of a token"):
+        token.write_text(text)
+        with pytest.raises(UserError, match="16 or more ASCII"):
+            checked(Settings(place, token_file=token))
+    token.write_text(TOKEN + "\n")
+    checked(Settings(place, host="0.0.0.0", token_file=token))
+    with pytest.raises(UserError, match="cannot be read"):
+        checked(Settings(place, token_file=tmp_path / "none"))
+    for wrong in ({"replicas": 0}, {"rate": -1.0}, {"max_body": 0}):
+        with pytest.raises(UserError, match="--"):
+            checked(Settings(place, **wrong))  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="no such file"):
+        checked(Settings(str(tmp_path / "nothing")))
+
+
+def test_schemathesis_finds_no_server_error(parts: Path) -> None:
+    """Every operation of the OpenAPI page, with generated bodies, right and wrong."""
+    made = app(parts)
+    schema = schemathesis.openapi.from_asgi("/openapi.json", made)
+    seen: set[str] = set()
+    for result in schema.get_all_operations():
+        operation = result.ok()
+        seen.add(operation.path)
+        if operation.path == "/v1/search":
+            continue  # its text encoder is a name here; the live run has it
+
+        @hypothesis_settings(
+            max_examples=4, deadline=None, suppress_health_check=list(HealthCheck), database=None
+        )
+        @given(case=operation.as_strategy())
+        def check(case: Any) -> None:
+            answer = case.call()
+            assert answer.status_code < 500, answer.text
+
+        check()
+    assert seen == {
+        *("/v1/health", "/v1/encoder", "/v1/embed", "/v1/classify", "/v1/neighbours", "/v1/search")
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_the_service_under_ray_serve(parts: Path, demo_store: Store, tmp_path: Path) -> None:
+    """The real thing: replicas, a token, and schemathesis over its page without a 5xx."""
+    token = tmp_path / "token"
+    token.write_text(TOKEN)
+    settings = Settings(
+        str(parts / "encoder"),
+        head=parts / "head",
+        port=8077,
+        token_file=token,
+        rate=0,
+    )
+    with serving(settings) as address:
+        joints = np.array(demo_store.joints(3))
+        body = json.dumps({"sequences": [joints.tolist()]}).encode()
+        headers = {"content-type": "application/json", "authorization": f"Bearer {TOKEN}"}
+        request = urllib.request.Request(f"{address}/v1/embed", body, headers)
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                found = json.load(urllib.request.urlopen(request, timeout=30))["features"]
+                break
+            except (urllib.error.URLError, ConnectionError):
+                assert time.monotonic() < deadline
+                time.sleep(1)
+        wanted = load_encoder(parts / "encoder").embed([joints])
+        np.testing.assert_allclose(found, wanted, atol=1e-5)
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(f"{address}/v1/health", timeout=30)
+        schema = [f"{address}/openapi.json", "-H", f"Authorization: Bearer {TOKEN}"]
+        tried = ["-n", "20", "--checks", "not_a_server_error"]
+        command = [Path(sys.executable).with_name("schemathesis"), "run", *schema, *tried]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == 0, done.stdout[-3000:]
