@@ -64,7 +64,7 @@ class TrainingSet:
     """The training part of a store with its concept features, and the folds to select on.
 
     Attributes:
-        x, present: clips of the whole training part, (N, M, T, V, 3) and (N, M).
+        present: (N, M), body slots that are in use.
         labels: (N,) integers; for validation figures, and for the supervised reference.
         fold: (N,) fold number of each training sequence.
         pretrain: rows that pretraining may see.
@@ -82,7 +82,7 @@ class TrainingSet:
         if len(positions) < 2:
             raise UserError(f"{data.store}: split {data.split} has no training sequences")
         clips: Clips = load_clips(store, frames=data.frames, centre=data.centre, align=data.align)
-        self.x = torch.from_numpy(np.ascontiguousarray(clips.x[positions]))
+        self._clips, self._positions = clips.x, positions
         self.present = torch.from_numpy(np.ascontiguousarray(clips.present[positions]))
         self.labels = store.index["label"].to_numpy(np.int64)[positions]
         self.fold = folds(store.index, positions, by=data.validation_by, k=data.validation_folds)
@@ -93,6 +93,15 @@ class TrainingSet:
         ids = [str(name) for name in store.index["id"].to_numpy()[positions]]
         self.has: dict[str, Tensor] = {}
         self.concepts = self._concepts(ids)
+
+    def clips(self, rows: Tensor) -> Tensor:
+        """Return clips (n, M, T, V, 3) of some rows; they lie on disk, memory-mapped.
+
+        The memory is torch's: NumPy's is aligned now so, now so, and sums differ with it.
+        """
+        clips = torch.empty(len(rows), *self._clips.shape[1:])
+        clips.numpy()[:] = self._clips[self._positions[rows.numpy()]]
+        return clips
 
     def _concepts(self, ids: list[str]) -> dict[str, Tensor]:
         prompts = self.experiment.prompts
@@ -161,7 +170,7 @@ class TrainingSet:
         rows = self.rows(step, rank)
         data = self.experiment.data
         present = self.present[rows]
-        x = augment(self.x[rows], present, data.augment, self.layout, draw)
+        x = augment(self.clips(rows), present, data.augment, self.layout, draw)
         x = to_stream(x, data.stream, self.layout)
         concepts = {
             name: mean_of_prompts(table[rows], self.experiment.prompts.per_sample, draw)

@@ -17,6 +17,7 @@ from c2vl.training.learner import Student
 
 # Pairs grow with the square of the rows, and singular values with the cube: a sample is enough.
 SAMPLE = 2000
+AT_ONCE = 256
 
 
 def scored_folds(source: TrainingSet) -> np.ndarray:
@@ -35,7 +36,15 @@ def validate(source: TrainingSet, student: Student) -> dict[str, float]:
         concept), where there are concepts.
     """
     stream = source.experiment.data.stream
-    features = embed_clips(student.encoder, source.x, source.present, stream, source.layout)
+    everything = torch.arange(len(source.labels)).split(AT_ONCE)
+    features = np.concatenate(
+        [
+            embed_clips(
+                student.encoder, source.clips(rows), source.present[rows], stream, source.layout
+            )
+            for rows in everything
+        ]
+    )
     labels, fold = source.labels, source.fold
     only = scored_folds(source)
     nearest = [

@@ -13,15 +13,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
+from c2vl.config import from_dict
 from c2vl.skeletons.ntu_files import Seen, skeleton_text
 from c2vl.skeletons.prepare import prepare
 from c2vl.skeletons.readers.ntu_text import parse
 from c2vl.skeletons.store import COLUMNS, FORMAT, Store, content_checksum
+from c2vl.training.batches import TrainingSet
+from c2vl.training.learner import Learner
 from tests.benchmarks.plain_ntu import read_xyz
 
 FILES, FRAMES = 20, 90
-PARSE_TARGET, PROCESSES_TARGET, OPEN_TARGET = 15.0, 1.7, 1.0
+PARSE_TARGET, PROCESSES_TARGET, OPEN_TARGET, READ_TARGET = 15.0, 1.7, 1.0, 10.0
 MANY, MOST_BYTES = 50_000, 1 << 30
 
 
@@ -157,3 +161,40 @@ def test_reading_a_large_store_opens_at_once(tmp_path: Path, demo_store: Store) 
     took = best(lambda: Store.open(tmp_path / "store"))
     print(f"\n{count} sequences: open in {took:.3f} s (target {OPEN_TARGET:g})")
     assert took < OPEN_TARGET
+
+
+@pytest.mark.slow
+def test_reading_batches_beside_training_on_them(demo_store: Store, language: Path) -> None:
+    """An epoch's clips off the store, from disk to tensors, beside the steps that they feed."""
+    torch.set_num_threads(1)
+    experiment = from_dict(
+        {
+            "data": {"store": str(demo_store.path), "validation_folds": 2},
+            "prompts": {"language": str(language), "per_sample": 4},
+            "train": {"batch_size": 26, "epochs": 1},
+        }
+    )
+    source = TrainingSet(experiment)
+    steps = source.steps_per_epoch
+    dims = {name: rows.shape[2] for name, rows in source.concepts.items()}
+    learner = Learner(experiment, source.layout, dims, 13, steps, torch.device("cpu"))
+    batches = [source.batch(step) for step in range(steps)]
+
+    def train() -> None:
+        for step, batch in enumerate(batches):
+            learner.step(batch, step, 0.5)
+
+    seconds = {"training": np.inf, "reading": np.inf, "reading, augmented": np.inf}
+    for _ in range(5):
+        for name, way in (
+            ("training", train),
+            ("reading", lambda: [source.clips(source.rows(step)) for step in range(steps)]),
+            ("reading, augmented", lambda: [source.batch(step) for step in range(steps)]),
+        ):
+            seconds[name] = min(seconds[name], best(way, rounds=1))
+    samples = steps * source.batch_size
+    for name, took in seconds.items():
+        print(f"\n{name}: {samples / took:.0f} sequences/s", end="")
+    ratio = seconds["training"] / seconds["reading"]
+    print(f"\nratio: {ratio:.0f} (target {READ_TARGET:g})")
+    assert ratio >= READ_TARGET
