@@ -13,6 +13,7 @@ A table is a folder::
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -261,7 +262,7 @@ class ConceptTable:
         found = []
         for start in range(0, len(ids), CHUNK):
             rows = self.join(ids[start : start + CHUNK])
-            spans = zip(edges[:-1], edges[1:], strict=True)
+            spans = itertools.pairwise(edges)
             found.append(np.concatenate([rows[:, a:b].mean(axis=1) for a, b in spans], axis=1))
         mean = np.concatenate(found)
         unit: NDArray[np.float32] = mean / np.linalg.norm(mean, axis=1, keepdims=True)

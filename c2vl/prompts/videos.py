@@ -30,8 +30,9 @@ def pku_mmd(folder: Path, labels: Path | None) -> list[Clip]:
     """Untrimmed ``A01N02-L.avi`` (phase II) or ``0002-M.avi`` (phase I), cut by label files.
 
     A label file has the video's name and rows ``class,start,end,confidence`` in frames. Sequences
-    of phase II are called as in the published captions, ``AaaaNnnnVvvvCcccLlll``: L counts the rows
-    of the file from 1, V is 1, 2, 3 for L, M, R; those of phase I ``0002-MCcccLlll``.
+    are called as the skeletons' reader calls them: those of phase II as in the published captions,
+    ``AaaaNnnnVvvvCcccLlll``, where L counts the rows of the file from 1 and V is 1, 2, 3 for L, M,
+    R; those of phase I ``RrrrrVvvvCcccLlll``.
     """
     if labels is None:
         raise UserError("PKU-MMD's videos are not cut: name the folder of its labels with --labels")
@@ -45,10 +46,10 @@ def pku_mmd(folder: Path, labels: Path | None) -> list[Clip]:
             raise UserError(f"{file}: no such file; every video needs its labels") from None
         except (OSError, ValueError, IndexError):
             raise UserError(f"{file}: expected rows class,start,end,confidence") from None
-        phase2 = re.fullmatch(r"A(\d+)N(\d+)-([LMR])", video.stem)
-        name = video.stem
-        if phase2:
-            name = f"A{int(phase2[1]):03d}N{int(phase2[2]):03d}V{_VIEWS[phase2[3]]:03d}"
+        recording, _, view = video.stem.partition("-")
+        name = f"R{recording}V{_VIEWS[view]:03d}"
+        if phase2 := re.fullmatch(r"A(\d+)N(\d+)", recording):
+            name = f"A{int(phase2[1]):03d}N{int(phase2[2]):03d}V{_VIEWS[view]:03d}"
         for number, (action, start, end) in enumerate(spans, start=1):
             clips.append(Clip(f"{name}C{action:03d}L{number:03d}", video, start, end, True))
     return clips

@@ -317,7 +317,7 @@ def test_an_endpoint_is_asked_again_and_within_bounds(
         Endpoint("http://user:secret-token@host/v1", "m")
 
 
-def test_an_endpoint_that_is_down_loses_nothing(
+def test_an_endpoint_that_is_down_or_says_nothing_loses_nothing(
     clips: Path, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("c2vl.prompts.endpoint.random.uniform", lambda *_: 0.01)
@@ -325,7 +325,7 @@ def test_an_endpoint_that_is_down_loses_nothing(
     url = server.url
     server.shutdown()
     server.server_close()
-    words = ["video", few, run, *options(Path("tiny"), endpoint=url, tries=2)]
+    words = ["video", few, run, *options(Path("tiny"), endpoint=url, tries=2, concurrency=1)]
     down = call(*words, code=2)
     assert "cannot be reached" in str(down.exception)
     assert len(pd.read_csv(run / "rejected.csv")) == 12
@@ -336,12 +336,20 @@ def test_an_endpoint_that_is_down_loses_nothing(
     thread.start()
     try:
         back = [again.url if word == url else word for word in words]
+        again.plan = ["empty", "empty", "refusal", "long"]  # nothing, then half of two
+        silent = call(*back, code=2)
+        assert "only 0 of 2 answers are usable (2 empty)" in str(silent.exception)
+        assert len(pd.read_csv(run / "rejected.csv")) == 1
+        assert len(Folder(run).answered()) == 22
         call(*back)
     finally:
         again.shutdown()
         again.server_close()
     assert crops == {path: path.stat().st_mtime_ns for path in (run / "crops").iterdir()}
-    assert len(Folder(run).answered()) == 24 and pd.read_csv(run / "rejected.csv").empty
+    answered = Folder(run).answered()
+    assert answered["status"].value_counts().to_dict() == {"ok": 22, "refusal": 1, "cut": 1}
+    assert answered.groupby("id")["text"].nunique().max() == 1  # the one usable stands for both
+    assert len(answered) == 24 and pd.read_csv(run / "rejected.csv").empty
 
 
 def test_estimate_says_what_is_measured_and_what_assumed(

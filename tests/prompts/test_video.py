@@ -77,8 +77,10 @@ def test_datasets_name_their_videos(tmp_path: Path) -> None:
         (pku / name).touch()
         (labels / f"{name[:-4]}.txt").write_text("48,100,190,2\n5,200,260,1\n")
     clips = videos.find("pku-mmd", pku, labels)
-    assert [clip.id for clip in clips][2:] == ["A001N002V002C005L002", "A001N002V002C048L001"]
-    assert (clips[-1].start, clips[-1].end, clips[-1].in_frames) == (100, 190, True)
+    second = ["A001N002V002C005L002", "A001N002V002C048L001"]
+    first = ["R0002V001C005L002", "R0002V001C048L001"]
+    assert [clip.id for clip in clips] == [*second, *first]
+    assert (clips[1].start, clips[1].end, clips[1].in_frames) == (100, 190, True)
     with pytest.raises(UserError, match="--labels"):
         videos.find("pku-mmd", pku)
     (labels / "0002-L.txt").write_text("wrong\n")
