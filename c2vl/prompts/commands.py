@@ -167,38 +167,6 @@ def import_(
     _tell(made, out)
 
 
-@prompts.command()
-@click.argument("store", type=FOLDER)
-@click.argument("out", type=FOLDER)
-@click.option("--texts", type=FILE, help="Descriptions, in a file like that of import, by class.")
-@_encoding
-def classes(
-    store: Path,
-    out: Path,
-    texts: Path | None,
-    encoder: str,
-    long: Any,
-    cache: Path | None,
-    overwrite: bool,
-) -> None:
-    """Encode texts of STORE's classes into the table OUT, for zero-shot reading.
-
-    Without --texts the class names are put into a few templates.
-
-    \b
-    Examples:
-      c2vl prompts classes runs/stores/utd runs/stores/utd/classes
-      c2vl prompts classes runs/stores/utd runs/stores/utd/classes --texts descriptions.json
-    """
-    from c2vl.prompts.encoders import TextEncoder
-    from c2vl.prompts.imported import build_classes
-    from c2vl.skeletons.store import Store
-
-    text = TextEncoder.load(encoder, long=long)
-    opened = Store.open(store)
-    _tell(build_classes(opened, out, text, source=texts, cache=cache, overwrite=overwrite), out)
-
-
 def _tell(made: Made, out: Path) -> None:
     counts, rejected = made.table.manifest["counts"], made.table.manifest["counts"]["rejected"]
     click.echo(

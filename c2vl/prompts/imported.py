@@ -1,4 +1,4 @@
-"""Published captions, a user's own, and texts of classes, as language concept tables."""
+"""Published captions and a user's own as language concept tables."""
 
 from __future__ import annotations
 
@@ -12,14 +12,6 @@ from c2vl.prompts.captions_file import Short
 from c2vl.prompts.encoders import Progress
 from c2vl.prompts.language_table import Made
 from c2vl.skeletons.store import Store
-
-TEMPLATES = (
-    "{}",
-    "a person is performing the action: {}",
-    "a video of a person: {}",
-    "somebody does this: {}",
-)
-"""Sentences that a class name is put in, as prompt ensembles of CLIP do (arXiv 2103.00020, 3.1)."""
 
 
 def import_captions(
@@ -83,52 +75,4 @@ def import_captions(
         counts=counts | {"filled": even.filled},
         overwrite=overwrite,
         progress=progress,
-    )
-
-
-def class_texts(names: tuple[str, ...], source: Path | None = None) -> dict[str, list[str]]:
-    """Return descriptions of classes, for zero-shot reading of the concept space.
-
-    Args:
-        names: the classes.
-        source: a file of captions whose ids are class names; without it, :data:`TEMPLATES`.
-
-    Raises:
-        UserError: the file lacks a class, or descriptions of one.
-    """
-    if source is None:
-        return {name: [text.format(name) for text in TEMPLATES] for name in names}
-    found = captions_file.read(source)
-    lacking = [name for name in names if name not in found]
-    if lacking:
-        raise UserError(f"{source}: has no description of {', '.join(lacking[:5])}")
-    even = captions_file.even({name: found[name] for name in names}, short="repeat")
-    if even.rejected:
-        name, why = even.rejected[0]
-        raise UserError(f"{source}: {name}: {why}")
-    return even.texts
-
-
-def build_classes(
-    store: Store,
-    out: Path,
-    encoder: Encoder[str],
-    *,
-    source: Path | None = None,
-    cache: Path | None = None,
-    overwrite: bool = False,
-) -> Made:
-    """Write the texts of a store's classes as a table: one "sequence" a class, in label order.
-
-    Raises:
-        UserError: see :func:`class_texts`; or ``out`` holds something else.
-    """
-    return language_table.build(
-        out,
-        class_texts(store.class_names, source),
-        encoder,
-        cache=cache,
-        source=source.name if source is not None else "class names in templates",
-        settings={"method": "classes"},
-        overwrite=overwrite,
     )

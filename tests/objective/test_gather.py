@@ -46,7 +46,9 @@ def whole() -> Batch:
         name: torch.nn.functional.normalize(torch.randn(N, dim, generator=draw))
         for name, dim in (("language", 6), ("vision", 5))
     }
-    return Batch(x, present, concepts, torch.arange(N) % 3)
+    has = torch.arange(N) % 5 != 1  # some lack a modality: masks are gathered too
+    concepts["vision"][~has] = 0
+    return Batch(x, present, concepts, torch.arange(N) % 3, {"vision": has})
 
 
 def learner(supervised: bool) -> Learner:
@@ -88,6 +90,7 @@ def worker(rank: int, world: int, port: int, folder: str, supervised: bool) -> N
         batch.present[part],
         {name: rows[part] for name, rows in batch.concepts.items()},
         batch.labels[part],
+        {name: rows[part] for name, rows in batch.has.items()},
     )
     torch.save(gradients(made, mine), f"{folder}/{rank}.pt")
     dist.destroy_process_group()

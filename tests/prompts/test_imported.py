@@ -142,19 +142,6 @@ def test_wrong_ids_are_named_and_the_rest_joins(
         import_captions(foreign, tmp_path / "u", Letters(), store=demo_store)
 
 
-def test_classes_have_texts(demo_store: Store, tiny_bert: Path, tmp_path: Path) -> None:
-    store, names = str(demo_store.path), demo_store.class_names
-    options = ["--encoder", str(tiny_bert)]
-    run = CliRunner().invoke(prompts, ["classes", store, str(tmp_path / "t"), *options])
-    assert run.exit_code == 0, run.output
-    table = ConceptTable.open(tmp_path / "t")
-    assert table.ids == list(names)
-    assert table.texts(names[0])["text"][0] == names[0]
-    own = as_json(tmp_path / "c", {name: [f"this is {name}"] for name in names[1:]})
-    run = CliRunner().invoke(prompts, ["classes", store, str(tmp_path / "u"), "--texts", str(own)])
-    assert isinstance(run.exception, UserError) and names[0] in str(run.exception)
-
-
 def test_published_captions_tell_action_and_performer() -> None:
     """The names of the real archive carry what the probe needs."""
     from c2vl.prompts.probe import read_names
