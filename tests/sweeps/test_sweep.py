@@ -14,7 +14,9 @@ import pytest
 from optuna.trial import TrialState
 
 from c2vl.encoder import load_encoder
+from c2vl.protocols.results import read_folder
 from c2vl.skeletons.store import Store
+from sweeps.finals import ROWS
 from tests.sweeps.stores import client, epochs, outcomes, runs, trials
 
 pytestmark = [pytest.mark.ray, pytest.mark.mlflow]
@@ -103,6 +105,24 @@ def test_the_registered_model_embeds_like_the_encoder(
     np.testing.assert_allclose(features.to_numpy(), wanted, atol=1e-5)
     nested = model.predict(pd.DataFrame({"joints": [item.tolist() for item in joints]}))
     np.testing.assert_allclose(nested.to_numpy(), wanted, atol=1e-5)
+    for source in ("models:/small@best", "models:/small@candidate"):
+        assert np.array_equal(load_encoder(source).embed(joints), wanted)
+
+
+def test_the_rows_of_the_protocols_are_kept(finished: tuple[Path, str]) -> None:
+    """What the last stage scored: files, the count of readings, and both in the parent run."""
+    storage, _ = finished
+    rows = read_folder([storage / "sweeps/small/results"])
+    scored = {row.who for row in rows}
+    assert scored == {ROWS[who] for who in ("winner", "base", "hard", "supervised", "random")}
+    assert {row.key for row in rows} >= {"linear", "linear_sgd_best", "knn20", "map", "nmi"}
+    assert {row.part for row in rows} == {"test"}
+    (parent,) = runs(storage, "sweep").values()
+    assert parent.data.metrics["test_scorings"] == len(
+        {(r.who, r.encoder, r.protocol) for r in rows}
+    )
+    files = {item.path for item in client(storage).list_artifacts(parent.info.run_id, "results")}
+    assert "results/test_scorings.jsonl" in files
 
 
 def test_a_second_resume_adds_nothing(
