@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from c2vl.errors import UserError
 from c2vl.prompts.answers import Captioner
 from c2vl.prompts.captioner import LocalCaptioner
 from c2vl.prompts.concepts import write_rejected
@@ -128,8 +129,11 @@ class _Cropper:
         self.folder, self.cropping, self.persons = Folder(folder), cropping, persons
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        done = crop_shard(self.folder, row["work"], self.cropping, self.persons)
-        return {"work": row["work"], "done": done}
+        try:
+            done = crop_shard(self.folder, row["work"], self.cropping, self.persons)
+        except UserError as mistake:  # as a row: Ray would wrap it in tracebacks
+            return row | {"done": Done(), "mistake": str(mistake)}
+        return row | {"done": done, "mistake": ""}
 
 
 class _Asker:
@@ -139,7 +143,12 @@ class _Asker:
         self.folder, self.questions, self.captioner = Folder(folder), questions, captioner
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        row["done"].add(ask_shard(self.folder, row["work"], self.questions, self.captioner))
+        if not row["mistake"]:
+            try:
+                done = ask_shard(self.folder, row["work"], self.questions, self.captioner)
+                row["done"].add(done)
+            except UserError as mistake:
+                row["mistake"] = str(mistake)
         return row
 
 
@@ -177,6 +186,8 @@ def _on_ray(
                 num_gpus=scale.gpus if local and scale.gpus else None,
             )
         for row in rows.iter_rows():
+            if row["mistake"]:
+                raise UserError(row["mistake"])
             yield row["done"]
 
 

@@ -185,9 +185,12 @@ class _Filler:
             items = _pictures(folder, table.assign(shard=row["shard"]))
         else:
             items = row["items"]
-        if new := cache.missing(list(items)):
-            cache.encode(new, self.encoder)
-        return {"encoded": len(new)}
+        try:
+            if new := cache.missing(list(items)):
+                cache.encode(new, self.encoder)
+        except UserError as mistake:  # as a row: Ray would wrap it in tracebacks
+            return {"mistake": str(mistake)}
+        return {"mistake": ""}
 
 
 def _fill(
@@ -213,5 +216,6 @@ def _fill(
             concurrency=workers,
             num_gpus=gpus or None,
         )
-        for _ in rows.iter_rows():
-            pass
+        for row in rows.iter_rows():
+            if row["mistake"]:
+                raise UserError(row["mistake"])

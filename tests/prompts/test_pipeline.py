@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -92,6 +93,10 @@ def test_video_to_training_on_ray_with_a_worker_killed(
 
     ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False)
     request.addfinalizer(ray.shutdown)
+    mute = tmp_path / "mute"  # what an actor says of its model reaches the user as it is
+    shutil.copytree(tiny_llava, mute, ignore=shutil.ignore_patterns("*template*"))
+    told = call("video", some(clips, 1), tmp_path / "bad", *options(mute, workers=1), code=2)
+    assert str(told.exception).startswith(f"{mute}: its processor has no chat template")
     run = tmp_path / "run"
     killed: list[int] = []
 
