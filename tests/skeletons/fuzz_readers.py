@@ -92,6 +92,12 @@ class Outcome:
     def inputs(self) -> int:
         return self.read + self.rejected + self.crashed
 
+    def line(self, reader: str, seed: int) -> str:
+        return (
+            f"{reader}: seed {seed}, {self.inputs} inputs in {self.seconds:.0f} s: "
+            f"{self.read} read, {self.rejected} rejected, {self.crashed} crashed"
+        )
+
 
 # Damage
 
@@ -120,8 +126,16 @@ def splice(content: bytes, rng: random.Random) -> bytes:
     return content[:at] + content[start : start + rng.choice((1, 4, 30, 500))] + content[at:]
 
 
+def tokens(content: bytes, rng: random.Random) -> list[re.Match[bytes]]:
+    """Return the words at the start, where a file says what it holds, or those of a piece."""
+    if rng.random() < 0.5:
+        return list(_TOKENS.finditer(content, 0, 100))
+    start = rng.randrange(len(content))
+    return list(_TOKENS.finditer(content, start, start + 3000))
+
+
 def exchange_words(content: bytes, rng: random.Random) -> bytes:
-    words = list(_TOKENS.finditer(content, 0, 100_000))
+    words = tokens(content, rng)
     if len(words) < 2:
         return flip(content, rng)
     first, second = sorted(rng.sample(words, 2), key=lambda word: word.start())
@@ -137,11 +151,10 @@ def exchange_words(content: bytes, rng: random.Random) -> bytes:
 
 
 def change_word(content: bytes, rng: random.Random) -> bytes:
-    words = list(_TOKENS.finditer(content, 0, 100_000))
+    words = tokens(content, rng)
     if not words:
         return flip(content, rng)
-    # the first words are where a file says what it holds
-    word = rng.choice(words[:12] if rng.random() < 0.5 else words)
+    word = rng.choice(words)
     other = rng.choice(_WORDS).encode("utf-8" if rng.random() < 0.5 else "latin-1", "replace")
     return content[: word.start()] + other + content[word.end() :]
 
@@ -263,7 +276,9 @@ def datasets(reader: str, folder: Path) -> list[Dataset]:
     return found
 
 
-def fuzz(reader: str, inputs: int, seed: int = 0, only: int | None = None) -> Outcome:
+def fuzz(
+    reader: str, inputs: int, seed: int = 0, only: int | None = None, every: int = 0
+) -> Outcome:
     """Run a reader on damaged datasets.
 
     Args:
@@ -271,6 +286,7 @@ def fuzz(reader: str, inputs: int, seed: int = 0, only: int | None = None) -> Ou
         inputs: how many.
         seed: of all damage.
         only: this input alone.
+        every: say how it goes after so many inputs; 0 for never.
     """
     outcome = Outcome()
     memory = "/dev/shm"
@@ -294,6 +310,9 @@ def fuzz(reader: str, inputs: int, seed: int = 0, only: int | None = None) -> Ou
             else:
                 setattr(outcome, kind, getattr(outcome, kind) + 1)
             shutil.rmtree(source)
+            outcome.seconds = time.monotonic() - start
+            if every and outcome.inputs % every == 0:
+                print(outcome.line(reader, seed), flush=True)
         outcome.seconds = time.monotonic() - start
     return outcome
 
@@ -378,15 +397,11 @@ def main() -> int:
     arguments = parser.parse_args()
     crashed = 0
     for reader in arguments.reader or READERS:
-        outcome = fuzz(reader, arguments.inputs, arguments.seed, arguments.only)
+        outcome = fuzz(reader, arguments.inputs, arguments.seed, arguments.only, every=10_000)
         crashed += outcome.crashed
         for crash in outcome.crashes[:20]:
             print(crash)
-        print(
-            f"{reader}: seed {arguments.seed}, {outcome.inputs} inputs in {outcome.seconds:.0f} s: "
-            f"{outcome.read} read, {outcome.rejected} rejected, {outcome.crashed} crashed",
-            flush=True,
-        )
+        print(outcome.line(reader, arguments.seed), flush=True)
     return 1 if crashed else 0
 
 

@@ -57,7 +57,7 @@ def part_of(position: RawFile, files: dict[str, RawFile]) -> Part:
     part = position.base.partition("_")[0]
     check_count(part, shape[0], len(labels), len(names) if names else None)
     facts = {"format": "aimclr", "joints": shape[3]}
-    return Part(part, data, shape[1:], labels, names, width, facts)
+    return Part(part, data, labels, names, width, facts)
 
 
 def _pickled(file: RawFile) -> tuple[list[str], NDArray[np.int64]]:

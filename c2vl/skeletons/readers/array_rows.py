@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Series
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,20 +40,18 @@ class Part:
     Attributes:
         name: "train", "val" or "test", as it is called there.
         data: its array, a sequence a row.
-        row: shape of a row.
         labels: (N,) from 0; -1 where there is no sound one.
         names: N sample names, or none.
         width: classes, as far as this part shows.
-        items: what ``discover`` of the format adds to the items.
+        facts: what the format adds to those of the items.
     """
 
     name: str
     data: ArrayFile
-    row: tuple[int, ...]
     labels: NDArray[np.int64]
     names: Series[str]
     width: int
-    items: dict[str, Any]
+    facts: dict[str, Any]
 
 
 def labels_of(array: NDArray[np.generic]) -> NDArray[np.int64]:
@@ -155,7 +153,7 @@ def items_of(part: Part, parts: dict[str, str]) -> Iterator[Item]:
     for first in range(0, count, step):
         last = min(first + step, count)
         facts = {
-            **part.items,
+            **part.facts,
             "part": part.name,
             "parts": parts,
             "inner": part.data.inner,
@@ -176,7 +174,9 @@ def check_count(part: str, sequences: int, labels: int, names: int | None = None
             raise RejectedError(f"{part}: {count} {what} for {sequences} sequences")
 
 
-def read_rows(item: Item, joints_of: Any) -> Iterator[Sequence | Rejected]:
+def read_rows(
+    item: Item, joints_of: Callable[[NDArray[np.generic]], NDArray[np.generic]]
+) -> Iterator[Sequence | Rejected]:
     """Read the rows of an item.
 
     Args:
@@ -214,7 +214,11 @@ def sequence_of(
     facts = sample_facts(name) or {}
     facts.pop("label", None)
     try:
-        shown = trimmed(checked(joints))
+        sound = checked(joints)
     except RejectedError as error:
-        return Rejected(source, error.reason, left_out="no frame" in error.reason)
+        return Rejected(source, error.reason)
+    try:
+        shown = trimmed(sound)
+    except RejectedError as error:
+        return Rejected(source, error.reason, left_out=True)
     return Sequence(name, shown, label=label, source=source, parts=parts, **facts)

@@ -77,8 +77,8 @@ def _rows(found: dict[str, Part | RejectedError], source: Path, options: Options
     parts = [part for part in found.values() if isinstance(part, Part)]
     if not parts:
         raise UserError(f"{source}: {rejected[0].file}: {rejected[0].reason}")
-    joints = parts[0].items["joints"]
-    if any(part.items["joints"] != joints for part in parts):
+    joints = parts[0].facts["joints"]
+    if any(part.facts["joints"] != joints for part in parts):
         raise UserError(f"{source}: its parts have not the same number of joints")
     layout = layout_for(joints, options)
     order = {"train": 0, "val": 1, "test": 2}
@@ -93,7 +93,12 @@ def _rows(found: dict[str, Part | RejectedError], source: Path, options: Options
     for part in parts:
         # where there is a test part as well, "val" is for selection, and neither of the two
         apart = part.name == "val" and "test" in called
-        items += items_of(part, {} if apart else {"given": PARTS[part.name]})
+        try:
+            items += list(items_of(part, {} if apart else {"given": PARTS[part.name]}))
+        except (RejectedError, OSError) as error:
+            rejected.append(Rejected(part.data.name, str(error)))
+    if not items:
+        raise UserError(f"{source}: {rejected[0].file}: {rejected[0].reason}")
     return Found(items, layout, classes, "given", rejected=tuple(rejected))
 
 

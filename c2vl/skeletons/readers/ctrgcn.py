@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c2vl.errors import UserError
-from c2vl.skeletons.readers.array_rows import Part, check_count, read_labels
+from c2vl.skeletons.readers.array_rows import Part, check_count, layout_for, read_labels
 from c2vl.skeletons.readers.base import Options, RejectedError
 from c2vl.skeletons.readers.files import RawFile
 from c2vl.skeletons.readers.npy import ArrayFile, members
@@ -51,13 +51,11 @@ def _part(file: RawFile, name: str, inside: list[str], options: Options) -> Part
     check_count(name, shape[0], len(labels))
     joints = _joints(shape[2] // 3, options)
     facts = {"format": "ctrgcn", "joints": joints}
-    return Part(name, data, shape[1:], labels, (), width, facts)
+    return Part(name, data, labels, (), width, facts)
 
 
 def _joints(columns: int, options: Options) -> int:
     """Return how many joints one body has: the layout's, of which two or one may be there."""
-    from c2vl.skeletons.readers.array_rows import layout_for
-
     if options.layout is None:
         return 25 if columns in (25, 50) else columns
     for bodies in (1, 2):

@@ -1,9 +1,10 @@
 """One numeric array out of a MATLAB file of version 5 to 7.2, with every length checked.
 
 SciPy reads these files too, and everything else that can be in them, but a damaged one can end the
-process (SciPy 1.17 reads memory that is not its own). The format is MathWorks' "MAT-File Format",
-chapter 1: a header of 128 bytes, then elements of a type, a number of bytes, and these, padded to
-eight; an array is an element of elements (flags, dimensions, name, numbers), often deflated.
+process (a segmentation fault in SciPy 1.17, found by fuzzing). The format is MathWorks' "MAT-File
+Format", chapter 1: a header of 128 bytes, then elements of a type, a number of bytes, and these,
+padded to eight; an array is an element of elements (flags, dimensions, name, numbers), often
+deflated.
 """
 
 from __future__ import annotations

@@ -11,7 +11,15 @@ from pathlib import Path
 
 from c2vl.errors import UserError
 from c2vl.skeletons.layout import KINECT20
-from c2vl.skeletons.readers.base import Found, Item, Options, Reader, RejectedError, checked
+from c2vl.skeletons.readers.base import (
+    Found,
+    Item,
+    Options,
+    Reader,
+    RejectedError,
+    checked,
+    trimmed,
+)
 from c2vl.skeletons.readers.files import list_files, named
 from c2vl.skeletons.readers.matlab import read_array
 from c2vl.skeletons.sequence import Sequence
@@ -55,13 +63,16 @@ def read(item: Item) -> Iterator[Sequence]:
     joints = checked(raw.transpose(2, 0, 1)[None])
     if not joints.any():
         raise RejectedError("every coordinate is zero")
+    shown = trimmed(joints)
+    dropped = joints.shape[1] - shown.shape[1]
     yield Sequence(
         id=item.file.base.removesuffix("_skeleton.mat"),
-        joints=joints,
+        joints=shown,
         label=action - 1,
         subject=subject,
         replication=trial,
         source=item.name,
+        decisions={"empty frames dropped": dropped} if dropped else {},
     )
 
 

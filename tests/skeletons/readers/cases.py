@@ -51,11 +51,12 @@ CASES = [
 
 
 _LONG = ("ntu60", "ntu120", "demo")
-_OTHERS = (*_LONG, "pkummd1")
+_OTHERS = (*_LONG, "pkummd1", "pkummd2")
 FUZZED = [
     *(case for case in CASES if case.reader not in _OTHERS),
     *(Case(reader, writers.write_ntu_short) for reader in _LONG),
-    Case("pkummd1", writers.write_pku1_middle),
+    Case("pkummd1", writers.write_pku1_short),
+    Case("pkummd2", writers.write_pku2_short),
     Case("arrays", writers.write_pyskl3, name="pyskl 3"),
     Case("arrays", writers.write_aimclr4, name="aimclr 4"),
 ]

@@ -217,6 +217,20 @@ def test_bombs_and_damage_in_archives(tmp_path: Path) -> None:
         read(tmp_path)
 
 
+def test_sizes_that_an_archive_gives_twice(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    arrays = {"x_train": rows_of(), "y_train": np.arange(3)}
+    np.savez(path, **arrays, x_test=rows_of(), y_test=np.arange(3))
+    content = bytearray(path.read_bytes())
+    entry = content.rindex(b"x_test.npy") - 46
+    assert content[entry : entry + 4] == b"PK\x01\x02"
+    content[entry + 20] ^= 8  # of the size that the member has in the archive
+    path.write_bytes(content)
+    _, sequences, rejected = read(tmp_path)
+    assert [one.parts for one in sequences] == [{"given": "train"}] * 3
+    assert [one.file for one in rejected] == ["a.npz/x_test.npy"]
+
+
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [

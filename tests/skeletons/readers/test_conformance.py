@@ -151,3 +151,25 @@ def test_wrong_folders_are_refused(case: Case, tmp_path: Path) -> None:
     (tmp_path / "broken.zip").write_bytes(b"PK\x05\x06 and no more")
     with pytest.raises(UserError, match=r"broken\.zip"):
         reader.discover(tmp_path, Options())
+
+
+@pytest.mark.parametrize("damage", ["emptied", "cut", "overwritten"])
+def test_one_bad_file_leaves_the_others(case: Case, tmp_path: Path, damage: str) -> None:
+    case.write(tmp_path, "\n")
+    before, read, _ = read_all(case, tmp_path)
+    bad = before.items[-1].file
+    if all(item.file == bad for item in before.items):
+        pytest.skip("everything is in one file")
+    content = bad.path.read_bytes()
+    half = len(content) // 2
+    bad.path.write_bytes(
+        {
+            "emptied": b"",
+            "cut": content[: half + 1],
+            "overwritten": content[: half - 9] + b"\xff\x00 one " + content[half:],
+        }[damage]
+    )
+    _, after, rejected = read_all(case, tmp_path)
+    assert rejected and all(one.reason for one in rejected)
+    assert all(one.file.startswith((bad.name, bad.name.replace("skel", "lab"))) for one in rejected)
+    assert same([one for one in read if not one.source.startswith(bad.name)], after)

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
 
-from c2vl.skeletons.readers import RejectedError
+from c2vl.skeletons.readers import Options, RejectedError, get_reader
 from c2vl.skeletons.readers.matlab import read_array
+from c2vl.skeletons.sequence import Sequence
 
 JOINTS = np.random.default_rng(0).normal(size=(20, 3, 7))
 
@@ -83,3 +84,15 @@ BOMB = zlib.compress(bytes(10 << 20))
 def test_damage_is_named(content: bytes, message: str) -> None:
     with pytest.raises(RejectedError, match=message):
         read_array(content, "x", 1 << 20)
+
+
+def test_frames_that_show_nobody_are_dropped(tmp_path: Path) -> None:
+    joints = JOINTS.copy()
+    joints[:, :, [2, 6]] = 0
+    (tmp_path / "a1_s1_t1_skeleton.mat").write_bytes(mat(d_skel=joints))
+    reader = get_reader("utd-mhad")
+    (item,) = reader.discover(tmp_path, Options()).items
+    (one,) = reader.read(item)
+    assert isinstance(one, Sequence) and one.decisions == {"empty frames dropped": 2}
+    expected = joints.transpose(2, 0, 1)[[0, 1, 3, 4, 5]].astype(np.float32)
+    assert np.array_equal(one.joints[0], expected)

@@ -115,7 +115,7 @@ def pku_lines(joints: Joints) -> list[str]:
     ]
 
 
-def write_pku1(folder: Path, end: str, views: str = "LMR") -> list[Written]:
+def write_pku1(folder: Path, end: str, views: str = "LMR", frames: int = 40) -> list[Written]:
     videos = [(f"{number:04d}-{view}", number) for number in (2, 291) for view in views]
     for name, part in (("cross-subject.txt", 2), ("cross-view.txt", 0)):
         train = [
@@ -141,15 +141,20 @@ def write_pku1(folder: Path, end: str, views: str = "LMR") -> list[Written]:
                 "xsub": "train" if recording == 2 else "test",
                 "xview": "test" if video.endswith("L") else "train",
             },
+            frames,
         )
     ]
 
 
-def write_pku1_middle(folder: Path, end: str) -> list[Written]:
-    return write_pku1(folder, end, views="M")
+def write_pku1_short(folder: Path, end: str) -> list[Written]:
+    return write_pku1(folder, end, views="M", frames=10)
 
 
-def write_pku2(folder: Path, end: str) -> list[Written]:
+def write_pku2_short(folder: Path, end: str) -> list[Written]:
+    return write_pku2(folder, end, frames=10)
+
+
+def write_pku2(folder: Path, end: str, frames: int = 40) -> list[Written]:
     videos = [(1, 1, "L"), (1, 1, "R"), (26, 13, "M")]
     names = [f"A{a:02d}N{n:02d}-{view}" for a, n, view in videos]
     put(
@@ -178,6 +183,7 @@ def write_pku2(folder: Path, end: str) -> list[Written]:
             f"A{a:03d}N{n:03d}V{{view:03d}}C{{label:03d}}L{{row:03d}}",
             {"setup": a * 100 + n, "subject": n},
             parts[number],
+            frames,
         )
     ]
 
@@ -190,10 +196,11 @@ def _write_pku(
     name: str,
     facts: dict[str, object],
     parts: dict[str, str],
+    frames: int,
 ) -> list[Written]:
     rng = np.random.default_rng(30 + number)
-    joints = two(rng, 40, 25)
-    rows = [(12, 0, 20), (51, 20, 33), (1 + number, 34, 40)]
+    joints = two(rng, frames, 25)
+    rows = [(12, 0, frames // 2), (51, frames // 2, frames - 3), (1 + number, frames - 2, frames)]
     put(folder / "skeleton" / f"{video}.txt", pku_lines(joints), end)
     put(folder / "label" / f"{video}.txt", (f"{c},{a},{b},2" for c, a, b in rows), end)
     view = " LMR".index(video[-1])
