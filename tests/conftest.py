@@ -17,8 +17,8 @@ import yaml
 
 from c2vl.prompts.concepts import ConceptTable
 from c2vl.skeletons.clips import load_clips
-from c2vl.skeletons.demo import DemoSettings
-from c2vl.skeletons.demo_store import prepare_demo
+from c2vl.skeletons.demo.generate import DemoSettings
+from c2vl.skeletons.demo.store import prepare_demo
 from c2vl.skeletons.store import Store
 from tests.sweeps.command import start
 

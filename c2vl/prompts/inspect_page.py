@@ -23,7 +23,7 @@ from c2vl.errors import UserError
 from c2vl.prompts.concepts import CHUNK, ConceptTable
 from c2vl.prompts.probe import ProbeResult, probe_names, probe_table, read_names
 from c2vl.prompts.shards import Folder
-from c2vl.skeletons.drawing import bones, project, side_colours
+from c2vl.skeletons.drawing.figure import bones, project, side_colours
 from c2vl.skeletons.store import Store
 
 NEIGHBOURS = 5

@@ -9,7 +9,7 @@ import numpy as np
 from c2vl.errors import UserError
 from c2vl.prompts.concepts import ConceptTable
 from c2vl.prompts.kinematic import RULES, caption_windows
-from c2vl.skeletons.recording import Caption
+from c2vl.skeletons.drawing.recording import Caption
 from c2vl.skeletons.store import Store
 
 

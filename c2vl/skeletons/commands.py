@@ -113,8 +113,8 @@ def demo(
     overwrite: bool,
 ) -> None:
     """Generate the demo set (NTU layout, known classes) and prepare it at OUT."""
-    from c2vl.skeletons.demo import DemoSettings
-    from c2vl.skeletons.demo_store import prepare_demo
+    from c2vl.skeletons.demo.generate import DemoSettings
+    from c2vl.skeletons.demo.store import prepare_demo
 
     settings = DemoSettings(
         seed=seed, subjects=subjects, cameras=cameras, replications=replications
@@ -233,7 +233,7 @@ class _Progress:
 @click.option("--out", type=_FOLDER, help="draw it to FILE.png, or write it to FILE.yaml")
 def layouts(name: str | None, out: Path | None) -> None:
     """List the joint layouts, or the joints of NAME: a layout, a YAML file or a store."""
-    from c2vl.skeletons.looking import show_layouts
+    from c2vl.skeletons.drawing.looking import show_layouts
 
     show_layouts(name, out)
 
@@ -245,6 +245,6 @@ def layouts(name: str | None, out: Path | None) -> None:
 @click.option("--captions", type=_FOLDER, help="concept table whose texts are shown in time")
 def view(store: Path, sequence: str, out: Path, captions: Path | None) -> None:
     """Draw sequence ID (or row number) of STORE to OUT, a .gif or an .html that plays it."""
-    from c2vl.skeletons.looking import view as draw
+    from c2vl.skeletons.drawing.looking import view as draw
 
     click.echo(draw(store, sequence, out, captions))

@@ -27,7 +27,7 @@ class Sequence:
         end: its last frame + 1 there.
         source: the file that it came from, relative to the source.
         parts: split name → "train" or "test", for splits that a dataset gives as lists.
-        decisions: what was done to the raw bodies, and how often (see :mod:`.tracks`).
+        decisions: what was done to the raw bodies, and how often (see :mod:`.readers.tracks`).
     """
 
     id: str

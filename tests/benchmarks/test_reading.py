@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from c2vl.config import from_dict
-from c2vl.skeletons.ntu_files import Seen, skeleton_text
+from c2vl.skeletons.demo.ntu_files import Seen, skeleton_text
 from c2vl.skeletons.prepare import prepare
 from c2vl.skeletons.readers.ntu_text import parse
 from c2vl.skeletons.store import COLUMNS, FORMAT, Store, content_checksum

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from c2vl.errors import UserError
-from c2vl.skeletons.body import Build, place_joints
 from c2vl.skeletons.clips import load_clips
-from c2vl.skeletons.demo import DemoSettings, generate
-from c2vl.skeletons.demo_store import prepare_demo
+from c2vl.skeletons.demo.body import Build, place_joints
+from c2vl.skeletons.demo.generate import DemoSettings, generate
+from c2vl.skeletons.demo.motions import CLASS_NAMES, ONE_PERSON, TWO_PERSONS, Pose
+from c2vl.skeletons.demo.store import prepare_demo
 from c2vl.skeletons.layout import NTU25
-from c2vl.skeletons.motions import CLASS_NAMES, ONE_PERSON, TWO_PERSONS, Pose
 from c2vl.skeletons.splits import split
 from c2vl.skeletons.store import Store
 from tests.skeletons.neighbours import nearest_neighbour

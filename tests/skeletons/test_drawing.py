@@ -22,12 +22,12 @@ from c2vl.errors import UserError
 from c2vl.prompts.concepts import ConceptTable
 from c2vl.prompts.kinematic import RULES, captions
 from c2vl.prompts.timeline import timeline
-from c2vl.skeletons.animation import schedule, write_gif
 from c2vl.skeletons.commands import data
-from c2vl.skeletons.drawing import bones, layout_figure, mean_pose, neutral_pose, project
+from c2vl.skeletons.drawing.animation import schedule, write_gif
+from c2vl.skeletons.drawing.figure import bones, layout_figure, mean_pose, neutral_pose, project
+from c2vl.skeletons.drawing.player import player_code, player_html, write_html
+from c2vl.skeletons.drawing.recording import Caption, Recording, find_sequence, record
 from c2vl.skeletons.layout import LAYOUTS, NTU25, JointLayout, read_layout
-from c2vl.skeletons.player import player_code, player_html, write_html
-from c2vl.skeletons.recording import Caption, Recording, find_sequence, record
 from c2vl.skeletons.store import Store
 
 NASTY = "</script><script>alert(1)</script><b> & $x_2$ \u2028 \"'"

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from c2vl.errors import UserError
-from c2vl.skeletons.ntu_files import Seen, skeleton_text
+from c2vl.skeletons.demo.ntu_files import Seen, skeleton_text
 from c2vl.skeletons.prepare import prepare
 from c2vl.skeletons.readers import (
     Options,
@@ -19,9 +19,9 @@ from c2vl.skeletons.readers import (
     read_item,
 )
 from c2vl.skeletons.readers.ntu_text import by_lines, parse
+from c2vl.skeletons.readers.tracks import Track, two_persons
 from c2vl.skeletons.sequence import Sequence
 from c2vl.skeletons.store import Store
-from c2vl.skeletons.tracks import Track, two_persons
 
 NAME = "S001C001P001R001A001.skeleton"
 NTU60 = get_reader("ntu60")

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from c2vl.errors import UserError
-from c2vl.skeletons.ntu_files import Seen, skeleton_text
+from c2vl.skeletons.demo.ntu_files import Seen, skeleton_text
 from c2vl.skeletons.prepare import prepare
 from c2vl.skeletons.readers import Options
 from c2vl.skeletons.store import Store

@@ -2,7 +2,7 @@
 
 ``SsssCcccPpppRrrrAaaa.skeleton`` files (set-up, camera, performer, replication, action), in a
 folder or straight in the official zip archives. What the text is: :mod:`.ntu_text`; how persons are
-chosen: :mod:`c2vl.skeletons.tracks`.
+chosen: :mod:`c2vl.skeletons.readers.tracks`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from c2vl.errors import UserError
+from c2vl.skeletons.demo.motions import CLASS_NAMES as DEMO_CLASSES
 from c2vl.skeletons.layout import NTU25
-from c2vl.skeletons.motions import CLASS_NAMES as DEMO_CLASSES
 from c2vl.skeletons.readers.base import Found, Item, Options, Reader, Rejected, RejectedError
 from c2vl.skeletons.readers.files import RawFile, list_files
 from c2vl.skeletons.readers.ntu_classes import NTU120_CLASSES
@@ -88,7 +88,7 @@ def read(item: Item) -> Iterator[Sequence | Rejected]:
         RejectedError: the name, the action or the content cannot be used.
     """
     from c2vl.skeletons.readers.ntu_text import parse
-    from c2vl.skeletons.tracks import two_persons
+    from c2vl.skeletons.readers.tracks import two_persons
 
     name = item.file.base.removesuffix(".skeleton")
     facts = sample_facts(name)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from c2vl.skeletons.readers.base import RejectedError, checked
 from c2vl.skeletons.readers.numbers import Bytes, decimal, skip_line, whole
-from c2vl.skeletons.tracks import Track
+from c2vl.skeletons.readers.tracks import Track
 
 _JOINTS = 25
 _BODY_FIELDS, _JOINT_FIELDS = 10, 12

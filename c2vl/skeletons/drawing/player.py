@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from c2vl.skeletons.drawing import CENTRE, PITCH, YAW, bones, side_colours
+from c2vl.skeletons.drawing.figure import CENTRE, PITCH, YAW, bones, side_colours
+from c2vl.skeletons.drawing.recording import Recording
 from c2vl.skeletons.files import replacing
-from c2vl.skeletons.recording import Recording
 
 # nothing may be fetched: what the page shows is in it
 _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'"
@@ -19,7 +19,7 @@ _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inl
 
 def player_code() -> str:
     """Return the styles and the script that every :func:`player_html` of a page needs, once."""
-    here = resources.files("c2vl.skeletons")
+    here = resources.files("c2vl.skeletons.drawing")
     css, js = (
         here.joinpath(f"player.{kind}").read_text(encoding="utf-8") for kind in ("css", "js")
     )

@@ -1,6 +1,6 @@
 """The demo set: generated motion in the NTU RGB+D ``.skeleton`` layout, with known classes.
 
-A body is posed by forward kinematics from the curves of :mod:`c2vl.skeletons.motions`, in the size
+A body is posed by forward kinematics from the curves of :mod:`.motions`, in the size
 and style of its performer, then "seen" by a Kinect: from some direction, with noise, drop-outs,
 bodies that enter late, leave early or come back under another id. Nothing here is captured from
 people, and every figure made with it says "demo (generated)".
@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from c2vl.skeletons.body import Build, place_joints
-from c2vl.skeletons.motions import CLASS_NAMES, ONE_PERSON, PARTS, TWO_PERSONS, Pose
-from c2vl.skeletons.ntu_files import Seen, skeleton_text
+from c2vl.skeletons.demo.body import Build, place_joints
+from c2vl.skeletons.demo.motions import CLASS_NAMES, ONE_PERSON, PARTS, TWO_PERSONS, Pose
+from c2vl.skeletons.demo.ntu_files import Seen, skeleton_text
 
 VERSION = 1
 """Part of the manifest's fingerprint; raise it when the same seed would give other files."""

@@ -11,10 +11,17 @@ from rich.table import Table
 from rich.text import Text
 
 from c2vl.errors import UserError
-from c2vl.skeletons.drawing import CENTRE, LEFT, RIGHT, layout_figure, mean_pose, side_colours
+from c2vl.skeletons.drawing.figure import (
+    CENTRE,
+    LEFT,
+    RIGHT,
+    layout_figure,
+    mean_pose,
+    side_colours,
+)
+from c2vl.skeletons.drawing.recording import Caption, find_sequence, record
 from c2vl.skeletons.files import replacing
 from c2vl.skeletons.layout import LAYOUTS, JointLayout, get_layout, layout_yaml, read_layout
-from c2vl.skeletons.recording import Caption, find_sequence, record
 from c2vl.skeletons.store import Store
 
 _SENSORS = {
@@ -92,12 +99,12 @@ def view(store: Path, sequence: str, out: Path, captions: Path | None) -> str:
     frames = recording.joints.shape[1]
     what = f"{recording.id} ({recording.title}), {frames} frames, {frames / recording.fps:.1f} s"
     if kind == ".gif":
-        from c2vl.skeletons.animation import write_gif
+        from c2vl.skeletons.drawing.animation import write_gif
 
         drawn = write_gif(recording, out)
         what += "" if drawn == frames else f", {drawn} of them drawn"
     else:
-        from c2vl.skeletons.player import write_html
+        from c2vl.skeletons.drawing.player import write_html
 
         write_html(recording, out)
     return f"{out}: {what}" + (f", {len(told)} captions" if told else "")

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from c2vl.errors import UserError
-from c2vl.skeletons.demo import DemoSettings, generate
+from c2vl.skeletons.demo.generate import DemoSettings, generate
 from c2vl.skeletons.parts import Progress
 from c2vl.skeletons.prepare import Prepared, existing, prepare
 from c2vl.skeletons.readers import get_reader

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from c2vl.skeletons.demo.motions import PARTS, Pose
 from c2vl.skeletons.layout import NTU25
-from c2vl.skeletons.motions import PARTS, Pose
 
 Floats = NDArray[np.float64]
 

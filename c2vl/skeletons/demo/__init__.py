@@ -1,0 +1,1 @@
+"""The demo set: generated motion capture in the layout of NTU RGB+D, with known classes."""

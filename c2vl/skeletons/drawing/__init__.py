@@ -1,0 +1,1 @@
+"""Pictures of layouts and sequences: figures, GIFs, and pages that play them."""
