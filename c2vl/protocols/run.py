@@ -72,6 +72,7 @@ PROTOCOLS: dict[str, Run] = {
     "raw-neighbours": lambda task, options, work: raw_neighbours(task),
 }
 FEATURES_ALONE = ("linear", "knn", "clustering", "few-shot")
+JOINTS = "raw joints"
 TRAINED = ("semi-supervised", "fine-tune", "supervised")
 
 
@@ -213,9 +214,13 @@ def evaluate_all(
         if set(found) == set(WEIGHTS):
             tasks = {stream: one for stream, (one, _) in found.items()}
             rows += evaluate_ensemble(tasks, options, ledger=found["joint"][1])
-    for found in streams.values():
-        if "joint" in found:
-            rows += beside(found["joint"][0], options)
+    judged = [found["joint"][0] for found in streams.values() if "joint" in found]
+    for one in judged:
+        rows += beside(one, options)
+    if judged:  # no network, so no seed: once
+        rows += evaluate(
+            "raw-neighbours", replace(judged[0], seed=0), options, ledger=options.out, who=JOINTS
+        )
     return rows
 
 
@@ -227,6 +232,4 @@ def beside(one: Task, options: Options) -> list[Result]:
         rows += evaluate(name, random, options, ledger=options.out, who="random encoder")
     label = "supervised from scratch"
     rows += evaluate("supervised", random, options, ledger=options.out, who=label)
-    joints = replace(random, seed=0)
-    rows += evaluate("raw-neighbours", joints, options, ledger=options.out, who="raw joints")
     return rows

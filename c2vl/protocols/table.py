@@ -32,7 +32,7 @@ def tables(rows: Iterable[Result]) -> list[tuple[str, Table]]:
     """Build a table for each dataset, split and part, with published figures below.
 
     A cell is mean ± standard deviation over seeds, in %; with one seed, the figure and its 95 %
-    interval.
+    interval. Seeds are those of the encoders, and the column says how many a line has at most.
 
     Returns:
         Title and lines of each.
@@ -47,13 +47,15 @@ def tables(rows: Iterable[Result]) -> list[tuple[str, Table]]:
         keys = [key for key in COLUMNS if any(row.key == key for row in group)]
         lines: Table = []
         for who in dict.fromkeys(row.who for row in group):
-            line = {"": who}
+            own = [row for row in group if row.who == who]
+            most = max(sum(row.key == key for row in own) for key in keys)
+            line = {"": who, "seeds": str(most)}
             for key in keys:
                 line[COLUMNS[key]] = _cell([r for r in group if (r.who, r.key) == (who, key)])
             lines.append(line)
         for key in () if transferred else ("linear", "ensemble"):
             for method, source, figure in beside(split, key) if key in keys else []:
-                empty = {COLUMNS[other]: "" for other in keys}
+                empty = {"seeds": "", **{COLUMNS[other]: "" for other in keys}}
                 streams = " 3 streams" if key == "ensemble" else ""
                 name = f"{method}{streams} ({source})"
                 lines.append({"": name, **empty, COLUMNS[key]: f"{figure:.1f}"})

@@ -237,6 +237,7 @@ def test_published_figures_stand_beside(
     assert lines[0]["linear"] == "85.0 ± 7.1"
     assert {
         "": "C²VL (the paper) (Chen et al., arXiv 2405.20606, IEEE TMM 2025)",
+        "seeds": "",
         "linear": "84.4",
     } in lines
 
