@@ -59,7 +59,10 @@ class RawFile:
         if self.member is None:
             return self.path.open("rb")
         try:
-            return _archive(self.path, self.path.stat().st_mtime_ns).open(self.member)
+            stat = self.path.stat()
+            archive = _archive(self.path, stat.st_mtime_ns)
+            check_extent(archive.getinfo(self.member), stat.st_size)
+            return archive.open(self.member)
         except (zipfile.BadZipFile, RuntimeError, NotImplementedError, KeyError) as error:
             raise UnreadableError(f"in {self.path.name}: {error}") from None
 
@@ -98,6 +101,20 @@ class RawFile:
 )  # reading the directory of an archive of 56,880 files takes a second
 def _archive(path: Path, stamp: int) -> zipfile.ZipFile:
     return zipfile.ZipFile(path)
+
+
+def check_extent(member: zipfile.ZipInfo, size: int) -> None:
+    """Refuse a member of an archive that would reach past its end: ``zipfile`` allocates all of it.
+
+    Args:
+        member: from the archive's directory.
+        size: bytes of the archive.
+
+    Raises:
+        UnreadableError: it would.
+    """
+    if member.header_offset + member.compress_size > size:
+        raise UnreadableError(f"damaged: {member.filename} reaches past the end of its archive")
 
 
 def list_files(source: Path) -> list[RawFile]:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c2vl.skeletons.readers.base import RejectedError
-from c2vl.skeletons.readers.files import RawFile
+from c2vl.skeletons.readers.files import RawFile, check_extent
 from c2vl.skeletons.readers.mapped import (
     DAMAGE,
     check_inflation,
@@ -180,6 +180,7 @@ class ArrayFile:
                 return
             with zipfile.ZipFile(raw) as archive:
                 member = archive.getinfo(self.inner)
+                check_extent(member, self.file.size)
                 check_inflation(member)
                 with archive.open(member) as stream:
                     yield stream, member.file_size

@@ -60,6 +60,21 @@ def test_an_archive_that_lies_of_its_sizes(tmp_path: Path) -> None:
         file.read(1 << 20)
 
 
+def test_members_that_reach_past_the_end(tmp_path: Path) -> None:
+    """Python would allocate what the directory declares, here four gigabytes."""
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(NAME, "0")
+    content = bytearray(path.read_bytes())
+    entry = content.index(b"PK\x01\x02")
+    content[entry + 20 : entry + 28] = b"\xff\xff\xff\xf0" * 2
+    path.write_bytes(content)
+    (file,) = list_files(tmp_path)
+    with pytest.raises(UnreadableError, match="past the end of its archive"):
+        file.open()
+    assert file.start(10) == b""
+
+
 @pytest.mark.parametrize("flag", [0x1, 0x40])
 def test_encrypted_archives(tmp_path: Path, flag: int) -> None:
     path = tmp_path / "a.zip"
