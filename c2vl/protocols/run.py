@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -148,15 +151,29 @@ def _kept(
         options.say(f"{what}: is there already ({path.name})")
         return read_results(path)
     options.say(what)
-    number = 0
-    if task.part == "test":
-        number = count_scoring(
-            ledger, task.encoder.digest, protocol, task.store.digest, task.split.name
-        )
-    outcomes = run(options.out / ".unfinished" / path.stem)
-    rows = to_results(protocol, task, outcomes, who=who, options=decisive, test_scoring=number)
-    write_results(path, rows)
+    work = options.out / ".unfinished" / path.stem
+    with _alone(work):
+        if path.exists() and not options.again:  # another process has done it meanwhile
+            return read_results(path)
+        number = 0
+        if task.part == "test":
+            number = count_scoring(
+                ledger, task.encoder.digest, protocol, task.store.digest, task.split.name
+            )
+        outcomes = run(work)
+        rows = to_results(protocol, task, outcomes, who=who, options=decisive, test_scoring=number)
+        write_results(path, rows)
+        shutil.rmtree(work, ignore_errors=True)
     return rows
+
+
+@contextmanager
+def _alone(work: Path) -> Iterator[None]:
+    """Let one process at a time do a run; a second one that asks the same waits for it."""
+    work.parent.mkdir(parents=True, exist_ok=True)
+    with work.with_name(f"{work.name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _decisive(protocol: str, options: Options) -> dict[str, Any]:

@@ -128,7 +128,7 @@ def supervised_scores(
         fit: positions whose labels are learnt.
         scored: positions to score; their labels are not looked at.
         scratch: a folder for this job alone, on storage that all workers reach. It stays until
-            the caller drops it, so that a killed job goes on.
+            the caller drops it, so that a killed job goes on, and a finished one is not done again.
         seed: of the classifier, the order and dropout.
         recipe: how.
         machines: on what.
@@ -153,13 +153,18 @@ def supervised_scores(
 
 @contextmanager
 def scratch_folder(work: Path, name: str) -> Iterator[Path]:
-    """A job's folder; dropped when its scores have been taken, kept when anything goes wrong."""
+    """A job's folder; of a finished job the scores alone are kept, until the protocol is through.
+
+    So a protocol of many jobs goes on after a kill without doing any of them twice.
+    """
     folder = work / name
     folder.mkdir(parents=True, exist_ok=True)
     yield folder
-    shutil.rmtree(folder, ignore_errors=True)
-    if work.is_dir() and not any(work.iterdir()):
-        work.rmdir()
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != SCORES:
+            path.unlink()
 
 
 def run_job(folder: Path, rank: int, world: int, device: torch.device) -> None:
