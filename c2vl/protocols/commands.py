@@ -376,10 +376,13 @@ def _show_tables(rows: list[Result], *, as_markdown: bool = False) -> None:
             click.echo(markdown(title, lines) + "\n")
             continue
         shown = Rich(title=title)
-        for column in lines[0]:
-            shown.add_column(column)
-        for line in lines:
-            shown.add_row(*(line.get(column, "") for column in lines[0]))
+        cells = [list(lines[0]), *([line.get(name, "") for name in lines[0]] for line in lines)]
+        if len(lines[0]) > len(lines):  # a terminal has more room downwards
+            cells = [list(row) for row in zip(*cells, strict=True)]
+        for name in cells[0]:
+            shown.add_column(name)
+        for row in cells[1:]:
+            shown.add_row(*row)
         Console().print(shown)
 
 
