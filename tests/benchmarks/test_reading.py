@@ -86,17 +86,17 @@ def test_reading_over_processes(tmp_path: Path) -> None:
     raw.mkdir()
     for number in range(200):
         write(raw / f"S001C001P{number:03}R001A001.skeleton", number)
-    for number, copy in itertools.product(range(200), range(1, 20)):
+    for number, copy in itertools.product(range(200), range(1, 100)):
         name = f"P{number:03}R001A001.skeleton"
         os.link(raw / f"S001C001{name}", raw / f"S{copy + 1:03}C001{name}")
     seconds = {}
-    for jobs in (1, 2, 1, 2):
+    for jobs in (1, 2):
         began = time.perf_counter()
         prepare("ntu60", raw, tmp_path / "store", jobs=jobs, overwrite=True)
         took = time.perf_counter() - began
         seconds[jobs] = min(took, seconds.get(jobs, np.inf))
     for jobs, took in seconds.items():
-        print(f"\n{jobs} processes: {took:.1f} s, {4000 / took:.0f} sequences/s", end="")
+        print(f"\n{jobs} processes: {took:.1f} s, {20_000 / took:.0f} sequences/s", end="")
     print(f"\nratio: {seconds[1] / seconds[2]:.2f} (target {PROCESSES_TARGET} on 2 free cores)")
     assert seconds[1] / seconds[2] >= PROCESSES_TARGET
 

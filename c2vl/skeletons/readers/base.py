@@ -11,6 +11,7 @@ its item: the same item gives the same sequences everywhere.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -103,7 +104,7 @@ class Item:
         """The file, and the rows where they are meant, as tables show it."""
         return self.file.name + (f"[{self.rows[0]}:{self.rows[1]}]" if self.rows else "")
 
-    @property
+    @functools.cached_property
     def fingerprint(self) -> str:
         """Changes when the files' size or time of change does, or what is known of them."""
         files = [(file.name, file.size, file.stamp) for file in (self.file, *self.beside)]

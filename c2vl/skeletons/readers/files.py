@@ -139,18 +139,22 @@ def list_files(source: Path) -> list[RawFile]:
 
 
 def _walk(source: Path) -> Iterator[RawFile]:
-    for folder, below, names in os.walk(source):
-        below[:] = [name for name in below if not name.startswith(".")]
-        for name in names:
-            path = Path(folder, name)
-            relative = path.relative_to(source).as_posix()
-            if name.startswith(".") or not path.is_file():
-                continue
-            if path.suffix.lower() == ".zip":
-                yield from _members(path, relative + "/")
-            else:
-                stat = path.stat()
-                yield RawFile(relative, path, None, stat.st_size, stat.st_mtime_ns)
+    """List a folder; with ``scandir``, since a dataset has a hundred thousand files."""
+    folders = [(os.fspath(source), "")]
+    while folders:
+        folder, prefix = folders.pop()
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                relative = prefix + entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append((entry.path, relative + "/"))
+                elif entry.is_file() and entry.name.lower().endswith(".zip"):
+                    yield from _members(Path(entry.path), relative + "/")
+                elif entry.is_file():
+                    stat = entry.stat()
+                    yield RawFile(relative, Path(entry.path), None, stat.st_size, stat.st_mtime_ns)
 
 
 def _members(path: Path, prefix: str) -> Iterator[RawFile]:
