@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import logging
 import os
-import platform
 import shutil
 import sys
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 
 from c2vl.errors import UserError
+from c2vl.versions import versions
 
 PACKAGES = ("ray", "torch", "numpy", "optuna", "mlflow", "c2vl")
 MIN_FREE_BYTES = 2 * 10**9
@@ -41,17 +40,6 @@ class Probe:
     problem: str = ""
 
 
-def versions() -> dict[str, str]:
-    """Return the versions that must agree between driver and nodes."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
 def probe(node: str, root: str, token: str) -> Probe:
     """Look at one node; runs there as a Ray task.
 
@@ -63,12 +51,12 @@ def probe(node: str, root: str, token: str) -> Probe:
     """
     folder = Path(root) / token
     if not (folder / "driver").is_file():
-        return Probe(node, versions(), 0, f"{root} is not the folder that the driver sees")
+        return Probe(node, versions(PACKAGES), 0, f"{root} is not the folder that the driver sees")
     try:
         (folder / node).write_text(token, encoding="utf-8")
     except OSError as error:
-        return Probe(node, versions(), 0, f"{root} cannot be written: {error.strerror}")
-    return Probe(node, versions(), shutil.disk_usage(root).free)
+        return Probe(node, versions(PACKAGES), 0, f"{root} cannot be written: {error.strerror}")
+    return Probe(node, versions(PACKAGES), shutil.disk_usage(root).free)
 
 
 def judge(probes: Iterable[Probe], answered: Iterable[str], here: dict[str, str]) -> list[str]:
@@ -162,7 +150,7 @@ def check(root: Path) -> tuple[list[Probe], list[str]]:
             for answer in late
         ]
         answered = [path.name for path in folder.iterdir()]
-        problems += judge(probes, answered, versions()) + _state_api(len(nodes))
+        problems += judge(probes, answered, versions(PACKAGES)) + _state_api(len(nodes))
         return sorted(probes, key=lambda result: result.node), problems
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from c2vl.errors import UserError
+from c2vl.files import write_text
 
 STATE_FILE = Path("runs/cluster/state.json")
 
@@ -53,10 +53,7 @@ class ClusterState:
 
 def save(state: ClusterState, path: Path) -> None:
     """Write ``state`` atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(asdict(state), indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    write_text(path, json.dumps(asdict(state), indent=2) + "\n")
 
 
 def load(path: Path) -> ClusterState | None:

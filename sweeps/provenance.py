@@ -6,12 +6,12 @@ import hashlib
 import os
 import platform
 import subprocess
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from c2vl.config import Experiment
 from c2vl.errors import UserError
+from c2vl.versions import versions
 
 PACKAGES = ("c2vl", "torch", "ray", "optuna", "mlflow", "numpy", "transformers")
 LOCK = Path("requirements.lock")
@@ -19,17 +19,8 @@ LOCK = Path("requirements.lock")
 
 def environment() -> dict[str, str]:
     """Return Python, platform, CPU count and the versions of the packages that matter."""
-    found = {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cpus": str(os.cpu_count()),
-    }
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    machine = {"platform": platform.platform(), "cpus": str(os.cpu_count())}
+    return versions(PACKAGES) | machine
 
 
 def git_commit() -> str:

@@ -74,17 +74,19 @@ def own_store(uri: str) -> Iterator[None]:
     """
     import mlflow
 
-    tracking = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
-    registry = os.environ.get("MLFLOW_REGISTRY_URI")
+    # What a process sets stands in its environment too; what stood only there must not become set.
+    before = {name: os.environ.get(name) for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")}
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
     try:
         yield
     finally:
-        mlflow.set_tracking_uri(tracking)  # type: ignore[arg-type]  # None takes it back
-        mlflow.set_registry_uri(registry or "")
-        if registry is None:
-            os.environ.pop("MLFLOW_REGISTRY_URI", None)
+        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # None takes it back
+        mlflow.set_registry_uri(None)  # type: ignore[arg-type]
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 @dataclass(frozen=True)

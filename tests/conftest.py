@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -31,18 +30,6 @@ def _data(variable: str, folder: str) -> Path:
     if not path.is_dir():
         pytest.skip(f"{path} is not there; set {variable} to the folder of the data")
     return path
-
-
-@pytest.fixture(autouse=True)
-def _mlflow_of_its_own() -> None:
-    """Forget the store of the test before: MLflow keeps it in the process and in variables."""
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
-        os.environ.pop(name, None)
-    if "mlflow" in sys.modules:
-        sys.modules["mlflow"].set_tracking_uri(None)
-        sys.modules["mlflow"].set_registry_uri(None)
-        for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
-            os.environ.pop(name, None)
 
 
 @pytest.fixture(scope="session")

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +19,7 @@ from c2vl.encoder.concepts import ConceptSpace
 from c2vl.encoder.network import ESSENTIALS, Encoder, build
 from c2vl.encoder.sources import find
 from c2vl.errors import UserError
+from c2vl.files import replacing_folder
 from c2vl.skeletons.layout import JointLayout
 
 README, CONCEPTS = "README.md", "concepts.safetensors"
@@ -46,15 +44,8 @@ def save_encoder(
             size and digests are put in here.
         concepts: the maps into each concept space.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
+    with replacing_folder(folder) as partial:
         write_artefact(partial, model, card, concepts)
-        partial.chmod(0o755)
-        replace(partial, folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
 
 
 def write_artefact(
@@ -83,23 +74,6 @@ def write_artefact(
     full = json.loads(text)
     (folder / CARD).write_text(text, encoding="utf-8")
     (folder / README).write_text(describe(full), encoding="utf-8")
-
-
-def replace(partial: Path, folder: Path) -> None:
-    """Rename a finished folder to its name; one that is there goes only when the new one stands."""
-    if not folder.exists():
-        os.replace(partial, folder)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
-    try:
-        os.replace(folder, old / "artefact")
-        try:
-            os.replace(partial, folder)
-        except BaseException:
-            os.replace(old / "artefact", folder)
-            raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def load_encoder(source: str | Path, device: str | torch.device = "cpu") -> Encoder:

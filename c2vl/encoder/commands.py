@@ -104,9 +104,8 @@ Examples:
 @click.argument("out", type=FILE)
 def embed(encoder: str, store: Path, out: Path) -> None:
     """Write one row a sequence of STORE to the Parquet file OUT: id, label, subject, feature."""
-    import os
-
     from c2vl.encoder import load_encoder
+    from c2vl.files import replacing
     from c2vl.protocols.features import store_features
     from c2vl.skeletons.store import Store
 
@@ -114,8 +113,6 @@ def embed(encoder: str, store: Path, out: Path) -> None:
     features = store_features(load_encoder(encoder), opened)
     table = opened.index[["id", "label", "subject"]].copy()
     table["feature"] = list(features)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.{os.getpid()}")
-    table.to_parquet(partial)
-    os.replace(partial, out)
+    with replacing(out) as file:
+        table.to_parquet(file)
     click.echo(f"{out}: {len(table)} sequences, {features.shape[1]} features each")

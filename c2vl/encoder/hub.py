@@ -7,15 +7,14 @@ The same files as the artefact's under the names that the Hub and ``PyTorchModel
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from c2vl.encoder.artefact import README, replace, write_artefact
+from c2vl.encoder.artefact import README, write_artefact
 from c2vl.encoder.card import CARD, WEIGHTS
 from c2vl.encoder.network import Encoder
 from c2vl.errors import UserError
+from c2vl.files import replacing_folder
 
 NAMES = {CARD: "config.json", WEIGHTS: "model.safetensors"}
 HEAD = """---
@@ -34,19 +33,12 @@ def save_hub(encoder: Encoder, folder: Path) -> None:
         encoder: what to write.
         folder: is made, or replaced.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
+    with replacing_folder(folder) as partial:
         write_artefact(partial, encoder.model, encoder.card, encoder.concepts)
         for ours, theirs in NAMES.items():
             os.rename(partial / ours, partial / theirs)
         card = (partial / README).read_text(encoding="utf-8")
         (partial / README).write_text(HEAD + card, encoding="utf-8")
-        partial.chmod(0o755)
-        replace(partial, folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
 
 
 def push_folder(folder: Path, repository: str, api: Any = None) -> str:

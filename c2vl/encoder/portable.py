@@ -13,7 +13,6 @@ import io
 import json
 import logging
 import shutil
-import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,10 +22,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from c2vl.encoder.artefact import README, replace
+from c2vl.encoder.artefact import README
 from c2vl.encoder.card import CARD, FORMAT, VERSION, describe
 from c2vl.encoder.network import Encoder
 from c2vl.errors import UserError
+from c2vl.files import replacing_folder
 from c2vl.skeletons.streams import to_stream
 
 FILES = {"onnx": "encoder.onnx", "torch-export": "encoder.pt2", "aot-inductor": "encoder.pt2"}
@@ -68,9 +68,7 @@ def save(encoder: Encoder, folder: Path, kind: str) -> None:
     Raises:
         UserError: a package or compiler that the format needs is missing.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
+    with replacing_folder(folder) as partial:
         path = partial / FILES[kind]
         network = Portable(encoder.to("cpu")).eval()
         with _quiet():
@@ -89,11 +87,6 @@ def save(encoder: Encoder, folder: Path, kind: str) -> None:
         }
         (partial / CARD).write_text(json.dumps(card, indent=2), encoding="utf-8")
         (partial / README).write_text(describe(card) + _usage(kind), encoding="utf-8")
-        partial.chmod(0o755)
-        replace(partial, folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
 
 
 def _example(network: Portable, batch: int, bodies: int, frames: int) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,6 @@ Keys alone are held in memory, a few dozen bytes an item.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -17,6 +16,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from c2vl.files import replacing
 from c2vl.prompts.encoders import Progress
 
 SHARD = 4096
@@ -203,9 +203,5 @@ def keys_of(items: Sequence[str] | Sequence[bytes]) -> Keys:
 
 
 def _write(path: Path, array: NDArray[np.generic]) -> None:
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-    try:
-        np.save(temporary, array)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as file:
+        np.save(file, array)

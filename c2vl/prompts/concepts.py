@@ -15,9 +15,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,6 +26,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from c2vl.errors import UserError
+from c2vl.files import replacing_folder, write_text
 
 FORMAT = 1
 MODALITIES = ("language", "vision")
@@ -158,10 +156,7 @@ class ConceptTable:
         if modality not in MODALITIES:
             raise UserError(f"modality: {modality!r} is not one of {', '.join(MODALITIES)}")
         may_write(path, overwrite=overwrite)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".tmp-{path.name}-", dir=path.parent))
-        try:
-            folder.chmod(0o755)
+        with replacing_folder(path) as folder:
             parts = [features] if isinstance(features, np.ndarray) else features
             number, prompts, dim = _write_features(folder / "features.npy", path, len(ids), parts)
             if len(ids) != number or len(set(ids)) != len(ids):
@@ -198,9 +193,6 @@ class ConceptTable:
                 write_rejected(folder / "rejected.csv", rejected)
             text = json.dumps(manifest, indent=1) + "\n"
             (folder / "manifest.json").write_text(text, encoding="utf-8")
-            _replace(folder, path)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
         return cls.open(path)
 
     @property
@@ -329,10 +321,8 @@ def may_write(path: Path, *, overwrite: bool) -> None:
 
 
 def write_rejected(path: Path, rows: Sequence[tuple[str, str]]) -> None:
-    """Write ``rejected.csv``: id, reason. Under a temporary name first."""
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-    pd.DataFrame(list(rows), columns=["id", "reason"]).to_csv(temporary, index=False)
-    os.replace(temporary, path)
+    """Write ``rejected.csv``: id, reason."""
+    write_text(path, pd.DataFrame(list(rows), columns=["id", "reason"]).to_csv(index=False))
 
 
 def _check_shape(path: Path, rows: NDArray[Any]) -> None:
@@ -376,19 +366,3 @@ def _digest(features: Path, index: pd.DataFrame) -> str:
         part = index.iloc[start : start + CHUNK]
         digest.update(part.to_csv(index=False, header=start == 0, lineterminator="\n").encode())
     return digest.hexdigest()
-
-
-def _replace(folder: Path, out: Path) -> None:
-    """Rename a finished folder to ``out``; an old table is moved aside first, then deleted."""
-    aside = Path(tempfile.mkdtemp(prefix=f".tmp-{out.name}-old-", dir=out.parent))
-    try:
-        if out.is_dir():
-            os.replace(out, aside / "table")
-        try:
-            os.replace(folder, out)
-        except BaseException:
-            if (aside / "table").is_dir():
-                os.replace(aside / "table", out)
-            raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)

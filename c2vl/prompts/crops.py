@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import os
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from c2vl.errors import UserError
+from c2vl.files import replacing
 from c2vl.prompts.frames import Frame
 from c2vl.prompts.persons import Box
 from c2vl.skeletons.readers.base import RejectedError
@@ -92,19 +92,15 @@ def write_shard(path: Path, pictures: dict[str, bytes]) -> dict[str, int]:
     Returns:
         Where each picture's bytes begin in the file.
     """
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-    try:
-        with tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as archive:
+    with replacing(path) as file:
+        with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
             for name, data in pictures.items():
                 info = tarfile.TarInfo(name)
                 info.size = len(data)
                 archive.addfile(info, io.BytesIO(data))
-        with tarfile.open(temporary) as archive:
-            places = {info.name: info.offset_data for info in archive.getmembers()}
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return places
+        file.seek(0)
+        with tarfile.open(fileobj=file) as archive:
+            return {info.name: info.offset_data for info in archive.getmembers()}
 
 
 def read_crop(path: Path, offset: int, length: int) -> bytes:

@@ -108,24 +108,15 @@ class TextEncoder:
     @cached_property
     def _model(self) -> Any:
         import torch
-        from transformers import (
-            AutoConfig,
-            AutoModel,
-            CLIPTextModelWithProjection,
-            SiglipTextModel,
-        )
+        from transformers import AutoModel, CLIPTextModelWithProjection, SiglipTextModel
 
         towers: dict[str, Any] = {
             "projection": CLIPTextModelWithProjection,
             "siglip": SiglipTextModel,
         }
         with models.loading(self.folder):
-            config = AutoConfig.from_pretrained(self.folder, local_files_only=True)
-            if self.pooling in towers and hasattr(config, "text_config"):
-                # a whole CLIP's folder: its own projection size counts, not the text tower's
-                size, config = getattr(config, "projection_dim", None), config.text_config
-                if size is not None:
-                    config.projection_dim = size
+            part = "text_config" if self.pooling in towers else ""
+            config = models.tower_config(self.folder, part)
             model = towers.get(self.pooling, AutoModel).from_pretrained(
                 self.folder,
                 config=config,

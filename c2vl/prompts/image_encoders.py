@@ -80,16 +80,12 @@ class ImageEncoder:
     @cached_property
     def _model(self) -> Any:
         import torch
-        from transformers import AutoConfig, CLIPVisionModelWithProjection, SiglipVisionModel
+        from transformers import CLIPVisionModelWithProjection, SiglipVisionModel
 
         clip = self.kind.startswith("clip")
         loader = CLIPVisionModelWithProjection if clip else SiglipVisionModel
         with models.loading(self.folder):
-            config = AutoConfig.from_pretrained(self.folder, local_files_only=True)
-            if hasattr(config, "vision_config"):
-                size, config = getattr(config, "projection_dim", None), config.vision_config
-                if size is not None:
-                    config.projection_dim = size
+            config = models.tower_config(self.folder, "vision_config")
             model: Any = loader.from_pretrained(
                 self.folder,
                 config=config,

@@ -9,7 +9,6 @@ import base64
 import html
 import io
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib.resources import files
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c2vl.errors import UserError
+from c2vl.files import write_text
 from c2vl.prompts.concepts import CHUNK, ConceptTable
 from c2vl.prompts.probe import ProbeResult, probe_names, probe_table, read_names
 from c2vl.prompts.shards import Folder
@@ -111,10 +111,7 @@ def write(
     template = (files("c2vl.prompts") / "inspect.html").read_text(encoding="utf-8")
     data = json.dumps(page, ensure_ascii=False).replace("<", "\\u003c")
     text = template.replace("__TITLE__", html.escape(title)).replace("__DATA__", data)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".tmp-{os.getpid()}-{out.name}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, out)
+    write_text(out, text)
     return len(cards)
 
 

@@ -128,6 +128,25 @@ def loading(folder: Path) -> Iterator[None]:
         logging.enable_progress_bar()
 
 
+def tower_config(folder: Path, part: str) -> Any:
+    """Return a model's config, or that of one tower where the folder holds the whole model.
+
+    Args:
+        folder: of the model.
+        part: "text_config" or "vision_config"; empty for the model as it is.
+    """
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    if not part or not hasattr(config, part):
+        return config
+    # the projection size of the whole counts, not the tower's own default
+    size, config = getattr(config, "projection_dim", None), getattr(config, part)
+    if size is not None:
+        config.projection_dim = size
+    return config
+
+
 def device() -> str:
     """Return ``cuda`` where a GPU is visible, else ``cpu``."""
     import torch

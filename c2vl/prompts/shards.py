@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ from typing import Any
 import pandas as pd
 
 from c2vl.errors import UserError
+from c2vl.files import replacing, write_text
 from c2vl.prompts import crops
 from c2vl.prompts.answers import Captioner, settle
 from c2vl.prompts.frames import Clip, sample
@@ -130,7 +130,7 @@ class Folder:
             raise UserError(f"{self.path}: exists and is no folder of prompts; give another OUT")
         for folder in (self.crops, self.answers):
             folder.mkdir(parents=True, exist_ok=True)
-        _write_text(file, json.dumps(settings, indent=1) + "\n")
+        write_text(file, json.dumps(settings, indent=1) + "\n")
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -264,15 +264,5 @@ def _all(folder: Path, pattern: str, shard: Callable[[Path], str]) -> pd.DataFra
 
 
 def _write_table(path: Path, table: pd.DataFrame) -> None:
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-    try:
-        table.to_parquet(temporary, index=False)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    with replacing(path) as file:
+        table.to_parquet(file, index=False)

@@ -387,11 +387,8 @@ def _show_tables(rows: list[Result], *, as_markdown: bool = False) -> None:
 
 
 def _write_parquet(rows: list[Result], path: Path) -> None:
-    import os
-
+    from c2vl.files import replacing
     from c2vl.protocols.results import to_frame
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    to_frame(rows).to_parquet(partial)
-    os.replace(partial, path)
+    with replacing(path) as file:
+        to_frame(rows).to_parquet(file)

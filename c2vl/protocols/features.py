@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from c2vl.encoder import Encoder
 from c2vl.errors import UserError
+from c2vl.files import replacing
 from c2vl.skeletons.clips import load_clips
 from c2vl.skeletons.preprocess import VERSION
 from c2vl.skeletons.store import Store
@@ -86,13 +86,6 @@ def cached(encoder: Encoder, store: Store, variant: str, compute: Callable[[], F
     except (OSError, ValueError, EOFError):
         pass  # not there, or damaged: it is made again
     rows = compute()
-    partial = path.with_name(f".{name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(exist_ok=True)
-        with partial.open("wb") as file:
-            np.save(file, rows)
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise UserError(f"{path.parent}: the cache cannot be written: {error}") from None
+    with replacing(path) as file:
+        np.save(file, rows)
     return rows

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from c2vl.files import replacing
 from c2vl.protocols.linear import fit_chosen
 from c2vl.protocols.results import Result
 from c2vl.protocols.task import Ints, Task
@@ -78,10 +78,8 @@ def _figure(columns: int = 1, size: float = 8.0) -> tuple[Any, Any]:
 
 
 def _save(figure: Any, path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    figure.savefig(partial, format="png", dpi=120, metadata={"Software": None})
-    os.replace(partial, path)
+    with replacing(path) as file:
+        figure.savefig(file, format="png", dpi=120, metadata={"Software": None})
     return path
 
 

@@ -9,11 +9,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
-import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c2vl.errors import UserError
+from c2vl.files import write_text
 from c2vl.protocols.clustering import agreement
 from c2vl.protocols.task import Outcome, Task
+from c2vl.versions import versions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,17 +81,6 @@ class Result:
     versions: dict[str, str]
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python and the packages that decide numbers."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
 def to_results(
     protocol: str,
     task: Task,
@@ -139,7 +127,7 @@ def to_results(
                 seed=task.seed,
                 options={**options, **outcome.chosen},
                 test_scoring=test_scoring,
-                versions=versions(),
+                versions=versions(PACKAGES),
             )
         )
     return rows
@@ -200,11 +188,8 @@ def file_of(folder: Path, protocol: str, task: Task, who: str, options: Mapping[
 
 def write_results(path: Path, rows: list[Result]) -> None:
     """Write the rows of a run, all or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
     body = {"format": FORMAT, "results": [dataclasses.asdict(row) for row in rows]}
-    partial.write_text(json.dumps(body, indent=1), encoding="utf-8")
-    os.replace(partial, path)
+    write_text(path, json.dumps(body, indent=1))
 
 
 def read_results(path: Path) -> list[Result]:

@@ -7,14 +7,11 @@ and splits are the original's, so every protocol runs on it.
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
-from c2vl.errors import UserError
+from c2vl.files import adding_folder
 from c2vl.skeletons.conversion import convert
 from c2vl.skeletons.layout import JointLayout
 from c2vl.skeletons.sequence import rows_checksum
@@ -38,21 +35,8 @@ def converted_store(store: Store, layout: JointLayout) -> Store:
         return store
     folder = store.path / "cache" / f"layout-{layout.name}-{store.digest[:12]}-v{VERSION}"
     if not folder.is_dir():
-        try:
-            folder.parent.mkdir(exist_ok=True)
-            partial = Path(tempfile.mkdtemp(prefix=".layout-", dir=folder.parent))
-        except OSError as error:
-            raise UserError(f"{folder.parent}: the cache cannot be written: {error}") from None
-        try:
+        with adding_folder(folder) as partial:
             _write(store, layout, partial)
-            partial.chmod(0o755)
-            try:
-                os.rename(partial, folder)
-            except OSError:
-                if not folder.is_dir():  # else another process was first
-                    raise
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
     return Store.open(folder)
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import yaml
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from c2vl.encoder.concepts import ConceptSpace
 from c2vl.errors import UserError, did_you_mean
 from c2vl.prompts.concepts import ConceptTable
-from c2vl.prompts.encoders import TextEncoder
+from c2vl.prompts.encoders import Long, TextEncoder
 from c2vl.protocols.task import Floats, Outcome, Round, Task, pooled
 
 By = Literal["head", "fitted"]
@@ -129,14 +129,15 @@ def text_encoder(identity: str) -> TextEncoder:
     Raises:
         UserError: it is not here, or is another version of it.
     """
-    name, _, _ = identity.rpartition("@")
-    encoder = TextEncoder.load(name or identity)
-    if encoder.identity != identity:
-        raise UserError(
-            f"zero-shot: the concept space was made with {identity}, and {encoder.identity} is "
-            "what is here; their features do not fit each other"
-        )
-    return encoder
+    name = identity.rpartition("@")[0] or identity
+    for long in get_args(Long):  # how long texts were read is part of the identity
+        encoder = TextEncoder.load(name, long=long)
+        if encoder.identity == identity:
+            return encoder
+    raise UserError(
+        f"zero-shot: the concept space was made with {identity}, and {encoder.identity} is what is "
+        "here; their features do not fit each other"
+    )
 
 
 def _head(task: Task) -> ConceptSpace:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +14,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from c2vl.encoder import Encoder
-from c2vl.encoder.artefact import replace
 from c2vl.encoder.card import read_file
 from c2vl.errors import UserError
+from c2vl.files import replacing_folder
 from c2vl.protocols.linear import Probe, fit_chosen
 from c2vl.protocols.task import Floats, Task
 
@@ -87,9 +85,7 @@ def fit_head(task: Task) -> Head:
 
 def save_head(folder: Path, head: Head) -> None:
     """Write a classifier to a folder, all of it or nothing."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
+    with replacing_folder(folder) as partial:
         probe = head.probe
         named = {name: getattr(probe, name).contiguous() for name in _PARTS}
         data = save(named)
@@ -101,11 +97,6 @@ def save_head(folder: Path, head: Head) -> None:
             "weights_sha256": hashlib.sha256(data).hexdigest(),
         }
         (partial / CARD).write_text(json.dumps(card, indent=2), encoding="utf-8")
-        partial.chmod(0o755)
-        replace(partial, folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
 
 
 def load_head(folder: Path) -> Head:

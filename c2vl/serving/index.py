@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,9 +22,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from c2vl.encoder import Encoder
-from c2vl.encoder.artefact import replace
 from c2vl.encoder.card import read_file
 from c2vl.errors import UserError
+from c2vl.files import replacing_folder
 from c2vl.protocols.features import store_features
 from c2vl.skeletons.store import Store
 
@@ -137,9 +135,7 @@ def build_index(encoder: Encoder, store: Store, out: Path) -> None:
         # what all motions share is no answer to any text
         sides[LANGUAGE] = _unit(placed - placed.mean(0))
         card["language"] = space.encoder
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
+    with replacing_folder(out) as partial:
         rows.to_parquet(partial / ROWS)
         for file, vectors in sides.items():
             index = faiss.IndexFlatIP(vectors.shape[1])
@@ -150,11 +146,6 @@ def build_index(encoder: Encoder, store: Store, out: Path) -> None:
             data = (partial / file).read_bytes()
             card["sha256"][file] = hashlib.sha256(data).hexdigest()
         (partial / CARD).write_text(json.dumps(card, indent=2), encoding="utf-8")
-        partial.chmod(0o755)
-        replace(partial, out)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
 
 
 def load_index(folder: Path) -> Index:

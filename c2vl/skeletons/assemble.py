@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from c2vl.errors import UserError
+from c2vl.files import replacing
 from c2vl.skeletons.layout import JointLayout
 from c2vl.skeletons.parts import Part
 from c2vl.skeletons.readers.base import Item, Rejected
@@ -211,13 +212,13 @@ class OldEntries:
 
 def write_rejected(path: Path, rejected: list[Rejected]) -> None:
     """Write the table of what did not become a sequence."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-        rows = csv.writer(file)
-        rows.writerow(["file", "line", "reason", "left_out"])
-        for one in rejected:
-            rows.writerow([one.file, one.line or "", one.reason, "yes" if one.left_out else ""])
-    os.replace(temporary, path)
+    text = io.StringIO(newline="")
+    rows = csv.writer(text)
+    rows.writerow(["file", "line", "reason", "left_out"])
+    for one in rejected:
+        rows.writerow([one.file, one.line or "", one.reason, "yes" if one.left_out else ""])
+    with replacing(path) as file:
+        file.write(text.getvalue().encode(errors="backslashreplace"))
 
 
 def read_rejected(path: Path) -> list[Rejected]:

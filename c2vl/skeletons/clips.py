@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from c2vl.errors import UserError
+from c2vl.files import adding_folder
 from c2vl.skeletons.preprocess import VERSION, preprocess_batch
 from c2vl.skeletons.store import Store
 
@@ -46,21 +43,8 @@ def load_clips(store: Store, *, frames: int, centre: bool = True, align: bool = 
     key = json.dumps({"store": store.digest, **settings}, sort_keys=True)
     folder = store.path / "cache" / hashlib.sha256(key.encode()).hexdigest()[:16]
     if not folder.is_dir():
-        try:
-            folder.parent.mkdir(exist_ok=True)
-            temporary = Path(tempfile.mkdtemp(prefix=".tmp-", dir=folder.parent))
-        except OSError as error:
-            raise UserError(f"{folder.parent}: the cache cannot be written: {error}") from None
-        try:
-            _compute(store, temporary, frames=frames, centre=centre, align=align)
-            temporary.chmod(0o755)
-            try:
-                os.rename(temporary, folder)
-            except OSError:
-                if not folder.is_dir():  # else another process was first
-                    raise
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+        with adding_folder(folder) as partial:
+            _compute(store, partial, frames=frames, centre=centre, align=align)
     return Clips(np.load(folder / "clips.npy", mmap_mode="r"), np.load(folder / "present.npy"))
 
 

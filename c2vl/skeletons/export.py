@@ -5,7 +5,6 @@ Both are written row by row; what a store holds never has to fit in memory.
 
 from __future__ import annotations
 
-import os
 import pickle
 import zipfile
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c2vl.errors import UserError
+from c2vl.files import replacing
 from c2vl.skeletons.splits import RULES, split, split_names
 from c2vl.skeletons.store import Store
 
@@ -46,15 +46,8 @@ def export(store: Store, out: Path, split_name: str | None, frames: int | None =
         raise UserError(f"{out}: the ending says the format, .pkl (PYSKL) or .npz (CTR-GCN)")
     if frames is not None and out.suffix == ".pkl":
         raise UserError("--frames: a PYSKL pickle keeps every sequence's own length")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            said = writers[out.suffix](file)
-        os.replace(temporary, out)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return said
+    with replacing(out) as file:
+        return writers[out.suffix](file)
 
 
 def _write_pyskl(store: Store, file: IO[bytes], split_name: str | None) -> str:

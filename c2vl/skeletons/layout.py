@@ -135,32 +135,27 @@ NTU25 = _layout(
 )
 """Kinect v2, 25 joints (NTU RGB+D, PKU-MMD), with the bones of ST-GCN's NTU graph."""
 
-KINECT20 = _layout(
-    "kinect20",
-    """
-    head<shoulder_center shoulder_center<spine spine<hip_center hip_center<hip_center
+_KINECT1_LIMBS = """
     left_shoulder<shoulder_center left_elbow<left_shoulder left_wrist<left_elbow
     left_hand<left_wrist
     right_shoulder<shoulder_center right_elbow<right_shoulder right_wrist<right_elbow
     right_hand<right_wrist
     left_hip<hip_center left_knee<left_hip left_ankle<left_knee left_foot<left_ankle
     right_hip<hip_center right_knee<right_hip right_ankle<right_knee right_foot<right_ankle
-    """,
+"""
+
+KINECT20 = _layout(
+    "kinect20",
+    "head<shoulder_center shoulder_center<spine spine<hip_center hip_center<hip_center"
+    + _KINECT1_LIMBS,
     centre="shoulder_center",
 )
 """Kinect v1, 20 joints in the order of UTD-MHAD."""
 
 NWUCLA20 = _layout(
     "nwucla20",
-    """
-    hip_center<hip_center spine<hip_center shoulder_center<spine head<shoulder_center
-    left_shoulder<shoulder_center left_elbow<left_shoulder left_wrist<left_elbow
-    left_hand<left_wrist
-    right_shoulder<shoulder_center right_elbow<right_shoulder right_wrist<right_elbow
-    right_hand<right_wrist
-    left_hip<hip_center left_knee<left_hip left_ankle<left_knee left_foot<left_ankle
-    right_hip<hip_center right_knee<right_hip right_ankle<right_knee right_foot<right_ankle
-    """,
+    "hip_center<hip_center spine<hip_center shoulder_center<spine head<shoulder_center"
+    + _KINECT1_LIMBS,
     centre="shoulder_center",
 )
 """Kinect v1 in the sensor's own order, as the JSON edition of NW-UCLA has it; KINECT20's bones."""

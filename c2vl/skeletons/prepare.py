@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from c2vl.errors import UserError
+from c2vl.files import write_text
 from c2vl.skeletons.assemble import (
     Assembled,
     Entry,
@@ -30,7 +31,7 @@ from c2vl.skeletons.assemble import (
     write_rejected,
 )
 from c2vl.skeletons.parts import Part, Progress, cut, read_parts
-from c2vl.skeletons.readers import Found, Item, Options, Reader, Rejected, get_reader
+from c2vl.skeletons.readers import Found, Options, Reader, Rejected, get_reader
 from c2vl.skeletons.store import FORMAT, Store, content_checksum, read_manifest
 
 DType = Literal["float32", "float16"]
@@ -151,7 +152,7 @@ def existing(
     if not out.exists():
         return None
     there = [path.name for path in out.iterdir()] if out.is_dir() else [out.name]
-    if all(name.startswith(("data-", "manifest.json.")) for name in there):
+    if all(name.startswith(("data-", ".tmp-manifest.json-")) for name in there):
         return None  # a kill just before the manifest's rename
     if not (out / "manifest.json").is_file():
         raise UserError(f"{out}: exists and is no prepared store; give another OUT")
@@ -231,7 +232,7 @@ def _write(
     shutil.rmtree(data, ignore_errors=True)
     data.mkdir()
     listing = out.with_name(out.name + ".rejected.csv")
-    entries = _in_order(found.items, old, parts, work, found, stored)
+    entries = _in_order(found, old, parts, work, stored)
     try:
         written = assemble(data, found.items, entries, found.layout, stored, found.rejected)
     except UserError:
@@ -252,16 +253,11 @@ def _write(
 
 
 def _in_order(
-    items: list[Item],
-    old: OldEntries | None,
-    parts: list[Part],
-    work: Path,
-    found: Found,
-    stored: str,
+    found: Found, old: OldEntries | None, parts: list[Part], work: Path, stored: str
 ) -> Iterator[Entry]:
     """Yield the entry of each item, from where it is."""
     fresh = from_parts(parts, work, found.layout, stored)
-    for item in items:
+    for item in found.items:
         if old is not None and item in old:
             yield old.entry(item)
         else:
@@ -315,9 +311,7 @@ def _commit(out: Path, data: Path, manifest: dict[str, Any]) -> None:
         number += 1
         name = f"data-{manifest['checksum'][:12]}-{number}"
     os.replace(data, out / name)
-    temporary = out / "manifest.json.tmp"
-    temporary.write_text(json.dumps(manifest | {"data": name}, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, out / "manifest.json")
+    write_text(out / "manifest.json", json.dumps(manifest | {"data": name}, indent=1) + "\n")
     for path in out.glob("data-*"):
         if path.name != name:
             shutil.rmtree(path, ignore_errors=True)

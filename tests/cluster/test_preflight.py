@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster.preflight import MIN_FREE_BYTES, Probe, judge, probe, versions
+from c2vl.versions import versions
+from cluster.preflight import MIN_FREE_BYTES, PACKAGES, Probe, judge, probe
 
 HERE = {"python": "3.11.7", "torch": "2.13.0", "c2vl": "0.1.0"}
 GOOD = Probe("head", HERE, 10 * MIN_FREE_BYTES)
@@ -27,7 +28,7 @@ def test_a_node_answers_in_the_shared_folder(root: Path) -> None:
     assert (root / "token" / "node1").read_text() == "token"
     assert result.problem == ""
     assert result.free_bytes > 0
-    assert result.versions == versions()
+    assert result.versions == versions(PACKAGES)
     assert {"python", "ray", "torch"} <= set(result.versions)
 
 
@@ -43,7 +44,7 @@ def test_a_folder_that_cannot_be_written(root: Path) -> None:
 def test_little_disk(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10, 9, 1))
-    problems = judge([probe("n", str(root), "token")], ["n"], versions())
+    problems = judge([probe("n", str(root), "token")], ["n"], versions(PACKAGES))
     assert len(problems) == 1
     assert "node n: 0.0 GB of disk free" in problems[0]
     assert "make room" in problems[0]

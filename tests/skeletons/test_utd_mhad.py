@@ -57,7 +57,7 @@ def test_one_nearest_neighbour_is_the_known_figure(utd_store: Store) -> None:
         ({"d_skel": np.full((20, 3, 5), "a")}, "no array of real numbers"),
         ({"d_skel": np.full((20, 3, 5), 2000.0)}, "over 1000 m"),
         ({"d_skel": np.full((20, 3, 5), np.nan)}, "not finite"),
-        ({"d_skel": np.zeros((20, 3, 5))}, "every coordinate is zero"),
+        ({"d_skel": np.zeros((20, 3, 5))}, "no frame has a body"),
         (None, "not a MATLAB file"),
     ],
 )

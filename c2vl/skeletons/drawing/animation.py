@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from c2vl.files import replacing
 from c2vl.skeletons.drawing.figure import FLOOR, INK, QUIET, bones, project, side_colours
 from c2vl.skeletons.drawing.recording import Recording
-from c2vl.skeletons.files import replacing
 
 if TYPE_CHECKING:
     from PIL.Image import Image

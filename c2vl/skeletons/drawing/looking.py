@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from c2vl.errors import UserError
+from c2vl.files import replacing
 from c2vl.skeletons.drawing.figure import (
     CENTRE,
     LEFT,
@@ -20,7 +21,6 @@ from c2vl.skeletons.drawing.figure import (
     side_colours,
 )
 from c2vl.skeletons.drawing.recording import Caption, find_sequence, record
-from c2vl.skeletons.files import replacing
 from c2vl.skeletons.layout import LAYOUTS, JointLayout, get_layout, layout_yaml, read_layout
 from c2vl.skeletons.store import Store
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from c2vl.files import replacing
 from c2vl.skeletons.drawing.figure import CENTRE, PITCH, YAW, bones, side_colours
 from c2vl.skeletons.drawing.recording import Recording
-from c2vl.skeletons.files import replacing
 
 # nothing may be fetched: what the page shows is in it
 _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'"

@@ -218,7 +218,7 @@ def sequence_of(
     except RejectedError as error:
         return Rejected(source, error.reason)
     try:
-        shown = trimmed(sound)
+        shown, _ = trimmed(sound)  # frames that go are padding: nobody decided anything
     except RejectedError as error:
         return Rejected(source, error.reason, left_out=True)
     return Sequence(name, shown, label=label, source=source, parts=parts, **facts)

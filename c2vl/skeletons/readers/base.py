@@ -184,8 +184,11 @@ def checked(joints: NDArray[np.generic]) -> NDArray[np.float32]:
     return converted
 
 
-def trimmed(joints_MTVC: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Drop body slots that are never used and frames that show nobody, as padded arrays have them.
+def trimmed(joints_MTVC: NDArray[np.float32]) -> tuple[NDArray[np.float32], dict[str, int]]:
+    """Drop body slots that are never used and frames that show nobody.
+
+    Returns:
+        What is left, and how many frames went, as ``Sequence.decisions`` has it.
 
     Raises:
         RejectedError: nothing is left.
@@ -193,4 +196,7 @@ def trimmed(joints_MTVC: NDArray[np.float32]) -> NDArray[np.float32]:
     there = np.any(joints_MTVC, axis=(2, 3))
     if not there.any():
         raise RejectedError("no frame has a body")
-    return np.ascontiguousarray(joints_MTVC[there.any(axis=1)][:, there.any(axis=0)])
+    shown = there.any(axis=0)
+    dropped = int(len(shown) - shown.sum())
+    kept = np.ascontiguousarray(joints_MTVC[there.any(axis=1)][:, shown])
+    return kept, {"empty frames dropped": dropped} if dropped else {}

@@ -15,7 +15,12 @@ from typing import IO
 
 from c2vl.errors import UserError
 
-_CHUNK = 1 << 20
+DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError),
+    *(RuntimeError, NotImplementedError, KeyError, ValueError),
+)
+"""What ``zipfile`` raises on archives that are damaged, encrypted (RuntimeError) or packed in a way
+that it does not know (NotImplementedError)."""
 
 
 class UnreadableError(OSError):
@@ -63,7 +68,7 @@ class RawFile:
             archive = _archive(self.path, stat.st_mtime_ns)
             check_extent(archive.getinfo(self.member), stat.st_size)
             return archive.open(self.member)
-        except (zipfile.BadZipFile, RuntimeError, NotImplementedError, KeyError) as error:
+        except DAMAGE as error:
             raise UnreadableError(f"in {self.path.name}: {error}") from None
 
     def read(self, limit: int) -> bytes:
@@ -81,7 +86,7 @@ class RawFile:
         try:
             with self.open() as file:
                 content = file.read(limit + 1)
-        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError) as error:
+        except DAMAGE as error:
             raise UnreadableError(f"damaged in {self.path.name}: {error}") from None
         if len(content) > limit:
             raise UnreadableError(f"larger than {limit} bytes")
@@ -92,13 +97,11 @@ class RawFile:
         try:
             with self.open() as file:
                 return file.read(size)
-        except (OSError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError):
+        except (OSError, *DAMAGE):
             return b""
 
 
-@functools.lru_cache(
-    maxsize=8
-)  # reading the directory of an archive of 56,880 files takes a second
+@functools.lru_cache(maxsize=8)  # to read the directory of 56,880 files takes a second
 def _archive(path: Path, stamp: int) -> zipfile.ZipFile:
     return zipfile.ZipFile(path)
 
@@ -161,7 +164,7 @@ def _members(path: Path, prefix: str) -> Iterator[RawFile]:
     """List an archive; nothing is ever unpacked, so where its names point does not matter."""
     try:
         entries = _archive(path, path.stat().st_mtime_ns).infolist()
-    except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError) as error:
+    except (OSError, *DAMAGE) as error:
         raise UserError(f"{path}: not a zip archive that can be read: {error}") from None
     for entry in entries:
         parts = PurePosixPath(entry.filename.replace("\\", "/")).parts

@@ -256,15 +256,8 @@ def read(item: Item) -> Iterator[Sequence]:
         )
     if joints.shape[2] != wanted:
         raise RejectedError(f"{joints.shape[2]} joints, but {_LAYOUT} has {wanted}")
-    whole = checked(joints)
-    shown = trimmed(whole)
-    dropped = whole.shape[1] - shown.shape[1]
-    yield Sequence(
-        joints=shown,
-        source=item.name,
-        decisions={"empty frames dropped": dropped} if dropped else {},
-        **facts,
-    )
+    shown, decisions = trimmed(checked(joints))
+    yield Sequence(joints=shown, source=item.name, decisions=decisions, **facts)
 
 
 def _inner(file: RawFile) -> str:

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import lzma
 import mmap
 import struct
 import zipfile
-import zlib
 from pathlib import Path
 from typing import IO
 
 from c2vl.skeletons.readers.base import RejectedError
-from c2vl.skeletons.readers.files import RawFile, UnreadableError
+from c2vl.skeletons.readers.files import DAMAGE, RawFile, UnreadableError
 
 _LOCAL = struct.Struct("<4s5H3I2H")  # a zip's header before the content of a member
 MOST_INFLATION = 200
 """Times that real arrays, mostly zeros, get smaller in a zip; what inflates more is a bomb."""
-
-DAMAGE = (
-    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError),
-    *(RuntimeError, NotImplementedError, KeyError),
-)
-"""What ``zipfile`` raises on archives that are damaged, encrypted or packed in a way not known."""
 
 
 def offset_on_disk(file: RawFile) -> int | None:

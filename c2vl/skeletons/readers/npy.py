@@ -19,9 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c2vl.skeletons.readers.base import RejectedError
-from c2vl.skeletons.readers.files import RawFile, check_extent
+from c2vl.skeletons.readers.files import DAMAGE, RawFile, check_extent
 from c2vl.skeletons.readers.mapped import (
-    DAMAGE,
     check_inflation,
     map_file,
     offset_on_disk,
@@ -203,7 +202,7 @@ def _damage(name: str) -> Iterator[None]:
         yield
     except (RejectedError, OSError):
         raise
-    except (*DAMAGE, ValueError, OverflowError) as error:
+    except (*DAMAGE, OverflowError) as error:
         raise RejectedError(f"{name}: damaged: {error}") from None
 
 

@@ -76,8 +76,7 @@ def read(item: Item) -> Iterator[Sequence]:
     if label - 1 != _LABELS[action]:
         raise RejectedError(f"label is {label}, but action {action} is {_LABELS[action] + 1}")
     joints = checked(_skeletons(content.get("skeletons"))[None])
-    shown = trimmed(joints)
-    dropped = joints.shape[1] - shown.shape[1]
+    shown, decisions = trimmed(joints)
     yield Sequence(
         id=item.file.base.removesuffix(".json"),
         joints=shown,
@@ -86,7 +85,7 @@ def read(item: Item) -> Iterator[Sequence]:
         camera=view,
         replication=execution,
         source=item.name,
-        decisions={"empty frames dropped": dropped} if dropped else {},
+        decisions=decisions,
     )
 
 

@@ -65,7 +65,6 @@ _VIDEO_II = re.compile(r"A(?P<script>\d{2})N(?P<performer>\d{2})-(?P<view>[LMR])
 _BODIES, _JOINTS = 2, 25
 _COLUMNS = _BODIES * _JOINTS * 3
 _MOST_BYTES = 64 << 20  # the longest real videos have some 12 MB
-_EMPTY = "empty frames dropped"
 _CLIPPED = "ends clipped to the video"
 
 
@@ -232,10 +231,9 @@ def _cut(
         line = None if sound.all() else start + int(sound.argmin()) + 1
         return Rejected(f"{item.name}[{start}:{end}]", error.reason, line)
     try:
-        shown = trimmed(joints)
+        shown, dropped = trimmed(joints)
     except RejectedError as error:
         return Rejected(f"{item.name}[{start}:{end}]", error.reason, start + 1, left_out=True)
-    dropped = end - start - shown.shape[1]
     return Sequence(
         id=name,
         joints=shown,
@@ -248,7 +246,7 @@ def _cut(
         end=end,
         source=item.name,
         parts=item.facts["parts"],
-        decisions={**decisions, **({_EMPTY: dropped} if dropped else {})},
+        decisions=decisions | dropped,
     )
 
 

@@ -61,10 +61,7 @@ def read(item: Item) -> Iterator[Sequence]:
     if raw.ndim != 3 or raw.shape[:2] != (20, 3) or raw.shape[2] < 1:
         raise RejectedError(f"d_skel is {raw.shape}, expected (20, 3, frames)")
     joints = checked(raw.transpose(2, 0, 1)[None])
-    if not joints.any():
-        raise RejectedError("every coordinate is zero")
-    shown = trimmed(joints)
-    dropped = joints.shape[1] - shown.shape[1]
+    shown, decisions = trimmed(joints)
     yield Sequence(
         id=item.file.base.removesuffix("_skeleton.mat"),
         joints=shown,
@@ -72,7 +69,7 @@ def read(item: Item) -> Iterator[Sequence]:
         subject=subject,
         replication=trial,
         source=item.name,
-        decisions={"empty frames dropped": dropped} if dropped else {},
+        decisions=decisions,
     )
 
 

@@ -1,0 +1,108 @@
+"""Files and folders that are written whole or not at all: under a temporary name, then renamed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from c2vl.errors import UserError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Open a file to write under a temporary name, which becomes ``path`` if all goes well.
+
+    The bytes are on the disk before the name is, so that a power cut cannot leave half a file.
+
+    Raises:
+        UserError: it cannot be written there.
+    """
+    partial = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        number, partial = tempfile.mkstemp(prefix=f".tmp-{path.name}-", dir=path.parent)
+        with open(number, "w+b") as file:
+            os.fchmod(number, 0o644)
+            yield file
+            file.flush()
+            os.fsync(number)
+        os.replace(partial, path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
+    finally:
+        if partial and os.path.exists(partial):
+            os.unlink(partial)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file of text (UTF-8).
+
+    Raises:
+        UserError: it cannot be written there.
+    """
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
+@contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder that becomes ``folder`` if all goes well.
+
+    A folder that is there is moved aside first, and goes when the new one stands.
+
+    Raises:
+        OSError: it cannot be written there.
+    """
+    with _beside(folder) as partial:
+        yield partial
+        if not folder.exists():
+            os.replace(partial, folder)
+            return
+        old = Path(tempfile.mkdtemp(prefix=f".tmp-{folder.name}-old-", dir=folder.parent))
+        try:
+            os.replace(folder, old / folder.name)
+            try:
+                os.replace(partial, folder)
+            except BaseException:
+                os.replace(old / folder.name, folder)
+                raise
+        finally:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def adding_folder(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder that becomes ``folder``, unless another process was first.
+
+    For caches: whoever comes first, the content is the same.
+
+    Raises:
+        UserError: it cannot be written there.
+    """
+    try:
+        with _beside(folder) as partial:
+            yield partial
+            try:
+                os.rename(partial, folder)
+            except OSError:
+                if not folder.is_dir():
+                    raise
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error.strerror or error})") from None
+
+
+@contextmanager
+def _beside(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder beside another one; what is left of it goes at the end."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".tmp-{folder.name}-", dir=folder.parent))
+    try:
+        partial.chmod(0o755)
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
