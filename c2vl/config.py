@@ -1,25 +1,15 @@
-"""One experiment as typed, frozen settings: YAML in, resolved YAML out.
+"""One experiment as typed, frozen settings.
 
-Every setting that a sweep may search lives here, with the reason for its default. Unknown keys and
-impossible combinations are :class:`c2vl.errors.UserError`, with the path of the field and the
-nearest name that exists.
-
-Example:
-    >>> experiment = from_dict({"objective": {"temperature": 0.1}})
-    >>> experiment.objective.temperature
-    0.1
+Every setting that a sweep may search lives here, with the reason for its default. How settings come
+out of YAML and go back into it: :mod:`c2vl.config_files`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from c2vl.errors import UserError, did_you_mean
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Stream = Literal["joint", "bone", "motion"]
 Edge = Literal["skeleton_language", "skeleton_vision", "vision_language"]
@@ -29,9 +19,6 @@ class Settings(BaseModel):
     """Frozen, and strict about names: a misspelt key is an error, never ignored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-SettingsT = TypeVar("SettingsT", bound=Settings)
 
 
 class AugmentSettings(Settings):
@@ -283,165 +270,3 @@ class Experiment(Settings):
         if softened_by_model and objective.teacher == "ema" and self.train.ema == 0:
             raise ValueError("objective.teacher 'ema' needs train.ema above 0 (0.99 is usual)")
         return self
-
-
-def from_dict(values: Mapping[str, Any]) -> Experiment:
-    """Build settings from nested mappings.
-
-    Raises:
-        UserError: a key is unknown or a value is out of range; the message has the field's path.
-    """
-    return parse(Experiment, values, "experiment")
-
-
-def parse(model: type[SettingsT], values: Mapping[str, Any], what: str) -> SettingsT:
-    """Validate ``values`` as ``model``; one readable message for all that is wrong with them.
-
-    Args:
-        model: any settings class (the sweep file uses it too).
-        values: nested mappings, as YAML gives them.
-        what: what to call the whole in a message (a file's name, usually).
-
-    Raises:
-        UserError: naming each field by its path, the value given and the nearest known name.
-    """
-    if not isinstance(values, Mapping):
-        raise UserError(f"{what}: expected settings (name: value), found {type(values).__name__}")
-    try:
-        return model.model_validate(dict(values))
-    except ValidationError as error:
-        lines = [_explain(model, what, problem) for problem in error.errors()]
-        raise UserError("\n".join(dict.fromkeys(lines))) from None
-
-
-def _explain(model: type[BaseModel], what: str, problem: Any) -> str:
-    path = ".".join(str(part) for part in problem["loc"])
-    where = f"{what}: {path}" if path else what
-    if problem["type"] == "extra_forbidden":
-        near = did_you_mean(str(problem["loc"][-1]), _fields_at(model, problem["loc"][:-1]))
-        return f"{where}: no such setting{near}"
-    message = problem["msg"].removeprefix("Value error, ")
-    given = problem["input"]
-    return f"{where}: {message}" + ("" if isinstance(given, dict) else f" (given: {given!r})")
-
-
-def _fields_at(model: type[BaseModel], loc: Iterable[str | int]) -> list[str]:
-    for part in loc:
-        field = model.model_fields.get(str(part))
-        if field is None or not isinstance(field.annotation, type):
-            return []
-        if not issubclass(field.annotation, BaseModel):
-            return []
-        model = field.annotation
-    return list(model.model_fields)
-
-
-def setting_names() -> dict[str, Any]:
-    """Return every dotted setting of an experiment with its default (the sweep's vocabulary)."""
-    return flatten(Experiment().model_dump(mode="json"))
-
-
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """``{"a": {"b": 1}}`` → ``{"a.b": 1}``."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
-def override(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return nested ``values`` with dotted ``changes`` put in; the arguments stay as they are."""
-    result = {k: dict(v) if isinstance(v, Mapping) else v for k, v in values.items()}
-    for path, value in changes.items():
-        head, _, rest = path.partition(".")
-        if rest:
-            below = result.get(head)
-            result[head] = override(below if isinstance(below, Mapping) else {}, {rest: value})
-        else:
-            result[head] = value
-    return result
-
-
-def parse_overrides(pairs: Iterable[str]) -> dict[str, Any]:
-    """``["optim.lr=0.1"]`` → ``{"optim.lr": 0.1}``; values are read as YAML.
-
-    Raises:
-        UserError: a word without ``=``.
-    """
-    changes: dict[str, Any] = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals or not key:
-            raise UserError(f'"{pair}": write settings as key=value, for example optim.lr=0.1')
-        try:
-            parsed = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise UserError(f'"{pair}": the value is not YAML; quote it') from None
-        if isinstance(parsed, str):  # YAML 1.1 reads 1e-4 as text
-            try:
-                parsed = float(parsed)
-            except ValueError:
-                pass
-        changes[key] = parsed
-    return changes
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML file of settings.
-
-    Raises:
-        UserError: the file is missing, is not YAML, or holds no mapping.
-    """
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise UserError(f"{path}: cannot be read as YAML: {error}") from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: expected settings (name: value), found {type(values).__name__}")
-    return values
-
-
-def load(path: Path, overrides: Iterable[str] = ()) -> Experiment:
-    """Read an experiment from YAML, with ``key=value`` overrides from a command line."""
-    values = override(read_yaml(path), parse_overrides(overrides))
-    return parse(Experiment, values, path.name)
-
-
-def dump(experiment: Experiment) -> str:
-    """Return the resolved experiment as YAML; :func:`load` reads it back equal."""
-    return yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False)
-
-
-def resolved(experiment: Experiment) -> Experiment:
-    """Return an experiment with absolute paths: workers start in folders of their own."""
-    data, prompts = experiment.data, experiment.prompts
-    split = str(Path(data.split).absolute()) if data.split.endswith(".csv") else data.split
-    tables = {
-        name: path.absolute()
-        for name, path in (("language", prompts.language), ("vision", prompts.vision))
-        if path is not None
-    }
-    return experiment.model_copy(
-        update={
-            "data": data.model_copy(update={"store": data.store.absolute(), "split": split}),
-            "prompts": prompts.model_copy(update=tables),
-        }
-    )
-
-
-def described(model: type[BaseModel], prefix: str = "") -> list[tuple[str, Any, str]]:
-    """List settings as (dotted name, default, meaning), in the order of their definition."""
-    rows: list[tuple[str, Any, str]] = []
-    for name, field in model.model_fields.items():
-        if isinstance(field.default, BaseModel):
-            rows += described(type(field.default), f"{prefix}{name}.")
-        else:
-            rows.append((f"{prefix}{name}", field.default, field.description or ""))
-    return rows

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from c2vl.config import Experiment, flatten, setting_names
+from c2vl.config import Experiment
+from c2vl.config_files import flatten, setting_names
 from c2vl.errors import UserError, did_you_mean
 from sweeps.space import (
     Categorical,

@@ -66,7 +66,7 @@ def run(file: Path, overrides: tuple[str, ...], address: str | None) -> None:
 @ADDRESS
 def resume(name: str, overrides: tuple[str, ...], storage: Path, address: str | None) -> None:
     """Go on with the sweep NAME after Ctrl-C or a kill, to exactly the asked number of trials."""
-    from c2vl.config import override, parse_overrides
+    from c2vl.config_files import override, parse_overrides
     from sweeps.spec import parse_sweep, read_sweep
 
     spec = read_sweep(storage, name)

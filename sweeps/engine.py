@@ -21,7 +21,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
-from c2vl.config import resolved
+from c2vl.config_files import resolved
 from c2vl.errors import UserError
 from c2vl.training.launch import release
 from sweeps.jobs import End, Job, Outcome, Row, Source

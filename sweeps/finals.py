@@ -15,7 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from c2vl.config import Experiment, from_dict, override
+from c2vl.config import Experiment
+from c2vl.config_files import from_dict, override
 from c2vl.training.checkpoint import write_text
 from sweeps.jobs import Job
 from sweeps.spec import SweepSettings

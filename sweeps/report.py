@@ -13,7 +13,7 @@ import numpy as np
 import optuna
 from matplotlib.figure import Figure
 
-from c2vl.config import flatten
+from c2vl.config_files import flatten
 from c2vl.objective.schedule import softening
 from sweeps.finals import Final
 from sweeps.jobs import Job, Outcome

@@ -20,7 +20,8 @@ from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import Field, model_validator
 
-from c2vl.config import Experiment, Settings, from_dict, override
+from c2vl.config import Experiment, Settings
+from c2vl.config_files import from_dict, override
 from c2vl.errors import UserError
 
 Choice = bool | int | float | str | None

@@ -16,15 +16,8 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field
 
-from c2vl.config import (
-    Experiment,
-    Settings,
-    from_dict,
-    override,
-    parse,
-    parse_overrides,
-    read_yaml,
-)
+from c2vl.config import Experiment, Settings
+from c2vl.config_files import from_dict, override, parse, parse_overrides, read_yaml
 from c2vl.errors import UserError
 from sweeps.space import Variable
 

@@ -26,7 +26,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
-from c2vl.config import flatten
+from c2vl.config_files import flatten
 from c2vl.errors import UserError
 from sweeps import provenance
 from sweeps.jobs import End, Job, Outcome, Row

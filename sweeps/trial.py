@@ -20,7 +20,7 @@ def run(config: dict[str, Any]) -> None:
     import ray
     from ray import tune
 
-    from c2vl.config import from_dict
+    from c2vl.config_files import from_dict
     from c2vl.errors import TrainingError, UserError
     from c2vl.training.launch import fit
 

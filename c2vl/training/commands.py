@@ -30,7 +30,7 @@ def train(config: Path, overrides: tuple[str, ...], out: Path | None, max_failur
 
     The same command on the same folder goes on after an interruption, with the same result.
     """
-    from c2vl.config import load
+    from c2vl.config_files import load
     from c2vl.training.launch import fit
     from c2vl.training.progress import following
 
@@ -49,7 +49,8 @@ def train(config: Path, overrides: tuple[str, ...], out: Path | None, max_failur
 @click.command(epilog="\b\nExample:\n  c2vl settings | grep temperature\n")
 def settings() -> None:
     """List every setting of an experiment: name, default, meaning."""
-    from c2vl.config import Experiment, described
+    from c2vl.config import Experiment
+    from c2vl.config_files import described
 
     for name, default, meaning in described(Experiment):
         click.echo(f"{name}={default}" + (f"\n    {meaning}" if meaning else ""))

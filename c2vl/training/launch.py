@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from c2vl.config import Experiment, dump, from_dict, resolved
+from c2vl.config import Experiment
+from c2vl.config_files import dump, from_dict, resolved
 from c2vl.errors import TrainingError, UserError
 from c2vl.training import checkpoint
 

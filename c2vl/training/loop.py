@@ -17,7 +17,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from c2vl.config import Experiment, dump
+from c2vl.config import Experiment
+from c2vl.config_files import dump
 from c2vl.encoder import save_encoder
 from c2vl.encoder.card import UNKNOWN_LICENCE
 from c2vl.errors import TrainingError

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import torch
 
-from c2vl.config import from_dict
+from c2vl.config_files import from_dict
 from c2vl.skeletons.demo.ntu_files import Seen, skeleton_text
 from c2vl.skeletons.prepare import prepare
 from c2vl.skeletons.readers.ntu_text import parse

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from c2vl.config import Experiment, dump, from_dict
+from c2vl.config import Experiment
+from c2vl.config_files import dump, from_dict
 from c2vl.skeletons.store import Store
 from c2vl.training.checkpoint import read_metrics
 from sweeps.engine import Stop, run_jobs

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from c2vl.config import load
+from c2vl.config_files import load
 from c2vl.training.checkpoint import read_metrics
 from c2vl.training.launch import fit
 from tests.sweeps.command import start

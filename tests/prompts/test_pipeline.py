@@ -20,7 +20,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
-from c2vl.config import from_dict
+from c2vl.config_files import from_dict
 from c2vl.errors import UserError
 from c2vl.prompts.commands import prompts
 from c2vl.prompts.concepts import ConceptTable

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from c2vl.config import dump
+from c2vl.config_files import dump
 from c2vl.encoder import load_encoder
 from c2vl.errors import TrainingError, UserError
 from c2vl.prompts.concepts import ConceptTable
