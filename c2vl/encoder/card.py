@@ -15,6 +15,9 @@ VERSION = 2
 neither can be changed alone; maps into the concept space; licence of the data."""
 READS = (1, 2)
 WEIGHTS, CARD = "encoder.safetensors", "encoder.json"
+_MADE_BY = (
+    f"an encoder is a folder with {CARD} and {WEIGHTS}, made by `c2vl train` or `c2vl export`"
+)
 UNKNOWN_LICENCE = "not recorded; ask whoever gave the data"
 
 
@@ -24,10 +27,7 @@ def read_card(path: Path) -> dict[str, Any]:
     Raises:
         UserError: it is missing, is no card, or of another version.
     """
-    try:
-        card = json.loads(read_file(path).decode("utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
+    card = read_json(path)
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise UserError(f"{path}: not the card of an encoder (format {FORMAT})")
     if card.get("version") not in READS:
@@ -38,7 +38,36 @@ def read_card(path: Path) -> dict[str, Any]:
     return card
 
 
-def read_file(path: Path) -> bytes:
+def read_versioned(path: Path, known: tuple[str, int], made_by: str) -> dict[str, Any]:
+    """Read the card of what goes with an encoder.
+
+    Args:
+        path: the card.
+        known: the format and the version that this code reads.
+        made_by: what the error says when it is not there.
+
+    Raises:
+        UserError: it is missing, is no card, or of another format or version.
+    """
+    card = read_json(path, made_by)
+    if not isinstance(card, dict) or (card.get("format"), card.get("version")) != known:
+        raise UserError(f"{path}: not of format {known[0]}, version {known[1]}")
+    return card
+
+
+def read_json(path: Path, made_by: str = _MADE_BY) -> Any:
+    """Read a JSON file of an artefact.
+
+    Raises:
+        UserError: it is missing or no JSON.
+    """
+    try:
+        return json.loads(read_file(path, made_by).decode("utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from None
+
+
+def read_file(path: Path, made_by: str = _MADE_BY) -> bytes:
     """Read a file of an artefact.
 
     Raises:
@@ -47,10 +76,7 @@ def read_file(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(
-            f"{path}: no such file; an encoder is a folder with {CARD} and {WEIGHTS}, "
-            "made by `c2vl train` or `c2vl export`"
-        ) from None
+        raise UserError(f"{path}: no such file; {made_by}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
 

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from c2vl.encoder import Encoder
-from c2vl.encoder.card import read_file
+from c2vl.encoder.card import read_file, read_versioned
 from c2vl.errors import UserError
 from c2vl.files import replacing_folder
 from c2vl.protocols.linear import Probe, fit_chosen
@@ -22,6 +22,7 @@ from c2vl.protocols.task import Floats, Task
 
 FORMAT, VERSION = "c2vl-head", 1
 WEIGHTS, CARD = "head.safetensors", "head.json"
+_MADE_BY = "a classifier is a folder made by `c2vl classify-fit`"
 
 
 @dataclass(frozen=True)
@@ -105,14 +106,8 @@ def load_head(folder: Path) -> Head:
     Raises:
         UserError: a file is missing, altered, or of another version.
     """
-    path = folder / CARD
-    try:
-        card = json.loads(read_file(path).decode("utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
-    if not isinstance(card, dict) or (card.get("format"), card.get("version")) != (FORMAT, VERSION):
-        raise UserError(f"{path}: no classifier of format {FORMAT}, version {VERSION}")
-    data = read_file(folder / WEIGHTS)
+    card = read_versioned(folder / CARD, (FORMAT, VERSION), _MADE_BY)
+    data = read_file(folder / WEIGHTS, _MADE_BY)
     if hashlib.sha256(data).hexdigest() != card.get("weights_sha256"):
         raise UserError(f"{folder / WEIGHTS}: altered or cut short (its digest is not the card's)")
     try:

@@ -22,7 +22,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from c2vl.encoder import Encoder
-from c2vl.encoder.card import read_file
+from c2vl.encoder.card import read_file, read_versioned
 from c2vl.errors import UserError
 from c2vl.files import replacing_folder
 from c2vl.protocols.features import store_features
@@ -31,6 +31,7 @@ from c2vl.skeletons.store import Store
 Floats = NDArray[np.float32]
 FORMAT, VERSION = "c2vl-index", 1
 CARD, ROWS = "index.json", "rows.parquet"
+_MADE_BY = "an index is a folder made by `c2vl index`"
 FEATURES, LANGUAGE = "features.faiss", "language.faiss"
 
 
@@ -158,19 +159,13 @@ def load_index(folder: Path) -> Index:
 
     import faiss
 
-    path = folder / CARD
-    try:
-        card = json.loads(read_file(path).decode("utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
-    if not isinstance(card, dict) or (card.get("format"), card.get("version")) != (FORMAT, VERSION):
-        raise UserError(f"{path}: no index of format {FORMAT}, version {VERSION}")
+    card = read_versioned(folder / CARD, (FORMAT, VERSION), _MADE_BY)
     found: dict[str, bytes] = {}
     for file in (ROWS, FEATURES, LANGUAGE):
         wanted = card.get("sha256", {}).get(file)
         if wanted is None and file == LANGUAGE:
             continue
-        found[file] = read_file(folder / file)
+        found[file] = read_file(folder / file, _MADE_BY)
         if hashlib.sha256(found[file]).hexdigest() != wanted:
             raise UserError(f"{folder / file}: altered or cut short; build the index again")
     try:
