@@ -270,7 +270,7 @@ def test_settings_that_are_unsafe_or_wrong(parts: Path, tmp_path: Path) -> None:
 def test_what_is_not_there_says_what_makes_it(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"head\.json: no such file; a classifier .* classify-fit"):
         load_head(tmp_path)
-    with pytest.raises(UserError, match=r"index\.json: no such file; an index .* c2vl index"):
+    with pytest.raises(UserError, match=r"index\.json: no such file; an index .*`c2vl index`"):
         load_index(tmp_path)
 
 
