@@ -24,6 +24,7 @@ from c2vl.prompts.endpoint import Endpoint
 from c2vl.prompts.frames import Clip
 from c2vl.prompts.persons import ColourJoints, Detector, Persons, WholePicture
 from c2vl.prompts.shards import CropSettings, Done, Folder, Work, ask_shard, crop_shard
+from c2vl.raysession import connected
 
 FindPersons = WholePicture | ColourJoints | Detector
 Ask = LocalCaptioner | Endpoint
@@ -198,24 +199,17 @@ def ray_session(actors: int) -> Iterator[None]:
     Args:
         actors: that run at once; Ray started here lets them, on however few cores.
     """
-    import ray
     import ray.data
 
-    ours = not ray.is_initialized()
-    if ours:
-        here = "RAY_ADDRESS" not in os.environ
-        ray.init(
-            num_cpus=max(os.cpu_count() or 1, actors) if here else None,
-            include_dashboard=False if here else None,
-            log_to_driver=False,
-            logging_level=logging.WARNING,
-        )
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    try:
+    here = "RAY_ADDRESS" not in os.environ
+    with connected(
+        num_cpus=max(os.cpu_count() or 1, actors) if here else None,
+        include_dashboard=False if here else None,
+        log_to_driver=False,
+        logging_level=logging.WARNING,
+    ):
+        ray.data.DataContext.get_current().enable_progress_bars = False
         yield
-    finally:
-        if ours:
-            ray.shutdown()
 
 
 def _write_rates(folder: Folder, done: Done, seconds: float, scale: Scale) -> None:

@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from c2vl.encoder import Encoder
@@ -43,9 +42,8 @@ def store_features(encoder: Encoder, store: Store) -> Floats:
         clips = load_clips(store, **encoder.card["preprocessing"])
         rows = np.empty((len(store), encoder.feature_size), np.float32)
         for first in range(0, len(store), BATCH):  # the clips stay on the disk
-            part = slice(first, first + BATCH)
-            x = torch.from_numpy(np.array(clips.x[part]))
-            present = torch.from_numpy(np.array(clips.present[part]))
+            part = np.arange(first, min(first + BATCH, len(store)))
+            x, present = clips.tensors(part)
             widest = max(1, int(present.sum(1).max()))  # slots that nobody fills cost nothing
             rows[part] = encoder.embed_clips(x[:, :widest], present[:, :widest], BATCH)
         return rows

@@ -26,6 +26,7 @@ from torch.nn import functional
 
 from c2vl.encoder import Encoder, build, load_encoder, save_encoder
 from c2vl.protocols.task import Floats, Ints
+from c2vl.raysession import connected
 from c2vl.skeletons.clips import load_clips
 from c2vl.skeletons.store import Store
 from c2vl.skeletons.streams import to_stream
@@ -252,8 +253,7 @@ class _Clips:
         self._encoder, self.device = encoder, device
 
     def __call__(self, positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        x = torch.from_numpy(np.array(self._clips.x[positions])).to(self.device)
-        present = torch.from_numpy(np.array(self._clips.present[positions])).to(self.device)
+        x, present = (part.to(self.device) for part in self._clips.tensors(positions))
         return to_stream(x, self._encoder.card["stream"], self._encoder.layout), present
 
 
@@ -269,7 +269,7 @@ def _launch(folder: Path, machines: Machines) -> None:
     from ray.train.torch import TorchTrainer
 
     resources = {"CPU": 1.0, "GPU": machines.gpus_per_worker}
-    TorchTrainer(
+    trainer = TorchTrainer(
         _in_a_worker,
         train_loop_config={"folder": str(folder.absolute())},
         scaling_config=ray.train.ScalingConfig(
@@ -280,7 +280,9 @@ def _launch(folder: Path, machines: Machines) -> None:
         run_config=ray.train.RunConfig(
             name=folder.name, storage_path=str(folder.absolute() / "ray")
         ),
-    ).fit()
+    )
+    with connected():
+        trainer.fit()
 
 
 def _in_a_worker(config: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from c2vl.errors import UserError
+from c2vl.raysession import connected
 
 BATCH, WAIT = 32, 0.005  # requests a forward pass; seconds that the first of them waits for others
 
@@ -181,21 +182,16 @@ def serving(settings: Settings) -> Iterator[str]:
             raise UserError(
                 f"--host {settings.host} --port {settings.port}: cannot be used ({error})"
             ) from None
-    import ray
     from ray import serve
 
-    started = not ray.is_initialized()
-    if started:
-        needed = settings.replicas + 1
-        ray.init(num_cpus=needed, include_dashboard=False, logging_level=logging.WARNING)
-    try:
-        serve.start(http_options={"host": settings.host, "port": settings.port})
-        serve.run(application(settings), name="c2vl", route_prefix="/")
-        yield f"http://{settings.host}:{settings.port}"
-    finally:
-        serve.shutdown()
-        if started:
-            ray.shutdown()
+    needed = settings.replicas + 1
+    with connected(num_cpus=needed, include_dashboard=False, logging_level=logging.WARNING):
+        try:
+            serve.start(http_options={"host": settings.host, "port": settings.port})
+            serve.run(application(settings), name="c2vl", route_prefix="/")
+            yield f"http://{settings.host}:{settings.port}"
+        finally:
+            serve.shutdown()
 
 
 def run(settings: Settings) -> None:

@@ -82,7 +82,7 @@ class TrainingSet:
         if len(positions) < 2:
             raise UserError(f"{data.store}: split {data.split} has no training sequences")
         clips: Clips = load_clips(store, frames=data.frames, centre=data.centre, align=data.align)
-        self._clips, self._positions = clips.x, positions
+        self._clips, self._positions = clips, positions
         self.present = torch.from_numpy(np.ascontiguousarray(clips.present[positions]))
         self.labels = store.index["label"].to_numpy(np.int64)[positions]
         self.fold = folds(store.index, positions, by=data.validation_by, k=data.validation_folds)
@@ -95,13 +95,8 @@ class TrainingSet:
         self.concepts = self._concepts(ids)
 
     def clips(self, rows: Tensor) -> Tensor:
-        """Return clips (n, M, T, V, 3) of some rows; they lie on disk, memory-mapped.
-
-        The memory is torch's: NumPy's is aligned now so, now so, and sums differ with it.
-        """
-        clips = torch.empty(len(rows), *self._clips.shape[1:])
-        clips.numpy()[:] = self._clips[self._positions[rows.numpy()]]
-        return clips
+        """Return clips (n, M, T, V, 3) of some rows; they lie on disk, memory-mapped."""
+        return self._clips.tensors(self._positions[rows.numpy()])[0]
 
     def _concepts(self, ids: list[str]) -> dict[str, Tensor]:
         prompts = self.experiment.prompts

@@ -6,12 +6,14 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from c2vl.config import Experiment
 from c2vl.config_files import dump, from_dict, resolved
 from c2vl.errors import TrainingError, UserError
+from c2vl.raysession import connected
 from c2vl.training import checkpoint
 
 Report = Callable[[dict[str, Any]], None]
@@ -65,7 +67,8 @@ def fit(
     began = time.time()
     (folder / "error.json").unlink(missing_ok=True)
     trainer = _trainer(experiment, folder, name, on_report, callbacks, max_failures, in_process)
-    _run(trainer, folder)
+    with nullcontext() if in_process else connected():
+        _run(trainer, folder)
     rows = checkpoint.read_metrics(folder / "metrics.jsonl")
     finished = {"metrics": rows[-1], "seconds": time.time() - began}
     checkpoint.write_text(done, json.dumps(finished))

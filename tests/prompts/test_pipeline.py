@@ -91,7 +91,6 @@ def test_video_to_training_on_ray_with_a_worker_killed(
     """Frames, crops, captions, features, training; a captioning actor is killed on the way."""
     import ray
 
-    ray.shutdown()  # a test before may have left its own running
     ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False)
     request.addfinalizer(ray.shutdown)
     mute = tmp_path / "mute"  # what an actor says of its model reaches the user as it is
