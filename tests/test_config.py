@@ -7,22 +7,22 @@ from typing import Any
 
 import pytest
 
-from c2vl import config
+from c2vl import config, config_files
 from c2vl.errors import UserError
 
 
 def test_round_trip(tmp_path: Path) -> None:
     changes = {"objective.temperature": 0.05, "data.augment.shear": 0.1, "train.epochs": 7}
-    experiment = config.from_dict(config.override({}, changes))
+    experiment = config_files.from_dict(config_files.override({}, changes))
     path = tmp_path / "experiment.yaml"
-    path.write_text(config.dump(experiment))
-    assert config.load(path) == experiment
+    path.write_text(config_files.dump(experiment))
+    assert config_files.load(path) == experiment
 
 
 def test_overrides_are_typed(tmp_path: Path) -> None:
     path = tmp_path / "experiment.yaml"
     path.write_text("optim: {lr: 0.2}\n")
-    experiment = config.load(
+    experiment = config_files.load(
         path,
         [
             "optim.weight_decay=1e-3",
@@ -62,30 +62,32 @@ def test_overrides_are_typed(tmp_path: Path) -> None:
 )
 def test_mistakes_are_named(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        config.from_dict(config.override({}, changes))
+        config_files.from_dict(config_files.override({}, changes))
 
 
 def test_a_file_that_is_not_settings(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
     with pytest.raises(UserError, match="no such file"):
-        config.load(path)
+        config_files.load(path)
     path.write_text("[1, 2]")
     with pytest.raises(UserError, match="expected settings"):
-        config.load(path)
+        config_files.load(path)
     path.write_text("a: b: c")
     with pytest.raises(UserError, match="YAML"):
-        config.load(path)
+        config_files.load(path)
     with pytest.raises(UserError, match="key=value"):
-        config.parse_overrides(["lr"])
+        config_files.parse_overrides(["lr"])
 
 
 def test_every_setting_says_what_it_is() -> None:
     """A sweep may search any setting, so the list must be complete and flat."""
-    names = config.setting_names()
-    listed = {name: default for name, default, _ in config.described(config.Experiment)}
+    names = config_files.setting_names()
+    listed = {name: default for name, default, _ in config_files.described(config.Experiment)}
     assert names.keys() == listed.keys()
     assert "objective.schedule.end" in names and "objective.weights.skeleton_language" in names
 
 
 def test_every_setting_says_what_it_means() -> None:
-    assert [name for name, _, meaning in config.described(config.Experiment) if not meaning] == []
+    assert [
+        name for name, _, meaning in config_files.described(config.Experiment) if not meaning
+    ] == []
