@@ -1,27 +1,32 @@
 """Linear evaluation on frozen features: a convex probe run to its optimum, and SGD as published.
 
 The convex probe (multinomial logistic regression, L2) is the reproducible figure: it has one
-optimum, found by L-BFGS, and its regularisation is chosen on folds of the training groups. The SGD
-probe follows the lineage (lr 3.0, no weight decay, ×0.1 at epoch 80 of 100, batch 128).
+optimum, found by Newton's method, and its regularisation is chosen on folds of the training groups.
+The SGD probe follows the lineage (lr 3.0, no weight decay, ×0.1 at epoch 80 of 100, batch 128).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.optimize import minimize
 from torch import Tensor
 from torch.nn import functional
 
 from c2vl.protocols.task import Outcome, Task, pooled
 
 Floats = NDArray[np.float32]
+Floats64 = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 # L2 strengths per sample on standardised features, strong to weak, so that each starts warm.
 STRENGTHS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+PAST = 2  # strengths tried past the best
+TOLERANCE = 1e-5  # norm of the gradient, each weight in units of its curvature
 
 
 @dataclass(frozen=True)
@@ -63,49 +68,113 @@ def fit_path(
     *,
     classes: int,
     strengths: tuple[float, ...] = STRENGTHS,
-    iterations: int = 300,
-) -> list[Probe]:
-    """Fit a probe for each strength, each started from the one before.
+) -> Iterator[Probe]:
+    """Fit a probe for each strength, each started from the one before and when it is asked for.
 
-    Minimises ``mean CE + strength/2 · ||W||² / F`` over standardised features in float64, to a
-    gradient of 1e-6.
+    Minimises ``mean CE + strength/2 · ||W||² / F`` over standardised features in float64, by
+    Newton's method in a trust region (Steihaug). It is solved along the features' principal axes,
+    each scaled by its curvature, where few conjugate-gradient steps are needed.
 
     Args:
         features: (n, F).
         labels: (n,) integers in 0..classes-1.
         classes: number of classes.
         strengths: descending.
-        iterations: at most so many L-BFGS iterations a strength.
     """
     x = torch.from_numpy(features).double()
-    y = torch.from_numpy(labels)
     mean, scale = x.mean(0), x.std(0).clamp_min(1e-6)
-    x = (x - mean) / scale
-    weight = torch.zeros(classes, x.shape[1], dtype=torch.float64, requires_grad=True)
-    bias = torch.zeros(classes, dtype=torch.float64, requires_grad=True)
-    probes = []
+    left, size, right = torch.linalg.svd((x - mean) / scale, full_matrices=False)
+    there = size > size[0] * 1e-10
+    left, size, right = left[:, there], size[there], right[there].T
+    axes = torch.cat([left * size, x.new_ones(len(x), 1)], 1)  # the bias is the last axis
+    target = functional.one_hot(torch.from_numpy(labels), classes).double()
+    weight = x.new_zeros(axes.shape[1], classes)
     for strength in strengths:
-        penalty = strength / 2 / x.shape[1]
-        solver = torch.optim.LBFGS(
-            [weight, bias],
-            max_iter=iterations,
-            tolerance_grad=1e-6,
-            tolerance_change=1e-10,
-            history_size=20,
-            line_search_fn="strong_wolfe",
+        penalty = x.new_full((axes.shape[1], 1), strength / x.shape[1])
+        penalty[-1] = 0
+        problem = Logistic(axes, target, penalty, start=weight)
+        weight = problem.optimum()
+        yield Probe(mean, scale, (right @ weight[:-1]).T.contiguous(), weight[-1], strength)
+
+
+class Logistic:
+    """Mean cross-entropy of a linear classifier, with a penalty, and its optimum.
+
+    Args:
+        rows: (n, D).
+        target: (n, classes), rows sum to 1.
+        penalty: (D, 1), of the squared weights.
+        start: (D, classes), weights to start from; the curvature there is the unit of each weight.
+    """
+
+    def __init__(self, rows: Tensor, target: Tensor, penalty: Tensor, start: Tensor) -> None:
+        self.rows, self.across, self.penalty = rows, rows.T.contiguous() / len(rows), penalty
+        self.target = target
+        p = functional.softmax(rows @ start, 1)
+        curvature = self.across.mul(rows.T) @ (p * (1 - p)) + penalty
+        self.step = curvature.clamp_min(1e-8).rsqrt()
+        self.start = start
+        self._at, self._p = np.empty(0), p
+
+    def optimum(self) -> Tensor:
+        """Weights (D, classes) at which the gradient is nearly zero."""
+        solved = minimize(
+            self.loss,
+            (self.start / self.step).flatten().numpy(),
+            jac=True,
+            hessp=self.curved,
+            method="trust-ncg",
+            options={"gtol": TOLERANCE, "initial_trust_radius": 10, "max_trust_radius": 1e5},
         )
+        return self._weight(solved.x)
 
-        def closure(solver: torch.optim.LBFGS = solver, penalty: float = penalty) -> float:
-            solver.zero_grad()
-            with torch.enable_grad():
-                loss = functional.cross_entropy(functional.linear(x, weight, bias), y)
-                loss = loss + penalty * weight.square().sum()
-                loss.backward()
-            return float(loss.detach())
+    def loss(self, at: Floats64) -> tuple[float, Floats64]:
+        """Value and gradient at flattened weights (D · classes,), in units of ``step``."""
+        weight = self._weight(at)
+        logits = self.rows @ weight
+        log_p = logits - logits.logsumexp(1, keepdim=True)
+        self._at, self._p = at.copy(), log_p.exp()
+        shrink = self.penalty * weight
+        loss = (shrink * weight).sum() / 2 - (self.target * log_p).sum() / len(log_p)
+        gradient = self.across @ (self._p - self.target) + shrink
+        return float(loss), (gradient * self.step).flatten().numpy()
 
-        solver.step(closure)
-        probes.append(Probe(mean, scale, weight.detach().clone(), bias.detach().clone(), strength))
-    return probes
+    def curved(self, at: Floats64, along: Floats64) -> Floats64:
+        """Product of the Hessian at ``at`` with a direction, both (D · classes,)."""
+        if not np.array_equal(at, self._at):
+            self._at, self._p = at.copy(), functional.softmax(self.rows @ self._weight(at), 1)
+        direction = self._weight(along)
+        moved = self._p * (self.rows @ direction)
+        moved -= self._p * moved.sum(1, keepdim=True)
+        product = self.across @ moved + self.penalty * direction
+        return (product * self.step).flatten().numpy()
+
+    def _weight(self, flat: Floats64) -> Tensor:
+        return torch.from_numpy(flat).view_as(self.step) * self.step
+
+
+def hits_by_strength(
+    folds: Iterable[tuple[Floats, Ints, Floats, Ints]], *, classes: int
+) -> list[list[NDArray[np.bool_]]]:
+    """Which predictions are right, for each strength in turn and each fold.
+
+    Weaker strengths take ever longer and are not tried once :data:`PAST` of them were no better
+    than the best so far, on the mean over folds.
+
+    Args:
+        folds: features (n, F) and labels to fit, features (m, F) and labels to score.
+        classes: number of classes.
+    """
+    folds = list(folds)
+    paths = [fit_path(x, y, classes=classes) for x, y, *_ in folds]
+    table: list[list[NDArray[np.bool_]]] = []
+    means: list[float] = []
+    for probes in zip(*paths, strict=True):
+        table.append([probe.hits(*fold[2:]) for probe, fold in zip(probes, folds, strict=True)])
+        means.append(float(np.mean([hits.mean() for hits in table[-1]])))
+        if len(means) - 1 - int(np.argmax(means)) >= PAST:
+            break
+    return table
 
 
 def fold_accuracies(
@@ -121,14 +190,13 @@ def fold_accuracies(
         only: folds to score; all if None.
 
     Returns:
-        (folds, strengths).
+        (folds, strengths); the weakest strengths are left out (:func:`hits_by_strength`).
     """
-    rows = []
-    for number in np.unique(fold) if only is None else only:
-        held = fold == number
-        probes = fit_path(features[~held], labels[~held], classes=classes)
-        rows.append([probe.accuracy(features[held], labels[held]) for probe in probes])
-    return np.array(rows)
+    numbers = np.unique(fold) if only is None else only
+    helds = [fold == number for number in numbers]
+    parts = [(features[~held], labels[~held], features[held], labels[held]) for held in helds]
+    table = hits_by_strength(parts, classes=classes)
+    return np.array([[hits.mean() for hits in row] for row in table]).T
 
 
 def fit_chosen(features: Floats, labels: Ints, fold: Ints, *, classes: int) -> tuple[Probe, float]:
@@ -139,8 +207,8 @@ def fit_chosen(features: Floats, labels: Ints, fold: Ints, *, classes: int) -> t
     """
     mean = fold_accuracies(features, labels, fold, classes=classes).mean(0)
     best = int(mean.argmax())  # the first of equals is the strongest
-    probes = fit_path(features, labels, classes=classes, strengths=STRENGTHS[: best + 1])
-    return probes[-1], float(mean[best])
+    *_, probe = fit_path(features, labels, classes=classes, strengths=STRENGTHS[: best + 1])
+    return probe, float(mean[best])
 
 
 def linear(task: Task) -> list[Outcome]:
@@ -159,15 +227,11 @@ def linear(task: Task) -> list[Outcome]:
         chosen = {"strength": probe.strength, "validation": on_folds}
         convex.append((only.scored, probe.hits(x[only.scored], y[only.scored])))
     else:
-        paths = [fit_path(*task.known(one.fit), classes=task.classes) for one in task.rounds]
-        hits = [
-            [probe.hits(x[one.scored], y[one.scored]) for probe in path]
-            for one, path in zip(task.rounds, paths, strict=True)
-        ]
-        table = np.array([[found.mean() for found in row] for row in hits])
-        place = int(table.mean(0).argmax())
+        parts = [(*task.known(one.fit), x[one.scored], y[one.scored]) for one in task.rounds]
+        hits = hits_by_strength(parts, classes=task.classes)
+        place = int(np.argmax([np.mean([found.mean() for found in row]) for row in hits]))
         chosen = {"strength": STRENGTHS[place]}
-        convex = [(one.scored, row[place]) for one, row in zip(task.rounds, hits, strict=True)]
+        convex = [(one.scored, found) for one, found in zip(task.rounds, hits[place], strict=True)]
     for one in task.rounds:
         scale = Scale.of(x[one.fit])
         found = sgd_hits(

@@ -26,14 +26,14 @@ def blobs(n: int = 120, classes: int = 4, noise: float = 1.0, seed: int = 0) -> 
 def test_convex_probe_is_at_the_optimum_of_scikit_learn() -> None:
     features, labels = blobs(noise=2.5)
     strength = 0.1
-    ours = fit_path(features, labels, classes=4, strengths=(strength,))[0]
+    (ours,) = fit_path(features, labels, classes=4, strengths=(strength,))
     x = (features.astype(np.float64) - ours.mean.numpy()) / ours.scale.numpy()
     # theirs: C · Σ CE + ½ ||W||²; ours: mean CE + strength / (2F) ||W||²
     c = x.shape[1] / (strength * len(x))
     theirs = LogisticRegression(C=c, tol=1e-10, max_iter=5000).fit(x, labels)
     weight = ours.weight.numpy()
     np.testing.assert_allclose(
-        weight - weight.mean(0), theirs.coef_ - theirs.coef_.mean(0), atol=1e-4
+        weight - weight.mean(0), theirs.coef_ - theirs.coef_.mean(0), atol=1e-5
     )
     assert ours.accuracy(features, labels) == pytest.approx(theirs.score(x, labels))
 
@@ -44,7 +44,7 @@ def test_strength_is_chosen_on_the_folds_alone() -> None:
     table = fold_accuracies(features, labels, fold, classes=4)
     probe, mean = fit_chosen(features, labels, fold, classes=4)
     assert mean == pytest.approx(table.mean(0).max())
-    assert table.shape[0] == 3 and probe.weight.shape == (4, 10)
+    assert table.shape[0] == 3 and table.shape[1] >= 3 and probe.weight.shape == (4, 10)
 
 
 def test_shuffled_labels_are_not_learnt() -> None:
