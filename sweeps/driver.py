@@ -3,6 +3,7 @@
 The folder of a sweep, ``STORAGE/sweeps/NAME``::
 
     id  sweep.yaml  study.db what was asked for, and Optuna's record of what was tried
+    provenance.json          code, versions and data of each start
     trials/  finals/         the run folders of the trainings
     final.json               who won, and what the test part said
     encoder/  report/        the winner's encoder; tables and pictures
@@ -79,6 +80,7 @@ def run(spec: SweepSettings, *, address: str | None = None, resume: bool = False
         tracker = Tracker(spec, claim.identity)
         source = StudySource(spec, claim.identity)
         claim.keep()
+        provenance.record(spec.folder, data)
         try:
             return _run(spec, source, tracker, stop, fitting, data)
         except Interrupted:

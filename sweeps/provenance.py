@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
 import subprocess
@@ -11,10 +12,12 @@ from typing import Any
 
 from c2vl.config import Experiment
 from c2vl.errors import UserError
+from c2vl.files import write_text
 from c2vl.versions import versions
 
 PACKAGES = ("c2vl", "torch", "ray", "optuna", "mlflow", "numpy", "transformers")
 LOCK = Path("requirements.lock")
+FILE = "provenance.json"  # in the sweep's folder: one entry for each start that differs
 
 
 def environment() -> dict[str, str]:
@@ -60,3 +63,27 @@ def data_manifest(experiment: Experiment) -> dict[str, Any]:
         except UserError as error:
             raise UserError(f"prompts.{modality}: {error}") from None
     return found
+
+
+def record(folder: Path, data: dict[str, Any]) -> None:
+    """Keep in a sweep's folder what a start of it ran on, unless the last one ran on the same.
+
+    Args:
+        folder: of the sweep.
+        data: manifests of its data (:func:`data_manifest`).
+    """
+    now = {
+        "git_commit": git_commit(),
+        "lock_sha256": lock_digest(),
+        "environment": environment(),
+        "data": data,
+    }
+    starts = recorded(folder)
+    if not starts or starts[-1] != json.loads(json.dumps(now)):
+        write_text(folder / FILE, json.dumps([*starts, now], indent=1))
+
+
+def recorded(folder: Path) -> list[dict[str, Any]]:
+    """Return what :func:`record` has kept, the first start first."""
+    path = folder / FILE
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []

@@ -17,6 +17,7 @@ from c2vl.encoder import load_encoder
 from c2vl.protocols.results import read_folder
 from c2vl.skeletons.store import Store
 from sweeps.finals import ROWS
+from sweeps.spec import load_sweep
 from tests.sweeps.stores import client, epochs, outcomes, runs, trials
 
 pytestmark = [pytest.mark.ray, pytest.mark.mlflow]
@@ -79,8 +80,11 @@ def test_the_choice_is_on_validation(finished: tuple[Path, str]) -> None:
 
 def test_the_report_is_files(finished: tuple[Path, str]) -> None:
     folder = finished[0] / "sweeps/small/report"
-    for name in ("sweep", "history", "curves", "importances", "schedule", "parallel"):
-        assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / "sweep.png").read_bytes().startswith(b"\x89PNG")
+    page = (folder / "index.html").read_text()
+    assert "3 of 3 trials have ended" in page and "Candidates over their seeds" in page
+    assert all(row in page for row in ROWS.values())
+    assert load_sweep(folder / "sweep.yaml").trials == 3
     with (folder / "trials.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["outcome"] for row in rows] == ["complete", "pruned", "complete"]

@@ -1,0 +1,91 @@
+"""What a sweep ran on and how to run it again: the small print of a report."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+import optuna
+
+from sweeps import provenance
+from sweeps.jobs import Job
+from sweeps.report.trials import Trials
+from sweeps.spec import SweepSettings
+
+Pairs = list[tuple[str, str]]
+
+
+def about(trials: Trials, study: optuna.Study) -> dict[str, Pairs]:
+    """Return pairs of name and text, by heading."""
+    spec = trials.spec
+    return {
+        "Search": _search(spec, study),
+        **{f"Data: {name}": pairs for name, pairs in _data(spec).items()},
+        "Versions": [(key, value) for key, value in _code(spec).items() if value],
+    }
+
+
+def _search(spec: SweepSettings, study: optuna.Study) -> Pairs:
+    objectives = ", ".join(
+        f"{o.metric} ({o.direction}" + (f", mean of the last {o.last})" if o.last > 1 else ")")
+        for o in spec.objectives
+    )
+    found = [
+        ("objective", objectives),
+        ("sampler", f"{spec.sampler.name}, seed {spec.sampler.seed}"),
+        ("pruner", _pruner(spec)),
+        ("split", f"{spec.experiment.data.split}, {spec.experiment.data.validation_folds} "
+                  f"validation folds by {spec.experiment.data.validation_by}"),
+    ]  # fmt: skip
+    begun = [t.datetime_start for t in study.get_trials(deepcopy=False) if t.datetime_start]
+    ended = [t.datetime_complete for t in study.get_trials(deepcopy=False) if t.datetime_complete]
+    if begun and ended:
+        span = f"{min(begun):%Y-%m-%d %H:%M} to {max(ended):%Y-%m-%d %H:%M}"
+        found.append(("first start to last end", span))
+    return found
+
+
+def _pruner(spec: SweepSettings) -> str:
+    settings = spec.pruner
+    if settings.name == "none":
+        return "none"
+    text = f"{settings.name}, not before epoch {settings.min_epochs}"
+    return text + (f", 1 in {settings.reduction} goes on" if settings.name == "asha" else "")
+
+
+def _code(spec: SweepSettings) -> dict[str, str]:
+    """Of the last start; an earlier one's other code is named beside it."""
+    starts = provenance.recorded(spec.folder)
+    if not starts:
+        return {}
+    commits = list(dict.fromkeys(str(start["git_commit"]) for start in starts))
+    return {
+        "commit": commits[-1],
+        "begun with commit": ", ".join(commits[:-1]),
+        "requirements.lock": starts[-1]["lock_sha256"] and f"sha256 {starts[-1]['lock_sha256']}",
+        **starts[-1]["environment"],
+    }
+
+
+def _data(spec: SweepSettings) -> dict[str, Pairs]:
+    starts = provenance.recorded(spec.folder)
+    return {name: _plain(found) for name, found in starts[-1]["data"].items()} if starts else {}
+
+
+def _plain(manifest: dict[str, Any]) -> Pairs:
+    found = []
+    for key, value in manifest.items():
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        found.append((key.replace("_", " "), text if len(text) <= 160 else text[:159] + "…"))
+    return found
+
+
+def steps(spec: SweepSettings, job: Job) -> list[str]:
+    """Return the command that trains the winner again, behind what it needs."""
+    starts = provenance.recorded(spec.folder)
+    commit = str(starts[-1]["git_commit"]).removesuffix("-dirty") if starts else ""
+    folder = spec.storage / "sweeps" / spec.name
+    out = spec.storage / "train" / job.name
+    words = ["c2vl", "train", str(folder / "report" / "winner.yaml"), "--out", str(out)]
+    return [*([f"git checkout {commit}"] if commit else []), shlex.join(words)]

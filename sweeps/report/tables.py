@@ -1,0 +1,76 @@
+"""A sweep's trials as rows, for files and for programs; and a summary in Markdown."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from c2vl.protocols.table import markdown
+from sweeps.finals import Final
+from sweeps.jobs import Job, Outcome
+from sweeps.report.trials import Trial, Trials, read_trials
+from sweeps.spec import SweepSettings
+
+OUTCOMES: tuple[Outcome, ...] = ("complete", "pruned", "failed")
+
+
+def table(spec: SweepSettings, ended: Sequence[tuple[Job, Outcome]]) -> list[dict[str, Any]]:
+    """Return a row a trial: outcome, objectives, epochs, seconds, and what was drawn.
+
+    Args:
+        spec: the sweep.
+        ended: every trial that has run, and how it ended.
+    """
+    return rows_of(read_trials(spec, ended))
+
+
+def rows_of(trials: Trials) -> list[dict[str, Any]]:
+    """Return the same of trials that have been read already."""
+    return [_row(trials.spec, trial) for trial in trials.all]
+
+
+def _row(spec: SweepSettings, trial: Trial) -> dict[str, Any]:
+    values: list[Any] = ["" for _ in spec.objectives]
+    if trial.values is not None:
+        values = list(trial.values)
+    return {
+        "trial": trial.number,
+        "run": trial.job.name,
+        "outcome": trial.outcome,
+        **{o.metric: v for o, v in zip(spec.objectives, values, strict=True)},
+        "epochs": len(trial.rows),
+        "seconds": round(trial.seconds, 1),
+        **{name: trial.job.values.get(name, "") for name in spec.space},
+    }
+
+
+def to_csv(rows: list[dict[str, Any]]) -> str:
+    """Return rows as CSV, under a line of names."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(rows[0]) if rows else ["trial"])
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def summary(spec: SweepSettings, rows: list[dict[str, Any]], final: Final | None) -> str:
+    """Return the sweep in Markdown."""
+    lines = [f"# Sweep {spec.name}", "", spec.description, ""]
+    counts = []
+    for outcome in OUTCOMES:
+        own = [row for row in rows if row["outcome"] == outcome]
+        seconds = f"{sum(row['seconds'] for row in own):.0f}"
+        counts.append({"outcome": outcome, "trials": str(len(own)), "training seconds": seconds})
+    lines.append(markdown("", counts))
+    if final is None:
+        return "\n".join(lines) + "\n"
+    lines += ["", f"Winner: trial {final.trial}, chosen by {final.metric} on validation:", ""]
+    lines += [f"- {run}: {final.metric} {value:.4f}" for run, value in final.validation.items()]
+    drawn = [f"- {name}: {json.dumps(value)}" for name, value in final.values.items()]
+    lines += ["", "Drawn:", "", *drawn]
+    if scored := final.table():
+        lines += ["", final.title, "", markdown("", scored)]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,60 @@
+"""Writes the report's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from c2vl.config_files import dump
+from c2vl.files import replacing_folder
+from sweeps.finals import Final
+from sweeps.jobs import Job, Outcome
+from sweeps.report.tables import rows_of, summary, to_csv
+from sweeps.report.trials import read_trials
+from sweeps.report.winner import winning_job
+from sweeps.spec import SweepSettings, dump_sweep
+
+if TYPE_CHECKING:
+    import optuna
+
+
+def write_report(
+    spec: SweepSettings,
+    study: optuna.Study,
+    ended: Sequence[tuple[Job, Outcome]],
+    final: Final | None,
+) -> Path:
+    """Write the sweep's ``report/``, anew and whole.
+
+    ``index.html`` (needs no other file), ``trials.csv``, ``summary.md``, ``sweep.png``,
+    ``sweep.yaml`` (resolved), and once there is one ``winner.yaml``, the experiment to train again.
+
+    Args:
+        spec: the sweep.
+        study: its record.
+        ended: every trial that has run, and how it ended.
+        final: the choice and its test figures, once there are any.
+
+    Returns:
+        The folder.
+    """
+    from sweeps.report.overview import draw_overview  # matplotlib, as late as possible
+    from sweeps.report.page import page
+
+    trials = read_trials(spec, ended)
+    rows = rows_of(trials)
+    winner = winning_job(trials, final)
+    with replacing_folder(spec.folder / "report") as folder:
+        texts = {
+            "index.html": page(trials, study, final),
+            "trials.csv": to_csv(rows),
+            "summary.md": summary(spec, rows, final),
+            "sweep.yaml": dump_sweep(spec),
+        }
+        if winner is not None:
+            texts["winner.yaml"] = dump(winner.experiment)
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8", newline="")
+        draw_overview(folder / "sweep.png", trials, final)
+    return spec.folder / "report"

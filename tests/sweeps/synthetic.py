@@ -1,0 +1,180 @@
+"""Sweeps that were never trained: a study and run folders with figures from a formula.
+
+For what is drawn of a sweep, and how long that takes: a thousand trials in a second.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.trial import TrialState, create_trial
+
+from sweeps.jobs import Job, Outcome
+from sweeps.space import Float, Int, RandomDraws, Space, draw
+from sweeps.spec import SweepSettings, parse_sweep
+from sweeps.study import StudyReader, objective_values
+
+NUMERIC = {
+    "objective.temperature": {"type": "float", "low": 0.03, "high": 0.5, "log": True},
+    "objective.schedule.end": {"type": "float", "low": 0.0, "high": 1.0},
+    "optim.lr": {"type": "float", "low": 0.001, "high": 0.3, "log": True},
+}
+CATEGORICAL = {
+    "objective.schedule.shape": {
+        "type": "categorical",
+        "choices": ["constant", "linear", "cosine", "step"],
+    },
+    "data.stream": {"type": "categorical", "choices": ["joint", "bone", "motion"]},
+}
+CONDITIONAL = {
+    "optim.name": {"type": "categorical", "choices": ["sgd", "adamw"]},
+    "optim.momentum": {
+        "type": "float",
+        "low": 0.5,
+        "high": 0.99,
+        "when": {"optim.name": ["sgd"]},
+    },
+}
+Ended = list[tuple[Job, Outcome]]
+
+
+def sweep(folder: Path, space: dict[str, Any], trials: int, **changes: Any) -> SweepSettings:
+    """A sweep over ``space``, under ``folder``."""
+    values = {
+        "name": "synthetic",
+        "storage": str(folder / "runs"),
+        "space": space,
+        "trials": trials,
+        "base": {"train": {"epochs": 27}},
+        "pruner": {"name": "asha", "min_epochs": 3, "reduction": 3},
+        "final": {"candidates": 3, "seeds": [0, 1, 2]},
+        **changes,
+    }
+    return parse_sweep(values, "synthetic.yaml")
+
+
+def fill(spec: SweepSettings, count: int, *, failing: float = 0.04) -> tuple[optuna.Study, Ended]:
+    """Run the first ``count`` trials by the formula, under the sweep's pruner.
+
+    Args:
+        spec: the sweep.
+        count: trials.
+        failing: share of trials that fail half-way.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    directions = [objective.direction for objective in spec.objectives]
+    study = optuna.create_study(study_name=spec.name, directions=directions)
+    random, peers = np.random.default_rng(0), dict[int, list[float]]()
+    for number in range(count):
+        values = draw(spec.space, RandomDraws(number))
+        job = StudyReader(spec, study).job(number, values)
+        outcome: Outcome = "complete"
+        rows: list[dict[str, Any]] = []
+        fails = random.random() < failing
+        for epoch in range(1, job.experiment.train.epochs + 1):
+            rows.append(_row(job, epoch, random))
+            if fails and epoch == 9:
+                outcome = "failed"
+                break
+            if len(spec.objectives) == 1 and _stopped(spec, rows[-1], peers):
+                outcome = "pruned"
+                break
+        _write(job, rows)
+        _tell(study, spec, values, outcome, rows)
+    return study, StudyReader(spec, study).ended()
+
+
+def fill_finals(spec: SweepSettings, jobs: list[Job]) -> None:
+    """Run trainings after the search by the same formula."""
+    random = np.random.default_rng(1)
+    for job in jobs:
+        epochs = range(1, job.experiment.train.epochs + 1)
+        _write(job, [_row(job, epoch, random) for epoch in epochs])
+        (job.folder / "done.json").write_text("{}")
+
+
+def _row(job: Job, epoch: int, random: np.random.Generator) -> dict[str, Any]:
+    settings, progress = job.experiment, epoch / job.experiment.train.epochs
+    objective, optim = settings.objective, settings.optim
+    off = (math.log(objective.temperature / 0.12) / 1.2) ** 2
+    off += 0.6 * (objective.schedule.end - 0.7) ** 2 + 0.1 * math.log10(optim.lr / 0.03) ** 2
+    off += {"joint": 0.0, "bone": 0.05, "motion": 0.2}[settings.data.stream]
+    level = 0.88 * math.exp(-0.35 * off) * (1 - math.exp(-5 * progress))
+    level += 0.012 * random.normal()
+    return {
+        "epoch": epoch,
+        "loss": 4.5 - 3 * level + 0.02 * random.normal(),
+        "seconds": 1.4 + 0.2 * random.random(),
+        "knn_val": min(max(level, 0.02), 1.0),
+        "linear_val": min(max(level + 0.03, 0.02), 1.0),
+        "rankme": 40 + 60 * level + 8 * random.normal() + 20 * objective.schedule.end,
+        "alignment": 1.2 - level + 0.05 * random.normal(),
+        "uniformity": -2 * level + 0.3 * random.normal(),
+    }
+
+
+def _stopped(spec: SweepSettings, row: dict[str, Any], peers: dict[int, list[float]]) -> bool:
+    """ASHA: at a rung, only the best one in so many of those that came so far goes on."""
+    if spec.pruner.name != "asha":
+        return False
+    rung = math.log(row["epoch"] / spec.pruner.min_epochs, spec.pruner.reduction)
+    if rung < 0 or abs(rung - round(rung)) > 1e-9 or row["epoch"] >= 27:
+        return False
+    objective = spec.objectives[0]
+    value = row[objective.metric] * (1 if objective.direction == "maximize" else -1)
+    here = peers.setdefault(row["epoch"], [])
+    here.append(value)
+    return value < sorted(here, reverse=True)[max(len(here) // spec.pruner.reduction, 1) - 1]
+
+
+def _write(job: Job, rows: list[dict[str, Any]]) -> None:
+    job.folder.mkdir(parents=True, exist_ok=True)
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (job.folder / "metrics.jsonl").write_text(text)
+
+
+def _tell(
+    study: optuna.Study,
+    spec: SweepSettings,
+    values: dict[str, Any],
+    outcome: Outcome,
+    rows: list[dict[str, Any]],
+) -> None:
+    states = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
+    found = objective_values(spec.objectives, rows)
+    metric = spec.objectives[0].metric
+    single = len(spec.objectives) == 1
+    study.add_trial(
+        create_trial(
+            state=states.get(outcome, TrialState.FAIL),
+            values=found if outcome == "complete" else None,
+            params=values,
+            distributions=distributions(spec.space, values),
+            intermediate_values={row["epoch"]: row[metric] for row in rows} if single else {},
+        )
+    )
+
+
+def distributions(
+    space: Space, values: dict[str, Any]
+) -> dict[str, optuna.distributions.BaseDistribution]:
+    """Optuna's ranges of what was drawn."""
+    found: dict[str, optuna.distributions.BaseDistribution] = {}
+    for name in values:
+        variable = space[name]
+        if isinstance(variable, Float):
+            found[name] = optuna.distributions.FloatDistribution(
+                variable.low, variable.high, variable.log, variable.step
+            )
+        elif isinstance(variable, Int):
+            found[name] = optuna.distributions.IntDistribution(
+                variable.low, variable.high, variable.log, variable.step
+            )
+        else:
+            found[name] = optuna.distributions.CategoricalDistribution(list(variable.choices))
+    return found

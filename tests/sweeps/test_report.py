@@ -1,0 +1,155 @@
+"""The report's page, of sweeps of all kinds: from a formula, opened in a headless Chromium."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from sweeps.finals import Final, candidates, choose
+from sweeps.report import write_report
+from sweeps.report.importance import importances
+from sweeps.report.trials import Trials, read_trials
+from tests.browser import open_page
+from tests.sweeps import synthetic
+
+EVIL = "<script>document.title='taken'</script><b>$x$</b>"
+FIGURES = ("history", "rungs", "curves-knn_val", "schedules", "importance-knn_val", "contour",
+           "parallel", "slice-objective.temperature", "seeds", "spent")  # fmt: skip
+KINDS: dict[str, dict[str, Any]] = {
+    "nothing yet": {"space": synthetic.NUMERIC, "trials": 4, "count": 0},
+    "one trial": {"space": synthetic.NUMERIC, "trials": 4, "count": 1},
+    "all failed": {"space": synthetic.NUMERIC, "trials": 4, "count": 4, "failing": 1.0,
+                   "pruner": {"name": "none"}},
+    "unfinished, conditional": {"space": {**synthetic.NUMERIC, **synthetic.CONDITIONAL},
+                                "trials": 60, "count": 40, "pruner": {"name": "median"}},
+    "categorical alone": {"space": synthetic.CATEGORICAL, "trials": 20, "count": 20},
+    "two objectives": {"space": synthetic.NUMERIC, "trials": 20, "count": 20,
+                       "pruner": {"name": "none"},
+                       "objectives": [{"metric": "knn_val"},
+                                      {"metric": "loss", "direction": "minimize"}]},
+}  # fmt: skip
+
+
+def made(folder: Path, kind: dict[str, Any]) -> tuple[Path, Trials, optuna.Study]:
+    changes = {key: value for key, value in kind.items() if key not in ("count", "failing")}
+    spec = synthetic.sweep(folder, **changes)
+    study, ended = synthetic.fill(spec, kind["count"], failing=kind.get("failing", 0.04))
+    return write_report(spec, study, ended, None), read_trials(spec, ended), study
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_sweep_has_a_page(kind: str, tmp_path: Path) -> None:
+    folder, trials, study = made(tmp_path, KINDS[kind])
+    page = (folder / "index.html").read_text()
+    data = json.loads(page.partition('id="data">')[2].partition("</script>")[0])
+    assert [row[0] for row in data["rows"]] == list(range(KINDS[kind]["count"]))
+    assert f"{KINDS[kind]['count']} of {KINDS[kind]['trials']} trials have ended" in page
+    assert (folder / "sweep.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / "winner.yaml").exists() == bool(trials.ranked)
+    if kind == "two objectives":
+        assert 'id="front-0-1"' in page and 'id="history"' not in page
+        best = [trial.values for trial in trials.front]
+        assert best == sorted(best, reverse=True)  # along a front one rises as the other falls
+        assert {t.number for t in trials.front} == {t.number for t in study.best_trials}
+    if kind == "unfinished, conditional":
+        assert importances(study).variables["optim.momentum"].conditional
+        assert page.count("not drawn") > 1  # on an axis, and of trials
+
+
+def test_importance_knows_its_uncertainty(tmp_path: Path) -> None:
+    """What the formula is made of stands out of the noise; of few trials nothing is known."""
+    space = {**synthetic.NUMERIC, "optim.momentum": {"type": "float", "low": 0.5, "high": 0.99}}
+    spec = synthetic.sweep(tmp_path, space, 60, pruner={"name": "none"})
+    study, _ = synthetic.fill(spec, 60, failing=0)
+    found = importances(study)
+    assert next(iter(found.variables)) == "objective.temperature"
+    assert found.variables["objective.temperature"].low > found.noise
+    assert found.variables["optim.momentum"].share < found.noise
+    assert all(one.low <= one.share <= one.high for one in found.variables.values())
+    assert importances(study) == found  # a seed fixes it
+    few, _ = synthetic.fill(spec, 4, failing=0)
+    assert not importances(few).variables
+
+
+@pytest.fixture(scope="module")
+def chosen(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Final]:
+    """The page of a sweep with everything: a choice over seeds, a hostile description."""
+    folder = tmp_path_factory.mktemp("chosen")
+    space = {**synthetic.NUMERIC, **synthetic.CATEGORICAL}
+    spec = synthetic.sweep(folder, space, 60, description=EVIL)
+    study, ended = synthetic.fill(spec, 60)
+    ranked = [(trial.job, trial.value) for trial in read_trials(spec, ended).ranked]
+    synthetic.fill_finals(spec, candidates(spec, ranked))
+    with pytest.MonkeyPatch.context() as patch:  # the store of such a sweep is not there
+        patch.setattr("sweeps.finals._data", lambda _: "made up xsub")
+        final = choose(spec, ranked)
+    return write_report(spec, study, ended, final), final
+
+
+@pytest.mark.browser
+def test_the_page_in_chromium(chosen: tuple[Path, Final]) -> None:
+    folder, final = chosen
+    with open_page() as page:
+        problems: list[str] = []
+        asked: list[str] = []
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", lambda line: problems.extend([line.text] * (line.type == "error")))
+        page.on("request", lambda request: asked.append(request.url))
+        address = (folder / "index.html").as_uri()
+        page.goto(address)
+        page.wait_for_selector("body[data-ready]")
+        assert not problems and asked == [address]
+        assert (
+            page.title() == "synthetic: report of a sweep"
+        )  # the description's script did not run
+        assert page.locator("header p").first.inner_text() == EVIL
+        for figure in FIGURES:
+            assert page.locator(f"figure[id='{figure}'] svg").bounding_box(), figure
+        shown = page.locator("figure text").all_text_contents()
+        assert {"temperature", "best so far", "saved by pruning"} <= set(shown)
+
+        # Every trial has its dot; under the pointer all its marks are lit, and it says what it is.
+        assert page.locator("#history [data-t]").count() == 60
+        dot = page.locator(f"#history [data-t='{final.trial}']")
+        dot.hover(force=True)
+        assert page.locator(f"[data-t='{final.trial}'].lit").count() > 5
+        assert f"trial {final.trial}, complete" in page.locator("#hint").inner_text()
+
+        # The table sorts and filters.
+        page.locator("#head th").nth(2).click()
+        page.locator("#head th").nth(2).click()
+        top = [float(text) for text in page.locator("#body td:nth-child(3)").all_text_contents()]
+        assert len(top) == 60 and top == sorted(top, reverse=True)
+        page.get_by_label("pruned").uncheck()
+        left = set(page.locator("#body td:nth-child(2)").all_text_contents())
+        assert left and "pruned" not in left
+
+        # On a phone nothing but tables and figures scrolls sideways.
+        page.set_viewport_size({"width": 390, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_the_winner_is_told_with_its_interval(chosen: tuple[Path, Final]) -> None:
+    folder, final = chosen
+    page = (folder / "index.html").read_text()
+    mean = sum(final.validation.values()) / 3
+    assert f"{mean:.4g}" in page and "mean over 3 seeds, 95 % interval" in page
+    assert f"winner.yaml --out {folder.parents[2] / 'train' / final.run}" in page
+    with (folder / "trials.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 60
+
+
+@pytest.mark.slow
+def test_a_thousand_trials(tmp_path: Path) -> None:
+    spec = synthetic.sweep(tmp_path, {**synthetic.NUMERIC, **synthetic.CATEGORICAL}, 1000)
+    study, ended = synthetic.fill(spec, 1000)
+    begun = time.process_time()
+    folder = write_report(spec, study, ended, None)
+    assert time.process_time() - begun < 20
+    assert (folder / "index.html").stat().st_size < 3_000_000
