@@ -221,7 +221,7 @@ def schedules(axes: Any, trials: Trials) -> None:
             alpha = [0.0] * len(progress)
         drawn = LineCollection([list(zip(progress, alpha, strict=True))], colors=SHADES[rank])
         drawn.set(linewidth=3 if rank == 0 else 1.6, zorder=TOP - rank + 2)
-        drawn.set_label(f"{trial.job.name}: {trial.value:.4g}")
+        drawn.set_label(f"trial {trial.number}: {trial.value:.3g}")
         link(drawn, LINES, "", [trial.number])
         axes.add_collection(drawn)
     axes.set(xlabel="progress of training", ylabel="softening α", xlim=(0, 1), ylim=(-0.03, 1.03))

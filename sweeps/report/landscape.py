@@ -77,7 +77,7 @@ def slice_of(axes: Any, trials: Trials, name: str, winner: int | None) -> None:
         if trial.number == winner:
             ring(axes, place(trial), trial.value)
     if isinstance(variable, Float | Int) and variable.log:
-        logarithmic(axes, "x")
+        logarithmic(axes, "x", variable.high / variable.low)
     if values:
         for at, value in enumerate(values):
             own = [t for t in complete if t.job.values[name] == value]
@@ -93,11 +93,11 @@ def slice_of(axes: Any, trials: Trials, name: str, winner: int | None) -> None:
     focus(axes, [t.value for t in shown], trials.spec.objectives[0])
 
 
-def logarithmic(axes: Any, axis: str) -> None:
-    """Make an axis logarithmic, with plain numbers on it."""
+def logarithmic(axes: Any, axis: str, ratio: float) -> None:
+    """Make an axis whose ends have this ratio logarithmic, with plain numbers on it."""
     axes.set(**{f"{axis}scale": "log"})
     side = getattr(axes, f"{axis}axis")
-    side.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=7))
+    side.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if ratio < 50 else (1.0,), numticks=9))
     side.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     side.set_minor_formatter(NullFormatter())
 
@@ -138,7 +138,7 @@ def contour(axes: Any, trials: Trials, names: tuple[str, str], winner: int | Non
         assert isinstance(variable, Float | Int)
         axes.set(**{f"{axis}lim": (variable.low, variable.high), f"{axis}label": name})
         if variable.log:
-            logarithmic(axes, axis)
+            logarithmic(axes, axis, variable.high / variable.low)
     axes.grid(visible=False)
     return said
 
