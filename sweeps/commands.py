@@ -172,7 +172,7 @@ def export(name: str, out: Path, storage: Path, overwrite: bool) -> None:
     if out.exists() and not overwrite:
         raise UserError(f"{out}: is there already; add --overwrite to replace it")
     encoder = load_encoder(folder)
-    save_encoder(out, encoder.model, encoder.card, encoder.concepts)
+    save_encoder(out, encoder.model, encoder.card, encoder.concepts, counted=[folder])
     click.echo(f"{out}: {encoder.feature_size} features a sequence, {encoder.layout.name} layout")
 
 

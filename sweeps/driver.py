@@ -25,8 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from c2vl.encoder.scorings import scorings
 from c2vl.errors import TrainingError, UserError
-from c2vl.protocols.scorings import scorings
 from c2vl.training.checkpoint import write_text
 from sweeps import provenance, trial
 from sweeps.checks import data_needs

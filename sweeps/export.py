@@ -17,7 +17,7 @@ from mlflow.exceptions import MlflowException
 import c2vl
 from c2vl.encoder import load_encoder, save_encoder
 from c2vl.skeletons.store import read_manifest
-from sweeps.finals import WINNER, Final
+from sweeps.finals import WINNER, Final, results_folder
 from sweeps.registry import Standing, own_store, promote
 from sweeps.spec import SweepSettings
 from sweeps.tracking import Tracker
@@ -38,7 +38,7 @@ def keep_encoder(spec: SweepSettings, final: Final) -> Path:
     if scored := final.test.get(WINNER):
         card["test"] = {"data": final.data, **scored[str(card["provenance"]["seed"])]}
     out = spec.folder / "encoder"
-    save_encoder(out, encoder.model, card, encoder.concepts)
+    save_encoder(out, encoder.model, card, encoder.concepts, counted=[results_folder(spec)])
     return out
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,13 @@ from torch import Tensor
 from c2vl.encoder import concepts as maps
 from c2vl.encoder.card import CARD, FORMAT, VERSION, WEIGHTS, describe, read_card, read_file
 from c2vl.encoder.concepts import ConceptSpace
-from c2vl.encoder.network import ESSENTIALS, Encoder, build
+from c2vl.encoder.network import ESSENTIALS, Encoder, build, digest_of
+from c2vl.encoder.scorings import replacing_encoder
 from c2vl.encoder.sources import find
 from c2vl.errors import UserError
-from c2vl.files import replacing_folder
 from c2vl.skeletons.layout import JointLayout
 
 README, CONCEPTS = "README.md", "concepts.safetensors"
-SCORINGS = "test_scorings.jsonl"
-"""Lines of ``c2vl evaluate … --part test``, which stay with the encoder."""
 LARGEST = {"hidden": 256, "feature": 4096, "temporal_kernel": 31}
 """Bounds of an architecture that is built before its weights are looked at."""
 
@@ -34,17 +32,21 @@ def save_encoder(
     model: torch.nn.Module,
     card: Mapping[str, Any],
     concepts: Mapping[str, ConceptSpace] | None = None,
+    *,
+    counted: Iterable[Path] = (),
 ) -> None:
     """Write the artefact to ``folder``, all of it or nothing.
 
     Args:
-        folder: is made; an artefact that is there already is replaced.
+        folder: is made; an artefact that is there already is replaced, its count of test scorings
+            stays.
         model: the network whose weights are written.
         card: layout, architecture, preprocessing, stream, provenance; format, version, feature
             size and digests are put in here.
         concepts: the maps into each concept space.
+        counted: folders with test scorings of this encoder, which come along.
     """
-    with replacing_folder(folder) as partial:
+    with replacing_encoder(folder, digest_of(model, card), counted) as partial:
         write_artefact(partial, model, card, concepts)
 
 

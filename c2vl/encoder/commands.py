@@ -67,8 +67,8 @@ def export(
 
         encoder.card["results"] = figures_of(results, encoder.digest)
     if kind == "folder":
-        save_encoder(out, encoder.model, encoder.card, encoder.concepts)
-        carry_scorings(source, out)
+        counted = [source] if isinstance(source, Path) else []
+        save_encoder(out, encoder.model, encoder.card, encoder.concepts, counted=counted)
     elif kind == "hub":
         from c2vl.encoder.hub import push_folder, save_hub
 
@@ -80,15 +80,6 @@ def export(
 
         portable.save(encoder, out, kind)
     click.echo(f"{out}: {encoder.feature_size} features a sequence, {encoder.layout.name} layout")
-
-
-def carry_scorings(source: str | Path, out: Path) -> None:
-    """Take the count of test scorings along, where the source is a folder that has one."""
-    from c2vl.encoder.artefact import SCORINGS
-
-    lines = Path(source) / SCORINGS
-    if lines.is_file():
-        (out / SCORINGS).write_bytes(lines.read_bytes())
 
 
 @click.command(

@@ -13,8 +13,8 @@ from typing import Any
 from c2vl.encoder.artefact import README, write_artefact
 from c2vl.encoder.card import CARD, WEIGHTS
 from c2vl.encoder.network import Encoder
+from c2vl.encoder.scorings import replacing_encoder
 from c2vl.errors import UserError
-from c2vl.files import replacing_folder
 
 NAMES = {CARD: "config.json", WEIGHTS: "model.safetensors"}
 HEAD = """---
@@ -33,7 +33,7 @@ def save_hub(encoder: Encoder, folder: Path) -> None:
         encoder: what to write.
         folder: is made, or replaced.
     """
-    with replacing_folder(folder) as partial:
+    with replacing_encoder(folder) as partial:
         write_artefact(partial, encoder.model, encoder.card, encoder.concepts)
         for ours, theirs in NAMES.items():
             os.rename(partial / ours, partial / theirs)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from c2vl.encoder.concepts import ConceptSpace
 from c2vl.encoder.joints import Joints, to_clips
@@ -34,6 +34,20 @@ def build(layout: JointLayout, architecture: Mapping[str, Any]) -> STGCN:
     """
     adjacency = torch.from_numpy(spatial_partition(layout.parents, layout.centre))
     return STGCN(adjacency, **architecture)
+
+
+def digest_of(model: nn.Module, card: Mapping[str, Any]) -> str:
+    """SHA-256 of all that decides the features: weights, architecture, preprocessing, layout.
+
+    Where it was trained, and what it scored, are no part of it.
+    """
+    found = hashlib.sha256(
+        json.dumps({key: card[key] for key in ESSENTIALS}, sort_keys=True).encode()
+    )
+    for name, value in sorted(model.state_dict().items()):
+        found.update(name.encode())
+        found.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
 
 
 class Encoder:
@@ -64,17 +78,8 @@ class Encoder:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of all that decides the features: weights, architecture, preprocessing, layout.
-
-        Where it was trained, and what it scored, are no part of it.
-        """
-        found = hashlib.sha256(
-            json.dumps({key: self.card[key] for key in ESSENTIALS}, sort_keys=True).encode()
-        )
-        for name, value in sorted(self.model.state_dict().items()):
-            found.update(name.encode())
-            found.update(value.detach().cpu().contiguous().numpy().tobytes())
-        return found.hexdigest()
+        """:func:`digest_of` it."""
+        return digest_of(self.model, self.card)
 
     def to(self, device: str | torch.device) -> Encoder:
         """Move to a device and return itself."""

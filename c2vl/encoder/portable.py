@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from c2vl.encoder.artefact import README
 from c2vl.encoder.card import CARD, FORMAT, VERSION, describe
 from c2vl.encoder.network import Encoder
+from c2vl.encoder.scorings import replacing_encoder
 from c2vl.errors import UserError
-from c2vl.files import replacing_folder
 from c2vl.skeletons.streams import to_stream
 
 FILES = {"onnx": "encoder.onnx", "torch-export": "encoder.pt2", "aot-inductor": "encoder.pt2"}
@@ -68,7 +68,7 @@ def save(encoder: Encoder, folder: Path, kind: str) -> None:
     Raises:
         UserError: a package or compiler that the format needs is missing.
     """
-    with replacing_folder(folder) as partial:
+    with replacing_encoder(folder) as partial:
         path = partial / FILES[kind]
         network = Portable(encoder.to("cpu")).eval()
         with _quiet():

@@ -258,15 +258,17 @@ def pictures(encoder: str, store: Path, folder: Path, **options: Any) -> None:
     Example:
       c2vl evaluate pictures ENCODER runs/stores/demo pictures --split xsub
     """
+    from uuid import uuid4
+
+    from c2vl.encoder.scorings import count_scoring
     from c2vl.protocols.pictures import draw
-    from c2vl.protocols.scorings import count_scoring
 
     asked, make = _asked(store, options)
     loaded, ledger = _load(encoder, asked.out)
     task = make(loaded)
     if task.part == "test":
         digests = (loaded.digest, "pictures", task.store.digest)
-        count_scoring(ledger, *digests, task.split.name)
+        count_scoring(ledger, *digests, task.split.name, run=uuid4().hex)
     drawn = draw(task, folder)
     if options["tracking_uri"]:
         _tracker()(options["tracking_uri"], [], drawn, loaded)

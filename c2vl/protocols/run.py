@@ -11,8 +11,11 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from c2vl.encoder import Encoder
+from c2vl.encoder.scorings import count_scoring
+from c2vl.files import write_text
 from c2vl.protocols.clustering import clustering
 from c2vl.protocols.ensemble import WEIGHTS, ensemble
 from c2vl.protocols.fewshot import few_shot
@@ -22,7 +25,6 @@ from c2vl.protocols.linear import linear
 from c2vl.protocols.references import raw_neighbours
 from c2vl.protocols.results import Result, file_of, read_results, to_results, write_results
 from c2vl.protocols.robustness import robustness
-from c2vl.protocols.scorings import count_scoring
 from c2vl.protocols.supervised import Machines, Recipe, fresh
 from c2vl.protocols.task import Outcome, Task
 from c2vl.protocols.zeroshot import By, zero_shot
@@ -155,16 +157,27 @@ def _kept(
     with _alone(work):
         if path.exists() and not options.again:  # another process has done it meanwhile
             return read_results(path)
+        run_id = _begun(work, path)
         number = 0
         if task.part == "test":
-            number = count_scoring(
-                ledger, task.encoder.digest, protocol, task.store.digest, task.split.name
-            )
+            read = (task.encoder.digest, protocol, task.store.digest, task.split.name)
+            number = count_scoring(ledger, *read, run=run_id)
         outcomes = run(work)
         rows = to_results(protocol, task, outcomes, who=who, options=decisive, test_scoring=number)
         write_results(path, rows)
         shutil.rmtree(work, ignore_errors=True)
     return rows
+
+
+def _begun(work: Path, result: Path) -> str:
+    """Name a run; one that was killed and goes on keeps its name, and so is counted once."""
+    name = work / "run"
+    if name.exists() and result.exists() and name.stat().st_mtime_ns < result.stat().st_mtime_ns:
+        shutil.rmtree(work)  # it came to its end, and was killed before it had cleared up
+    if not name.exists():
+        work.mkdir(parents=True, exist_ok=True)
+        write_text(name, uuid4().hex)
+    return name.read_text(encoding="utf-8")
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from c2vl.encoder.concepts import ConceptSpace
 from c2vl.encoder.hub import push_folder, save_hub
 from c2vl.encoder.onnx import load_onnx
 from c2vl.encoder.portable import save as save_portable
+from c2vl.encoder.scorings import count_scoring, scorings
 from c2vl.errors import UserError
 from c2vl.skeletons.layout import get_layout
 from c2vl.skeletons.store import Store
@@ -406,11 +407,24 @@ def test_export_from_the_command_line(folder: Path, tmp_path: Path) -> None:
     def run(*words: object) -> Any:
         return CliRunner().invoke(export, [str(word) for word in words])
 
-    (folder / "test_scorings.jsonl").write_text("{}\n")
+    digest = small().digest
+    read = ("knn", "data", "xsub")
+    assert count_scoring(folder, digest, *read, run="a") == 1
+    assert count_scoring(folder, "another's", *read, run="b") == 1
     out = tmp_path / "out"
     assert run(folder, out).exit_code == 0
-    assert (out / "test_scorings.jsonl").exists()  # the count goes where the encoder goes
+    assert scorings(out, digest) == scorings(out) == 1  # the count goes where the encoder goes
     assert "--overwrite" in str(run(folder, out).exception)
+    count_scoring(out, digest, *read, run="c")
+    count_scoring(folder, digest, *read, run="d")
+    for _ in range(2):  # neither place's readings are lost, and none is counted twice
+        assert run(folder, out, "--overwrite").exit_code == 0
+        assert scorings(out, digest) == 3
+    assert run(out, out, "--overwrite").exit_code == 0 and scorings(out, digest) == 3
+    encoder = small()
+    save_encoder(folder, encoder.model, encoder.card)  # trained anew: its count is there still
+    assert (scorings(folder), scorings(folder, digest)) == (3, 2)
+    save_encoder(folder, encoder.model, encoder.card, encoder.concepts)
     assert "language" in load_encoder(out).concepts
     assert "neither an encoder nor a finished run" in str(run(tmp_path, tmp_path / "x").exception)
     assert "is for --format hub" in str(run(folder, tmp_path / "y", "--push", "a/b").exception)

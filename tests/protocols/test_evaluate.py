@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from c2vl.encoder import load_encoder
-from c2vl.encoder.artefact import SCORINGS
+from c2vl.encoder.scorings import SCORINGS, scorings
 from c2vl.errors import UserError
 from c2vl.protocols.clustering import clustering
 from c2vl.protocols.commands import evaluate
@@ -25,10 +26,11 @@ from c2vl.protocols.knn import knn
 from c2vl.protocols.linear import linear
 from c2vl.protocols.published import PUBLISHED, beside
 from c2vl.protocols.results import read_folder, read_results
-from c2vl.protocols.run import Options, evaluate_all
+from c2vl.protocols.run import PROTOCOLS, Options, evaluate_all
+from c2vl.protocols.run import evaluate as run_protocol
 from c2vl.protocols.supervised import Machines, Recipe
 from c2vl.protocols.table import markdown, tables
-from c2vl.protocols.task import Task
+from c2vl.protocols.task import Outcome, Task
 from c2vl.protocols.transfer import converted_store
 from c2vl.skeletons.layout import get_layout
 from c2vl.skeletons.store import Store, content_checksum
@@ -83,6 +85,46 @@ def test_a_row_says_what_it_stands_on(
     for name in ("confusion", "classes", "map"):
         assert (tmp_path / "p" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     assert len((folder / SCORINGS).read_text().splitlines()) == 2
+
+
+def test_a_reading_is_counted_once_whatever_is_killed(
+    task: Task, options: Options, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tested, digest = replace(task, part="test"), task.encoder.digest
+    again = replace(options, again=True)
+
+    def scored(*_: Any) -> list[Outcome]:
+        at = tested.split.test
+        return [Outcome("knn1", "top-1", "k=1", at, np.ones(len(at)))]
+
+    def killed(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    def score(how: Options, *, kill: bool = False) -> int:
+        monkeypatch.setitem(PROTOCOLS, "knn", killed if kill else scored)
+        with pytest.raises(KeyboardInterrupt) if kill else nullcontext():
+            return run_protocol("knn", tested, how, ledger=tmp_path)[0].test_scoring
+        return 0
+
+    score(options, kill=True)
+    score(options, kill=True)
+    assert scorings(tmp_path, digest) == 1  # before the reading, since a kill cannot be told after
+    assert score(options) == score(options) == 1
+    score(again, kill=True)
+    assert score(again) == scorings(tmp_path, digest) == 2
+    # killed when all was written but the work not yet cleared up: asked again it is a new reading
+    monkeypatch.setattr("c2vl.protocols.run.shutil.rmtree", lambda *_, **__: None)
+    assert score(again) == 3
+    monkeypatch.undo()
+    assert score(again) == 4
+    # a line cut short by a kill was no reading; a file that is no count is not written over
+    path = tmp_path / SCORINGS
+    path.write_bytes(path.read_bytes() + b'{"encoder": "')
+    assert scorings(tmp_path) == 4 and score(again) == 5
+    path.write_text("x\n")
+    with pytest.raises(UserError, match="no count of test scorings"):
+        score(again)
+    assert path.read_text() == "x\n"
 
 
 def test_features_are_extracted_once(demo_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
