@@ -72,11 +72,14 @@ def _shared(command: F) -> F:
     return command
 
 
+_WORKERS = click.option("--workers", default=1, show_default=True, help="Ray Train workers.")
+
+
 def _training(command: F) -> F:
     """Options of the protocols that train with labels."""
     options = [
         click.option("--epochs", default=70, show_default=True, help="The shape stays the same."),
-        click.option("--workers", default=1, show_default=True, help="Ray Train workers."),
+        _WORKERS,
         click.option("--gpus-per-worker", default=0.0, show_default=True),
     ]
     for option in reversed(options):
@@ -104,6 +107,7 @@ def _protocol(name: str, help_line: str) -> None:
 
     command.__doc__ = help_line
     wrapped = _training(command) if name in _WITH_TRAINING else command
+    wrapped = _WORKERS(command) if name == "linear" else wrapped
     arguments = click.argument("encoder")(click.argument("store", type=FOLDER)(_shared(wrapped)))
     example = f"\b\nExample:\n  c2vl evaluate {name} ENCODER runs/stores/demo --split xsub\n"
     evaluate.command(name, epilog=example)(arguments)
@@ -295,8 +299,9 @@ def _load(source: str, out: Path) -> tuple[Encoder, Path]:
 def _asked(store: Path, options: dict[str, Any]) -> tuple[Options, Callable[[Encoder], Task]]:
     """Options of a command line, and how a task is made of an encoder."""
     from c2vl.protocols.run import Options
-    from c2vl.protocols.supervised import Machines, Recipe
+    from c2vl.protocols.supervised import Recipe
     from c2vl.protocols.task import Task
+    from c2vl.protocols.workers import Machines
     from c2vl.protocols.zeroshot import read_texts
     from c2vl.skeletons.store import Store
 

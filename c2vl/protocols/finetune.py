@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from c2vl.encoder import Encoder
-from c2vl.protocols.supervised import Machines, Recipe, scratch_folder, supervised_scores
+from c2vl.protocols.supervised import Recipe, scratch_folder, supervised_scores
 from c2vl.protocols.task import Ints, Outcome, Task, pooled
+from c2vl.protocols.workers import Machines
 
 FRACTIONS = (0.01, 0.10)
 DRAWS = 5

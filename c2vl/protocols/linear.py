@@ -7,7 +7,7 @@ The SGD probe follows the lineage (lr 3.0, no weight decay, ×0.1 at epoch 80 of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,11 +17,13 @@ from scipy.optimize import minimize
 from torch import Tensor
 from torch.nn import functional
 
-from c2vl.protocols.task import Outcome, Task, pooled
+from c2vl.protocols.task import Outcome, Round, Task, pooled
+from c2vl.protocols.workers import ALONE, Share
 
 Floats = NDArray[np.float32]
 Floats64 = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Hits = NDArray[np.bool_]
 
 # L2 strengths per sample on standardised features, strong to weak, so that each starts warm.
 STRENGTHS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
@@ -52,9 +54,9 @@ class Probe:
         result: Floats = (x @ self.weight.t() + self.bias).float().numpy()
         return result
 
-    def hits(self, features: Floats, labels: Ints) -> NDArray[np.bool_]:
+    def hits(self, features: Floats, labels: Ints) -> Hits:
         """Which top-1 predictions are right, (n,)."""
-        right: NDArray[np.bool_] = self.scores(features).argmax(1) == labels
+        right: Hits = self.scores(features).argmax(1) == labels
         return right
 
     def accuracy(self, features: Floats, labels: Ints) -> float:
@@ -95,6 +97,10 @@ def fit_path(
         problem = Logistic(axes, target, penalty, start=weight)
         weight = problem.optimum()
         yield Probe(mean, scale, (right @ weight[:-1]).T.contiguous(), weight[-1], strength)
+
+
+FitPath = Callable[..., Iterator[Probe]]
+"""What fits probes as :func:`fit_path` does."""
 
 
 class Logistic:
@@ -154,8 +160,8 @@ class Logistic:
 
 
 def hits_by_strength(
-    folds: Iterable[tuple[Floats, Ints, Floats, Ints]], *, classes: int
-) -> list[list[NDArray[np.bool_]]]:
+    folds: Iterable[tuple[Floats, Ints, Floats, Ints]], *, classes: int, path: FitPath = fit_path
+) -> list[list[Hits]]:
     """Which predictions are right, for each strength in turn and each fold.
 
     Weaker strengths take ever longer and are not tried once :data:`PAST` of them were no better
@@ -164,10 +170,11 @@ def hits_by_strength(
     Args:
         folds: features (n, F) and labels to fit, features (m, F) and labels to score.
         classes: number of classes.
+        path: how probes are fitted.
     """
     folds = list(folds)
-    paths = [fit_path(x, y, classes=classes) for x, y, *_ in folds]
-    table: list[list[NDArray[np.bool_]]] = []
+    paths = [path(x, y, classes=classes) for x, y, *_ in folds]
+    table: list[list[Hits]] = []
     means: list[float] = []
     for probes in zip(*paths, strict=True):
         table.append([probe.hits(*fold[2:]) for probe, fold in zip(probes, folds, strict=True)])
@@ -178,7 +185,13 @@ def hits_by_strength(
 
 
 def fold_accuracies(
-    features: Floats, labels: Ints, fold: Ints, *, classes: int, only: Ints | None = None
+    features: Floats,
+    labels: Ints,
+    fold: Ints,
+    *,
+    classes: int,
+    only: Ints | None = None,
+    path: FitPath = fit_path,
 ) -> NDArray[np.float64]:
     """Accuracy of each strength on each fold, by probes fitted on the other folds.
 
@@ -188,6 +201,7 @@ def fold_accuracies(
         fold: (n,) fold numbers.
         classes: number of classes.
         only: folds to score; all if None.
+        path: how probes are fitted.
 
     Returns:
         (folds, strengths); the weakest strengths are left out (:func:`hits_by_strength`).
@@ -195,54 +209,101 @@ def fold_accuracies(
     numbers = np.unique(fold) if only is None else only
     helds = [fold == number for number in numbers]
     parts = [(features[~held], labels[~held], features[held], labels[held]) for held in helds]
-    table = hits_by_strength(parts, classes=classes)
+    table = hits_by_strength(parts, classes=classes, path=path)
     return np.array([[hits.mean() for hits in row] for row in table]).T
 
 
-def fit_chosen(features: Floats, labels: Ints, fold: Ints, *, classes: int) -> tuple[Probe, float]:
+def fit_chosen(
+    features: Floats, labels: Ints, fold: Ints, *, classes: int, path: FitPath = fit_path
+) -> tuple[Probe, float]:
     """Fit on all rows with the strength that is best on the mean over folds.
 
     Returns:
         The probe and its mean accuracy over the folds, 0..1.
     """
-    mean = fold_accuracies(features, labels, fold, classes=classes).mean(0)
+    mean = fold_accuracies(features, labels, fold, classes=classes, path=path).mean(0)
     best = int(mean.argmax())  # the first of equals is the strongest
-    *_, probe = fit_path(features, labels, classes=classes, strengths=STRENGTHS[: best + 1])
+    *_, probe = path(features, labels, classes=classes, strengths=STRENGTHS[: best + 1])
     return probe, float(mean[best])
 
 
-def linear(task: Task) -> list[Outcome]:
+@dataclass(frozen=True)
+class Judged:
+    """What the linear probes of a protocol got right.
+
+    Attributes:
+        convex, last, best: which scored sequences, of each round.
+        chosen: the strength, and what it scored on folds.
+    """
+
+    convex: list[Hits]
+    last: list[Hits]
+    best: list[Hits]
+    chosen: dict[str, float]
+
+
+def judge(
+    rows: Floats,
+    labels: Ints,
+    rounds: Sequence[Round],
+    *,
+    classes: int,
+    seed: int,
+    tested: bool,
+    path: FitPath = fit_path,
+    share: Share = ALONE,
+) -> Judged:
+    """Fit and score the probes of every round.
+
+    Args:
+        rows: (N, F) features of the whole store.
+        labels: (N,).
+        rounds: what is fitted and scored.
+        classes: number of classes.
+        seed: of SGD's draws.
+        tested: one round, the strength chosen on its inner folds; else the strength that is best
+            on the mean over rounds.
+        path: how convex probes are fitted.
+        share: of the steps of SGD.
+    """
+    parts = [(rows[o.fit], labels[o.fit], rows[o.scored], labels[o.scored]) for o in rounds]
+    chosen: dict[str, float]
+    if tested:
+        (only,), ((x, y, query, truth),) = rounds, parts
+        probe, on_folds = fit_chosen(x, y, only.inner, classes=classes, path=path)
+        chosen = {"strength": probe.strength, "validation": on_folds}
+        convex = [probe.hits(query, truth)]
+    else:
+        hits = hits_by_strength(parts, classes=classes, path=path)
+        place = int(np.argmax([np.mean([found.mean() for found in row]) for row in hits]))
+        chosen, convex = {"strength": STRENGTHS[place]}, hits[place]
+    last, best = [], []
+    for x, y, query, truth in parts:
+        scale = Scale.of(x)
+        found = sgd_hits(scale(x), y, scale(query), truth, classes=classes, seed=seed, share=share)
+        last.append(found["last"])
+        best.append(found["best"])
+    return Judged(convex, last, best, chosen)
+
+
+def linear(task: Task, judge: Callable[..., Judged] = judge) -> list[Outcome]:
     """The convex probe at its optimum, and SGD as published: its last and its best epoch.
 
     On validation the strength that is best on the mean over folds is the one reported: that is
     the figure to select by, and training's ``linear_val``. The best epoch of SGD is read on the
     scored part itself, as papers report it, which is no fair figure.
+
+    Args:
+        task: what is judged.
+        judge: fits and scores; another one does it over workers.
     """
-    x, y = task.rows, task.labels
-    convex, last, best = [], [], []
-    chosen = {}
-    if task.part == "test":
-        (only,) = task.rounds
-        probe, on_folds = fit_chosen(*task.known(only.fit), only.inner, classes=task.classes)
-        chosen = {"strength": probe.strength, "validation": on_folds}
-        convex.append((only.scored, probe.hits(x[only.scored], y[only.scored])))
-    else:
-        parts = [(*task.known(one.fit), x[one.scored], y[one.scored]) for one in task.rounds]
-        hits = hits_by_strength(parts, classes=task.classes)
-        place = int(np.argmax([np.mean([found.mean() for found in row]) for row in hits]))
-        chosen = {"strength": STRENGTHS[place]}
-        convex = [(one.scored, found) for one, found in zip(task.rounds, hits[place], strict=True)]
-    for one in task.rounds:
-        scale = Scale.of(x[one.fit])
-        found = sgd_hits(
-            *(scale(x[one.fit]), y[one.fit], scale(x[one.scored]), y[one.scored]),
-            classes=task.classes,
-            seed=task.seed,
-        )
-        last.append((one.scored, found["last"]))
-        best.append((one.scored, found["best"]))
+    sizes = {"classes": task.classes, "seed": task.seed, "tested": task.part == "test"}
+    found = judge(task.rows, task.labels, task.rounds, **sizes)
+    scored = [one.scored for one in task.rounds]
+    last, best = zip(scored, found.last, strict=True), zip(scored, found.best, strict=True)
+    convex = zip(scored, found.convex, strict=True)
     return [
-        pooled("linear", "top-1", "convex", convex, chosen=chosen),
+        pooled("linear", "top-1", "convex", convex, chosen=found.chosen),
         pooled("linear_sgd", "top-1", "SGD, last epoch", last),
         pooled("linear_sgd_best", "top-1", "SGD, best epoch", best),
     ]
@@ -266,8 +327,15 @@ class Scale:
 
 
 def sgd_hits(
-    train: Floats, labels: Ints, test: Floats, test_labels: Ints, *, classes: int, seed: int = 0
-) -> dict[str, NDArray[np.bool_]]:
+    train: Floats,
+    labels: Ints,
+    test: Floats,
+    test_labels: Ints,
+    *,
+    classes: int,
+    seed: int = 0,
+    share: Share = ALONE,
+) -> dict[str, Hits]:
     """The published protocol: SGD lr 3.0, momentum 0.9, ×0.1 at epoch 80 of 100, batch 128.
 
     Returns:
@@ -287,8 +355,12 @@ def sgd_hits(
             solver.param_groups[0]["lr"] = 0.3
         for rows in torch.randperm(len(x), generator=draw).split(128):
             solver.zero_grad()
-            loss = functional.cross_entropy(functional.linear(x[rows], weight, bias), y[rows])
-            loss.backward()
+            own = share.own(rows)
+            scores = functional.linear(x[own], weight, bias)
+            (functional.cross_entropy(scores, y[own], reduction="sum") / len(rows)).backward()
+            for parameter in (weight, bias):
+                assert parameter.grad is not None
+                share.total(parameter.grad)
             solver.step()
         with torch.no_grad():
             guess = functional.linear(query, weight, bias).argmax(1).numpy()

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -21,12 +22,14 @@ from c2vl.protocols.ensemble import WEIGHTS, ensemble
 from c2vl.protocols.fewshot import few_shot
 from c2vl.protocols.finetune import DRAWS, fine_tune, semi_supervised
 from c2vl.protocols.knn import knn
-from c2vl.protocols.linear import linear
+from c2vl.protocols.linear import Judged, judge, linear
 from c2vl.protocols.references import raw_neighbours
 from c2vl.protocols.results import Result, file_of, read_results, to_results, write_results
 from c2vl.protocols.robustness import robustness
-from c2vl.protocols.supervised import Machines, Recipe, fresh
+from c2vl.protocols.shared_linear import judge_together
+from c2vl.protocols.supervised import Recipe, fresh
 from c2vl.protocols.task import Outcome, Task
+from c2vl.protocols.workers import Machines
 from c2vl.protocols.zeroshot import By, zero_shot
 
 
@@ -54,9 +57,13 @@ class Options:
     say: Callable[[str], None] = lambda _: None
 
 
+def _judge(machines: Machines, work: Path) -> Callable[..., Judged]:
+    return judge if machines.workers == 1 else partial(judge_together, work=work, machines=machines)
+
+
 Run = Callable[[Task, Options, Path], list[Outcome]]
 PROTOCOLS: dict[str, Run] = {
-    "linear": lambda task, options, work: linear(task),
+    "linear": lambda task, options, work: linear(task, _judge(options.machines, work)),
     "knn": lambda task, options, work: knn(task),
     "clustering": lambda task, options, work: clustering(task),
     "few-shot": lambda task, options, work: few_shot(task),

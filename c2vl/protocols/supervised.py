@@ -19,14 +19,13 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from c2vl.encoder import Encoder, build, load_encoder, save_encoder
 from c2vl.protocols.task import Floats, Ints
-from c2vl.raysession import connected
+from c2vl.protocols.workers import Machines, Share, run_job
 from c2vl.skeletons.clips import load_clips
 from c2vl.skeletons.store import Store
 from c2vl.skeletons.streams import to_stream
@@ -69,19 +68,6 @@ class Recipe:
         if epoch < self.warmup:
             return self.lr * (epoch + 1) / (self.warmup + 1)
         return self.lr * 0.1 ** sum(epoch >= at for at in self.milestones)
-
-
-@dataclass(frozen=True)
-class Machines:
-    """What trains.
-
-    Attributes:
-        workers: Ray Train workers; 1 trains in this process.
-        gpus_per_worker: 0 is the CPU.
-    """
-
-    workers: int = 1
-    gpus_per_worker: float = 0.0
 
 
 class Classifier(nn.Module):
@@ -144,11 +130,7 @@ def supervised_scores(
         np.savez(scratch / "positions.npz", fit=fit, scored=scored)
         job = {"store": str(store.path.absolute()), "seed": seed, "recipe": asdict(recipe)}
         checkpoint.write_text(scratch / "job.json", json.dumps(job))
-    if machines.workers == 1:
-        wanted = "cuda" if machines.gpus_per_worker else "cpu"
-        run_job(scratch, 0, 1, torch.device(wanted))
-    else:
-        _launch(scratch, machines)
+    run_job(train_and_score, scratch, machines)
     return np.asarray(np.load(scratch / SCORES), np.float32)
 
 
@@ -168,7 +150,7 @@ def scratch_folder(work: Path, name: str) -> Iterator[Path]:
             path.unlink()
 
 
-def run_job(folder: Path, rank: int, world: int, device: torch.device) -> None:
+def train_and_score(folder: Path, share: Share, device: torch.device) -> None:
     """Do a job's training as one worker; the first writes the scores."""
     job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
     recipe = Recipe(**{**job["recipe"], "milestones": tuple(job["recipe"]["milestones"])})
@@ -191,28 +173,26 @@ def run_job(folder: Path, rank: int, world: int, device: torch.device) -> None:
         optimizer.load_state_dict(state["optimizer"])
         first = state["epoch"]
     wrapped: nn.Module = model
-    if world > 1:
+    if share.world > 1:
         if device.type == "cuda":
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         wrapped = nn.parallel.DistributedDataParallel(model)
     clips = _Clips(encoder, store, device)
     for epoch in range(first, recipe.epochs):
-        _epoch(wrapped, optimizer, recipe, clips, positions["fit"], labels, job, epoch, rank, world)
+        _epoch(wrapped, optimizer, recipe, clips, positions["fit"], labels, job, epoch, share)
         done = epoch + 1
-        if rank == 0 and (done % recipe.checkpoint_every == 0 or done == recipe.epochs):
+        if share.rank == 0 and (done % recipe.checkpoint_every == 0 or done == recipe.epochs):
             state = {
                 "epoch": done,
                 "model": model.state_dict(),
                 "optimizer": optimizer.state_dict(),
             }
             checkpoint.save(folder / "checkpoints", state, step=done, keep=1)
-    if rank == 0:
+    if share.rank == 0:
         scores = _scores(model, clips, positions["scored"])
         partial = folder / f".{SCORES}"
         np.save(partial, scores)
         partial.rename(folder / SCORES)
-    if world > 1:
-        dist.barrier()
 
 
 def _epoch(
@@ -224,24 +204,23 @@ def _epoch(
     labels: Tensor,
     job: dict[str, Any],
     epoch: int,
-    rank: int,
-    world: int,
+    share: Share,
 ) -> None:
     for group in optimizer.param_groups:
         group["lr"] = recipe.learning_rate(epoch)
     model.train()
     order = torch.randperm(len(fit), generator=generator(job["seed"], 3, epoch))
     for step, rows in enumerate(order.split(recipe.batch_size)):
-        if len(rows) < world:
+        if len(rows) < share.world:
             continue  # the rest is too few for all workers to have some
-        torch.manual_seed((job["seed"] * 1_000_003 + epoch * 997 + step) * 4099 + rank)
-        own = rows[rank::world]
+        torch.manual_seed((job["seed"] * 1_000_003 + epoch * 997 + step) * 4099 + share.rank)
+        own = share.own(rows)
         loss = functional.cross_entropy(
             model(*clips(fit[own.numpy()])), labels[own].to(clips.device)
         )
         optimizer.zero_grad(set_to_none=True)
         # Gradients are averaged over workers: weighted by its rows, each sequence counts the same.
-        (loss * (len(own) * world / len(rows))).backward()
+        (loss * (len(own) * share.world / len(rows))).backward()
         optimizer.step()
 
 
@@ -262,33 +241,3 @@ def _scores(model: nn.Module, clips: _Clips, positions: Ints) -> Floats:
     model.eval()
     parts = [positions[first : first + 256] for first in range(0, len(positions), 256)]
     return torch.cat([model(*clips(part)).float().cpu() for part in parts]).numpy()
-
-
-def _launch(folder: Path, machines: Machines) -> None:
-    import ray.train
-    from ray.train.torch import TorchTrainer
-
-    resources = {"CPU": 1.0, "GPU": machines.gpus_per_worker}
-    trainer = TorchTrainer(
-        _in_a_worker,
-        train_loop_config={"folder": str(folder.absolute())},
-        scaling_config=ray.train.ScalingConfig(
-            num_workers=machines.workers,
-            use_gpu=machines.gpus_per_worker > 0,
-            resources_per_worker={key: value for key, value in resources.items() if value},
-        ),
-        run_config=ray.train.RunConfig(
-            name=folder.name, storage_path=str(folder.absolute() / "ray")
-        ),
-    )
-    with connected():
-        trainer.fit()
-
-
-def _in_a_worker(config: dict[str, Any]) -> None:
-    import ray.train
-    from ray.train.torch import get_device
-
-    context = ray.train.get_context()
-    device = get_device()
-    run_job(Path(config["folder"]), context.get_world_rank(), context.get_world_size(), device)

@@ -6,6 +6,7 @@ import json
 import shutil
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,13 @@ from c2vl.protocols.published import PUBLISHED, beside
 from c2vl.protocols.results import read_folder, read_results
 from c2vl.protocols.run import PROTOCOLS, Options, evaluate_all
 from c2vl.protocols.run import evaluate as run_protocol
-from c2vl.protocols.supervised import Machines, Recipe
+from c2vl.protocols.shared_linear import judge_together
+from c2vl.protocols.supervised import Recipe
 from c2vl.protocols.table import markdown, tables
 from c2vl.protocols.task import Outcome, Task
 from c2vl.protocols.transfer import converted_store
+from c2vl.protocols.workers import Machines
+from c2vl.raysession import connected
 from c2vl.skeletons.layout import get_layout
 from c2vl.skeletons.store import Store, content_checksum
 from c2vl.training import checkpoint
@@ -217,10 +221,18 @@ def test_semi_supervised_draws(task: Task, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.ray
-def test_fine_tuning_on_two_workers(task: Task, tmp_path: Path) -> None:
+def test_two_workers_under_ray_train(task: Task, tmp_path: Path) -> None:
     tested = replace(task, part="test")
     recipe = replace(SHORT, epochs=30, checkpoint_every=30)
-    (outcome,) = fine_tune(tested, tmp_path / "w", recipe, Machines(workers=2))
+    two = Machines(workers=2)
+    with connected():
+        (outcome,) = fine_tune(tested, tmp_path / "w", recipe, two)
+        together = partial(judge_together, work=tmp_path / "l", machines=two)
+        for one in (tested, task):
+            for found, alone in zip(linear(one, together), linear(one), strict=True):
+                np.testing.assert_array_equal(found.positions, alone.positions)
+                assert found.value == pytest.approx(alone.value, abs=0.02), found.key
+                assert found.chosen == pytest.approx(alone.chosen)
     assert len(outcome.values) == len(tested.split.test)
     assert outcome.value > 2 / task.classes
 
