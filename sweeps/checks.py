@@ -5,26 +5,20 @@ from __future__ import annotations
 from c2vl.config import Experiment
 from c2vl.config_files import flatten, setting_names
 from c2vl.errors import UserError, did_you_mean
+from sweeps.constraints import impossible
+from sweeps.pruners import check_pruner
+from sweeps.samplers import check_sampler
 from sweeps.space import (
-    Categorical,
-    Float,
-    Int,
     RandomDraws,
-    Space,
     Variant,
-    choices,
     draw,
     experiment,
-    grid,
+    holds,
     order,
 )
-from sweeps.spec import SweepSettings
+from sweeps.spec import METRICS, SweepSettings
+from sweeps.warm_start import check_warm_start
 
-METRICS = (
-    *("loss", "loss_skeleton_language", "loss_skeleton_vision", "loss_vision_language"),
-    *("alignment", "uniformity", "rankme", "knn_val", "linear_val"),
-    *("samples_per_second", "data_wait", "seconds"),
-)
 FIXED = {
     "name": "trials get their names from the sweep",
     "objective.supervised": "it is a reference (final.beside), not a way to train without labels",
@@ -45,8 +39,12 @@ def check(spec: SweepSettings) -> SweepSettings:
     order(spec.space)
     _check_objectives(spec)
     _check_points(spec)
-    spec = _check_sampler(spec)
+    _check_budget(spec)
+    check_pruner(spec)
+    spec = check_sampler(spec)
     _check_draws(spec)
+    if not (spec.folder / "sweep.yaml").exists():  # begun, it has what it takes from there
+        check_warm_start(spec)
     return spec
 
 
@@ -91,11 +89,6 @@ def _check_objectives(spec: SweepSettings) -> None:
         raise UserError("final.beside: captions needs prompts.language in the base; leave it out")
     if len({o.metric for o in spec.objectives}) < len(spec.objectives):
         raise UserError("objectives: a metric stands there twice")
-    if len(spec.objectives) > 1 and spec.pruner.name != "none":
-        raise UserError(
-            "pruner.name: several objectives cannot be pruned by (which one would decide?); "
-            "set it to none, or keep one objective"
-        )
 
 
 def _check_points(spec: SweepSettings) -> None:
@@ -104,56 +97,33 @@ def _check_points(spec: SweepSettings) -> None:
             if name not in spec.space:
                 near = did_you_mean(name, spec.space)
                 raise UserError(f"points[{index}]: {name} is not searched{near}")
-            if not _holds(spec.space, name, value):
+            if not holds(spec.space, name, value):
                 raise UserError(f"points[{index}].{name}: {value!r} is outside of its range")
     if len(spec.points) > spec.trials:
         raise UserError(f"points: {len(spec.points)} of them, but trials is {spec.trials}")
 
 
-def _holds(space: Space, name: str, value: object) -> bool:
-    variable = space[name]
-    if isinstance(variable, Categorical | Variant):
-        return value in (choices(variable) or [])
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    if isinstance(variable, Int) and value != int(value):
-        return False
-    return variable.low <= value <= variable.high
-
-
-def _check_sampler(spec: SweepSettings) -> SweepSettings:
-    name = spec.sampler.name
-    if name == "grid":
-        if spec.points:
-            raise UserError("points: a grid has its points already; leave them out")
-        count = len(grid(spec.space))
-        if "trials" in spec.model_fields_set and spec.trials > count:
-            raise UserError(f"trials: {spec.trials}, but the grid has {count} points; leave it out")
-        if "trials" not in spec.model_fields_set:
-            spec = spec.model_copy(update={"trials": count})
-    if name == "cmaes":
-        for key, variable in spec.space.items():
-            if not isinstance(variable, Float | Int):
-                raise UserError(f"space.{key}: CMA-ES searches numbers alone; use tpe")
-            if variable.when:
-                raise UserError(f"space.{key}.when: CMA-ES knows no conditions; use tpe")
-        if len(spec.space) < 2:
-            raise UserError("sampler.name: CMA-ES needs two variables or more; use tpe")
-        if len(spec.objectives) > 1:
-            raise UserError("sampler.name: CMA-ES has one objective; use tpe")
-    return spec
+def _check_budget(spec: SweepSettings) -> None:
+    if spec.max_gpu_hours is not None and not spec.experiment.train.gpus_per_worker:
+        raise UserError(
+            "max_gpu_hours: a trial takes no GPU (train.gpus_per_worker is 0); use max_cpu_hours"
+        )
 
 
 def _check_draws(spec: SweepSettings) -> None:
+    reasons = []
     for seed in range(DRAWS):
         values = draw(spec.space, RandomDraws(seed))
         try:
-            experiment(spec.base, spec.space, values)
+            drawn = experiment(spec.base, spec.space, values)
+            reasons.append(impossible(spec.rules, drawn))
         except UserError as error:
             raise UserError(
                 f"space: a draw from it makes no valid experiment.\n  draw: {values}\n  {error}\n"
                 "  Narrow the range, add a `when`, or change the base."
             ) from None
+    if all(reasons):
+        raise UserError(f"{reasons[0]} in any of {DRAWS} draws from the space; widen it")
 
 
 def data_needs(spec: SweepSettings) -> list[Experiment]:

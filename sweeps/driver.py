@@ -16,7 +16,6 @@ import os
 import shutil
 import signal
 import socket
-import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -45,8 +44,8 @@ from sweeps.jobs import End, FixedSource, Job, Row, Source
 from sweeps.progress import Board, show_table
 from sweeps.report import write_report
 from sweeps.resources import cluster, living_nodes, require_state_api, slots, trial_resources
+from sweeps.source import StudySource
 from sweeps.spec import SweepSettings, dump_sweep
-from sweeps.study import StudySource
 from sweeps.tracking import Tracker
 
 
@@ -89,6 +88,8 @@ def run(spec: SweepSettings, *, address: str | None = None, resume: bool = False
         except BaseException:
             tracker.finish("failed")
             raise
+        finally:
+            source.close()
 
 
 def _run(
@@ -162,6 +163,8 @@ def _train(
     tune = spec.folder / "tune"
     shutil.rmtree(tune, ignore_errors=True)  # the study and the run folders hold all that counts
     listeners: list[Listener] = [tracker, board, limit]
+    if isinstance(source, StudySource):
+        listeners.append(source.budget)
     with board:
         run_jobs(
             source,
@@ -173,7 +176,6 @@ def _train(
             concurrency=min(spec.concurrency or fitting, fitting),
             bundles=trial_resources(spec.experiment),
             max_failures=spec.max_failures,
-            deadline=None if spec.max_hours is None else time.monotonic() + 3600 * spec.max_hours,
         )
     _stop_if_asked(spec, stop)
     shutil.rmtree(tune, ignore_errors=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol
@@ -68,7 +67,6 @@ class Session:
         source: gives jobs.
         listeners: are told.
         stop: asked before each job.
-        deadline: no job starts after this time (``time.monotonic``).
     """
 
     def __init__(
@@ -76,10 +74,8 @@ class Session:
         source: Source,
         listeners: Iterable[Listener],
         stop: Stop,
-        deadline: float | None,
     ) -> None:
         self.source, self.listeners, self.stop = source, list(listeners), stop
-        self.deadline = deadline
         self.jobs: dict[str, Job] = {}
         self._last: dict[str, Row] = {}
         self._final: dict[str, Row] = {}
@@ -88,13 +84,13 @@ class Session:
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
-    def late(self) -> bool:
-        """Say whether the time for new jobs is over."""
-        return self.deadline is not None and time.monotonic() > self.deadline
+    def over(self) -> bool:
+        """Say whether no more jobs are to come."""
+        return bool(self.stop) or not len(self.source)
 
     def take(self, trial_id: str) -> Job | None:
-        """Give the next job to a Tune trial."""
-        job = None if self.stop or self.late() else self.source.next()
+        """Give the next job to a Tune trial; None where there is none, or none yet."""
+        job = None if self.stop else self.source.next()
         if job is not None:
             self.jobs[trial_id] = job
         return job
@@ -156,7 +152,7 @@ class _Searcher(Searcher):
     def suggest(self, trial_id: str) -> Any:
         job = self._session.take(trial_id)
         if job is None:
-            return Searcher.FINISHED
+            return Searcher.FINISHED if self._session.over() else None
         return {
             "name": job.name,
             "folder": str(job.folder),
@@ -237,7 +233,6 @@ def run_jobs(
     concurrency: int,
     bundles: list[dict[str, float]],
     max_failures: int,
-    deadline: float | None = None,
 ) -> None:
     """Run all jobs of a source; returns when it is empty or a stop was asked for.
 
@@ -253,7 +248,6 @@ def run_jobs(
         concurrency: jobs at once.
         bundles: resources of a job's own process.
         max_failures: losses that a job survives.
-        deadline: no job starts after this time (``time.monotonic``).
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     alone = len(bundles) == 1 and bundles[0]["CPU"] > 0
@@ -261,9 +255,7 @@ def run_jobs(
     for _ in range(PASSES):
         if not len(source) or stop:
             return
-        session = Session(source, listeners, stop, deadline)
-        if session.late():
-            return
+        session = Session(source, listeners, stop)
         scheduler = _Scheduler(session)
         tuner = tune.Tuner(
             tune.with_resources(trainable, PlacementGroupFactory(bundles)),
@@ -292,8 +284,6 @@ def run_jobs(
         finally:
             for trial_id in list(session.jobs):
                 session.ended(trial_id)
-        if session.late():
-            return
 
 
 def require_fits(source: Source, stop: Stop) -> None:

@@ -72,7 +72,7 @@ class Source(Protocol):
         """Jobs that are still to be given out."""
 
     def next(self) -> Job | None:
-        """Return the next job, or None when there is none left."""
+        """Return the next job; None when there is none left, or, with some left, none just now."""
 
     def report(self, job: Job, row: Row) -> bool:
         """Take the figures of an epoch; True asks to stop the job."""

@@ -176,6 +176,18 @@ def choices(variable: Float | Int | Categorical | Variant) -> list[Choice] | Non
     return [variable.low + variable.step * i for i in range(count)]
 
 
+def holds(space: Space, name: str, value: object) -> bool:
+    """Say whether a variable can take a value."""
+    variable = space[name]
+    if isinstance(variable, Categorical | Variant):
+        return value in (choices(variable) or [])
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    if isinstance(variable, Int) and value != int(value):
+        return False
+    return variable.low <= value <= variable.high
+
+
 def active(variable: Float | Int | Categorical | Variant, values: Mapping[str, Any]) -> bool:
     """Say whether a variable's condition holds beside ``values``."""
     return all(other in values and values[other] in ok for other, ok in variable.when.items())

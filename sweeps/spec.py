@@ -10,6 +10,7 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,9 +20,15 @@ from pydantic import Field
 from c2vl.config import Experiment, Settings
 from c2vl.config_files import from_dict, override, parse, parse_overrides, read_yaml
 from c2vl.errors import UserError
+from sweeps.constraints import Constraint, parse_constraint
 from sweeps.space import Variable
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
+METRICS = (  # what training reports of each epoch, or of those that are validated
+    *("loss", "loss_skeleton_language", "loss_skeleton_vision", "loss_vision_language"),
+    *("alignment", "uniformity", "rankme", "knn_val", "linear_val"),
+    *("samples_per_second", "data_wait", "seconds"),
+)
 
 
 class Objective(Settings):
@@ -35,18 +42,33 @@ class Objective(Settings):
 class SamplerSettings(Settings):
     """Who proposes the next trial."""
 
-    name: Literal["tpe", "random", "grid", "cmaes"] = "tpe"
+    name: Literal["tpe", "gp", "cmaes", "nsgaii", "sobol", "halton", "random", "grid"] = "tpe"
     seed: int = Field(0, ge=0, lt=2**31)
-    startup_trials: int = Field(10, ge=1, description="random trials before TPE or CMA-ES lead")
+    startup_trials: int = Field(10, ge=1, description="random trials before TPE, GP, CMA-ES lead")
+    population: int = Field(20, ge=2, description="NSGA-II: trials of a generation")
 
 
 class PrunerSettings(Settings):
     """Who stops trials that promise little; judged by the objective as it is reported."""
 
-    name: Literal["asha", "median", "none"] = "asha"
+    name: Literal["asha", "hyperband", "median", "none"] = "asha"
     min_epochs: int = Field(1, ge=1, description="no trial is stopped before this epoch")
-    reduction: int = Field(3, ge=2, description="ASHA: one in so many goes on at each rung")
+    reduction: int = Field(
+        3, ge=2, description="ASHA, Hyperband: one in so many goes on at each rung"
+    )
     startup_trials: int = Field(4, ge=0, description="median: trials that are let through first")
+
+
+class WarmStart(Settings):
+    """What an earlier sweep has found, to begin with."""
+
+    sweep: str = Field(min_length=1, description="its name in the same storage, or its folder")
+    top: int = Field(5, ge=1, description="so many of its best trials")
+    how: Literal["points", "trials"] = Field(
+        "points",
+        description="points: tried first, measured anew; trials: taken as known, which needs the "
+        "same base, data and objectives",
+    )
 
 
 class TrackingSettings(Settings):
@@ -112,15 +134,31 @@ class SweepSettings(Settings):
     points: list[dict[str, Any]] = Field(
         default_factory=list, description="values tried first; what they leave out is drawn"
     )
+    warm_start: WarmStart | None = None
+    constraints: list[str] = Field(
+        default_factory=list,
+        description="comparisons of settings and figures: seconds <= 600",
+    )
     pruner: PrunerSettings = PrunerSettings()
     objectives: list[Objective] = Field(default_factory=lambda: [Objective()], min_length=1)
     trials: int = Field(20, ge=1, le=100000)
     concurrency: int | None = Field(None, ge=1, description="trials at once; default: what fits")
-    max_hours: float | None = Field(None, gt=0, description="no trial starts after so long")
+    max_hours: float | None = Field(
+        None, gt=0, description="no trial starts after the sweep has run so long, over all resumes"
+    )
+    max_cpu_hours: float | None = Field(
+        None, gt=0, description="no trial starts after trials held CPUs for so long"
+    )
+    max_gpu_hours: float | None = Field(
+        None, gt=0, description="no trial starts after trials held GPUs for so long"
+    )
     max_failures: int = Field(2, ge=0, description="lost workers or drivers that a trial survives")
     max_failed_trials: int = Field(3, ge=0, description="more than this many end the sweep")
     storage: Path = Field(Path("runs"), description="holds sweeps/NAME/, mlflow.db, mlartifacts/")
     study: str | None = Field(None, description="Optuna storage URL; default: study.db")
+    study_patience: float = Field(
+        600.0, ge=0, description="seconds that a study which is locked or away is waited for"
+    )
     tracking: TrackingSettings = TrackingSettings()
     final: FinalSettings = FinalSettings()
 
@@ -128,6 +166,11 @@ class SweepSettings(Settings):
     def folder(self) -> Path:
         """Where the sweep lives, absolute."""
         return sweep_folder(self.storage, self.name)
+
+    @cached_property
+    def rules(self) -> list[Constraint]:
+        """The constraints, read."""
+        return [parse_constraint(text, METRICS) for text in self.constraints]
 
     @property
     def experiment(self) -> Experiment:

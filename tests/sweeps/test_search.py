@@ -1,0 +1,123 @@
+"""Samplers and pruners on a study, driven without Ray; restarts change nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import FrozenTrial
+
+from sweeps.jobs import Job
+from sweeps.source import StudySource
+from sweeps.spec import SweepSettings, parse_sweep
+
+LR = {"type": "float", "low": 0.001, "high": 1.0, "log": True}
+TAU = {"type": "float", "low": 0.05, "high": 0.5}
+SHAPE = {"type": "categorical", "choices": ["constant", "linear", "cosine"]}
+TWO = {"optim.lr": LR, "objective.temperature": TAU}
+BOTH = [{"metric": "loss", "direction": "minimize"}, {"metric": "rankme"}]
+HALF = {"min_epochs": 1, "reduction": 2}
+EPOCHS, TRIALS = 4, 6
+
+
+DECIDED = "decided"
+
+
+class Killed(Exception):
+    pass
+
+
+def sweep(folder: Path, **changes: Any) -> SweepSettings:
+    values = {
+        "name": "s",
+        "storage": str(folder),
+        "base": {"train": {"epochs": EPOCHS}},
+        "space": TWO,
+        "objectives": BOTH[:1],
+        "sampler": {"startup_trials": 2},
+        "trials": TRIALS,
+    }
+    return parse_sweep(values | changes, "s.yaml")
+
+
+def figures(job: Job, epoch: int) -> dict[str, Any]:
+    """What a training would report: it falls, sooner or later, to what the settings are worth."""
+    settings = job.experiment
+    worth = abs(math.log(settings.optim.lr / 0.03)) + settings.objective.temperature
+    loss = worth + 2 / (epoch + settings.objective.temperature)
+    return {"epoch": epoch, "loss": loss, "rankme": 10 * worth % 7, "seconds": 2.0}
+
+
+def drive(spec: SweepSettings, clock: Iterator[int], last: int | str | None = None) -> StudySource:
+    """Train one after another; ``last`` is the tick at which everything is killed.
+
+    With DECIDED that is between the decision to stop a trial and its end.
+    """
+
+    def tick() -> None:
+        if next(clock) == last:
+            raise Killed
+
+    source = StudySource(spec, "me")
+    while (job := source.next()) is not None:
+        tick()
+        row: dict[str, Any] = {}
+        pruned = False
+        for epoch in range(len(job.rows()) + 1, EPOCHS + 1):
+            row = figures(job, epoch)
+            job.folder.mkdir(parents=True, exist_ok=True)
+            with (job.folder / "metrics.jsonl").open("a") as file:
+                file.write(json.dumps(row) + "\n")
+            tick()  # trained, and nobody has heard of it
+            pruned = source.report(job, row)
+            tick()
+            if pruned and last == DECIDED:
+                raise Killed
+            if pruned:
+                break
+        source.end(job, "complete", row)
+        tick()
+    return source
+
+
+def told(trials: list[FrozenTrial]) -> list[Any]:
+    return [(t.number, t.params, t.state, t.values, t.intermediate_values) for t in trials]
+
+
+CASES: list[dict[str, Any]] = [
+    {"sampler": {"name": "tpe", "startup_trials": 2}, "pruner": {"name": "hyperband", **HALF}},
+    {"sampler": {"name": "gp", "startup_trials": 2}, "pruner": {"name": "none"}},
+    {"sampler": {"name": "cmaes", "startup_trials": 2}, "pruner": {"name": "asha", **HALF}},
+    {"sampler": {"name": "sobol"}, "pruner": {"name": "median", "startup_trials": 1}},
+    {
+        "sampler": {"name": "nsgaii", "population": 3},
+        "objectives": BOTH,
+        "pruner": {"name": "none"},
+        "space": {**TWO, "objective.schedule.shape": SHAPE},
+    },
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["sampler"]["name"])
+def test_a_sweep_goes_on_after_kills_as_if_there_were_none(
+    case: dict[str, Any], tmp_path: Path
+) -> None:
+    straight = drive(sweep(tmp_path / "straight", **case), count())
+    spec, clock, kills = sweep(tmp_path / "killed", **case), count(), 0
+    pruning = case["pruner"]["name"] != "none"
+    for kill in (4, 11, DECIDED if pruning else 19):
+        try:
+            drive(spec, clock, kill)
+        except Killed:
+            kills += 1
+    again = drive(spec, clock)
+    assert kills == 3
+    assert told(again.trials()) == told(straight.trials())
+    assert len(again) == 0 and sum(again.counts().values()) == TRIALS
+    assert (again.counts()["pruned"] > 0) == pruning
+    assert len({str(trial.params) for trial in again.trials()}) == TRIALS
