@@ -12,6 +12,7 @@ import socket
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from c2vl.errors import UserError
@@ -72,11 +73,33 @@ def up(
             state = _start_node(state, path, index, cpus_per_node)
             # one after another: raylets that start at once on one machine can draw the
             # same free port, and the one that comes second never registers
-            _wait(state, index + 1, timeout)
+            _wait(state, timeout)
     except BaseException:
         down(path)
         raise
     return state, True
+
+
+def add(path: Path, *, cpus_per_node: int = 1, timeout: float = 120.0) -> ClusterState:
+    """Let one more node join the running cluster, as an autoscaler would; lost ones are forgotten.
+
+    Args:
+        path: the state file.
+        cpus_per_node: what the new node declares to Ray.
+        timeout: seconds until it must be there.
+
+    Raises:
+        UserError: no cluster is running, or the node does not come up.
+    """
+    state = load(path)
+    if state is None or not processes.alive(state.nodes[0]):
+        raise UserError("no cluster runs here that a node could join: `c2vl-cluster up`")
+    index = 1 + max([0, *(int(node.name.removeprefix("node")) for node in state.nodes[1:])])
+    state = replace(state, nodes=tuple(node for node in state.nodes if processes.alive(node)))
+    auth.enable()
+    state = _start_node(state, path, index, cpus_per_node)
+    _wait(state, timeout)
+    return state
 
 
 def down(path: Path, *, grace: float = 15.0) -> int:
@@ -136,8 +159,8 @@ def _start_node(state: ClusterState, path: Path, index: int, cpus: int) -> Clust
     return state
 
 
-def _wait(state: ClusterState, nodes: int, timeout: float) -> None:
-    """Return once ``nodes`` nodes are alive; UserError with the log of the one that is not."""
+def _wait(state: ClusterState, timeout: float) -> None:
+    """Return once all nodes are alive; UserError with the log of the one that is not."""
     from cluster.jobs import Unreachable, list_nodes
 
     deadline = time.monotonic() + timeout
@@ -146,7 +169,8 @@ def _wait(state: ClusterState, nodes: int, timeout: float) -> None:
             if not processes.alive(node):
                 raise UserError(f"node {node.name} ended at its start:\n{_tail(state, node.name)}")
         try:
-            if sum(node.alive for node in list_nodes(state.dashboard)) >= nodes:
+            alive = {node.name for node in list_nodes(state.dashboard) if node.alive}
+            if all(node.name in alive for node in state.nodes):
                 return
         except Unreachable:
             pass  # the dashboard comes up some seconds after its node

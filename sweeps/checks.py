@@ -38,6 +38,8 @@ def check(spec: SweepSettings) -> SweepSettings:
     _check_names(spec)
     order(spec.space)
     _check_objectives(spec)
+    if spec.autoscaling and spec.concurrency is None:
+        raise UserError("autoscaling: say how far the cluster may be asked to grow: concurrency=N")
     _check_points(spec)
     _check_budget(spec)
     check_pruner(spec)

@@ -23,7 +23,10 @@ STORAGE = click.option(
 ADDRESS = click.option(
     "--address", help="Of a Ray cluster; default: RAY_ADDRESS, else one started on this machine."
 )
-RESUMABLE = ("concurrency", "max_hours", "max_failures", "max_failed_trials", "tracking.patience")
+RESUMABLE = (
+    *("concurrency", "autoscaling", "max_hours", "max_failures", "max_failed_trials"),
+    "tracking.patience",
+)
 
 
 @click.command(epilog="\b\nExample:\n  c2vl-sweep validate sweeps/presets/demo.yaml trials=40\n")

@@ -41,9 +41,10 @@ from sweeps.finals import (
     set_aside,
 )
 from sweeps.jobs import End, FixedSource, Job, Row, Source
+from sweeps.nodes import require_shared
 from sweeps.progress import Board, show_table
 from sweeps.report import write_report
-from sweeps.resources import cluster, living_nodes, require_state_api, slots, trial_resources
+from sweeps.resources import Concurrency, cluster, require_state_api, trial_resources
 from sweeps.source import StudySource
 from sweeps.spec import SweepSettings, dump_sweep
 from sweeps.tracking import Tracker
@@ -73,7 +74,8 @@ def run(spec: SweepSettings, *, address: str | None = None, resume: bool = False
         cluster(address),
         stopping() as stop,
     ):
-        fitting = slots(living_nodes(), spec.experiment.train)
+        concurrency = Concurrency(spec.experiment.train, spec.concurrency, spec.autoscaling)
+        require_shared(spec.storage, data_needs(spec))
         if spec.experiment.train.workers > 1:
             require_state_api()
         tracker = Tracker(spec, claim.identity)
@@ -81,7 +83,7 @@ def run(spec: SweepSettings, *, address: str | None = None, resume: bool = False
         claim.keep()
         provenance.record(spec.folder, data)
         try:
-            return _run(spec, source, tracker, stop, fitting, data)
+            return _run(spec, source, tracker, stop, concurrency, data)
         except Interrupted:
             tracker.finish("interrupted")
             raise
@@ -97,7 +99,7 @@ def _run(
     source: StudySource,
     tracker: Tracker,
     stop: Stop,
-    fitting: int,
+    concurrency: Concurrency,
     data: dict[str, Any],
 ) -> Final:
     tracker.begin(data)
@@ -113,7 +115,7 @@ def _run(
         ranked[0][1] if ranked else None,
     )
     limit = FailureLimit(stop, source.counts()["failed"], spec.max_failed_trials)
-    _train(spec, source, board, tracker, stop, fitting, limit)
+    _train(spec, source, board, tracker, stop, concurrency, limit)
     ranked = source.ranked()
     if not ranked:
         raise UserError(
@@ -126,7 +128,7 @@ def _run(
         if left := [job for job in jobs if not job.done]:
             board = Board(f"{spec.name} {title}", len(left), Counter(), spec.objectives[0])
             limit = FailureLimit(stop, 0, 0)
-            _train(spec, FixedSource(left), board, tracker, stop, fitting, limit)
+            _train(spec, FixedSource(left), board, tracker, stop, concurrency, limit)
 
     complete("candidates", candidates(spec, ranked))
     final = choose(spec, ranked)
@@ -157,7 +159,7 @@ def _train(
     board: Board,
     tracker: Tracker,
     stop: Stop,
-    fitting: int,
+    concurrency: Concurrency,
     limit: FailureLimit,
 ) -> None:
     tune = spec.folder / "tune"
@@ -173,7 +175,7 @@ def _train(
             trainable=trial.run,
             listeners=listeners,
             stop=stop,
-            concurrency=min(spec.concurrency or fitting, fitting),
+            concurrency=concurrency,
             bundles=trial_resources(spec.experiment),
             max_failures=spec.max_failures,
         )

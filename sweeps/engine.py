@@ -145,11 +145,16 @@ _OWN = {
 
 
 class _Searcher(Searcher):
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, concurrency: Callable[[], int]) -> None:
         super().__init__(metric=None, mode=None)
-        self._session = session
+        self._session, self._concurrency = session, concurrency
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
 
     def suggest(self, trial_id: str) -> Any:
+        if self._session.jobs and len(self._session.jobs) >= self._concurrency():
+            return None  # Tune asks again
         job = self._session.take(trial_id)
         if job is None:
             return Searcher.FINISHED if self._session.over() else None
@@ -230,7 +235,7 @@ def run_jobs(
     trainable: Trainable,
     listeners: Iterable[Listener],
     stop: Stop,
-    concurrency: int,
+    concurrency: Callable[[], int],
     bundles: list[dict[str, float]],
     max_failures: int,
 ) -> None:
@@ -245,7 +250,7 @@ def run_jobs(
         trainable: runs one job (:func:`sweeps.trial.run`).
         listeners: are told what happens.
         stop: ends it early.
-        concurrency: jobs at once.
+        concurrency: says how many jobs may run at once now; one always may.
         bundles: resources of a job's own process.
         max_failures: losses that a job survives.
     """
@@ -260,10 +265,9 @@ def run_jobs(
         tuner = tune.Tuner(
             tune.with_resources(trainable, PlacementGroupFactory(bundles)),
             tune_config=tune.TuneConfig(
-                search_alg=_Searcher(session),
+                search_alg=_Searcher(session, concurrency),
                 scheduler=scheduler,
                 num_samples=len(source),
-                max_concurrent_trials=concurrency,
                 # The next trial in the same process starts at once, everything imported. A process
                 # that waits for a worker group cannot leave it, and is not used again.
                 reuse_actors=alone,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +20,8 @@ ENVIRONMENT = {
     # A stopped trial ends at its next report; its process is then used again. If the machine is
     # busy this may take a while, and giving up costs the next trial.
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "120",
+    # How many trials may wait for resources is decided by us (see `Concurrency`).
+    "TUNE_MAX_PENDING_TRIALS_PG": "100000",
     # Checked once by us (see `slots`); Tune's own warnings would only repeat it.
     "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "1000000",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
@@ -71,14 +74,9 @@ def slots(nodes: list[Node], train: TrainSettings) -> int:
     Raises:
         UserError: not even one fits; the message names what to lower.
     """
-    needs = {"CPU": train.cpus_per_worker, "GPU": train.gpus_per_worker}
-    workers = 0
-    for node in nodes:
-        fits = [
-            math.floor(node.get(kind, 0.0) / each + 1e-9) for kind, each in needs.items() if each
-        ]
-        workers += min(fits)
-    if workers < train.workers:
+    fitting = _fitting(nodes, train)
+    if not fitting:
+        needs = ("CPU", "GPU")
         have = {kind: sum(node.get(kind, 0.0) for node in nodes) for kind in needs}
         raise UserError(
             f"a trial needs {train.workers} worker(s) with {train.cpus_per_worker:g} CPU and "
@@ -86,7 +84,51 @@ def slots(nodes: list[Node], train: TrainSettings) -> int:
             f"train.gpus_per_worker), and the cluster has {have['CPU']:g} CPU and "
             f"{have['GPU']:g} GPU on {len(nodes)} node(s): lower them, or join a larger cluster"
         )
+    return fitting
+
+
+def _fitting(nodes: list[Node], train: TrainSettings) -> int:
+    needs = {"CPU": train.cpus_per_worker, "GPU": train.gpus_per_worker}
+    workers = 0
+    for node in nodes:
+        fits = [
+            math.floor(node.get(kind, 0.0) / each + 1e-9) for kind, each in needs.items() if each
+        ]
+        workers += min(fits)
     return workers // train.workers
+
+
+class Concurrency:
+    """How many trials may run at once: asked before each, since nodes come and go.
+
+    As many as fit on the nodes that live now, and no more than the sweep file asks for. Where the
+    cluster grows on demand it is what the file asks for: trials that find no room wait, and that is
+    what an autoscaler acts on.
+
+    Args:
+        train: what one training takes.
+        asked: ``concurrency`` of the sweep file.
+        autoscaling: the cluster grows on demand.
+
+    Raises:
+        UserError: not even one fits, and the cluster does not grow.
+    """
+
+    LOOK_AGAIN = 5.0  # seconds
+
+    def __init__(self, train: TrainSettings, asked: int | None, autoscaling: bool = False) -> None:
+        self._train, self._asked, self._autoscaling = train, asked, autoscaling
+        self._looked = time.monotonic()
+        self._fitting = 1 if autoscaling else slots(living_nodes(), train)
+
+    def __call__(self) -> int:
+        """Return how many may run now, at least one."""
+        if self._autoscaling and self._asked is not None:
+            return self._asked
+        if time.monotonic() > self._looked + self.LOOK_AGAIN:
+            self._looked = time.monotonic()
+            self._fitting = max(1, _fitting(living_nodes(), self._train))
+        return min(self._fitting, self._asked or self._fitting)
 
 
 def living_nodes() -> list[Node]:

@@ -143,6 +143,9 @@ class SweepSettings(Settings):
     objectives: list[Objective] = Field(default_factory=lambda: [Objective()], min_length=1)
     trials: int = Field(20, ge=1, le=100000)
     concurrency: int | None = Field(None, ge=1, description="trials at once; default: what fits")
+    autoscaling: bool = Field(
+        False, description="the cluster grows on demand: `concurrency` trials ask it for nodes"
+    )
     max_hours: float | None = Field(
         None, gt=0, description="no trial starts after the sweep has run so long, over all resumes"
     )

@@ -11,15 +11,11 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: tests share few cores
 
-import numpy as np
 import pytest
 import yaml
 
-from c2vl.prompts.concepts import ConceptTable
-from c2vl.skeletons.clips import load_clips
-from c2vl.skeletons.demo.generate import DemoSettings
-from c2vl.skeletons.demo.store import prepare_demo
 from c2vl.skeletons.store import Store
+from tests.small import small_language, small_store, small_sweep
 from tests.sweeps.command import start
 
 _SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
@@ -53,9 +49,7 @@ def demo_raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def demo_store(tmp_path_factory: pytest.TempPathFactory, demo_raw: Path) -> Store:
     """A small generated store: every class by 4 subjects, once under each of 2 cameras (104)."""
-    settings = DemoSettings(seed=1, subjects=4, cameras=2, replications=1, frames=(40, 50))
-    out = tmp_path_factory.mktemp("stores") / "demo"
-    return prepare_demo(out, settings, keep_raw=demo_raw).store
+    return small_store(tmp_path_factory.mktemp("stores") / "demo", demo_raw)
 
 
 @pytest.fixture(scope="session")
@@ -69,42 +63,13 @@ def utd_store(tmp_path_factory: pytest.TempPathFactory, utd: Path) -> Store:
 @pytest.fixture(scope="session")
 def language(demo_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A concept table of random projections of the clips: it says something, without a label."""
-    store = demo_store
-    clips = load_clips(store, frames=16)
-    draw = np.random.default_rng(0)
-    windows = clips.x.reshape(len(store), clips.x.shape[1], 4, -1)[:, 0]
-    features = windows @ draw.normal(size=(windows.shape[2], 24)) / 16
-    out = tmp_path_factory.mktemp("concepts") / "language"
-    ids = list(store.index["id"])
-    ConceptTable.write(out, ids, features.astype(np.float32), modality="language", model="test")
-    return out
+    return small_language(tmp_path_factory.mktemp("concepts") / "language", demo_store)
 
 
 @pytest.fixture(scope="session")
 def sweep_values(demo_store: Store, language: Path) -> dict[str, Any]:
     """A sweep whose second trial learns nothing, so that it is pruned: nested mappings."""
-    return {
-        "name": "small",
-        "base": {
-            "data": {"store": str(demo_store.path), "frames": 16, "validation_folds": 2},
-            "prompts": {"language": str(language), "per_sample": 3},
-            "model": {"hidden": 4, "feature": 16, "temporal_kernel": 3},
-            "train": {"epochs": 4, "batch_size": 8, "evaluate_every": 1, "checkpoint_every": 1},
-        },
-        "space": {
-            "optim.lr": {"type": "float", "low": 1e-6, "high": 10.0, "log": True},
-            "objective.temperature": {"type": "float", "low": 0.05, "high": 0.5, "log": True},
-        },
-        "points": [
-            {"optim.lr": 0.001, "objective.temperature": 0.1},
-            {"optim.lr": 1e-6, "objective.temperature": 0.1},
-            {"optim.lr": 0.01, "objective.temperature": 0.1},
-        ],
-        "objectives": [{"metric": "loss", "direction": "minimize"}],
-        "pruner": {"name": "asha", "min_epochs": 1, "reduction": 2},
-        "trials": 3,
-        "concurrency": 1,
-    }
+    return small_sweep(demo_store.path, language)
 
 
 @pytest.fixture(scope="session")

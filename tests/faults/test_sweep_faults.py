@@ -2,63 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
-import subprocess
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from optuna.trial import TrialState
 
-from c2vl.config_files import load
-from c2vl.training.checkpoint import read_metrics
-from c2vl.training.launch import fit
-from tests.sweeps.command import start
+from tests.faults.processes import digest, kill, part, running, undisturbed, wait_for_epoch
 from tests.sweeps.stores import client, epochs, outcomes, runs, trials
 
 pytestmark = [pytest.mark.ray, pytest.mark.mlflow, pytest.mark.faults]
 
 LONG = ["train.epochs=12", "pruner.name=none"]
-
-
-def digest(run: Path) -> str:
-    return hashlib.sha256((run / "encoder" / "encoder.safetensors").read_bytes()).hexdigest()
-
-
-@contextmanager
-def running(*words: object, cwd: Path) -> Iterator[subprocess.Popen[str]]:
-    process = start("run", *words, cwd=cwd)
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-
-
-def wait_for_epoch(process: subprocess.Popen[str], trial: Path, epoch: int) -> None:
-    deadline = time.monotonic() + 150
-    while len(read_metrics(trial / "metrics.jsonl")) < epoch:
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline, "the trial did not get there"
-        time.sleep(0.1)
-
-
-def ray_processes(name: bytes) -> list[int]:
-    """Ray's worker processes, of any sweep on this machine, by the name that Ray gives them."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and b"ray::" + name in (entry / "cmdline").read_bytes():
-                found.append(int(entry.name))
-        except OSError:
-            continue
-    return found
 
 
 def test_killed_and_resumed(
@@ -70,8 +28,7 @@ def test_killed_and_resumed(
     folder = storage / "sweeps/small/trials"
     with running(sweep_file, *LONG, cwd=tmp_path) as process:
         wait_for_epoch(process, folder / "small-0001", 3)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        kill(process)
     states = [trial.state for trial in trials(storage)]
     assert TrialState.RUNNING in states
     assert any(run.info.status == "RUNNING" for run in runs(storage, "trial").values())
@@ -84,28 +41,26 @@ def test_killed_and_resumed(
         assert epochs(storage, run) == list(range(1, 13))
     assert runs(storage, "trial")["small-0001"].data.tags["attempts"] == "2"
     # The trial that was cut off ends as if nothing had happened.
-    again = load(folder / "small-0001" / "experiment.yaml")
-    fit(again, tmp_path / "undisturbed", name="undisturbed")
-    assert digest(folder / "small-0001") == digest(tmp_path / "undisturbed")
+    again = undisturbed(folder / "small-0001", tmp_path / "undisturbed")
+    assert digest(folder / "small-0001") == again
 
 
 @pytest.mark.parametrize(
     ("lost", "words"),
     [
-        (b"ImplicitFunc", []),  # the process of a Tune trial
-        (b"RayTrainWorker", ["train.workers=2", "train.cpus_per_worker=0.5"]),
+        ("trial", []),
+        ("worker", ["train.workers=2", "train.cpus_per_worker=0.5"]),
     ],
     ids=["trial", "worker of a group"],
 )
 def test_a_lost_trial_goes_on_in_its_run(
-    lost: bytes, words: list[str], sweep_file: Path, tmp_path: Path
+    lost: str, words: list[str], sweep_file: Path, tmp_path: Path
 ) -> None:
     storage = tmp_path / "runs"
     folder = storage / "sweeps/small/trials"
-    before = set(ray_processes(lost))
     with running(sweep_file, *LONG, *words, "trials=1", "points=[]", cwd=tmp_path) as process:
         wait_for_epoch(process, folder / "small-0000", 3)
-        os.kill(min(set(ray_processes(lost)) - before), signal.SIGKILL)
+        part(process, lost).kill()
         out, _ = process.communicate(timeout=200)
         assert process.returncode == 0, out
     assert "attempt 2" in out
@@ -113,9 +68,8 @@ def test_a_lost_trial_goes_on_in_its_run(
     assert (run.info.status, run.data.tags["attempts"]) == ("FINISHED", "2")
     assert epochs(storage, run) == list(range(1, 13))
     assert len(trials(storage)) == 1
-    again = load(folder / "small-0000" / "experiment.yaml")
-    fit(again, tmp_path / "undisturbed", name="undisturbed")
-    assert digest(folder / "small-0000") == digest(tmp_path / "undisturbed")
+    again = undisturbed(folder / "small-0000", tmp_path / "undisturbed")
+    assert digest(folder / "small-0000") == again
 
 
 def test_ctrl_c_stops_cleanly_and_says_how_to_resume(

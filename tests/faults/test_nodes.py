@@ -1,0 +1,232 @@
+"""Several nodes: what is refused before the first trial, how trials are packed, nodes that join."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from c2vl.config import Experiment
+from c2vl.errors import UserError
+from sweeps import driver, trial
+from sweeps.engine import Stop, run_jobs
+from sweeps.jobs import FixedSource, Job
+from sweeps.resources import Concurrency, trial_resources
+from sweeps.spec import parse_sweep
+
+pytestmark = [pytest.mark.ray, pytest.mark.faults]
+
+HERE = "/proc/self/cwd"  # one path, and another folder for each process
+REPOSITORY = Path(__file__).parents[2]
+
+
+class Nodes:
+    """Two nodes with 1 CPU each, which know nothing of each other's folder; one has a GPU."""
+
+    def __init__(self, elsewhere: Path) -> None:
+        from ray.cluster_utils import Cluster
+
+        self._elsewhere = elsewhere
+        self._cluster = Cluster(
+            initialize_head=True,
+            connect=True,
+            # no dashboard, so no State API: one of the set-ups that are refused
+            head_node_args={"num_cpus": 1, "include_dashboard": False},
+        )
+        self.join(num_gpus=1)
+
+    def join(self, num_gpus: int = 0) -> Any:
+        """Let a node join that was started in another folder."""
+        before = Path.cwd()
+        os.chdir(self._elsewhere)
+        try:
+            return self._cluster.add_node(num_cpus=1, num_gpus=num_gpus)
+        finally:
+            os.chdir(before)
+
+    def leave(self, node: Any) -> None:
+        """End a node."""
+        self._cluster.remove_node(node)
+
+    def close(self) -> None:
+        """End them all."""
+        import ray
+
+        ray.shutdown()
+        self._cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    from sweeps.resources import ENVIRONMENT
+
+    before = {key: os.environ.get(key) for key in ENVIRONMENT}
+    os.environ.update(ENVIRONMENT)
+    started = Nodes(tmp_path_factory.mktemp("elsewhere"))
+    try:
+        yield started
+    finally:
+        started.close()
+        for key, value in before.items():
+            os.environ.pop(key, None)
+            if value is not None:
+                os.environ[key] = value
+
+
+@pytest.mark.parametrize(
+    ("changes", "remedy"),
+    [
+        ({"train.cpus_per_worker": 2}, r"1 worker\(s\) with 2 CPU .* has 2 CPU .* on 2 node\(s\)"),
+        ({"train.workers": 4}, r"a trial needs 4 worker\(s\) .* or join a larger cluster"),
+        ({"train.gpus_per_worker": 2}, r"2 GPU each .* and 1 GPU on 2 node\(s\): lower them"),
+        ({"train.workers": 2}, r"State API does not answer .*ray\[default\].*train.workers to 1"),
+        ({"storage": f"{HERE}/runs"}, r"not every node .*: /proc.* is not the folder .*mount"),
+        ({"data.store": f"{HERE}/store"}, r"not every node .*cannot read /proc.*same path"),
+        ({"tracking.uri": "http://127.0.0.1:9"}, r"tracking.uri: MLflow at .* does not answer"),
+        ({"tracking.uri": "file:runs/mlruns"}, r"tracking.uri: MLflow at file:"),
+    ],
+    ids=lambda value: " ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else "",
+)
+def test_refused_before_the_first_trial(
+    changes: dict[str, Any],
+    remedy: str,
+    nodes: Nodes,
+    sweep_values: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "store").symlink_to(sweep_values["base"]["data"]["store"])
+    values = {**sweep_values, "base": _changed(sweep_values["base"], changes)}
+    if "tracking.uri" in changes:
+        values["tracking"] = {"uri": changes["tracking.uri"]}
+    spec = parse_sweep({**values, "storage": changes.get("storage", "runs")}, "small.yaml")
+    with pytest.raises(UserError, match=f"(?s){remedy}"):
+        driver.run(spec)
+    assert not (tmp_path / "runs/sweeps/small").exists()  # nothing half-started is left
+    assert not list(tmp_path.glob("runs/.preflight*"))
+
+
+def _changed(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    from c2vl.config_files import override
+
+    return override(base, {k: v for k, v in changes.items() if k.startswith(("train.", "data."))})
+
+
+def test_two_trials_share_a_gpu(nodes: Nodes, tmp_path: Path) -> None:
+    """Half a GPU each: two run at once, on the one node that has it, and the third waits."""
+    settings = {"gpus_per_worker": 0.5, "cpus_per_worker": 0.5}
+    experiment = Experiment.model_validate({"train": settings})
+    concurrency = Concurrency(experiment.train, None)
+    assert concurrency() == 2
+    seen = _run(experiment, tmp_path, concurrency, jobs=3, together=2)
+    assert len({node for node, _, _ in seen}) == 1
+    assert all(gpus == "0" for _, gpus, _ in seen)
+    assert sorted(at for _, _, at in seen) == ["1", "2", "2"]
+
+
+@pytest.mark.parametrize("autoscaling", [False, True])
+def test_a_node_that_joins_is_used(autoscaling: bool, nodes: Nodes, tmp_path: Path) -> None:
+    """By default when it is there; where the cluster grows on demand the demand comes first."""
+    experiment = Experiment.model_validate({})
+    concurrency = Concurrency(experiment.train, 3, autoscaling)
+    assert concurrency() == (3 if autoscaling else 2)
+    joined: list[Any] = []
+
+    def join() -> None:
+        deadline = time.monotonic() + 120
+        while len(list(tmp_path.glob("at-*"))) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        joined.append(_pending() if autoscaling else 0)
+        joined.append(nodes.join())
+
+    helper = threading.Thread(target=join)
+    helper.start()
+    try:
+        seen = _run(experiment, tmp_path, concurrency, jobs=3, together=3)
+    finally:
+        helper.join()
+        nodes.leave(joined[1])
+    assert joined[0] == (1 if autoscaling else 0)  # what an autoscaler sees
+    assert len({node for node, _, _ in seen}) == 3
+    assert {at for _, _, at in seen} == {"3"}
+
+
+def _pending() -> int:
+    """Placement groups that wait for resources."""
+    from ray.util.placement_group import placement_group_table
+
+    deadline = time.monotonic() + 20
+    while True:
+        states = [group["state"] for group in placement_group_table().values()]
+        if (waiting := states.count("PENDING")) or time.monotonic() > deadline:
+            return waiting
+        time.sleep(0.1)
+
+
+def _run(
+    experiment: Experiment,
+    folder: Path,
+    concurrency: Callable[[], int],
+    jobs: int,
+    together: int,
+) -> list[tuple[str, str, str]]:
+    """Run jobs that wait for each other; return node, GPUs and how many each saw at once."""
+    place = str(folder)
+
+    def trainable(config: dict[str, Any]) -> None:  # pickled by value: it needs no module there
+        import os
+        import time
+        from pathlib import Path
+
+        import ray
+        from ray import tune
+
+        mine = Path(place) / f"at-{config['name']}"
+        gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        mine.write_text(gpus)
+        deadline = time.monotonic() + 90
+        at = 0
+        while at < together and time.monotonic() < deadline:
+            at = max(at, len(list(Path(place).glob("at-*"))))
+            if list(Path(place).glob("was-*")):
+                break
+            time.sleep(0.05)
+        node = ray.get_runtime_context().get_node_id()
+        time.sleep(0.5)
+        (Path(place) / f"was-{config['name']}").write_text(f"{node} {gpus or '-'} {at}")
+        mine.unlink()
+        tune.report({"epoch": 1, "outcome": "complete"})
+
+    listed = [Job(f"job{i}", experiment, folder / f"job{i}") for i in range(jobs)]
+    run_jobs(
+        FixedSource(listed),
+        name="jobs",
+        folder=folder / "tune",
+        trainable=trainable,
+        listeners=[],
+        stop=Stop(),
+        concurrency=concurrency,
+        bundles=trial_resources(experiment),
+        max_failures=0,
+    )
+    words = [path.read_text().split() for path in sorted(folder.glob("was-*"))]
+    assert len(words) == jobs
+    return [(node, gpus, at) for node, gpus, at in words]
+
+
+def test_nothing_pickled_holds_a_path_of_this_machine(tmp_path: Path) -> None:
+    """What goes to the nodes names the shared folders alone, and code by its module."""
+    from ray import cloudpickle
+
+    from c2vl.training import launch
+
+    shipped = [trial.run, launch._in_a_worker]
+    pickled = b"".join(cloudpickle.dumps(item) for item in shipped)
+    for path in (REPOSITORY, Path.home(), Path.cwd(), Path(os.__file__).parent):
+        assert str(path).encode() not in pickled

@@ -1,0 +1,57 @@
+"""The smallest data and the smallest sweep that show everything; shared by tests and campaign."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from c2vl.prompts.concepts import ConceptTable
+from c2vl.skeletons.clips import load_clips
+from c2vl.skeletons.demo.generate import DemoSettings
+from c2vl.skeletons.demo.store import prepare_demo
+from c2vl.skeletons.store import Store
+
+
+def small_store(out: Path, raw: Path | None = None) -> Store:
+    """Generate a store: every class by 4 subjects, once under each of 2 cameras (104)."""
+    settings = DemoSettings(seed=1, subjects=4, cameras=2, replications=1, frames=(40, 50))
+    return prepare_demo(out, settings, keep_raw=raw).store
+
+
+def small_language(out: Path, store: Store) -> Path:
+    """Write a concept table of random projections of the clips: informative, without a label."""
+    clips = load_clips(store, frames=16)
+    draw = np.random.default_rng(0)
+    windows = clips.x.reshape(len(store), clips.x.shape[1], 4, -1)[:, 0]
+    features = windows @ draw.normal(size=(windows.shape[2], 24)) / 16
+    ids = list(store.index["id"])
+    ConceptTable.write(out, ids, features.astype(np.float32), modality="language", model="test")
+    return out
+
+
+def small_sweep(store: Path, language: Path) -> dict[str, Any]:
+    """Return a sweep whose second trial learns nothing, so that it is pruned: nested mappings."""
+    return {
+        "name": "small",
+        "base": {
+            "data": {"store": str(store), "frames": 16, "validation_folds": 2},
+            "prompts": {"language": str(language), "per_sample": 3},
+            "model": {"hidden": 4, "feature": 16, "temporal_kernel": 3},
+            "train": {"epochs": 4, "batch_size": 8, "evaluate_every": 1, "checkpoint_every": 1},
+        },
+        "space": {
+            "optim.lr": {"type": "float", "low": 1e-6, "high": 10.0, "log": True},
+            "objective.temperature": {"type": "float", "low": 0.05, "high": 0.5, "log": True},
+        },
+        "points": [
+            {"optim.lr": 0.001, "objective.temperature": 0.1},
+            {"optim.lr": 1e-6, "objective.temperature": 0.1},
+            {"optim.lr": 0.01, "objective.temperature": 0.1},
+        ],
+        "objectives": [{"metric": "loss", "direction": "minimize"}],
+        "pruner": {"name": "asha", "min_epochs": 1, "reduction": 2},
+        "trials": 3,
+        "concurrency": 1,
+    }
