@@ -24,6 +24,7 @@ from c2vl.config_files import resolved
 from c2vl.errors import UserError
 from c2vl.training.launch import release
 from sweeps.jobs import End, Job, Outcome, Row, Source
+from sweeps.resources import living_node_ids
 from sweeps.trial import ERROR, NODE, OUTCOME
 
 Trainable = Callable[[dict[str, Any]], None]
@@ -80,6 +81,8 @@ class Session:
         self._last: dict[str, Row] = {}
         self._final: dict[str, Row] = {}
         self._nodes: dict[str, str] = {}
+        self._attempts: dict[str, int] = {}
+        self._living: dict[str, set[str]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -97,9 +100,16 @@ class Session:
 
     def started(self, trial: Trial) -> None:
         """A Tune trial has its process; after a loss, what the lost one held is given back."""
-        release(self.jobs[trial.trial_id].folder)
+        job, trial_id = self.jobs[trial.trial_id], trial.trial_id
+        release(job.folder)
+        self._living[trial_id] = living_node_ids()
+        self._attempts[trial_id] = self._attempts.get(trial_id, 0) + 1
         for listener in self.listeners:
-            listener.started(self.jobs[trial.trial_id], trial.num_failures + 1)
+            listener.started(job, self._attempts[trial_id])
+
+    def node_was_lost(self, trial_id: str) -> bool:
+        """Say whether a node has gone away since the trial's last start."""
+        return bool(self._living.get(trial_id, set()) - living_node_ids())
 
     def result(self, trial_id: str, result: Row) -> bool:
         """Take a report; True asks to stop the trial."""
@@ -203,6 +213,13 @@ class _Callback(Callback):
     ) -> None:
         self._session.started(trial)
 
+    def on_trial_recover(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        # Tune spares the trial what an autoscaler announced; most spot nodes just go away.
+        if self._session.node_was_lost(trial.trial_id):
+            trial.run_metadata.num_failures = max(0, trial.run_metadata.num_failures - 1)
+
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
@@ -252,7 +269,7 @@ def run_jobs(
         stop: ends it early.
         concurrency: says how many jobs may run at once now; one always may.
         bundles: resources of a job's own process.
-        max_failures: losses that a job survives.
+        max_failures: losses that a job survives, not counting those of whole nodes.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     alone = len(bundles) == 1 and bundles[0]["CPU"] > 0

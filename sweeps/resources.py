@@ -138,6 +138,13 @@ def living_nodes() -> list[Node]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
+def living_node_ids() -> set[str]:
+    """Return the ids of the living nodes of the cluster."""
+    import ray
+
+    return {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+
+
 def require_state_api() -> None:
     """Check what frees the CPUs of a stopped trial's worker group.
 

@@ -155,7 +155,9 @@ class SweepSettings(Settings):
     max_gpu_hours: float | None = Field(
         None, gt=0, description="no trial starts after trials held GPUs for so long"
     )
-    max_failures: int = Field(2, ge=0, description="lost workers or drivers that a trial survives")
+    max_failures: int = Field(
+        2, ge=0, description="lost processes that a trial survives; lost nodes are not counted"
+    )
     max_failed_trials: int = Field(3, ge=0, description="more than this many end the sweep")
     storage: Path = Field(Path("runs"), description="holds sweeps/NAME/, mlflow.db, mlartifacts/")
     study: str | None = Field(None, description="Optuna storage URL; default: study.db")

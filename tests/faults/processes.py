@@ -27,9 +27,9 @@ ROLES = {
 
 
 @contextmanager
-def running(*words: object, cwd: Path) -> Iterator[subprocess.Popen[str]]:
-    """Start ``c2vl-sweep`` with these words; whatever is left of it at the end is killed."""
-    process = start(*words, cwd=cwd)
+def running(*words: object, cwd: Path, **variables: str) -> Iterator[subprocess.Popen[str]]:
+    """Start ``c2vl-sweep run`` with these words; whatever is left of it at the end is killed."""
+    process = start("run", *words, cwd=cwd, **variables)
     try:
         yield process
     finally:

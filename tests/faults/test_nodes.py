@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ from c2vl.config import Experiment
 from c2vl.errors import UserError
 from sweeps import driver, trial
 from sweeps.engine import Stop, run_jobs
-from sweeps.jobs import FixedSource, Job
+from sweeps.jobs import End, FixedSource, Job, Row
 from sweeps.resources import Concurrency, trial_resources
 from sweeps.spec import parse_sweep
+from tests.faults.processes import wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.faults]
 
@@ -38,7 +39,7 @@ class Nodes:
             # no dashboard, so no State API: one of the set-ups that are refused
             head_node_args={"num_cpus": 1, "include_dashboard": False},
         )
-        self.join(num_gpus=1)
+        self.gpu = self.join(num_gpus=1)
 
     def join(self, num_gpus: int = 0) -> Any:
         """Let a node join that was started in another folder."""
@@ -50,8 +51,8 @@ class Nodes:
             os.chdir(before)
 
     def leave(self, node: Any) -> None:
-        """End a node."""
-        self._cluster.remove_node(node)
+        """End a node, without a word to Ray."""
+        self._cluster.remove_node(node, allow_graceful=False)
 
     def close(self) -> None:
         """End them all."""
@@ -90,7 +91,9 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
         ({"tracking.uri": "http://127.0.0.1:9"}, r"tracking.uri: MLflow at .* does not answer"),
         ({"tracking.uri": "file:runs/mlruns"}, r"tracking.uri: MLflow at file:"),
     ],
-    ids=lambda value: " ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else "",
+    ids=lambda value: (
+        " ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else ""
+    ),
 )
 def test_refused_before_the_first_trial(
     changes: dict[str, Any],
@@ -136,25 +139,71 @@ def test_a_node_that_joins_is_used(autoscaling: bool, nodes: Nodes, tmp_path: Pa
     experiment = Experiment.model_validate({})
     concurrency = Concurrency(experiment.train, 3, autoscaling)
     assert concurrency() == (3 if autoscaling else 2)
-    joined: list[Any] = []
+    demand: list[int] = []
 
     def join() -> None:
-        deadline = time.monotonic() + 120
-        while len(list(tmp_path.glob("at-*"))) < 2 and time.monotonic() < deadline:
-            time.sleep(0.05)
-        joined.append(_pending() if autoscaling else 0)
-        joined.append(nodes.join())
+        wait_until(lambda: len(list(tmp_path.glob("at-*"))) == 2)
+        demand.append(_pending() if autoscaling else 0)
+        joined = nodes.join()
+        wait_until(lambda: len(list(tmp_path.glob("was-*"))) == 3)
+        nodes.leave(joined)
 
-    helper = threading.Thread(target=join)
-    helper.start()
-    try:
-        seen = _run(experiment, tmp_path, concurrency, jobs=3, together=3)
-    finally:
-        helper.join()
-        nodes.leave(joined[1])
-    assert joined[0] == (1 if autoscaling else 0)  # what an autoscaler sees
+    seen = _run(experiment, tmp_path, concurrency, jobs=3, together=3, meanwhile=join)
+    assert demand == [1 if autoscaling else 0]  # what an autoscaler sees
     assert len({node for node, _, _ in seen}) == 3
     assert {at for _, _, at in seen} == {"3"}
+
+
+class Attempts:
+    """Listens which attempts start and how jobs end."""
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+        self.outcomes: list[str] = []
+
+    def started(self, job: Job, attempt: int) -> None:
+        self.seen.append(attempt)
+
+    def reported(self, job: Job, row: Row) -> None:
+        pass
+
+    def ended(self, job: Job, end: End) -> None:
+        self.outcomes.append(end.outcome)
+
+
+def test_lost_nodes_are_not_counted_as_failures(nodes: Nodes, tmp_path: Path) -> None:
+    """A spot node that is taken away twice leaves a trial the one failure that it may have."""
+    experiment = Experiment.model_validate({"train": {"gpus_per_worker": 1}})
+    attempts, place = Attempts(), str(tmp_path)
+
+    def trainable(config: dict[str, Any]) -> None:
+        import os
+        import time
+        from pathlib import Path
+
+        from ray import tune
+
+        (Path(place) / f"pid-{os.getpid()}").touch()
+        while not (Path(place) / "go").exists():
+            time.sleep(0.05)
+        tune.report({"epoch": 1, "outcome": "complete"})
+
+    def take_away() -> None:
+        for times in (1, 2):
+            wait_until(lambda: len(list(tmp_path.glob("pid-*"))) == times)  # noqa: B023
+            nodes.leave(nodes.gpu)
+            nodes.gpu = nodes.join(num_gpus=1)
+        (tmp_path / "go").touch()
+
+    _jobs(
+        [Job("spot", experiment, tmp_path / "spot")],
+        trainable,
+        lambda: 1,
+        take_away,
+        listeners=[attempts],
+        max_failures=1,
+    )
+    assert (attempts.seen, attempts.outcomes) == ([1, 2, 3], ["complete"])
 
 
 def _pending() -> int:
@@ -175,6 +224,7 @@ def _run(
     concurrency: Callable[[], int],
     jobs: int,
     together: int,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> list[tuple[str, str, str]]:
     """Run jobs that wait for each other; return node, GPUs and how many each saw at once."""
     place = str(folder)
@@ -204,20 +254,40 @@ def _run(
         tune.report({"epoch": 1, "outcome": "complete"})
 
     listed = [Job(f"job{i}", experiment, folder / f"job{i}") for i in range(jobs)]
-    run_jobs(
-        FixedSource(listed),
-        name="jobs",
-        folder=folder / "tune",
-        trainable=trainable,
-        listeners=[],
-        stop=Stop(),
-        concurrency=concurrency,
-        bundles=trial_resources(experiment),
-        max_failures=0,
-    )
+    _jobs(listed, trainable, concurrency, meanwhile)
     words = [path.read_text().split() for path in sorted(folder.glob("was-*"))]
     assert len(words) == jobs
     return [(node, gpus, at) for node, gpus, at in words]
+
+
+def _jobs(
+    jobs: list[Job],
+    trainable: Callable[[dict[str, Any]], None],
+    concurrency: Callable[[], int],
+    meanwhile: Callable[[], None],
+    listeners: Sequence[Any] = (),
+    max_failures: int = 0,
+) -> None:
+    """Run jobs in a thread, and something else in the main one, where Ray lets nodes join."""
+    folder = jobs[0].folder.parent / "tune"
+    runner = threading.Thread(
+        target=lambda: run_jobs(
+            FixedSource(jobs),
+            name="jobs",
+            folder=folder,
+            trainable=trainable,
+            listeners=listeners,
+            stop=Stop(),
+            concurrency=concurrency,
+            bundles=trial_resources(jobs[0].experiment),
+            max_failures=max_failures,
+        )
+    )
+    runner.start()
+    try:
+        meanwhile()
+    finally:
+        runner.join()
 
 
 def test_nothing_pickled_holds_a_path_of_this_machine(tmp_path: Path) -> None:

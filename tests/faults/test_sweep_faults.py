@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Callable
@@ -11,7 +12,17 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from tests.faults.processes import digest, kill, part, running, undisturbed, wait_for_epoch
+from c2vl.files import write_text
+from tests.faults.disks import small_disk
+from tests.faults.processes import (
+    digest,
+    kill,
+    part,
+    running,
+    undisturbed,
+    wait_for_epoch,
+    wait_until,
+)
 from tests.sweeps.stores import client, epochs, outcomes, runs, trials
 
 pytestmark = [pytest.mark.ray, pytest.mark.mlflow, pytest.mark.faults]
@@ -27,12 +38,20 @@ def test_killed_and_resumed(
     storage = tmp_path / "runs"
     folder = storage / "sweeps/small/trials"
     with running(sweep_file, *LONG, cwd=tmp_path) as process:
+        # A second driver is refused, and the first does not notice.
+        wait_until(lambda: (folder.parent / "id").exists(), process)
+        second = c2vl_sweep("run", sweep_file, *LONG, cwd=tmp_path, code=2)
+        assert f"small: is running already (process {process.pid} on " in second.stdout
         wait_for_epoch(process, folder / "small-0001", 3)
         kill(process)
+    newest = max((folder / "small-0001/checkpoints").glob("step-*.pt"))
+    with newest.open("r+b") as file:  # as a power cut may leave it
+        file.truncate(newest.stat().st_size // 2)
     states = [trial.state for trial in trials(storage)]
     assert TrialState.RUNNING in states
     assert any(run.info.status == "RUNNING" for run in runs(storage, "trial").values())
-    c2vl_sweep("resume", "small", cwd=tmp_path)
+    out = c2vl_sweep("resume", "small", cwd=tmp_path).stdout
+    assert f"{newest.name}: cannot be read" in out and "the one before is used" in out
     assert [t.state for t in trials(storage) if t.state != TrialState.COMPLETE] == []
     assert [trial.number for trial in trials(storage)] == [0, 1, 2]
     assert outcomes(storage) == {("FINISHED", "complete"): 3}
@@ -125,3 +144,63 @@ def test_an_early_stop_frees_the_cpus_of_a_worker_group(
     c2vl_sweep("run", sweep_file, *words, cwd=tmp_path)
     expected = {("FINISHED", "complete"): 2, ("KILLED", "pruned"): 1}
     assert outcomes(tmp_path / "runs") == expected
+
+
+def test_a_full_disk_ends_the_sweep_and_loses_nothing(
+    sweep_file: Path, c2vl_sweep: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Checkpoints, study and tracking lie on one disk of a few megabytes, and it runs full."""
+    storage = tmp_path / "runs"
+    folder = storage / "sweeps/small/trials/small-0000"
+    words = ["trials=1", "points=[]", "tracking.patience=1", "final.test=false"]
+    with small_disk(storage, megabytes=16) as disk:
+        with running(sweep_file, *LONG, *words, cwd=tmp_path) as process:
+            wait_for_epoch(process, folder, 3)
+            disk.fill()
+            out, _ = process.communicate(timeout=200)
+        assert process.returncode not in (0, -9), out
+        assert "no room is left" in out and "c2vl-sweep resume small" in out, out
+        assert "Traceback" not in out
+        assert not list(folder.rglob(".step-*"))  # nothing half-written
+        disk.free()
+        c2vl_sweep("resume", "small", cwd=tmp_path)
+        assert outcomes(storage) == {("FINISHED", "complete"): 1}
+        (run,) = runs(storage, "trial").values()
+        assert epochs(storage, run) == list(range(1, 13))
+        assert digest(folder) == undisturbed(folder, tmp_path / "undisturbed")
+
+
+CLOCK = """
+import os, time
+REAL = {name: getattr(time, name) for name in ("time", "time_ns")}
+def offset():
+    with open(os.environ["CLOCK"]) as file:
+        return int(file.read() or 0)
+time.time = lambda: REAL["time"]() + offset()
+time.time_ns = lambda: REAL["time_ns"]() + offset() * 10**9
+"""
+
+
+def test_a_clock_that_jumps_changes_no_duration(sweep_file: Path, tmp_path: Path) -> None:
+    """Every Python process of the sweep sees the clock leap by hours and back by a day."""
+    storage = tmp_path / "runs"
+    folder = storage / "sweeps/small/trials"
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code/sitecustomize.py").write_text(CLOCK)
+    clock = tmp_path / "offset"
+    clock.write_text("0")
+    variables = {"PYTHONPATH": str(tmp_path / "code"), "CLOCK": str(clock)}
+    words = ["trials=2", "points=[]", "max_hours=0.5", "final.test=false"]
+    with running(sweep_file, *LONG, *words, cwd=tmp_path, **variables) as process:
+        for trial, seconds in (("small-0000", 4 * 3600), ("small-0001", -24 * 3600)):
+            wait_for_epoch(process, folder / trial, 3)
+            write_text(clock, str(seconds))
+        out, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, out
+    assert outcomes(storage) == {("FINISHED", "complete"): 2}  # the budget was not used up
+    for name, run in runs(storage, "trial").items():
+        assert sorted(epochs(storage, run)) == list(range(1, 13))
+        assert run.data.metrics["epoch"] == 12  # the last figure is that of the last epoch
+        done = json.loads((folder / name / "done.json").read_text())
+        for seconds in (done["seconds"], run.data.metrics["wall_seconds"]):
+            assert 0 < seconds < 600
