@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from c2vl.config import Experiment
 from c2vl.config_files import resolved
@@ -137,7 +138,7 @@ def ask(root: Path, reads: Iterable[Path] = ()) -> tuple[list[Probe], list[str]]
         ) from None
     try:
         nodes = {node["NodeID"]: node["NodeName"] for node in ray.nodes() if node["Alive"]}
-        task = ray.remote(num_cpus=0, max_retries=0)(probe)
+        task: Any = ray.remote(num_cpus=0, max_retries=0)(probe)
         words = (str(root), token, tuple(map(str, reads)))
         waiting = {
             task.options(

@@ -64,13 +64,13 @@ def fit(
         checkpoint.claim(folder, dump(experiment))
         metrics: dict[str, Any] = json.loads(done.read_text(encoding="utf-8"))["metrics"]
         return metrics
-    began = time.time()
+    began = time.monotonic()
     (folder / "error.json").unlink(missing_ok=True)
     trainer = _trainer(experiment, folder, name, on_report, callbacks, max_failures, in_process)
     with nullcontext() if in_process else connected():
         _run(trainer, folder)
     rows = checkpoint.read_metrics(folder / "metrics.jsonl")
-    finished = {"metrics": rows[-1], "seconds": time.time() - began}
+    finished = {"metrics": rows[-1], "seconds": time.monotonic() - began}
     checkpoint.write_text(done, json.dumps(finished))
     (folder / GROUP).unlink(missing_ok=True)
     checkpoint.drop_checkpoints(folder)

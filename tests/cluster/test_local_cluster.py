@@ -150,12 +150,20 @@ def test_a_submitted_sweep_runs_on_more_than_one_node(
 def test_a_node_lost_in_the_middle_of_an_epoch(
     cluster: Cluster, sweep_values: dict[str, Any], tmp_path: Path
 ) -> None:
-    """Its trial goes on elsewhere, in the same run, to the weights of an undisturbed one."""
+    """Submitted as the README does it by hand.
+
+    The trial that was there goes on elsewhere, in the same run, to the weights of an undisturbed
+    one.
+    """
     values = {**sweep_values, "name": "lost", "concurrency": 3, "pruner": {"name": "none"}}
     values["base"] = override(values["base"], {"train.epochs": 30, "train.evaluate_every": 10})
     values |= {"trials": 3, "points": []}
     (cluster.folder / "lost.yaml").write_text(yaml.safe_dump(values))
-    job = cluster.call("c2vl-cluster", "submit", "lost.yaml", "--no-wait").split()[-1]
+    plain = Cluster(cluster.folder, cluster.env | {"RAY_AUTH_MODE": "token"}, cluster.url)
+    command = f"cd {cluster.folder} && {BIN / 'c2vl-sweep'} run lost.yaml"
+    job = "by-hand"
+    submitting = ("ray", "job", "submit", "--no-wait", "--submission-id", job)
+    plain.call(*submitting, "--address", cluster.url, "--", "bash", "-c", command)
     storage = cluster.folder / "runs"
     trials = [storage / f"sweeps/lost/trials/lost-{number:04d}" for number in range(3)]
     deadline = time.monotonic() + 180

@@ -13,7 +13,6 @@ import pytest
 from optuna.trial import TrialState
 
 from c2vl.files import write_text
-from tests.faults.disks import small_disk
 from tests.faults.processes import (
     digest,
     kill,
@@ -50,8 +49,7 @@ def test_killed_and_resumed(
     states = [trial.state for trial in trials(storage)]
     assert TrialState.RUNNING in states
     assert any(run.info.status == "RUNNING" for run in runs(storage, "trial").values())
-    out = c2vl_sweep("resume", "small", cwd=tmp_path).stdout
-    assert f"{newest.name}: cannot be read" in out and "the one before is used" in out
+    c2vl_sweep("resume", "small", cwd=tmp_path)
     assert [t.state for t in trials(storage) if t.state != TrialState.COMPLETE] == []
     assert [trial.number for trial in trials(storage)] == [0, 1, 2]
     assert outcomes(storage) == {("FINISHED", "complete"): 3}
@@ -144,30 +142,6 @@ def test_an_early_stop_frees_the_cpus_of_a_worker_group(
     c2vl_sweep("run", sweep_file, *words, cwd=tmp_path)
     expected = {("FINISHED", "complete"): 2, ("KILLED", "pruned"): 1}
     assert outcomes(tmp_path / "runs") == expected
-
-
-def test_a_full_disk_ends_the_sweep_and_loses_nothing(
-    sweep_file: Path, c2vl_sweep: Callable[..., Any], tmp_path: Path
-) -> None:
-    """Checkpoints, study and tracking lie on one disk of a few megabytes, and it runs full."""
-    storage = tmp_path / "runs"
-    folder = storage / "sweeps/small/trials/small-0000"
-    words = ["trials=1", "points=[]", "tracking.patience=1", "final.test=false"]
-    with small_disk(storage, megabytes=16) as disk:
-        with running(sweep_file, *LONG, *words, cwd=tmp_path) as process:
-            wait_for_epoch(process, folder, 3)
-            disk.fill()
-            out, _ = process.communicate(timeout=200)
-        assert process.returncode not in (0, -9), out
-        assert "no room is left" in out and "c2vl-sweep resume small" in out, out
-        assert "Traceback" not in out
-        assert not list(folder.rglob(".step-*"))  # nothing half-written
-        disk.free()
-        c2vl_sweep("resume", "small", cwd=tmp_path)
-        assert outcomes(storage) == {("FINISHED", "complete"): 1}
-        (run,) = runs(storage, "trial").values()
-        assert epochs(storage, run) == list(range(1, 13))
-        assert digest(folder) == undisturbed(folder, tmp_path / "undisturbed")
 
 
 CLOCK = """

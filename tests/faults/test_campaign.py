@@ -1,0 +1,28 @@
+"""A short campaign of random kills; ``python -m tests.faults.campaign`` is the long one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults.campaign import campaign, planned
+
+pytestmark = [pytest.mark.ray, pytest.mark.mlflow, pytest.mark.faults]
+
+SEED = 14
+
+
+def test_plans_are_drawn_from_the_seed() -> None:
+    assert planned(3, 7, nodes=3) == planned(3, 7, nodes=3)
+    plans = [planned(3, number, nodes=3) for number in range(40)]
+    assert {plan.workers for plan in plans} == {1, 2}
+    assert {plan.nodes for plan in plans} == {0, 3}
+    assert {len(plan.kills) for plan in plans} == {1, 2, 3}
+
+
+def test_whatever_is_killed_the_sweep_comes_through(tmp_path: Path) -> None:
+    """Two sweeps, each on a Ray of its own; the second only if there is time."""
+    results = campaign(tmp_path, sweeps=2, seed=SEED, nodes=0, minutes=1)
+    assert results[0].killed
+    assert [result.violations for result in results] == [[]] * len(results)
