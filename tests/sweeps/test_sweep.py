@@ -23,17 +23,6 @@ from tests.sweeps.stores import client, epochs, outcomes, runs, trials
 pytestmark = [pytest.mark.ray, pytest.mark.mlflow]
 
 
-@pytest.fixture(scope="module")
-def finished(
-    sweep_file: Path, c2vl_sweep: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, str]:
-    """The storage of a finished sweep with final seeds, and what was printed."""
-    cwd = tmp_path_factory.mktemp("finished")
-    words = ["final.seeds=[0,1]", "final.beside=[base,hard,supervised,captions,joints]"]
-    out = c2vl_sweep("run", sweep_file, *words, cwd=cwd).stdout
-    return cwd / "runs", out
-
-
 def test_both_stores_agree(finished: tuple[Path, str]) -> None:
     storage, _ = finished
     states = [trial.state for trial in trials(storage)]

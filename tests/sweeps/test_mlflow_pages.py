@@ -1,0 +1,102 @@
+"""MLflow's own pages on a finished sweep, in a headless Chromium: trials side by side."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.error import URLError
+from urllib.parse import quote
+from urllib.request import urlopen
+
+import pytest
+
+from tests.browser import open_page
+from tests.sweeps.stores import runs
+
+pytestmark = [pytest.mark.ray, pytest.mark.mlflow, pytest.mark.browser]
+NAME, STATUS = "[col-id='attributes.`Run Name`']", "[col-id='runDateAndNestInfo'] svg"
+
+
+@pytest.fixture(scope="module")
+def server(finished: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """``mlflow server`` on the sweep's store, on loopback; its address."""
+    storage, _ = finished
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = ["server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    words += ["--backend-store-uri", f"sqlite:///{storage / 'mlflow.db'}"]
+    log = tmp_path_factory.mktemp("server") / "log"
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [str(Path(sys.executable).with_name("mlflow")), *words],
+            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        until = time.monotonic() + 240
+        while True:
+            assert process.poll() is None and time.monotonic() < until, log.read_text()
+            try:
+                urlopen(f"{address}/health", timeout=10).close()
+                break
+            except (URLError, OSError):
+                time.sleep(0.3)
+        yield address
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(60)
+
+
+def test_trials_are_compared_and_pruned_ones_told_apart(
+    finished: tuple[Path, str], server: str
+) -> None:
+    storage, _ = finished
+    trials = dict(sorted(runs(storage, "trial").items()))
+    experiment = next(iter(trials.values())).info.experiment_id
+    ids = quote(json.dumps([run.info.run_id for run in trials.values()]))
+    chosen = f"runs={ids}&experiments={quote(json.dumps([experiment]))}"
+    outcomes = [run.data.tags["outcome"] for run in trials.values()]
+    assert sorted(outcomes) == ["complete", "complete", "pruned"]
+    with open_page(1800, 2400) as page:
+        page.set_default_timeout(120_000)
+
+        # The experiment: trials under their sweep, and a stopped one wears another sign.
+        page.goto(f"{server}/#/experiments/{experiment}/runs?startTime=ALL")
+        page.locator(f"[row-index='0'] {NAME} button").click()
+        signs = []
+        for name in trials:
+            row = page.locator(".ag-row", has=page.get_by_text(name, exact=True)).first
+            signs.append(row.locator(STATUS).inner_html())
+        assert signs[0] == signs[2] != signs[1]
+
+        # Side by side: names, what was drawn, last figures, and the outcome in words.
+        page.goto(f"{server}/#/compare-runs?{chosen}")
+        page.get_by_text("Comparing 3 Runs from 1 Experiment").wait_for()
+        page.locator("a", has_text="linear_val").first.wait_for()
+        rows = [row.split("\t") for row in page.inner_text("body").splitlines() if "\t" in row]
+        said = {row[0].rstrip(":"): row[1:] for row in rows}
+        drawn = [run.data.params["optim.lr"] for run in trials.values()]
+        assert said["optim.lr"] == drawn == ["0.001", "1e-06", "0.01"]
+        assert said["outcome"] == outcomes
+        for name in trials:
+            assert page.get_by_text(name, exact=True).count() >= 1
+
+        # Curves: one a trial; the stopped one has a single point.
+        look = f"&metric={quote(json.dumps('loss'))}&plot_metric_keys={quote(json.dumps(['loss']))}"
+        page.goto(f"{server}/#/metric?{chosen}{look}")
+        page.locator("g.trace").nth(2).wait_for()
+        for name in trials:
+            page.get_by_text(f"{name} (loss)").first.wait_for()
+        points = [trace.locator("path.point").count() for trace in page.locator("g.trace").all()]
+        assert points == [4, 1, 4]
