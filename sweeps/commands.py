@@ -155,8 +155,7 @@ def report(name: str, storage: Path) -> None:
     from sweeps.study import reader
 
     spec = read_sweep(storage, name)
-    source = reader(spec)
-    click.echo(write_report(spec, source.study, source.ended(), read_final(spec.folder)))
+    click.echo(write_report(spec, reader(spec).study, read_final(spec.folder)))
 
 
 @click.command(epilog="\b\nExample:\n  c2vl-sweep export demo exported/demo\n")

@@ -139,7 +139,7 @@ def _run(
         _stop_if_asked(spec, stop)
         show_table(final.table(), final.title)
     folder = keep_encoder(spec, final)
-    report = write_report(spec, source.study, source.ended(), final)
+    report = write_report(spec, source.study, final)
     figures = {**source.counts(), **final.figures()}
     folders = {"report": report, "encoder": folder}
     if spec.final.test:

@@ -13,6 +13,7 @@ from sweeps.jobs import Job
 from sweeps.report.trials import Trials
 from sweeps.spec import SweepSettings
 
+RUNGS = ("asha", "hyperband")
 Pairs = list[tuple[str, str]]
 
 
@@ -38,6 +39,13 @@ def _search(spec: SweepSettings, study: optuna.Study) -> Pairs:
         ("split", f"{spec.experiment.data.split}, {spec.experiment.data.validation_folds} "
                   f"validation folds by {spec.experiment.data.validation_by}"),
     ]  # fmt: skip
+    found += [("constraint", text) for text in spec.constraints]
+    if spec.warm_start is not None:
+        known = f"best {spec.warm_start.top} of {spec.warm_start.sweep}, as {spec.warm_start.how}"
+        found.append(("warm start", known))
+    for limit in ("max_hours", "max_cpu_hours", "max_gpu_hours"):
+        if (most := getattr(spec, limit)) is not None:
+            found.append((limit.replace("_", " "), f"{most:g}"))
     begun = [t.datetime_start for t in study.get_trials(deepcopy=False) if t.datetime_start]
     ended = [t.datetime_complete for t in study.get_trials(deepcopy=False) if t.datetime_complete]
     if begun and ended:
@@ -51,7 +59,7 @@ def _pruner(spec: SweepSettings) -> str:
     if settings.name == "none":
         return "none"
     text = f"{settings.name}, not before epoch {settings.min_epochs}"
-    return text + (f", 1 in {settings.reduction} goes on" if settings.name == "asha" else "")
+    return text + (f", 1 in {settings.reduction} goes on" if settings.name in RUNGS else "")
 
 
 def _code(spec: SweepSettings) -> dict[str, str]:

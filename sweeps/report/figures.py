@@ -76,6 +76,8 @@ def history(axes: Any, trials: Trials, winner: int | None) -> None:
         link(marks, DOTS, "failed cross", lost)
     best: list[tuple[int, float]] = []
     for trial in trials.complete:
+        if trial.number in trials.infeasible:
+            continue
         value = scored([objective], trial)[0]
         best.append((trial.number, max(value, best[-1][1] if best else value)))
     if best:
@@ -97,7 +99,7 @@ def _ring_winner(axes: Any, trials: Trials, winner: int | None, place: Any) -> N
 def front(axes: Any, trials: Trials, winner: int | None, first: int = 0, second: int = 1) -> None:
     """Draw two objectives against each other, and the trials that no other beats in all."""
     objectives = trials.spec.objectives
-    chosen = {trial.number for trial in trials.front}
+    chosen = {trial.number for trial in trials.ranked}
     points = [(t.values[first], t.values[second], t.number) for t in trials.complete if t.values]
     dots(axes, "complete", [p for p in points if p[2] not in chosen], label="dominated")
     best = sorted(p for p in points if p[2] in chosen)
@@ -151,7 +153,7 @@ def rung_epochs(trials: Trials) -> list[int]:
     """Epochs at which trials were stopped, or might have been, and the last one; [] if too many."""
     pruner, last = trials.spec.pruner, max((t.epochs for t in trials.complete), default=0)
     found = {trial.epochs for trial in trials.of("pruned") if trial.epochs}
-    if pruner.name == "asha":
+    if pruner.name in ("asha", "hyperband"):
         epoch = pruner.min_epochs
         while epoch < last:
             found.add(epoch)

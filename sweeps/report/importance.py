@@ -17,6 +17,8 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.importance import FanovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from sweeps.study import PRIOR
+
 FEWEST = 5  # complete trials; of fewer a forest cannot even be grown
 RESAMPLES = 16
 MOST = 100  # trials in a resample: fANOVA's time grows with their square
@@ -70,7 +72,7 @@ def importances(study: optuna.Study, objective: int = 0, seed: int = 0) -> Impor
     trials = [
         trial
         for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        if np.isfinite(trial.values[objective])
+        if not trial.user_attrs.get(PRIOR) and np.isfinite(trial.values[objective])
     ]
     drawn: dict[str, int] = {}
     for trial in trials:

@@ -66,6 +66,7 @@ def page(trials: Trials, study: optuna.Study, final: Final | None) -> str:
         "final": final,
         "counts": {name: counts[name] for name in (*OUTCOMES, "running")},
         "asked": spec.trials,
+        "infeasible": len(trials.infeasible),
         "best": best,
         "judged": candidates,
         "spent": spent,
@@ -195,6 +196,7 @@ def _rungs_note(trials: Trials) -> str:
         return "Trials still going, by epoch."
     rule = {
         "asha": f"ASHA: about one in {spec.pruner.reduction} goes on at each rung. ",
+        "hyperband": "Hyperband: each bracket has its first rung, then the next ones. ",
         "none": "Nothing was to be stopped. ",
     }.get(spec.pruner.name, "")
     return rule + "Filled went on, hollow was stopped there."

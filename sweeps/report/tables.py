@@ -11,7 +11,7 @@ from typing import Any
 from c2vl.protocols.table import markdown
 from sweeps.finals import Final
 from sweeps.jobs import Job, Outcome
-from sweeps.report.trials import Trial, Trials, read_trials
+from sweeps.report.trials import Trial, Trials, read_ended
 from sweeps.spec import SweepSettings
 
 OUTCOMES: tuple[Outcome, ...] = ("complete", "pruned", "failed")
@@ -24,7 +24,7 @@ def table(spec: SweepSettings, ended: Sequence[tuple[Job, Outcome]]) -> list[dic
         spec: the sweep.
         ended: every trial that has run, and how it ended.
     """
-    return rows_of(read_trials(spec, ended))
+    return [_row(spec, trial) for trial in read_ended(spec, ended)]
 
 
 def rows_of(trials: Trials) -> list[dict[str, Any]]:

@@ -6,10 +6,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
+
+from optuna.trial import TrialState
 
 from sweeps.jobs import Job, Outcome, Row
 from sweeps.spec import Objective, SweepSettings
-from sweeps.study import objective_values
+from sweeps.study import StudyReader, feasible, objective_values
+
+if TYPE_CHECKING:
+    import optuna
 
 Curve = list[tuple[int, float]]  # epoch, value
 
@@ -68,10 +74,15 @@ class Trials:
     Attributes:
         spec: the sweep.
         all: every one, by number.
+        ranked: the best first, as the sweep itself ranks them: complete, breaking no constraint;
+            of several objectives those alone that no other beats in all of them.
+        infeasible: numbers of those that break a constraint.
     """
 
     spec: SweepSettings
     all: list[Trial]
+    ranked: list[Trial]
+    infeasible: frozenset[int] = frozenset()
 
     def of(self, *outcomes: Outcome) -> list[Trial]:
         """Those that ended so."""
@@ -82,34 +93,24 @@ class Trials:
         """Those that ran to their end and have all objectives."""
         return [trial for trial in self.of("complete") if trial.values is not None]
 
-    @cached_property
-    def front(self) -> list[Trial]:
-        """Complete trials that no other beats in every objective, best of the first one first."""
-        scores = [scored(self.spec.objectives, trial) for trial in self.complete]
-        kept = [
-            trial
-            for trial, own in zip(self.complete, scores, strict=True)
-            if not any(other != own and _no_worse(other, own) for other in scores)
-        ]
-        return self._sorted(kept)
 
-    @cached_property
-    def ranked(self) -> list[Trial]:
-        """Complete trials, best first; of several objectives the undominated ones alone."""
-        return self._sorted(self.complete) if len(self.spec.objectives) == 1 else self.front
-
-    def _sorted(self, trials: list[Trial]) -> list[Trial]:
-        first = self.spec.objectives[:1]
-        return sorted(trials, key=lambda trial: (-scored(first, trial)[0], trial.number))
+def read_trials(spec: SweepSettings, study: optuna.Study) -> Trials:
+    """Read all trials that have ended: ranks from the study, figures from the folders."""
+    reader = StudyReader(spec, study)
+    found = {job.number: _read(spec, job, outcome) for job, outcome in reader.ended()}
+    ranked = [found[job.number] for job, _ in reader.ranked() if found[job.number].values]
+    broken = {t.number for t in reader.trials(TrialState.COMPLETE) if not feasible(t)}
+    return Trials(spec, [found[number] for number in sorted(found)], ranked, frozenset(broken))
 
 
-def read_trials(spec: SweepSettings, ended: Sequence[tuple[Job, Outcome]]) -> Trials:
-    """Read the figures of all trials that have ended."""
-    found = []
-    for job, outcome in ended:
-        rows = job.rows()
-        found.append(Trial(job, outcome, rows, objective_values(spec.objectives, rows)))
-    return Trials(spec, sorted(found, key=lambda trial: trial.number))
+def read_ended(spec: SweepSettings, ended: Sequence[tuple[Job, Outcome]]) -> list[Trial]:
+    """Read the figures of trials that have ended, without their ranks."""
+    return [_read(spec, job, outcome) for job, outcome in ended]
+
+
+def _read(spec: SweepSettings, job: Job, outcome: Outcome) -> Trial:
+    rows = job.rows()
+    return Trial(job, outcome, rows, objective_values(spec.objectives, rows))
 
 
 def sign(objective: Objective) -> int:
@@ -122,7 +123,3 @@ def scored(objectives: Sequence[Objective], trial: Trial) -> list[float]:
     assert trial.values is not None
     pairs = zip(objectives, trial.values[: len(objectives)], strict=True)
     return [sign(objective) * value for objective, value in pairs]
-
-
-def _no_worse(one: list[float], other: list[float]) -> bool:
-    return all(a >= b for a, b in zip(one, other, strict=True))

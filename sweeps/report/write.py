@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from c2vl.config_files import dump
 from c2vl.files import replacing_folder
 from sweeps.finals import Final
-from sweeps.jobs import Job, Outcome
 from sweeps.report.tables import rows_of, summary, to_csv
 from sweeps.report.trials import read_trials
 from sweeps.report.winner import winning_job
@@ -19,12 +17,7 @@ if TYPE_CHECKING:
     import optuna
 
 
-def write_report(
-    spec: SweepSettings,
-    study: optuna.Study,
-    ended: Sequence[tuple[Job, Outcome]],
-    final: Final | None,
-) -> Path:
+def write_report(spec: SweepSettings, study: optuna.Study, final: Final | None) -> Path:
     """Write the sweep's ``report/``, anew and whole.
 
     ``index.html`` (needs no other file), ``trials.csv``, ``summary.md``, ``sweep.png``,
@@ -33,7 +26,6 @@ def write_report(
     Args:
         spec: the sweep.
         study: its record.
-        ended: every trial that has run, and how it ended.
         final: the choice and its test figures, once there are any.
 
     Returns:
@@ -42,7 +34,7 @@ def write_report(
     from sweeps.report.overview import draw_overview  # matplotlib, as late as possible
     from sweeps.report.page import page
 
-    trials = read_trials(spec, ended)
+    trials = read_trials(spec, study)
     rows = rows_of(trials)
     winner = winning_job(trials, final)
     with replacing_folder(spec.folder / "report") as folder:

@@ -40,7 +40,6 @@ CONDITIONAL = {
         "when": {"optim.name": ["sgd"]},
     },
 }
-Ended = list[tuple[Job, Outcome]]
 
 
 def sweep(folder: Path, space: dict[str, Any], trials: int, **changes: Any) -> SweepSettings:
@@ -58,7 +57,7 @@ def sweep(folder: Path, space: dict[str, Any], trials: int, **changes: Any) -> S
     return parse_sweep(values, "synthetic.yaml")
 
 
-def fill(spec: SweepSettings, count: int, *, failing: float = 0.04) -> tuple[optuna.Study, Ended]:
+def fill(spec: SweepSettings, count: int, *, failing: float = 0.04) -> optuna.Study:
     """Run the first ``count`` trials by the formula, under the sweep's pruner.
 
     Args:
@@ -86,7 +85,7 @@ def fill(spec: SweepSettings, count: int, *, failing: float = 0.04) -> tuple[opt
                 break
         _write(job, rows)
         _tell(study, spec, values, outcome, rows)
-    return study, StudyReader(spec, study).ended()
+    return study
 
 
 def fill_finals(spec: SweepSettings, jobs: list[Job]) -> None:

@@ -39,8 +39,8 @@ KINDS: dict[str, dict[str, Any]] = {
 def made(folder: Path, kind: dict[str, Any]) -> tuple[Path, Trials, optuna.Study]:
     changes = {key: value for key, value in kind.items() if key not in ("count", "failing")}
     spec = synthetic.sweep(folder, **changes)
-    study, ended = synthetic.fill(spec, kind["count"], failing=kind.get("failing", 0.04))
-    return write_report(spec, study, ended, None), read_trials(spec, ended), study
+    study = synthetic.fill(spec, kind["count"], failing=kind.get("failing", 0.04))
+    return write_report(spec, study, None), read_trials(spec, study), study
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -54,9 +54,9 @@ def test_any_sweep_has_a_page(kind: str, tmp_path: Path) -> None:
     assert (folder / "winner.yaml").exists() == bool(trials.ranked)
     if kind == "two objectives":
         assert 'id="front-0-1"' in page and 'id="history"' not in page
-        best = [trial.values for trial in trials.front]
+        best = [trial.values for trial in trials.ranked]
         assert best == sorted(best, reverse=True)  # along a front one rises as the other falls
-        assert {t.number for t in trials.front} == {t.number for t in study.best_trials}
+        assert {t.number for t in trials.ranked} == {t.number for t in study.best_trials}
     if kind == "unfinished, conditional":
         assert importances(study).variables["optim.momentum"].conditional
         assert page.count("not drawn") > 1  # on an axis, and of trials
@@ -66,14 +66,14 @@ def test_importance_knows_its_uncertainty(tmp_path: Path) -> None:
     """What the formula is made of stands out of the noise; of few trials nothing is known."""
     space = {**synthetic.NUMERIC, "optim.momentum": {"type": "float", "low": 0.5, "high": 0.99}}
     spec = synthetic.sweep(tmp_path, space, 60, pruner={"name": "none"})
-    study, _ = synthetic.fill(spec, 60, failing=0)
+    study = synthetic.fill(spec, 60, failing=0)
     found = importances(study)
     assert next(iter(found.variables)) == "objective.temperature"
     assert found.variables["objective.temperature"].low > found.noise
     assert found.variables["optim.momentum"].share < found.noise
     assert all(one.low <= one.share <= one.high for one in found.variables.values())
     assert importances(study) == found  # a seed fixes it
-    few, _ = synthetic.fill(spec, 4, failing=0)
+    few = synthetic.fill(spec, 4, failing=0)
     assert not importances(few).variables
 
 
@@ -83,13 +83,13 @@ def chosen(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Final]:
     folder = tmp_path_factory.mktemp("chosen")
     space = {**synthetic.NUMERIC, **synthetic.CATEGORICAL}
     spec = synthetic.sweep(folder, space, 60, description=EVIL)
-    study, ended = synthetic.fill(spec, 60)
-    ranked = [(trial.job, trial.value) for trial in read_trials(spec, ended).ranked]
+    study = synthetic.fill(spec, 60)
+    ranked = [(trial.job, trial.value) for trial in read_trials(spec, study).ranked]
     synthetic.fill_finals(spec, candidates(spec, ranked))
     with pytest.MonkeyPatch.context() as patch:  # the store of such a sweep is not there
         patch.setattr("sweeps.finals._data", lambda _: "made up xsub")
         final = choose(spec, ranked)
-    return write_report(spec, study, ended, final), final
+    return write_report(spec, study, final), final
 
 
 @pytest.mark.browser
@@ -148,8 +148,8 @@ def test_the_winner_is_told_with_its_interval(chosen: tuple[Path, Final]) -> Non
 @pytest.mark.slow
 def test_a_thousand_trials(tmp_path: Path) -> None:
     spec = synthetic.sweep(tmp_path, {**synthetic.NUMERIC, **synthetic.CATEGORICAL}, 1000)
-    study, ended = synthetic.fill(spec, 1000)
+    study = synthetic.fill(spec, 1000)
     begun = time.process_time()
-    folder = write_report(spec, study, ended, None)
+    folder = write_report(spec, study, None)
     assert time.process_time() - begun < 20
     assert (folder / "index.html").stat().st_size < 3_000_000
