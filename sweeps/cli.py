@@ -17,15 +17,18 @@ Examples:
 """
 
 COMMANDS = {
-    "validate": ("sweeps.commands:validate", "Check a sweep file, its space and its settings."),
-    "run": ("sweeps.commands:run", "Run a sweep file to its report and registered encoder."),
-    "resume": ("sweeps.commands:resume", "Go on with a sweep after Ctrl-C or a kill."),
-    "status": ("sweeps.commands:status", "Every trial of a sweep, and how it ended."),
-    "list": ("sweeps.commands:list_", "The sweeps of a storage folder."),
-    "best": ("sweeps.commands:best", "The best trial, and how to train it again."),
-    "report": ("sweeps.commands:report", "Tables and pictures of a sweep, finished or not."),
-    "export": ("sweeps.commands:export", "Copy the winner's encoder of a finished sweep."),
-    "promote": ("sweeps.commands:promote", "Make a registered encoder the best, by the rule."),
+    "validate": ("sweeps.commands.checking:validate", "Check a sweep file and all it will need."),
+    "run": ("sweeps.commands.driving:run", "Run a sweep file to its report, registered encoder."),
+    "resume": ("sweeps.commands.driving:resume", "Go on with a sweep after Ctrl-C or a kill."),
+    "extend": ("sweeps.commands.driving:extend", "Add trials to a sweep, finished or not."),
+    "stop": ("sweeps.commands.driving:stop", "Ask a running sweep to stop, and wait for it."),
+    "status": ("sweeps.commands.looking:status", "Every trial of a sweep, and how it ended."),
+    "list": ("sweeps.commands.looking:list_", "The sweeps of a storage folder."),
+    "best": ("sweeps.commands.looking:best", "The best trial, and how to train it again."),
+    "report": ("sweeps.commands.results:report", "Tables and pictures, finished or not."),
+    "export": ("sweeps.commands.results:export", "Copy the winner's encoder of a finished sweep."),
+    "promote": ("sweeps.commands.results:promote", "Make a registered encoder the best, by rule."),
+    "reconcile": ("sweeps.commands.records:reconcile", "Bring MLflow to what the study says."),
 }
 
 

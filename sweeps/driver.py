@@ -11,17 +11,12 @@ The folder of a sweep, ``STORAGE/sweeps/NAME``::
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
-import signal
-import socket
 import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from c2vl.encoder.scorings import scorings
@@ -29,7 +24,7 @@ from c2vl.errors import TrainingError, UserError
 from c2vl.training.checkpoint import write_text
 from sweeps import provenance, trial
 from sweeps.checks import data_needs
-from sweeps.engine import Listener, Stop, run_jobs
+from sweeps.engine import Listener, run_jobs
 from sweeps.export import keep_encoder, publish
 from sweeps.finals import (
     Final,
@@ -41,12 +36,14 @@ from sweeps.finals import (
     set_aside,
 )
 from sweeps.jobs import End, FixedSource, Job, Row, Source
+from sweeps.lock import locked
 from sweeps.nodes import require_shared
 from sweeps.progress import Board, show_table
 from sweeps.report import write_report
 from sweeps.resources import Concurrency, cluster, require_state_api, trial_resources
 from sweeps.source import StudySource
-from sweeps.spec import SweepSettings, dump_sweep
+from sweeps.spec import SweepSettings, dump_sweep, read_sweep
+from sweeps.stopping import Stop, heed_signals, stopping
 from sweeps.tracking import Tracker
 
 
@@ -60,20 +57,22 @@ def run(spec: SweepSettings, *, address: str | None = None, resume: bool = False
     Args:
         spec: the checked settings.
         address: of a Ray cluster; default: RAY_ADDRESS, else one of its own on this machine.
-        resume: go on with a sweep that is there, rather than start one.
+        resume: go on with a sweep that is there, rather than start one; of more trials than it
+            had, the new number stands in its ``sweep.yaml`` from the moment that it starts.
 
     Raises:
         UserError: nothing was started, or nothing useful can come of it; the message says why.
         TrainingError: more than ``max_failed_trials`` failed.
-        Interrupted: SIGINT or SIGTERM came.
+        Interrupted: a stop was asked for (:mod:`sweeps.stopping`).
     """
     data, *_ = [provenance.data_manifest(experiment) for experiment in data_needs(spec)]
     with (
         locked(spec.folder, spec.name, make=not resume),
         _claimed(spec, resume) as claim,
+        stopping(spec.folder) as stop,
         cluster(address),
-        stopping() as stop,
     ):
+        heed_signals(stop)
         concurrency = Concurrency(spec.experiment.train, spec.concurrency, spec.autoscaling)
         require_shared(spec.storage, data_needs(spec))
         if spec.experiment.train.workers > 1:
@@ -216,61 +215,6 @@ class FailureLimit:
             self._stop.request(self.REASON)
 
 
-@contextmanager
-def stopping() -> Iterator[Stop]:
-    """Turn the first SIGINT or SIGTERM into a clean stop; a second one ends at once."""
-    stop = Stop()
-
-    def asked(number: int, _: object) -> None:
-        if stop:
-            raise KeyboardInterrupt
-        stop.request("signal")
-        os.write(2, b"\nstopping after the running epochs; once more to end at once\n")
-
-    before = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def locked(folder: Path, name: str, *, make: bool) -> Iterator[None]:
-    """Hold a sweep's folder alone; the lock goes with the process, however that ends.
-
-    Raises:
-        UserError: another process holds it.
-    """
-    if make:
-        folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.seek(0)
-            raise UserError(
-                f"{name}: is running already ({file.read().strip() or 'elsewhere'}); see "
-                f"c2vl-sweep status {name}"
-            ) from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
-        yield
-
-
-def is_running(folder: Path) -> bool:
-    """Say whether a process drives the sweep in ``folder`` now."""
-    try:
-        with (folder / "lock").open("r", encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False
-
-
 @dataclass
 class Claim:
     """A sweep's folder while it is being started: dropped again unless it is kept.
@@ -284,10 +228,15 @@ class Claim:
     kept: bool
 
     def keep(self) -> None:
-        """The sweep has started: from now on it can be resumed."""
-        path = self.spec.folder / "sweep.yaml"
+        """The sweep has started: from now on it can be resumed, to the trials asked for now."""
+        spec, path = self.spec, self.spec.folder / "sweep.yaml"
         if not path.exists():
-            write_text(path, dump_sweep(self.spec))
+            write_text(path, dump_sweep(spec))
+        else:
+            known = read_sweep(spec.storage, spec.name)
+            if known.trials < spec.trials:
+                more = known.model_copy(update={"trials": spec.trials})
+                write_text(path, dump_sweep(more))
         self.kept = True
 
 

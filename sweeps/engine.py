@@ -7,7 +7,6 @@ asked of the :class:`sweeps.jobs.Source`; what happened is told to it and to the
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,6 +24,7 @@ from c2vl.errors import UserError
 from c2vl.training.launch import release
 from sweeps.jobs import End, Job, Outcome, Row, Source
 from sweeps.resources import living_node_ids
+from sweeps.stopping import Stop
 from sweeps.trial import ERROR, NODE, OUTCOME
 
 Trainable = Callable[[dict[str, Any]], None]
@@ -42,23 +42,6 @@ class Listener(Protocol):
 
     def ended(self, job: Job, end: End) -> None:
         """A job has ended."""
-
-
-class Stop:
-    """Why a run of jobs should end before its source is empty; empty while it should not."""
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-        self.reason = ""
-
-    def __bool__(self) -> bool:
-        return self._event.is_set()
-
-    def request(self, reason: str) -> None:
-        """Ask for it; the first reason stands."""
-        if not self._event.is_set():
-            self.reason = reason
-            self._event.set()
 
 
 class Session:

@@ -17,9 +17,10 @@ from c2vl.config import Experiment
 from c2vl.config_files import dump, from_dict
 from c2vl.skeletons.store import Store
 from c2vl.training.checkpoint import read_metrics
-from sweeps.engine import Stop, run_jobs
+from sweeps.engine import run_jobs
 from sweeps.jobs import FixedSource, Job
 from sweeps.resources import cluster
+from sweeps.stopping import Stop
 
 TRIALS = 6
 

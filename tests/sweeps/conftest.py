@@ -1,7 +1,10 @@
-"""A sweep that was run once, for all tests that look at a finished one and leave it as it is."""
+"""One finished sweep, which many tests look at."""
 
 from __future__ import annotations
 
+import fcntl
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +16,28 @@ import pytest
 def finished(
     sweep_file: Path, c2vl_sweep: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, str]:
-    """The storage of a finished sweep with final seeds, and what was printed."""
-    cwd = tmp_path_factory.mktemp("finished")
-    words = ["final.seeds=[0,1]", "final.beside=[base,hard,supervised,captions,joints]"]
-    out = c2vl_sweep("run", sweep_file, *words, cwd=cwd).stdout
-    return cwd / "runs", out
+    """The storage of a finished sweep with final seeds, and what was printed.
+
+    It is there to be looked at: a test that changes anything takes ``finished_copy``. Parallel
+    test processes share it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    cwd = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "finished-sweep"
+    cwd.mkdir(exist_ok=True)
+    printed = cwd / "printed.txt"
+    with (cwd / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not printed.exists():
+            words = ["final.seeds=[0,1]", "final.beside=[base,hard,supervised,captions,joints]"]
+            printed.write_text(c2vl_sweep("run", sweep_file, *words, cwd=cwd).stdout)
+    return cwd / "runs", printed.read_text()
+
+
+@pytest.fixture
+def finished_copy(
+    finished: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A copy of its storage, ``runs`` of the working directory."""
+    shutil.copytree(finished[0], tmp_path / "runs")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "runs"

@@ -13,7 +13,7 @@ from c2vl.encoder import load_encoder, save_encoder
 from c2vl.errors import UserError
 from c2vl.protocols.commands import evaluate
 from c2vl.skeletons.store import Store
-from sweeps.commands import promote as command
+from sweeps.commands.results import promote as command
 from sweeps.export import save_pyfunc
 from sweeps.registry import BEST, CANDIDATE, Standing, current, may_replace, promote
 from sweeps.results import DIGEST, EXPERIMENT

@@ -1,0 +1,82 @@
+"""Looking at sweeps: what there is, where each stands, and how its trials went."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+
+from c2vl.errors import UserError
+from sweeps.commands.options import JSON, NAME, STORAGE
+
+
+@click.command(epilog="\b\nExamples:\n  c2vl-sweep list\n  c2vl-sweep list --json\n")
+@STORAGE
+@JSON
+def list_(storage: Path, as_json: bool) -> None:
+    """List the sweeps in a storage folder, with their counts."""
+    from sweeps.lock import is_running
+    from sweeps.spec import read_sweep, sweep_names
+    from sweeps.state import counts
+    from sweeps.study import reader
+
+    found = []
+    for name in sweep_names(storage):
+        spec = read_sweep(storage, name)
+        driven = is_running(spec.folder)
+        found.append({"sweep": name, **counts(spec, reader(spec), driven=driven), "driven": driven})
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+        return
+    if not found:
+        raise UserError(f"{storage}: no sweep there yet; c2vl-sweep run sweeps/presets/demo.yaml")
+    _print([{k: str(v) for k, v in row.items()} for row in found], str(storage / "sweeps"))
+
+
+@click.command(epilog="\b\nExamples:\n  c2vl-sweep status demo\n  c2vl-sweep status demo --json\n")
+@NAME
+@STORAGE
+@JSON
+def status(name: str, storage: Path, as_json: bool) -> None:
+    """Show the sweep NAME: every trial, how it ended, and what was drawn."""
+    from sweeps.spec import read_sweep
+    from sweeps.state import COUNTS, state
+
+    now = state(read_sweep(storage, name))
+    if as_json:
+        click.echo(json.dumps(now, indent=1))
+        return
+    rows = [{k.split(".")[-1]: _short(v) for k, v in row.items()} for row in now["trials"]]
+    _print([{k: v for k, v in row.items() if k != "run"} for row in rows], name)
+    click.echo("  ".join(f"{key} {now[key]}" for key in (*COUNTS, "driven")))
+
+
+@click.command(epilog="\b\nExample:\n  c2vl-sweep best demo\n")
+@NAME
+@STORAGE
+def best(name: str, storage: Path) -> None:
+    """Show the best trial of the sweep NAME and the command that trains it again."""
+    from sweeps.report import winning_overrides
+    from sweeps.spec import read_sweep
+    from sweeps.study import reader
+
+    spec = read_sweep(storage, name)
+    ranked = reader(spec).ranked()
+    if not ranked:
+        raise UserError(f"{name}: no trial has run to its end yet; c2vl-sweep status {name}")
+    job, value = ranked[0]
+    click.echo(f"{job.name}: {spec.objectives[0].metric} {value:.4f} (validation)")
+    click.echo("differs from the base: " + " ".join(winning_overrides(spec.base, job)))
+    click.echo(f"c2vl train {job.folder / 'experiment.yaml'} --out runs/train/{job.name}")
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _print(rows: Iterable[dict[str, str]], title: str) -> None:
+    from sweeps.progress import show_table
+
+    show_table(list(rows), title)

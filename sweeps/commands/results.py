@@ -1,0 +1,77 @@
+"""What comes out of a sweep: its report, its encoder, and the registered model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from c2vl.errors import UserError
+from sweeps.commands.options import FOLDER, NAME, STORAGE
+
+
+@click.command(epilog="\b\nExample:\n  c2vl-sweep report demo\n")
+@NAME
+@STORAGE
+def report(name: str, storage: Path) -> None:
+    """Write tables and pictures of the sweep NAME, finished or not, into its folder."""
+    from sweeps.finals import read_final
+    from sweeps.report import write_report
+    from sweeps.spec import read_sweep
+    from sweeps.study import reader
+
+    spec = read_sweep(storage, name)
+    click.echo(write_report(spec, reader(spec).study, read_final(spec.folder)))
+
+
+@click.command(epilog="\b\nExample:\n  c2vl-sweep export demo exported/demo\n")
+@NAME
+@click.argument("out", type=FOLDER)
+@STORAGE
+@click.option("--overwrite", is_flag=True, help="Replace what is at OUT.")
+def export(name: str, out: Path, storage: Path, overwrite: bool) -> None:
+    """Copy the winner's encoder of the finished sweep NAME to the folder OUT."""
+    from c2vl.encoder import load_encoder, save_encoder
+    from sweeps.spec import read_sweep
+
+    folder = read_sweep(storage, name).folder / "encoder"
+    if not folder.exists():
+        raise UserError(f"{name}: has not chosen an encoder yet; c2vl-sweep resume {name}")
+    if out.exists() and not overwrite:
+        raise UserError(f"{out}: is there already; add --overwrite to replace it")
+    encoder = load_encoder(folder)
+    save_encoder(out, encoder.model, encoder.card, encoder.concepts, counted=[folder])
+    click.echo(f"{out}: {encoder.feature_size} features a sequence, {encoder.layout.name} layout")
+
+
+@click.command(
+    epilog="""
+\b
+Examples:
+  c2vl-sweep promote demo
+  c2vl-sweep promote demo --version 3 --force --uri http://127.0.0.1:5000
+"""
+)
+@click.argument("model")
+@click.option("--version", type=int, help="Of the registered model; default: the candidate.")
+@click.option("--force", is_flag=True, help="Whatever the rule says: you have decided.")
+@click.option("--uri", help="Of MLflow; default: MLFLOW_TRACKING_URI, else runs/mlflow.db.")
+def promote(model: str, version: int | None, force: bool, uri: str | None) -> None:
+    """Make a version of the registered MODEL the best one, if it is not worse on validation.
+
+    Sweeps do this themselves for their winners; versions chosen by another metric or on other data
+    wait as the candidate for a decision.
+    """
+    from sweeps import registry
+    from sweeps.tracking import open_client
+
+    client = open_client(uri or registry.tracking_uri())
+    chosen = str(version) if version is not None else None
+    if chosen is None:
+        candidate = registry.current(client, model, registry.CANDIDATE)
+        if candidate is None:
+            raise UserError(f"{model}: no such registered model here, or it has no candidate")
+        chosen = str(candidate.version)
+    elif registry.version_of(client, model, chosen) is None:
+        raise UserError(f"{model}: has no version {chosen} here")
+    click.echo(registry.promote(client, model, chosen, force=force))

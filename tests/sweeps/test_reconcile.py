@@ -1,0 +1,62 @@
+"""MLflow brought to what the study and the run folders say, without a training."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from sweeps.commands.records import reconcile
+from tests.sweeps.stores import client, epochs, outcomes, runs
+
+pytestmark = [pytest.mark.ray, pytest.mark.mlflow]
+
+
+def test_every_kind_of_difference(finished_copy: Path) -> None:
+    storage = finished_copy
+    before = runs(storage, "trial")
+    writer, found = client(storage), {name: run.info.run_id for name, run in before.items()}
+    writer.update_run(found["small-0000"], status="RUNNING")  # its end was lost
+    writer.delete_run(found["small-0001"])
+    with sqlite3.connect(storage / "mlflow.db") as database:
+        database.execute(
+            "delete from metrics where run_uuid = ? and step in (2, 3)", [found["small-0002"]]
+        )
+    tags = before["small-0002"].data.tags
+    kept = {k: tags[k] for k in ("sweep", "sweep_id", "kind", "run", "mlflow.parentRunId")}
+    experiment = before["small-0002"].info.experiment_id
+    writer.create_run(experiment, tags=kept)
+    writer.create_run(experiment, tags={**kept, "run": "small-0099"})
+    writer.update_run(tags["mlflow.parentRunId"], status="RUNNING")
+    final = next(iter(runs(storage, "final").values()))
+    writer.log_metric(final.info.run_id, "epoch", 2, timestamp=1, step=2)
+
+    shown = CliRunner().invoke(reconcile, ["small", "--check"])
+    assert shown.exit_code == 1
+    for line in (
+        "small: is RUNNING, and nothing runs it",
+        "small-0000: complete, but the run is RUNNING (complete)",
+        "small-0001: pruned, and has no run",
+        "small-0002: has 2 runs",
+        "small-0002: epochs are missing: 2-3",
+        f"{final.data.tags['run']}: epochs stand there twice: 2",
+        "small-0099: a run of no trial",
+    ):
+        assert line in shown.output
+    assert "7 differences" in shown.output
+    assert client(storage).get_run(found["small-0000"]).info.status == "RUNNING"
+
+    done = CliRunner().invoke(reconcile, ["small"])
+    assert done.exit_code == 0 and "7 differences put right" in done.output, done.output
+    assert "says what the study says" in CliRunner().invoke(reconcile, ["small", "--check"]).output
+    stood = {("FINISHED", "complete"): 2, ("KILLED", "pruned"): 1, ("KILLED", "orphan"): 1}
+    assert outcomes(storage) == stood
+    assert outcomes(storage, "sweep") == {("KILLED", "interrupted"): 1}
+    after = runs(storage, "trial")
+    assert after["small-0002"].info.run_id == found["small-0002"]
+    assert sorted(epochs(storage, after["small-0002"])) == [1, 2, 3, 4]
+    again = runs(storage, "final")[final.data.tags["run"]]
+    assert again.info.run_id != final.info.run_id
+    assert epochs(storage, again) == [1, 2, 3, 4]
