@@ -44,7 +44,7 @@ def check(spec: SweepSettings) -> SweepSettings:
     _check_budget(spec)
     check_pruner(spec)
     spec = check_sampler(spec)
-    _check_draws(spec)
+    check_draws(spec, DRAWS)
     if not (spec.folder / "sweep.yaml").exists():  # begun, it has what it takes from there
         check_warm_start(spec)
     return spec
@@ -112,9 +112,14 @@ def _check_budget(spec: SweepSettings) -> None:
         )
 
 
-def _check_draws(spec: SweepSettings) -> None:
+def check_draws(spec: SweepSettings, draws: int) -> None:
+    """Draw from the space so many times, and build each experiment.
+
+    Raises:
+        UserError: a draw makes none, or all of them are impossible by the constraints.
+    """
     reasons = []
-    for seed in range(DRAWS):
+    for seed in range(draws):
         values = draw(spec.space, RandomDraws(seed))
         try:
             drawn = experiment(spec.base, spec.space, values)
@@ -125,7 +130,7 @@ def _check_draws(spec: SweepSettings) -> None:
                 "  Narrow the range, add a `when`, or change the base."
             ) from None
     if all(reasons):
-        raise UserError(f"{reasons[0]} in any of {DRAWS} draws from the space; widen it")
+        raise UserError(f"{reasons[0]} in any of {draws} draws from the space; widen it")
 
 
 def data_needs(spec: SweepSettings) -> list[Experiment]:

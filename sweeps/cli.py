@@ -18,6 +18,7 @@ Examples:
 
 COMMANDS = {
     "validate": ("sweeps.commands.checking:validate", "Check a sweep file and all it will need."),
+    "schema": ("sweeps.commands.checking:schema", "JSON Schemas of the files, for editors."),
     "run": ("sweeps.commands.driving:run", "Run a sweep file to its report, registered encoder."),
     "resume": ("sweeps.commands.driving:resume", "Go on with a sweep after Ctrl-C or a kill."),
     "extend": ("sweeps.commands.driving:extend", "Add trials to a sweep, finished or not."),
@@ -25,10 +26,14 @@ COMMANDS = {
     "status": ("sweeps.commands.looking:status", "Every trial of a sweep, and how it ended."),
     "list": ("sweeps.commands.looking:list_", "The sweeps of a storage folder."),
     "best": ("sweeps.commands.looking:best", "The best trial, and how to train it again."),
+    "watch": ("sweeps.commands.looking:watch", "A running sweep, as it goes."),
+    "compare": ("sweeps.commands.looking:compare", "Sweeps or trials, side by side."),
+    "importance": ("sweeps.commands.looking:importance", "Which variables mattered (fANOVA)."),
     "report": ("sweeps.commands.results:report", "Tables and pictures, finished or not."),
     "export": ("sweeps.commands.results:export", "Copy the winner's encoder of a finished sweep."),
     "promote": ("sweeps.commands.results:promote", "Make a registered encoder the best, by rule."),
     "reconcile": ("sweeps.commands.records:reconcile", "Bring MLflow to what the study says."),
+    "delete": ("sweeps.commands.records:delete", "Delete a sweep from everywhere; asks."),
 }
 
 

@@ -278,4 +278,5 @@ def read_sweep(storage: Path, name: str) -> SweepSettings:
 
 def sweep_names(storage: Path) -> list[str]:
     """Return the names of the sweeps in a storage folder, sorted."""
-    return sorted(path.parent.name for path in (storage / "sweeps").glob("*/sweep.yaml"))
+    found = (path.parent.name for path in (storage / "sweeps").glob("*/sweep.yaml"))
+    return sorted(name for name in found if not name.startswith("."))  # one that is being deleted

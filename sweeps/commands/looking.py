@@ -72,6 +72,83 @@ def best(name: str, storage: Path) -> None:
     click.echo(f"c2vl train {job.folder / 'experiment.yaml'} --out runs/train/{job.name}")
 
 
+@click.command(
+    epilog="\b\nExamples:\n  c2vl-sweep importance demo\n  c2vl-sweep importance demo --json\n"
+)
+@NAME
+@STORAGE
+@JSON
+def importance(name: str, storage: Path, as_json: bool) -> None:
+    """Show how much of the objective's variance each variable of the sweep NAME explains (fANOVA).
+
+    What is not clearly above the noise, which a variable without meaning gets, says nothing.
+    """
+    from dataclasses import asdict
+
+    from sweeps.report.importance import FEWEST, importances
+    from sweeps.spec import read_sweep
+    from sweeps.study import reader
+
+    found = importances(reader(read_sweep(storage, name)).study)
+    if as_json:
+        click.echo(json.dumps(asdict(found), indent=1))
+        return
+    if not found.variables:
+        raise UserError(
+            f"{name}: {found.trials} complete trials; {FEWEST} with different values are needed"
+        )
+    rows = [
+        {
+            "variable": key + (" (where it is drawn)" if one.conditional else ""),
+            "share": f"{one.share:.2f}",
+            "90 %": f"{one.low:.2f} – {one.high:.2f}",
+            "trials": str(one.trials),
+        }
+        for key, one in found.variables.items()
+    ]
+    _print(rows, f"{name}: importance over {found.trials} complete trials")
+    click.echo(f"noise: a variable without meaning gets up to {found.noise:.2f}")
+
+
+@click.command(
+    epilog="""
+\b
+Examples:
+  c2vl-sweep compare demo longer
+  c2vl-sweep compare demo-0003 demo-0007
+"""
+)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@STORAGE
+@JSON
+def compare(names: tuple[str, ...], storage: Path, as_json: bool) -> None:
+    """Set sweeps, or trials, side by side: settings that differ, objective, final figures."""
+    from sweeps.comparison import ABSENT, rows, side
+
+    if len(set(names)) < 2:
+        raise UserError("compare: name two or more, each once")
+    found = rows([side(storage, name) for name in dict.fromkeys(names)])
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+        return
+    shown = [{k: ABSENT if v is None else _short(v) for k, v in row.items()} for row in found]
+    _print(shown, "side by side")
+
+
+@click.command(epilog="\b\nExample:\n  c2vl-sweep watch demo\n")
+@NAME
+@STORAGE
+def watch(name: str, storage: Path) -> None:
+    """Watch the sweep NAME: running trials, best so far, time left; ends when the sweep does.
+
+    On a terminal a table that keeps itself up to date, else a line for each change.
+    """
+    from sweeps.spec import read_sweep
+    from sweeps.watch import follow
+
+    follow(read_sweep(storage, name))
+
+
 def _short(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 

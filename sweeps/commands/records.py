@@ -1,4 +1,4 @@
-"""The records of a sweep: brought into agreement."""
+"""The records of a sweep: brought into agreement, or deleted."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from c2vl.errors import UserError
 from sweeps.commands.options import NAME, STORAGE
 
 
@@ -40,3 +41,32 @@ def reconcile(name: str, storage: Path, check: bool) -> None:
         sys.exit(1)
     else:
         click.echo(f"{name}: {len(found)} differences put right")
+
+
+@click.command(epilog="\b\nExamples:\n  c2vl-sweep delete demo\n  c2vl-sweep delete demo --yes\n")
+@NAME
+@STORAGE
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def delete(name: str, storage: Path, yes: bool) -> None:
+    """Delete the sweep NAME: its runs in MLflow, its study, its folder with every encoder in it.
+
+    MLflow keeps deleted runs until `mlflow gc`, and registered versions of the model stay there.
+    Interrupted, the same command goes on. A sweep that runs is refused.
+    """
+    from sweeps.deletion import delete as remove
+    from sweeps.deletion import finish, look
+    from sweeps.lock import locked
+    from sweeps.spec import read_sweep, sweep_names
+
+    if name not in sweep_names(storage) and finish(storage, name):
+        click.echo(f"{name}: deleted; only files were left of it")
+        return
+    spec = read_sweep(storage, name)
+    with locked(spec.folder, name, make=False):
+        doomed = look(spec)
+        size = f"{doomed.size / 1e6:.1f} MB"
+        click.echo(f"{name}: {len(doomed.runs)} runs in MLflow, the study, {spec.folder} ({size})")
+        if not yes and not click.confirm("Delete them?"):
+            raise UserError(f"{name}: nothing was deleted")
+        remove(spec, doomed)
+    click.echo(f"{name}: deleted; versions of the model {spec.model} stay in MLflow")
