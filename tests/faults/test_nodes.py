@@ -14,10 +14,11 @@ import pytest
 from c2vl.config import Experiment
 from c2vl.errors import UserError
 from sweeps import driver, trial
-from sweeps.engine import Stop, run_jobs
+from sweeps.engine import run_jobs
 from sweeps.jobs import End, FixedSource, Job, Row
 from sweeps.resources import Concurrency, trial_resources
 from sweeps.spec import parse_sweep
+from sweeps.stopping import Stop
 from tests.faults.processes import wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.faults]
