@@ -7,6 +7,7 @@ asked of the :class:`sweeps.jobs.Source`; what happened is told to it and to the
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,6 +30,7 @@ from sweeps.trial import ERROR, NODE, OUTCOME
 
 Trainable = Callable[[dict[str, Any]], None]
 PASSES = 3
+NODE_NEWS = 120.0  # seconds after which a node's death has reached everybody
 
 
 class Listener(Protocol):
@@ -66,6 +68,7 @@ class Session:
         self._nodes: dict[str, str] = {}
         self._attempts: dict[str, int] = {}
         self._living: dict[str, set[str]] = {}
+        self._suspects: dict[str, tuple[float, set[str]]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -85,14 +88,30 @@ class Session:
         """A Tune trial has its process; after a loss, what the lost one held is given back."""
         job, trial_id = self.jobs[trial.trial_id], trial.trial_id
         release(job.folder)
+        self.forgive(trial)
         self._living[trial_id] = living_node_ids()
         self._attempts[trial_id] = self._attempts.get(trial_id, 0) + 1
         for listener in self.listeners:
             listener.started(job, self._attempts[trial_id])
 
-    def node_was_lost(self, trial_id: str) -> bool:
-        """Say whether a node has gone away since the trial's last start."""
-        return bool(self._living.get(trial_id, set()) - living_node_ids())
+    def failed(self, trial: Trial) -> None:
+        """A Tune trial was lost, and will start again."""
+        self._suspects[trial.trial_id] = (time.monotonic(), self._living[trial.trial_id])
+
+    def forgive(self, trial: Trial) -> None:
+        """Do not count a loss that a node's going away explains.
+
+        Tune spares a trial what an autoscaler announces, but most spot nodes just go. That a node
+        is gone is known some seconds after its processes are, so that this is asked repeatedly.
+        """
+        if trial.trial_id not in self._suspects:
+            return
+        when, living = self._suspects[trial.trial_id]
+        if living - living_node_ids():
+            trial.run_metadata.num_failures = max(0, trial.run_metadata.num_failures - 1)
+            when = 0.0
+        if time.monotonic() > when + NODE_NEWS:
+            del self._suspects[trial.trial_id]
 
     def result(self, trial_id: str, result: Row) -> bool:
         """Take a report; True asks to stop the trial."""
@@ -178,6 +197,7 @@ class _Scheduler(FIFOScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: Row) -> str:
         if result.get("done"):  # Tune repeats the last report when the function has returned
             return str(TrialScheduler.CONTINUE)
+        self._session.forgive(trial)
         if self._session.result(trial.trial_id, result):
             self.pruned.add(trial.trial_id)
             return str(TrialScheduler.STOP)
@@ -199,9 +219,7 @@ class _Callback(Callback):
     def on_trial_recover(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        # Tune spares the trial what an autoscaler announced; most spot nodes just go away.
-        if self._session.node_was_lost(trial.trial_id):
-            trial.run_metadata.num_failures = max(0, trial.run_metadata.num_failures - 1)
+        self._session.failed(trial)
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any

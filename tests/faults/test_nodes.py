@@ -52,8 +52,12 @@ class Nodes:
             os.chdir(before)
 
     def leave(self, node: Any) -> None:
-        """End a node, without a word to Ray."""
+        """End a node without a word to Ray, and wait until Ray has noticed."""
+        import ray
+
+        gone = node.node_id
         self._cluster.remove_node(node, allow_graceful=False)
+        wait_until(lambda: gone not in {n["NodeID"] for n in ray.nodes() if n["Alive"]})
 
     def close(self) -> None:
         """End them all."""
