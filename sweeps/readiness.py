@@ -222,6 +222,8 @@ def resources(spec: SweepSettings, address: str | None) -> tuple[int | None, lis
 
 
 def _fitting(spec: SweepSettings, nodes: list[Node]) -> int | None:
+    if spec.autoscaling:
+        return spec.concurrency
     try:
         return slots(nodes, spec.experiment.train)
     except UserError:  # found by `_fits`
@@ -240,7 +242,7 @@ def _state_api() -> str:
 
 def _fits(spec: SweepSettings, nodes: list[Node], where: str) -> str:
     train = spec.experiment.train
-    at_once = slots(nodes, train)
+    at_once = spec.concurrency if spec.autoscaling else slots(nodes, train)
     have = {kind: sum(node.get(kind, 0.0) for node in nodes) for kind in ("CPU", "GPU")}
     return (
         f"{at_once} at once: {train.workers} × {train.cpus_per_worker:g} CPU, "
