@@ -17,9 +17,9 @@ from c2vl.config import Experiment
 from c2vl.config_files import dump, from_dict
 from c2vl.skeletons.store import Store
 from c2vl.training.checkpoint import read_metrics
-from sweeps.engine import run_jobs
+from sweeps.engine import Trainable, run_jobs
 from sweeps.jobs import FixedSource, Job
-from sweeps.resources import cluster
+from sweeps.resources import DRIVER_MEMORY, cluster
 from sweeps.stopping import Stop
 
 TRIALS = 6
@@ -40,6 +40,32 @@ def empty_training(config: dict[str, Any]) -> None:
     tune.report({"epoch": 1, "outcome": "complete"})
 
 
+def empty_group(config: dict[str, Any]) -> None:
+    """The same with a group of two workers, as :func:`c2vl.training.launch.fit` starts it."""
+    import ray.train
+    from ray import tune
+    from ray.train.torch import TorchTrainer
+    from ray.tune.integration.ray_train import TuneReportCallback
+
+    def loop() -> None:
+        import c2vl.training.loop  # noqa: F401
+
+        ray.train.report({"epoch": 1})
+
+    TorchTrainer(
+        loop,
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=2, resources_per_worker={"CPU": 0.5}, use_gpu=False
+        ),
+        run_config=ray.train.RunConfig(
+            name=config["name"],
+            storage_path=config["folder"],
+            callbacks=[TuneReportCallback()],
+        ),
+    ).fit()
+    tune.report({"epoch": 1, "outcome": "complete"})
+
+
 def plain_function(config: dict[str, Any]) -> None:
     """The baseline: a Tune function with the same imports, a process a trial."""
     from ray import tune
@@ -47,6 +73,24 @@ def plain_function(config: dict[str, Any]) -> None:
     import c2vl.training.loop  # noqa: F401
 
     tune.report({"epoch": 1})
+
+
+def seconds(trainable: Trainable, folder: Path, bundle: dict[str, float]) -> float:
+    """Run jobs one after another; return what one takes."""
+    jobs = [Job(f"t{i}", Experiment(name="t"), folder / f"t{i}") for i in range(TRIALS)]
+    began = time.perf_counter()
+    run_jobs(
+        FixedSource(jobs),
+        name=folder.name,
+        folder=folder,
+        trainable=trainable,
+        listeners=[],
+        stop=Stop(),
+        concurrency=lambda: 1,
+        bundles=[bundle],
+        max_failures=0,
+    )
+    return (time.perf_counter() - began) / TRIALS
 
 
 @pytest.mark.slow
@@ -62,21 +106,10 @@ def test_overhead_of_a_trial(tmp_path: Path) -> None:
             run_config=tune.RunConfig(storage_path=str(tmp_path / "plain"), verbose=0),
         ).fit()
         plain = (time.perf_counter() - began) / TRIALS
-        jobs = [Job(f"t{i}", Experiment(name="t"), tmp_path / f"t{i}") for i in range(TRIALS)]
-        began = time.perf_counter()
-        run_jobs(
-            FixedSource(jobs),
-            name="ours",
-            folder=tmp_path / "ours",
-            trainable=empty_training,
-            listeners=[],
-            stop=Stop(),
-            concurrency=1,
-            bundles=[{"CPU": 1.0}],
-            max_failures=0,
-        )
-        ours = (time.perf_counter() - began) / TRIALS
+        ours = seconds(empty_training, tmp_path / "ours", {"CPU": 1.0})
+        group = seconds(empty_group, tmp_path / "group", {"CPU": 0.0, "memory": DRIVER_MEMORY})
     print(f"\n{ours:.2f} s a trial; plain Tune function {plain:.2f} s; ratio {ours / plain:.2f}")
+    print(f"{group:.2f} s a trial of two workers; ratio {group / plain:.2f}")
     assert ours < 1.5 * plain
 
 

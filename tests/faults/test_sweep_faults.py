@@ -155,8 +155,13 @@ time.time_ns = lambda: REAL["time_ns"]() + offset() * 10**9
 """
 
 
-def test_a_clock_that_jumps_changes_no_duration(sweep_file: Path, tmp_path: Path) -> None:
-    """Every Python process of the sweep sees the clock leap by hours and back by a day."""
+def test_a_clock_that_jumps_changes_no_duration(
+    sweep_file: Path, c2vl_sweep: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Every Python process of the sweep sees the clock leap by hours and back by a day.
+
+    Extended afterwards, a day later by its own records, it runs none of its trials again.
+    """
     storage = tmp_path / "runs"
     folder = storage / "sweeps/small/trials"
     (tmp_path / "code").mkdir()
@@ -178,3 +183,9 @@ def test_a_clock_that_jumps_changes_no_duration(sweep_file: Path, tmp_path: Path
         done = json.loads((folder / name / "done.json").read_text())
         for seconds in (done["seconds"], run.data.metrics["wall_seconds"]):
             assert 0 < seconds < 600
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("*/done.json")}
+    c2vl_sweep("extend", "small", "--trials", 1, cwd=tmp_path)
+    assert outcomes(storage) == {("FINISHED", "complete"): 3}
+    assert {run.data.tags["attempts"] for run in runs(storage, "trial").values()} == {"1"}
+    assert all(path.stat().st_mtime_ns == when for path, when in before.items())
+    assert sorted(epochs(storage, runs(storage, "trial")["small-0002"])) == list(range(1, 13))
