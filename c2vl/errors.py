@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 
@@ -14,8 +15,23 @@ class UserError(ValueError):
     """
 
 
+class StorageFull(UserError):
+    """A disk or a quota is full: what is there is whole, and work goes on once there is room."""
+
+
 class TrainingError(RuntimeError):
     """Training cannot go on and trying again will not help (a non-finite loss, no memory left)."""
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether an error, or what it came from, says that a disk or a quota is full."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if any(words in str(error) for words in ("disk is full", "No space left on device")):
+            return True  # SQLite's words, and those of libraries that keep no number
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

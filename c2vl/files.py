@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from c2vl.errors import UserError
+from c2vl.errors import StorageFull, UserError, is_full
 
 
 @contextmanager
@@ -33,7 +33,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             os.fsync(number)
         os.replace(partial, path)
     except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
+        kind = StorageFull if is_full(error) else UserError
+        raise kind(f"{path}: cannot be written ({error.strerror or error})") from None
     finally:
         if partial and os.path.exists(partial):
             os.unlink(partial)

@@ -42,12 +42,22 @@ def check(spec: SweepSettings) -> SweepSettings:
         raise UserError("autoscaling: say how far the cluster may be asked to grow: concurrency=N")
     _check_points(spec)
     _check_budget(spec)
+    _check_keep(spec)
     check_pruner(spec)
     spec = check_sampler(spec)
     check_draws(spec, DRAWS)
     if not (spec.folder / "sweep.yaml").exists():  # begun, it has what it takes from there
         check_warm_start(spec)
     return spec
+
+
+def _check_keep(spec: SweepSettings) -> None:
+    kept, needed = spec.keep.encoders, spec.final.candidates
+    if kept != "all" and kept < needed:
+        raise UserError(
+            f"keep.encoders: {kept} asked, and final.candidates needs the {needed} best; keep as "
+            "many at least"
+        )
 
 
 def _check_names(spec: SweepSettings) -> None:

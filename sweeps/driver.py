@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from c2vl.encoder.scorings import scorings
-from c2vl.errors import TrainingError, UserError
+from c2vl.errors import StorageFull, TrainingError, UserError
 from c2vl.training.checkpoint import write_text
 from sweeps import provenance, trial
 from sweeps.checks import data_needs
@@ -36,6 +36,7 @@ from sweeps.finals import (
     set_aside,
 )
 from sweeps.jobs import End, FixedSource, Job, Row, Source
+from sweeps.kept import Keeper
 from sweeps.lock import locked
 from sweeps.nodes import require_shared
 from sweeps.progress import Board, show_table
@@ -62,6 +63,7 @@ def run(spec: SweepSettings, *, address: str | None = None, resume: bool = False
 
     Raises:
         UserError: nothing was started, or nothing useful can come of it; the message says why.
+        StorageFull: the disk is full; trials wait, unharmed, for a resume.
         TrainingError: more than ``max_failed_trials`` failed.
         Interrupted: a stop was asked for (:mod:`sweeps.stopping`).
     """
@@ -77,13 +79,13 @@ def run(spec: SweepSettings, *, address: str | None = None, resume: bool = False
         require_shared(spec.storage, data_needs(spec))
         if spec.experiment.train.workers > 1:
             require_state_api()
-        tracker = Tracker(spec, claim.identity)
+        tracker = Tracker(spec, claim.identity, must_answer=not resume)
         source = StudySource(spec, claim.identity)
         claim.keep()
         provenance.record(spec.folder, data)
         try:
             return _run(spec, source, tracker, stop, concurrency, data)
-        except Interrupted:
+        except (Interrupted, StorageFull):
             tracker.finish("interrupted")
             raise
         except BaseException:
@@ -104,7 +106,9 @@ def _run(
     tracker.begin(data)
     if len(source):
         set_aside(spec.folder)
-    tracker.reconcile(source.ended())
+    ended = source.ended()
+    tracker.reconcile(ended)
+    keeper = Keeper(spec, ended)
     ranked = source.ranked()
     board = Board(
         spec.name,
@@ -114,7 +118,8 @@ def _run(
         ranked[0][1] if ranked else None,
     )
     limit = FailureLimit(stop, source.counts()["failed"], spec.max_failed_trials)
-    _train(spec, source, board, tracker, stop, concurrency, limit)
+    _train(spec, source, board, tracker, stop, concurrency, limit, keeper)
+    tracker.keep(keeper.encoders())
     ranked = source.ranked()
     if not ranked:
         raise UserError(
@@ -127,7 +132,7 @@ def _run(
         if left := [job for job in jobs if not job.done]:
             board = Board(f"{spec.name} {title}", len(left), Counter(), spec.objectives[0])
             limit = FailureLimit(stop, 0, 0)
-            _train(spec, FixedSource(left), board, tracker, stop, concurrency, limit)
+            _train(spec, FixedSource(left), board, tracker, stop, concurrency, limit, keeper)
 
     complete("candidates", candidates(spec, ranked))
     final = choose(spec, ranked)
@@ -145,7 +150,6 @@ def _run(
         folders["results"] = results_folder(spec)
         figures["test_scorings"] = float(scorings(folders["results"]))
     tracker.whole(figures, folders)
-    tracker.flush()
     version = publish(spec, final, folder, tracker)
     tracker.finish("complete")
     board.say(f"encoder: {folder}\nreport:  {report}\nmodel:   {version}")
@@ -160,10 +164,11 @@ def _train(
     stop: Stop,
     concurrency: Concurrency,
     limit: FailureLimit,
+    keeper: Keeper,
 ) -> None:
     tune = spec.folder / "tune"
     shutil.rmtree(tune, ignore_errors=True)  # the study and the run folders hold all that counts
-    listeners: list[Listener] = [tracker, board, limit]
+    listeners: list[Listener] = [tracker, board, limit, keeper]
     if isinstance(source, StudySource):
         listeners.append(source.budget)
     with board:
@@ -191,6 +196,8 @@ def _stop_if_asked(spec: SweepSettings, stop: Stop) -> None:
             f"{spec.max_failed_trials} for trials, none of the final ones); their errors are in "
             f"MLflow. Once the cause is gone: c2vl-sweep resume {spec.name} max_failed_trials=N"
         )
+    if stop.error is not None:
+        raise type(stop.error)(f"{stop.error}; then: c2vl-sweep resume {spec.name}")
     raise Interrupted(f"stopped; go on with: c2vl-sweep resume {spec.name}")
 
 

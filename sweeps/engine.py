@@ -21,7 +21,7 @@ from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
 from c2vl.config_files import resolved
-from c2vl.errors import UserError
+from c2vl.errors import StorageFull, UserError, is_full
 from c2vl.training.launch import release
 from sweeps.jobs import End, Job, Outcome, Row, Source
 from sweeps.resources import living_node_ids
@@ -145,7 +145,11 @@ class Session:
         if error:
             outcome = "failed"
         outcome = self.source.end(job, outcome, self._last.pop(trial_id, {}))
-        end = End(outcome, error or str(final.get(ERROR, "")), self._nodes.pop(trial_id, ""))
+        said = error or str(final.get(ERROR, ""))
+        if outcome == "interrupted" and said:  # a full disk: the others would meet it as well
+            self.stop.error = StorageFull(said)
+            self.stop.request("storage")
+        end = End(outcome, said, self._nodes.pop(trial_id, ""), job.warnings())
         for listener in self.listeners:
             listener.ended(job, end)
 
@@ -173,6 +177,7 @@ class _Searcher(Searcher):
         return {
             "name": job.name,
             "folder": str(job.folder),
+            "kind": job.kind,
             "experiment": resolved(job.experiment).model_dump(mode="json"),
         }
 
@@ -303,6 +308,11 @@ def run_jobs(
         )
         try:
             tuner.fit()
+        except Exception as error:
+            if not is_full(error):
+                raise
+            stop.error = StorageFull(f"{folder.parent}: no room is left for the sweep ({error})")
+            stop.request("storage")
         finally:
             for trial_id in list(session.jobs):
                 session.ended(trial_id)

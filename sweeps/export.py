@@ -55,8 +55,11 @@ def publish(spec: SweepSettings, final: Final, folder: Path, tracker: Tracker) -
         tracker: gives the client and the parent run.
 
     Returns:
-        ``models:/NAME@best (version N)``, or ``@candidate`` with the reason.
+        ``models:/NAME@best (version N)``, or ``@candidate`` with the reason; where MLflow stays
+        away, what registers it later.
     """
+    if not tracker.flush():  # what waits goes first, and tells whether MLflow answers at all
+        return f"not registered, since MLflow does not answer: c2vl-sweep resume {spec.name}"
     with own_store(spec.tracking_uri):
         return _publish(spec, final, folder, tracker)
 

@@ -137,12 +137,16 @@ def candidates(spec: SweepSettings, ranked: Ranked) -> list[Job]:
 def trainings(spec: SweepSettings, ranked: Ranked, winner: Job, who: str) -> list[Job]:
     """Return the trainings of a row of the table; a trial with the base's settings is the base."""
     if who == "base":
-        plain = {"name": "", "seed": 0}
-        base = spec.experiment.model_copy(update=plain)
         for trial, _ in ranked:
-            if trial.experiment.model_copy(update=plain) == base:
+            if is_base(spec, trial):
                 return seeded(spec, trial)
     return seeded(spec, winner, who)
+
+
+def is_base(spec: SweepSettings, trial: Job) -> bool:
+    """Whether a trial has drawn the base's settings."""
+    plain = {"name": "", "seed": 0}
+    return trial.experiment.model_copy(update=plain) == spec.experiment.model_copy(update=plain)
 
 
 def references(spec: SweepSettings, ranked: Ranked, winner: Job) -> list[Job]:

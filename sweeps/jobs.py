@@ -49,6 +49,13 @@ class Job:
 
         return read_metrics(self.folder / "metrics.jsonl")
 
+    def warnings(self) -> str:
+        """What its training met and went on from, a line each (a checkpoint that was damaged)."""
+        from c2vl.training.checkpoint import WARNINGS
+
+        path = self.folder / WARNINGS
+        return path.read_text(encoding="utf-8") if path.exists() else ""
+
 
 @dataclass(frozen=True)
 class End:
@@ -58,11 +65,13 @@ class End:
         outcome: what stands in every store.
         error: the message or traceback of a failure.
         node: the Ray node that it ran on; empty where unknown.
+        warnings: what it went on from all the same, a line each.
     """
 
     outcome: Outcome
     error: str = ""
     node: str = ""
+    warnings: str = ""
 
 
 class Source(Protocol):

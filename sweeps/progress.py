@@ -82,6 +82,8 @@ class Board:
         """A job has ended."""
         self._running.pop(job.name, None)
         began = self._began.pop(job.name, None)
+        for line in end.warnings.splitlines():
+            self.say(f"{job.name}: {line}")
         if end.outcome == "interrupted":
             return
         if began is not None:

@@ -72,12 +72,7 @@ def record(folder: Path, data: dict[str, Any]) -> None:
         folder: of the sweep.
         data: manifests of its data (:func:`data_manifest`).
     """
-    now = {
-        "git_commit": git_commit(),
-        "lock_sha256": lock_digest(),
-        "environment": environment(),
-        "data": data,
-    }
+    now = {**code(), "environment": environment(), "data": data}
     starts = recorded(folder)
     if not starts or starts[-1] != json.loads(json.dumps(now)):
         write_text(folder / FILE, json.dumps([*starts, now], indent=1))
@@ -87,3 +82,42 @@ def recorded(folder: Path) -> list[dict[str, Any]]:
     """Return what :func:`record` has kept, the first start first."""
     path = folder / FILE
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+
+
+def code() -> dict[str, str]:
+    """Return commit and lock file of the code, as tags of a run."""
+    return {"git_commit": git_commit(), "lock_sha256": lock_digest()}
+
+
+def datasets(experiment: Experiment) -> list[dict[str, str]]:
+    """Return what MLflow calls the datasets of a run: name, digest, path, and what each is for.
+
+    Raises:
+        UserError: one of them is not there.
+    """
+    data, manifests = experiment.data, data_manifest(experiment)
+    store = manifests.pop("store")
+    found = [
+        {
+            "name": f"{store['dataset']} {data.split}",
+            "digest": str(store["checksum"]),
+            "path": str(data.store.absolute()),
+            "context": "training",
+        }
+    ]
+    tables = experiment.concept_tables()
+    for modality, manifest in manifests.items():
+        found.append(
+            {
+                "name": f"{modality} prompts",
+                "digest": str(manifest["digest"]),
+                "path": str(Path(str(tables[modality])).absolute()),
+                "context": "prompts",
+            }
+        )
+    return found
+
+
+def as_json(values: dict[str, Any]) -> str:
+    """Return what people read in MLflow's pages."""
+    return json.dumps(values, indent=1, default=str)

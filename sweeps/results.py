@@ -38,7 +38,7 @@ def log_results(
     """
     from mlflow.entities import Metric
 
-    from sweeps.tracking import open_client
+    from sweeps.runs import open_client, open_experiment
 
     by_encoder: dict[str, list[Result]] = {}
     for row in rows:
@@ -48,8 +48,7 @@ def log_results(
     now = int(time.time() * 1000)
     try:
         client = open_client(uri)
-        found = client.get_experiment_by_name(EXPERIMENT)
-        experiment = found.experiment_id if found else client.create_experiment(EXPERIMENT)
+        experiment = open_experiment(client, uri, EXPERIMENT, Path("runs"))
         for digest, own in by_encoder.items():
             known = client.search_runs([experiment], f"tags.{DIGEST} = '{digest}'", max_results=1)
             if known:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from c2vl.config import Experiment, Settings
 from c2vl.config_files import from_dict, override, parse, parse_overrides, read_yaml
@@ -81,6 +81,17 @@ class TrackingSettings(Settings):
     )
     patience: float = Field(
         600.0, ge=0, description="seconds that an absent server is waited for, at the end of it all"
+    )
+
+
+class KeepSettings(Settings):
+    """What stays of trials that have ended; the winner's encoder does in any case."""
+
+    encoders: Literal["all"] | PositiveInt = Field(
+        "all", description="encoders, on disk and in MLflow: of all finished trials, or so many"
+    )
+    checkpoints: int = Field(
+        1, ge=0, description="full checkpoints, of the best so many trials; on disk alone"
     )
 
 
@@ -165,6 +176,7 @@ class SweepSettings(Settings):
         600.0, ge=0, description="seconds that a study which is locked or away is waited for"
     )
     tracking: TrackingSettings = TrackingSettings()
+    keep: KeepSettings = KeepSettings()
     final: FinalSettings = FinalSettings()
 
     @property

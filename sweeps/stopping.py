@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from c2vl.errors import UserError
 from sweeps.lock import holder, is_ours_to_signal, is_running, mark_stopping
 
 REQUEST = "stop"
@@ -23,11 +24,17 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stop:
-    """Why a run of jobs should end before its source is empty; empty while it should not."""
+    """Why a run of jobs should end before its source is empty; empty while it should not.
+
+    Attributes:
+        reason: a word for it.
+        error: what a user has to do something about, where that is why.
+    """
 
     def __init__(self) -> None:
         self._event = threading.Event()
         self.reason = ""
+        self.error: UserError | None = None
 
     def __bool__(self) -> bool:
         return self._event.is_set()

@@ -1,133 +1,142 @@
 """The sweep in MLflow: a parent run, a child run a trial; written by the driver alone.
 
-Runs are found by their tags, never by memory, so that a restart goes on in the same runs. Writes
-go through one background thread that keeps their order and outlasts an absent server: training
-never waits for MLflow, and each epoch is logged once.
+What is to be written is data, spooled to the sweep's folder (:mod:`sweeps.spool`) and delivered by
+a thread (:mod:`sweeps.runs`): training never waits for MLflow, an absent server is waited for over
+any number of restarts, and each epoch is logged once.
 """
 
 from __future__ import annotations
 
 import logging
-import math
-import os
-import queue
-import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+import uuid
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # retrying is done here
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag
-from mlflow.exceptions import MlflowException
+from mlflow.entities import Run
 
-from c2vl.config_files import flatten
-from c2vl.errors import UserError
+from c2vl.config import Experiment
 from sweeps import provenance
 from sweeps.jobs import End, Job, Outcome, Row
+from sweeps.runs import (
+    ATTEMPTS,
+    NODE,
+    OUTCOME,
+    RUN,
+    STATUS,
+    TRIAL,
+    Runs,
+    batches,
+    does_not_answer,
+    open_client,
+    settled,
+)
 from sweeps.spec import SweepSettings, dump_sweep
+from sweeps.spool import Delivery, Operation, Spool, waiting
+
+__all__ = ["ATTEMPTS", "NODE", "OUTCOME", "RUN", "STATUS", "TRIAL", "Tracker", "open_client"]
 
 log = logging.getLogger(__name__)
-
-STATUS: dict[Outcome, str] = {
-    "complete": "FINISHED",
-    "pruned": "KILLED",
-    "failed": "FAILED",
-    "interrupted": "KILLED",
-}
-SWEEP, IDENTITY, KIND, RUN, TRIAL = "sweep", "sweep_id", "kind", "run", "trial"
-OUTCOME, ATTEMPTS, NODE = "outcome", "attempts", "node"
-PERMANENT = {"INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS", "BAD_REQUEST"}
-BATCH = 900  # MLflow takes 1000 metrics in a batch
-
-
-def open_client(uri: str) -> MlflowClient:
-    """Return a client of a tracking store, without its noise."""
-    for name in ("alembic", "mlflow.store.db.utils", "mlflow.tracking"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
 class Tracker:
     """Writes one sweep to MLflow.
 
-    Attributes:
-        client: for reading, and for what is written after the trials.
-        parent: id of the parent run.
+    Args:
+        spec: the sweep.
+        identity: tells it from a former one of the same name.
+        must_answer: whether MLflow has to be there now. A sweep that is known already goes on
+            without it: what is to be written waits on disk.
+
+    Raises:
+        UserError: MLflow does not answer.
     """
 
-    def __init__(self, spec: SweepSettings, identity: str) -> None:
-        self.spec, self.identity = spec, identity
+    def __init__(self, spec: SweepSettings, identity: str, *, must_answer: bool = True) -> None:
+        self.spec = spec
+        self._runs = Runs(
+            spec.tracking_uri, spec.tracking.experiment, spec.storage, spec.name, identity
+        )
         try:
-            self.client = open_client(spec.tracking_uri)
-            self.experiment = self._experiment()
-            self._ids: dict[str, str] = {}
-            self.parent = self._run(f"{spec.name}", "sweep", {})
-            self._terminate(self.parent, "RUNNING")
+            self.parent  # noqa: B018  asks MLflow for it
         except Exception as error:
-            reason = (str(error).strip() or repr(error)).splitlines()[0]
-            raise UserError(
-                f"tracking.uri: MLflow at {spec.tracking_uri} does not answer: {reason}"
-            ) from None
-        self._epochs: dict[str, int] = {}
+            if must_answer:
+                raise does_not_answer(spec.tracking_uri, error) from None
+            log.warning("%s; what is to be written waits on disk", does_not_answer("", error))
+        self._patience = spec.tracking.patience
         self._began: dict[str, float] = {}
-        self._writes = Writes()
+        self._code: dict[str, str] = {}
+        self._data: dict[str, list[dict[str, str]]] = {}
+        self._spool = Spool(spec.folder)
+        self._delivery = Delivery(self._spool, self._runs.apply, batches)
+        self._put("open", spec.name, kind="sweep")
 
-    def _experiment(self) -> str:
-        name = self.spec.tracking.experiment
-        if (found := self.client.get_experiment_by_name(name)) is not None:
-            return str(found.experiment_id)
-        place = None
-        if self.spec.tracking.uri is None:
-            place = (self.spec.storage.absolute() / "mlartifacts").as_uri()
-        return str(self.client.create_experiment(name, artifact_location=place))
+    @property
+    def client(self) -> MlflowClient:
+        """For reading, and for what is written after the trials."""
+        return self._runs.client
+
+    @property
+    def experiment(self) -> str:
+        """Id of the MLflow experiment."""
+        return self._runs.experiment
+
+    @property
+    def parent(self) -> str:
+        """Id of the parent run."""
+        return self._runs.parent
+
+    def runs(self) -> list[Run]:
+        """Return all runs of the sweep, the parent too."""
+        return self._runs.all()
+
+    def _put(self, op: str, run: str, **payload: Any) -> None:
+        operation: Operation = {"op": op, "run": run, "time": int(time.time() * 1000), **payload}
+        self._delivery.put(operation)
 
     # --- the parent run ------------------------------------------------------------------------
 
     def begin(self, data: dict[str, Any]) -> None:
-        """Write what the sweep is and what it runs on."""
-        spec, parent, client = self.spec, self.parent, self.client
-        tags = {
-            "git_commit": provenance.git_commit(),
-            "lock_sha256": provenance.lock_digest(),
-            "mlflow.note.content": spec.description,
-        }
+        """Write what the sweep is and what it runs on.
 
-        def write() -> None:
-            for key, value in tags.items():
-                client.set_tag(parent, key, value)
-            client.log_text(parent, dump_sweep(spec), "sweep.yaml")
-            client.log_dict(parent, data, "data.json")
-            client.log_dict(parent, provenance.environment(), "environment.json")
-            if provenance.LOCK.is_file():
-                client.log_artifact(parent, str(provenance.LOCK))
-
-        self._writes.put(write)
+        Args:
+            data: manifests, by what they are of (:func:`sweeps.provenance.data_manifest`).
+        """
+        spec = self.spec
+        self._code = provenance.code()
+        self._put(
+            "open",
+            spec.name,
+            kind="sweep",
+            data=self._datasets(spec.experiment),
+            tags={**self._code, "mlflow.note.content": spec.description},
+            texts={
+                "sweep.yaml": dump_sweep(spec),
+                "data.json": provenance.as_json(data),
+                "environment.json": provenance.as_json(provenance.environment()),
+            },
+            files=[str(provenance.LOCK.absolute())],
+        )
 
     def finish(self, outcome: Outcome) -> None:
         """End the parent run and wait until everything is written, or patience is at an end."""
-        parent = self.parent
-
-        def write() -> None:
-            self.client.set_tag(parent, OUTCOME, outcome)
-            self._terminate(parent, STATUS[outcome])
-
-        self._writes.put(write)
-        if lost := self._writes.close(self.spec.tracking.patience):
+        self._put("close", self.spec.name, status=STATUS[outcome], tags={OUTCOME: outcome})
+        if not self._delivery.close(self._patience):
             log.warning(
-                "MLflow stayed away: %d writes are missing; `c2vl-sweep resume %s` adds them",
-                lost,
+                "MLflow stayed away: %d writes wait in %s; `c2vl-sweep resume %s` delivers them",
+                waiting(self.spec.folder),
+                self.spec.folder,
                 self.spec.name,
             )
 
-    def flush(self) -> None:
-        """Wait until everything so far is written, or patience is at an end."""
-        self._writes.flush(self.spec.tracking.patience)
+    def flush(self) -> bool:
+        """Wait until everything so far is written; False where patience came to its end before."""
+        delivered = self._delivery.flush(self._patience)
+        if not delivered:
+            self._patience = 0.0  # it is at an end: the next wait would only double it
+        return delivered
 
     def reconcile(self, ended: Iterable[tuple[Job, Outcome]]) -> None:
         """Bring runs that a kill cut off to what the study says of their trials.
@@ -135,196 +144,93 @@ class Tracker:
         Args:
             ended: each job that has ended, and how.
         """
-        jobs = list(ended)
-        if jobs:
-            self._writes.put(partial(self._reconcile, jobs))
+        if jobs := [self._settled(job, outcome) for job, outcome in ended]:
+            self._put("settle", "", jobs=jobs)
 
-    def _reconcile(self, ended: list[tuple[Job, Outcome]]) -> None:
-        runs = {run.data.tags.get(RUN): run for run in self.runs()}
+    def differences(self, ended: Iterable[tuple[Job, Outcome]]) -> list[str]:
+        """Say in words where MLflow and the study disagree; reads only.
+
+        Args:
+            ended: each job that has ended, and how.
+        """
+        there = {run.data.tags.get(RUN): run for run in self.runs()}
+        found = []
         for job, outcome in ended:
-            run = runs.get(job.name)
-            if run is None:  # killed before MLflow heard of it
-                self._start(job)
-            elif run.info.status == STATUS[outcome]:
-                continue
-            else:
-                self._ids[job.name] = run.info.run_id
-            self._rows(job.name, job.rows())
-            self._end(job, End(outcome))
+            run = there.get(job.name)
+            if run is None:
+                found.append(f"{job.name}: {outcome} in the study, not in MLflow")
+            elif not settled(run, outcome):
+                says = f"{run.info.status}, {run.data.tags.get(OUTCOME, 'no outcome')}"
+                found.append(f"{job.name}: {outcome} in the study, {says} in MLflow")
+        return found
 
     def whole(self, figures: Mapping[str, float], folders: Mapping[str, Path]) -> None:
         """Write figures of the whole sweep and folders of files into the parent run."""
-        metrics = [Metric(key, value, int(time.time() * 1000), 0) for key, value in figures.items()]
-
-        def write() -> None:
-            self.client.log_batch(self.parent, metrics=metrics)
-            for place, folder in folders.items():
-                self.client.log_artifacts(self.parent, str(folder), place)
-
-        self._writes.put(write)
+        places = {place: str(folder) for place, folder in folders.items()}
+        self._put("add", self.spec.name, kind="sweep", metrics=dict(figures), folders=places)
 
     # --- child runs, as a listener of the engine -----------------------------------------------
 
     def started(self, job: Job, attempt: int) -> None:
         """Open the job's run, or the one that it has; what is missing there is filled in."""
         self._began[job.name] = time.monotonic()
-        self._writes.put(lambda: self._start(job))
-        self._writes.put(lambda: self._rows(job.name, job.rows()))
+        self._put(
+            "open",
+            job.name,
+            id=uuid.uuid4().hex,
+            kind=job.kind,
+            tags=self._tags(job),
+            config=job.experiment.model_dump(mode="json"),
+            data=self._datasets(job.experiment),
+        )
+        if rows := job.rows():
+            self._put("fill", job.name, folder=str(job.folder), until=rows[-1]["epoch"])
 
     def reported(self, job: Job, row: Row) -> None:
         """Log the figures of an epoch."""
-        self._writes.put(lambda: self._rows(job.name, [row]))
+        self._put("rows", job.name, rows=[row])
 
     def ended(self, job: Job, end: End) -> None:
         """Log what is still missing, and close the run."""
         seconds = time.monotonic() - self._began.pop(job.name, time.monotonic())
-        self._writes.put(lambda: self._rows(job.name, job.rows()))
-        self._writes.put(lambda: self._end(job, end, seconds))
-
-    def _start(self, job: Job) -> None:
-        run_id = self._run(job.name, job.kind, {TRIAL: str(job.number)})
-        run = self.client.get_run(run_id)
-        attempts = int(run.data.tags.get(ATTEMPTS, 0)) + 1
-        self._terminate(run_id, "RUNNING")
-        config = job.experiment.model_dump(mode="json")
-        params = []
-        if not run.data.params:
-            params = [Param(key, str(value)) for key, value in flatten(config).items()]
-            self.client.log_dict(run_id, config, "config.json")
-        tags = [RunTag(ATTEMPTS, str(attempts)), RunTag(OUTCOME, "running")]
-        tags += [RunTag(f"drawn.{key}", str(value)) for key, value in job.values.items()]
-        for first in range(0, len(params), 90):
-            self.client.log_batch(run_id, params=params[first : first + 90])
-        self.client.log_batch(run_id, tags=tags)
-
-    def _rows(self, name: str, rows: list[Row]) -> None:
-        run_id = self._id(name)
-        try:
-            if name not in self._epochs:
-                self._epochs[name] = int(self.client.get_run(run_id).data.metrics.get("epoch", 0))
-            fresh = [row for row in rows if row["epoch"] > self._epochs[name]]
-            now = int(time.time() * 1000)
-            metrics = [
-                Metric(key, float(value), now, int(row["epoch"]))
-                for row in fresh
-                for key, value in row.items()
-                if isinstance(value, int | float) and math.isfinite(value)
-            ]
-            for first in range(0, len(metrics), BATCH):
-                self.client.log_batch(run_id, metrics=metrics[first : first + BATCH])
-        except Exception:
-            self._epochs.pop(name, None)  # it may have arrived all the same: read again
-            raise
-        if fresh:
-            self._epochs[name] = max(int(row["epoch"]) for row in fresh)
-
-    def _end(self, job: Job, end: End, seconds: float = 0.0) -> None:
-        name, run_id = job.name, self._id(job.name)
-        before = float(self.client.get_run(run_id).data.metrics.get("wall_seconds", 0.0))
-        now, step = int(time.time() * 1000), self._epochs.get(name, 0)
-        self.client.log_batch(
-            run_id,
-            metrics=[Metric("wall_seconds", before + seconds, now, step)] if seconds else [],
-            tags=[RunTag(OUTCOME, end.outcome), RunTag(NODE, end.node)],
+        said = {"error.txt": end.error, "warnings.txt": end.warnings}
+        self._put("fill", job.name, folder=str(job.folder), until=job.experiment.train.epochs)
+        self._put(
+            "close",
+            job.name,
+            status=STATUS[end.outcome],
+            seconds=seconds,
+            tags={OUTCOME: end.outcome, NODE: end.node},
+            texts={name: text for name, text in said.items() if text},
+            folders=self._folders(job, end.outcome),
         )
-        if end.error:
-            self.client.log_text(run_id, end.error, "error.txt")
-        if end.outcome == "complete":
-            self.client.log_artifacts(run_id, str(job.folder / "encoder"), "encoder")
-        self._terminate(run_id, STATUS[end.outcome])
 
-    # --- runs by tag ---------------------------------------------------------------------------
+    def keep(self, jobs: Iterable[Job]) -> None:
+        """Add the encoders of chosen trials to their runs, where not all have theirs there."""
+        for job in jobs:
+            self._put("add", job.name, folders={"encoder": str(job.encoder)})
 
-    def runs(self) -> list[Run]:
-        """Return all runs of the sweep, the parent too."""
-        found: list[Run] = []
-        token = None
-        while True:
-            page = self.client.search_runs(
-                [self.experiment],
-                f"tags.{IDENTITY} = '{self.identity}'",
-                max_results=1000,
-                page_token=token,
-            )
-            found += page
-            if not (token := page.token):
-                return found
+    def _tags(self, job: Job) -> dict[str, str]:
+        drawn = {f"drawn.{key}": str(value) for key, value in job.values.items()}
+        return {TRIAL: str(job.number), **self._code, **drawn}
 
-    def _id(self, name: str) -> str:
-        if name not in self._ids:
-            kind = "final" if f"{self.spec.name}-final" in name else "trial"
-            self._run(name, kind, {})
-        return self._ids[name]
+    def _datasets(self, experiment: Experiment) -> list[dict[str, str]]:
+        """The data of a training; most of a sweep have the same, whose digests are read once."""
+        key = repr((experiment.data.store, experiment.data.split, experiment.concept_tables()))
+        if key not in self._data:
+            self._data[key] = provenance.datasets(experiment)
+        return self._data[key]
 
-    def _run(self, name: str, kind: str, tags: dict[str, str]) -> str:
-        if name in self._ids:
-            return self._ids[name]
-        query = f"tags.{IDENTITY} = '{self.identity}' and tags.{RUN} = '{name}'"
-        found = self.client.search_runs([self.experiment], query, max_results=1)
-        if found:
-            run_id = found[0].info.run_id
-        else:
-            own = {SWEEP: self.spec.name, IDENTITY: self.identity, KIND: kind, RUN: name}
-            tags = {**own, **tags}
-            if kind != "sweep":
-                tags["mlflow.parentRunId"] = self.parent
-            run_id = self.client.create_run(self.experiment, tags=tags, run_name=name).info.run_id
-        self._ids[name] = run_id
-        return str(run_id)
+    def _folders(self, job: Job, outcome: Outcome) -> dict[str, str]:
+        wanted = job.kind == "final" or self.spec.keep.encoders == "all"
+        return {"encoder": str(job.encoder)} if outcome == "complete" and wanted else {}
 
-    def _terminate(self, run_id: str, status: str) -> None:
-        if status == "RUNNING":
-            self.client.update_run(run_id, status=status)
-        else:
-            self.client.set_terminated(run_id, status)
-
-
-class Writes:
-    """Writes in a thread, in order, each tried until it works or patience is at an end."""
-
-    def __init__(self) -> None:
-        self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue()
-        self._deadline = math.inf
-        self._lost = 0
-        self._hurry = threading.Event()
-        self._thread = threading.Thread(target=self._work, daemon=True, name="mlflow")
-        self._thread.start()
-
-    def put(self, write: Callable[[], None]) -> None:
-        """Add a write."""
-        self._queue.put(write)
-
-    def flush(self, patience: float) -> None:
-        """Wait until all writes so far are done, or for ``patience`` seconds."""
-        done = threading.Event()
-        self._queue.put(done.set)
-        done.wait(patience)
-
-    def close(self, patience: float) -> int:
-        """Finish; returns how many writes were given up after ``patience`` seconds."""
-        self._deadline = time.monotonic() + patience
-        self._hurry.set()
-        self._queue.put(None)
-        self._thread.join(patience + 60)
-        return self._lost + self._queue.qsize()
-
-    def _work(self) -> None:
-        while (write := self._queue.get()) is not None:
-            self._write(write)
-
-    def _write(self, write: Callable[[], None]) -> None:
-        pause = 0.5
-        while True:
-            try:
-                write()
-                return
-            except Exception as error:
-                if isinstance(error, MlflowException) and error.error_code in PERMANENT:
-                    log.warning("MLflow refused a write: %s", str(error).splitlines()[0])
-                    return
-                if time.monotonic() > self._deadline:
-                    self._lost += 1
-                    return
-                log.debug("MLflow: %s", error)
-            self._hurry.wait(pause) if not self._hurry.is_set() else time.sleep(min(pause, 2.0))
-            pause = min(pause * 2, 15.0)
+    def _settled(self, job: Job, outcome: Outcome) -> dict[str, Any]:
+        return {
+            "run": job.name,
+            "kind": job.kind,
+            "outcome": outcome,
+            "folder": str(job.folder),
+            "tags": self._tags(job),
+            "folders": self._folders(job, outcome),
+        }

@@ -10,6 +10,7 @@ epochs of warm-up, ×0.1 at epochs 30 and 55 of 70, batch 64, no augmentation.
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ from c2vl.skeletons.streams import to_stream
 from c2vl.training import checkpoint
 from c2vl.training.batches import generator
 
+log = logging.getLogger(__name__)
 SCORES = "scores.npy"
 
 
@@ -167,8 +169,10 @@ def train_and_score(folder: Path, share: Share, device: torch.device) -> None:
         weight_decay=recipe.weight_decay,
     )
     first = 0
-    if (found := checkpoint.latest(folder / "checkpoints")) is not None:
-        state = found[0]
+    state, unreadable = checkpoint.latest(folder / "checkpoints")
+    for line in unreadable:
+        log.warning(line)
+    if state is not None:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         first = state["epoch"]

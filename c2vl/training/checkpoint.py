@@ -6,12 +6,16 @@ import json
 import os
 import pickle
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from c2vl.errors import UserError
+
+WARNINGS = "warnings.txt"
+BROKEN = (pickle.UnpicklingError, zipfile.BadZipFile)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -33,6 +37,9 @@ def save(folder: Path, state: dict[str, Any], *, step: int, keep: int) -> Path:
         state: tensors and builtin containers alone, so that loading needs no pickle of code.
         step: optimizer steps done.
         keep: how many to keep.
+
+    Raises:
+        OSError: it cannot be written; the checkpoints that are there stay as they are.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step-{step:08d}.pt"
@@ -50,29 +57,39 @@ def save(folder: Path, state: dict[str, Any], *, step: int, keep: int) -> Path:
     return path
 
 
-def latest(folder: Path) -> tuple[dict[str, Any], list[str]] | None:
+def latest(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
     """Load the newest readable checkpoint.
 
     Returns:
-        The state and a line for each newer file that could not be read, or None where there is no
-        checkpoint at all.
-
-    Raises:
-        UserError: there are checkpoints, and none can be read.
+        The state (None where there is none: training starts at the beginning), and a line for each
+        newer file that could not be read.
     """
-    unreadable: list[str] = []
+    lines: list[str] = []
     for path in sorted(folder.glob("step-*.pt"), reverse=True):
         try:
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-            return state, unreadable
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError) as error:
+            state = _load(path)
+        except (OSError, RuntimeError, EOFError, ValueError, *BROKEN) as error:
             first = str(error).splitlines()[0] if str(error) else type(error).__name__
-            unreadable.append(f"{path}: cannot be read, the one before is used ({first})")
-    if unreadable:
-        raise UserError(
-            f"{folder}: no checkpoint can be read; remove the run's folder to start it afresh"
-        )
-    return None
+            lines.append(f"{path}: cannot be read ({first})")
+            continue
+        return state, [f"{line}; the one before is used, {path.name}" for line in lines]
+    return None, [f"{line}; training starts at the beginning" for line in lines]
+
+
+def _load(path: Path) -> dict[str, Any]:
+    # PyTorch reads a tensor with a flipped bit without a word; its own checksums are in the file.
+    with zipfile.ZipFile(path) as archive:
+        if (damaged := archive.testzip()) is not None:
+            raise ValueError(f"the checksum of {damaged} is wrong")
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
+
+
+def warn(folder: Path, lines: list[str]) -> None:
+    """Add lines to ``warnings.txt`` of a run, for whoever looks after it from elsewhere."""
+    if lines:
+        with (folder / WARNINGS).open("a", encoding="utf-8") as file:
+            file.write("".join(f"{line}\n" for line in lines))
 
 
 class MetricsFile:
@@ -126,6 +143,15 @@ def claim(folder: Path, resolved: str) -> None:
         write_text(path, resolved)
 
 
-def drop_checkpoints(folder: Path) -> None:
-    """Remove the checkpoints of a run, once its encoder is what is kept."""
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+def drop_checkpoints(folder: Path, *, keep: int = 0) -> None:
+    """Remove the checkpoints of a run that is done, but the newest ``keep``."""
+    if keep == 0:
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        return
+    for old in sorted((folder / "checkpoints").glob("step-*.pt"))[:-keep]:
+        old.unlink(missing_ok=True)
+
+
+def drop_encoder(folder: Path) -> None:
+    """Remove the encoder of a run that is done; its figures stay."""
+    shutil.rmtree(folder / "encoder", ignore_errors=True)

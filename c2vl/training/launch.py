@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
+import logging
 import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from c2vl.config import Experiment
 from c2vl.config_files import dump, from_dict, resolved
-from c2vl.errors import TrainingError, UserError
+from c2vl.errors import StorageFull, TrainingError, UserError, is_full
 from c2vl.raysession import connected
 from c2vl.training import checkpoint
 
+log = logging.getLogger(__name__)
 Report = Callable[[dict[str, Any]], None]
 GROUP = "placement_group"
 """File of a run's folder that names the resources its worker group holds."""
@@ -30,6 +31,7 @@ def fit(
     callbacks: Sequence[Any] = (),
     max_failures: int = 0,
     in_process: bool | None = None,
+    keep_checkpoint: bool = False,
 ) -> dict[str, Any]:
     """Train one experiment in a run's folder, or go on with it; a finished folder returns at once.
 
@@ -42,12 +44,14 @@ def fit(
         callbacks: Ray Train callbacks, told by worker groups.
         max_failures: lost workers or unexpected errors that a worker group is started again for.
         in_process: run the loop in this process (one worker alone); the default where it is one.
+        keep_checkpoint: leave the last one when training is done.
 
     Returns:
         The figures of the last epoch.
 
     Raises:
         UserError: settings that do not fit; trying again will not help.
+        StorageFull: no room for a checkpoint or another file; the same call goes on later.
         TrainingError: non-finite loss or no memory left; trying again will not help.
     """
     folder = folder.absolute()
@@ -71,9 +75,10 @@ def fit(
         _run(trainer, folder)
     rows = checkpoint.read_metrics(folder / "metrics.jsonl")
     finished = {"metrics": rows[-1], "seconds": time.monotonic() - began}
-    checkpoint.write_text(done, json.dumps(finished))
+    with _room(folder):
+        checkpoint.write_text(done, json.dumps(finished))
     (folder / GROUP).unlink(missing_ok=True)
-    checkpoint.drop_checkpoints(folder)
+    checkpoint.drop_checkpoints(folder, keep=int(keep_checkpoint))
     return rows[-1]
 
 
@@ -144,8 +149,12 @@ def _run(trainer: Any, folder: Path) -> None:
         trainer.fit()
     except (UserError, TrainingError):
         raise
-    except Exception:
+    except Exception as error:
         _raise_final(folder)
+        # On a full disk the file that says so may be missing; the workers' own errors are here.
+        for cause in getattr(error, "worker_failures", {}).values():
+            if is_full(cause):
+                raise StorageFull(str(cause)) from None
         raise
     _raise_final(folder)
 
@@ -154,8 +163,8 @@ def _raise_final(folder: Path) -> None:
     path = folder / "error.json"
     if path.exists():
         error = json.loads(path.read_text(encoding="utf-8"))
-        kind = UserError if error["kind"] == "UserError" else TrainingError
-        raise kind(error["message"])
+        kinds = {kind.__name__: kind for kind in (UserError, StorageFull)}
+        raise kinds.get(error["kind"], TrainingError)(error["message"])
 
 
 def _in_this_process(job: dict[str, Any], on_report: Report | None) -> None:
@@ -197,7 +206,8 @@ def _train(experiment: Experiment, folder: Path, report: Report, rank: int, devi
     session = Session(folder, report, rank=rank, device=device, threads=threads)
     try:
         try:
-            train(experiment, session)
+            with _room(folder):
+                train(experiment, session)
         except torch.OutOfMemoryError as error:
             raise TrainingError(
                 f"{folder.name}: no memory left on {device}; lower train.batch_size or "
@@ -205,6 +215,22 @@ def _train(experiment: Experiment, folder: Path, report: Report, rank: int, devi
             ) from None
     except (UserError, TrainingError) as error:
         final = {"kind": type(error).__name__, "message": str(error)}
-        if os.access(folder.parent, os.W_OK):
+        try:
             checkpoint.write_text(folder / "error.json", json.dumps(final))
+        except OSError as unwritten:
+            log.warning("%s: %s", folder / "error.json", unwritten)
         raise
+
+
+@contextmanager
+def _room(folder: Path) -> Iterator[None]:
+    """Turn what a full disk raises into one message."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, UserError) or not is_full(error):
+            raise
+        raise StorageFull(
+            f"{folder}: no room is left on the disk, or a quota is reached; nothing is lost: free "
+            f"some, and training goes on from the last checkpoint ({error})"
+        ) from None

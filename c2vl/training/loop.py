@@ -75,10 +75,12 @@ def train(experiment: Experiment, session: Session) -> dict[str, Any]:
     learner = Learner(experiment, source.layout, dims, classes, steps, session.device)
     tally = Tally()
     first = 0
-    if (found := checkpoint.latest(folder / "checkpoints")) is not None:
-        state, unreadable = found
-        for line in unreadable:
-            log.warning(line)
+    state, unreadable = checkpoint.latest(folder / "checkpoints")
+    for line in unreadable:
+        log.warning(line)
+    if lead:
+        checkpoint.warn(folder, unreadable)
+    if state is not None:
         learner.load_state_dict(state["learner"])
         first, tally.sums = state["step"], state["sums"]
         log.info("%s: goes on from step %d of %d", folder.name, first, steps)

@@ -113,6 +113,8 @@ def test_encoders_come_out_of_mlflow(
     words = ["knn", "models:/served@best", str(demo_store.path), "--split", "xsub"]
     words += ["--part", "test", "--folds", "2", "--out", str(tmp_path / "r")]
     words += ["--tracking-uri", uri]
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
     done = CliRunner().invoke(evaluate, words)
     assert done.exit_code == 0, (done.output, done.exception)
     (logged,) = client.search_runs(
@@ -122,3 +124,8 @@ def test_encoders_come_out_of_mlflow(
     assert {"test_knn1", "test_knn20", "test_map"} <= set(logged.data.metrics)
     assert logged.data.metrics["test_scorings"] == 1
     assert (tmp_path / "r" / "test_scorings.jsonl").read_text().count("\n") == 1
+    # Its files are beside the database; the working directory has the asked folder alone.
+    beside = Path(uri.removeprefix("sqlite:///")).with_name("mlartifacts")
+    assert logged.info.artifact_uri.startswith(beside.as_uri())
+    assert client.list_artifacts(logged.info.run_id, "results")
+    assert sorted(tmp_path.iterdir()) == sorted([*before, tmp_path / "r"])

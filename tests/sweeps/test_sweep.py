@@ -53,6 +53,21 @@ def test_the_parent_has_what_the_sweep_was(finished: tuple[Path, str]) -> None:
         assert 0 < parent.data.metrics[key] <= 1
 
 
+def test_what_is_kept(finished: tuple[Path, str]) -> None:
+    """Every finished trial's encoder, in its run too; one full checkpoint, of the best trial."""
+    storage, _ = finished
+    folder = storage / "sweeps" / "small"
+    best = min((t for t in trials(storage) if t.value is not None), key=lambda t: t.value or 0)
+    kept = list(folder.glob("*/*/checkpoints/step-*.pt"))
+    assert [path.parents[1].name for path in kept] == [f"small-{best.number:04d}"]
+    assert not (folder / "tracking.jsonl").exists()  # nothing waits
+    for name, run in runs(storage, "trial").items():
+        files = {item.path for item in client(storage).list_artifacts(run.info.run_id)}
+        complete = run.data.tags["outcome"] == "complete"
+        assert ("encoder" in files) == complete == (folder / "trials" / name / "encoder").exists()
+        assert "config.json" in files and len(run.data.tags["git_commit"]) >= 40
+
+
 def test_the_choice_is_on_validation(finished: tuple[Path, str]) -> None:
     storage, out = finished
     final = json.loads((storage / "sweeps/small/final.json").read_text())

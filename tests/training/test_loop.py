@@ -17,7 +17,7 @@ import pytest
 
 from c2vl.config_files import dump
 from c2vl.encoder import load_encoder
-from c2vl.errors import TrainingError, UserError
+from c2vl.errors import StorageFull, TrainingError, UserError
 from c2vl.prompts.concepts import ConceptTable
 from c2vl.protocols.knn import knn
 from c2vl.protocols.linear import linear
@@ -131,15 +131,55 @@ def test_killed_in_the_middle_of_an_epoch(experiment: Any, tmp_path: Path) -> No
     assert same_figures(tmp_path / "straight", cut)
 
 
+def cut_short(data: bytes) -> bytes:
+    return data[:500]
+
+
+def one_bit(data: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+
+
 def test_a_damaged_checkpoint_is_passed_over(experiment: Any, tmp_path: Path, caplog: Any) -> None:
+    """The newest one, then both: whatever is lost, the end is the same, and it is said."""
     fit(experiment(), tmp_path / "straight", name="straight")
-    with pytest.raises(Stop):
-        fit(experiment(), tmp_path / "cut", name="cut", on_report=stop_at(2))
-    newest = sorted((tmp_path / "cut" / "checkpoints").glob("step-*.pt"))[-1]
-    newest.write_bytes(newest.read_bytes()[:500])
-    fit(experiment(), tmp_path / "cut", name="cut")
-    assert newest.name in caplog.text and "cannot be read" in caplog.text
-    assert weights(tmp_path / "straight") == weights(tmp_path / "cut")
+    for damage, all_of_them in ((cut_short, False), (one_bit, False), (cut_short, True)):
+        cut = tmp_path / f"{damage.__name__} {all_of_them}"
+        with pytest.raises(Stop):
+            fit(experiment(), cut, name="cut", on_report=stop_at(2))
+        before, newest = sorted((cut / "checkpoints").glob("step-*.pt"))[-2:]
+        for path in (before, newest) if all_of_them else (newest,):
+            path.write_bytes(damage(path.read_bytes()))
+        fit(experiment(), cut, name="cut")
+        said = (cut / "warnings.txt").read_text()
+        assert said.splitlines()[0] in caplog.text
+        assert newest.name in said and "cannot be read" in said
+        used = (
+            "starts at the beginning" if all_of_them else f"the one before is used, {before.name}"
+        )
+        assert used in said
+        assert weights(tmp_path / "straight") == weights(cut)
+        assert same_figures(tmp_path / "straight", cut)
+
+
+def test_a_full_disk_stops_with_a_remedy_and_loses_nothing(experiment: Any, tmp_path: Path) -> None:
+    """The kernel refuses to write: the second checkpoint's temporary name is ``/dev/full``."""
+    fit(experiment(), tmp_path / "straight", name="straight")
+    steps = [row["step"] for row in read_metrics(tmp_path / "straight" / "metrics.jsonl")]
+    cut = tmp_path / "cut"
+    (cut / "checkpoints").mkdir(parents=True)
+    full = cut / "checkpoints" / f".step-{steps[1]:08d}.pt.{os.getpid()}"
+    full.symlink_to("/dev/full")
+    seen: list[int] = []
+    with pytest.raises(StorageFull, match=r"cut: no room is left .* goes on from the last"):
+        fit(experiment(), cut, name="cut", on_report=lambda row: seen.append(row["epoch"]))
+    assert seen == [1]  # nobody is told of an epoch that is not safe
+    files = [path.name for path in (cut / "checkpoints").iterdir()]
+    assert files == [f"step-{steps[0]:08d}.pt"] and not (cut / "done.json").exists()
+    fit(experiment(), cut, name="cut", on_report=lambda row: seen.append(row["epoch"]))
+    assert seen == [1, 2, 3]
+    assert weights(tmp_path / "straight") == weights(cut)
+    assert same_figures(tmp_path / "straight", cut)
 
 
 def test_a_loss_that_is_not_finite_stops_with_a_remedy(experiment: Any, tmp_path: Path) -> None:
