@@ -18,6 +18,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from c2vl.config import Experiment
+from c2vl.errors import UserError
 from sweeps import provenance
 from sweeps.jobs import End, Job, Outcome, Row
 from sweeps.runs import (
@@ -218,7 +219,10 @@ class Tracker:
         """The data of a training; most of a sweep have the same, whose digests are read once."""
         key = repr((experiment.data.store, experiment.data.split, experiment.concept_tables()))
         if key not in self._data:
-            self._data[key] = provenance.datasets(experiment)
+            try:
+                self._data[key] = provenance.datasets(experiment)
+            except UserError:  # the training will say so
+                self._data[key] = []
         return self._data[key]
 
     def _folders(self, job: Job, outcome: Outcome) -> dict[str, str]:

@@ -1,0 +1,143 @@
+"""Whether a thousandth trial costs the driver what the first one does, and whether memory stays.
+
+The whole driver but the trainings: study, proposals, pruning, tracking in MLflow, what is kept.
+A formula stands for a training; its rows are in the run's folder, as a worker leaves them.
+
+    python -m tests.benchmarks.test_thousand_trials 1000 tpe    # more of it, and what grows
+"""
+
+from __future__ import annotations
+
+import cProfile
+import json
+import math
+import pstats
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from sweeps.engine import Listener, Session, Stop
+from sweeps.jobs import Job, Row
+from sweeps.kept import Keeper
+from sweeps.progress import Board
+from sweeps.spec import SweepSettings, parse_sweep
+from sweeps.study import StudySource
+from sweeps.tracking import Tracker
+
+TRIALS, EPOCHS = 1000, 9
+FLAT = 1.2
+
+
+def sweep(folder: Path, sampler: str, trials: int) -> SweepSettings:
+    values = {
+        "name": "thousand",
+        "storage": str(folder),
+        "base": {"train": {"epochs": EPOCHS, "evaluate_every": 1}},
+        "space": {
+            "optim.lr": {"type": "float", "low": 0.001, "high": 1.0, "log": True},
+            "objective.temperature": {"type": "float", "low": 0.03, "high": 0.5, "log": True},
+            "objective.schedule.end": {"type": "float", "low": 0.0, "high": 1.0},
+        },
+        "sampler": {"name": sampler},
+        "pruner": {"name": "asha", "min_epochs": 1, "reduction": 3},
+        "trials": trials,
+    }
+    return parse_sweep(values, "thousand.yaml")
+
+
+def curve(job: Job) -> list[Row]:
+    """Figures of a training: better near lr 0.1 and τ 0.1, with noise of the trial's own."""
+    values, draw = job.values, np.random.default_rng(job.number)
+    far = math.log10(values["optim.lr"] / 0.1) ** 2
+    far += math.log10(values["objective.temperature"] / 0.1) ** 2
+    best = 0.9 - 0.1 * far + draw.normal(0, 0.02)
+    names = ("loss", "linear_val", "rankme", "uniformity", "seconds", "alpha", "lr")
+    return [
+        {
+            "epoch": epoch,
+            "knn_val": best * (1 - math.exp(-epoch / 3)) + draw.normal(0, 0.005),
+            **{name: float(draw.random()) for name in names},
+        }
+        for epoch in range(1, EPOCHS + 1)
+    ]
+
+
+def drive(spec: SweepSettings, source: StudySource, listeners: list[Listener]) -> list[float]:
+    """Run all trials; the CPU seconds of this process, all threads, that each one took."""
+    session, spent = Session(source, listeners, Stop(), None), []
+    while len(source):
+        began = time.process_time()
+        job = session.take("trial")
+        assert job is not None
+        session.started(SimpleNamespace(trial_id="trial", num_failures=0))  # type: ignore[arg-type]
+        job.folder.mkdir(parents=True)
+        pruned = False
+        for row in curve(job):
+            with (job.folder / "metrics.jsonl").open("a") as file:
+                file.write(json.dumps(row) + "\n")
+            if pruned := session.result("trial", row):
+                break
+        if not pruned:
+            session.result("trial", {"outcome": "complete"})
+        session.ended("trial", pruned=pruned)
+        spent.append(time.process_time() - began)
+    return spent
+
+
+def measure(folder: Path, sampler: str, trials: int) -> tuple[float, float]:
+    """Print and return time of the last hundred trials over the first, and memory gained, MiB."""
+    spec = sweep(folder, sampler, trials)
+    spec.folder.mkdir(parents=True)
+    tracker, source = Tracker(spec, "i"), StudySource(spec, "i")
+    board = Board(spec.name, trials, source.counts(), spec.objectives[0])
+    listeners: list[Listener] = [tracker, board, Keeper(source, [])]
+    process, began = psutil.Process(), time.perf_counter()
+    gained: list[int] = []
+
+    class Memory:
+        """Notes the memory in use at the end of each trial."""
+
+        def started(self, *_: Any) -> None: ...
+        def reported(self, *_: Any) -> None: ...
+        def ended(self, *_: Any) -> None:
+            gained.append(process.memory_info().rss)
+
+    spent = drive(spec, source, [*listeners, Memory()])
+    tracker.finish("complete")
+    first, last = float(np.mean(spent[:100])), float(np.mean(spent[-100:]))
+    grown = (np.mean(gained[-100:]) - np.mean(gained[100:200])) / 2**20
+    print(
+        f"\n{sampler}: {trials} trials in {time.perf_counter() - began:.0f} s; CPU a trial, first "
+        f"hundred {1000 * first:.1f} ms, last hundred {1000 * last:.1f} ms, ratio "
+        f"{last / first:.2f}; memory {grown:+.0f} MiB from the second hundred to the last"
+    )
+    return last / first, float(grown)
+
+
+@pytest.mark.slow
+@pytest.mark.mlflow
+def test_the_driver_stays_flat(tmp_path: Path) -> None:
+    ratio, grown = measure(tmp_path, "random", TRIALS)
+    assert ratio <= FLAT and grown < 50
+
+
+def main() -> None:
+    """Measure, and print what grew most from the first trials to the last."""
+    trials, sampler = int(sys.argv[1]), sys.argv[2]
+    with tempfile.TemporaryDirectory() as folder:
+        profile = cProfile.Profile()
+        profile.enable()
+        measure(Path(folder), sampler, trials)
+        profile.disable()
+        pstats.Stats(profile).sort_stats("cumulative").print_stats(45)
+
+
+if __name__ == "__main__":
+    main()
