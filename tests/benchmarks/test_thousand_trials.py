@@ -27,8 +27,8 @@ from sweeps.engine import Listener, Session, Stop
 from sweeps.jobs import Job, Row
 from sweeps.kept import Keeper
 from sweeps.progress import Board
+from sweeps.source import StudySource
 from sweeps.spec import SweepSettings, parse_sweep
-from sweeps.study import StudySource
 from sweeps.tracking import Tracker
 
 TRIALS, EPOCHS = 1000, 9
@@ -71,7 +71,7 @@ def curve(job: Job) -> list[Row]:
 
 def drive(spec: SweepSettings, source: StudySource, listeners: list[Listener]) -> list[float]:
     """Run all trials; the CPU seconds of this process, all threads, that each one took."""
-    session, spent = Session(source, listeners, Stop(), None), []
+    session, spent = Session(source, listeners, Stop()), []
     while len(source):
         began = time.process_time()
         job = session.take("trial")
@@ -97,7 +97,7 @@ def measure(folder: Path, sampler: str, trials: int) -> tuple[float, float]:
     spec.folder.mkdir(parents=True)
     tracker, source = Tracker(spec, "i"), StudySource(spec, "i")
     board = Board(spec.name, trials, source.counts(), spec.objectives[0])
-    listeners: list[Listener] = [tracker, board, Keeper(source, [])]
+    listeners: list[Listener] = [tracker, board, Keeper(spec, [])]
     process, began = psutil.Process(), time.perf_counter()
     gained: list[int] = []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ import pytest
 from c2vl.errors import UserError
 from sweeps.jobs import End, Job
 from sweeps.kept import Keeper
-from sweeps.spec import parse_sweep
 from sweeps.source import StudySource
+from sweeps.spec import parse_sweep
 
 VALUES = [0.5, 0.7, 0.6, 0.9, 0.8, 0.1]
 
@@ -34,7 +35,9 @@ def trained(job: Job, value: float) -> dict[str, Any]:
     for name in ("checkpoints/step-00000001.pt", "encoder/encoder.json"):
         (job.folder / name).parent.mkdir(parents=True, exist_ok=True)
         (job.folder / name).write_text("")
-    return {"epoch": 1, "knn_val": value}
+    row = {"epoch": 1, "knn_val": value}
+    (job.folder / "metrics.jsonl").write_text(json.dumps(row) + "\n")
+    return row
 
 
 def having(folder: Path, what: str) -> list[int]:
