@@ -15,11 +15,11 @@ import optuna
 
 from c2vl.errors import UserError
 from sweeps.reconciliation import runs_of
+from sweeps.runs import open_client
 from sweeps.source import OWNER
 from sweeps.spec import SweepSettings, sweep_folder
 from sweeps.state import identity
 from sweeps.storage import READING_PATIENCE, open_storage
-from sweeps.tracking import open_client
 
 
 @dataclass(frozen=True)

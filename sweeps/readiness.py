@@ -122,7 +122,7 @@ def _data(experiment: Experiment) -> str:
 
 def tracking(spec: SweepSettings) -> str:
     """Check that MLflow answers, and takes what is written."""
-    from sweeps.tracking import open_client
+    from sweeps.runs import open_client
 
     uri = spec.tracking_uri
     file = _file(uri)

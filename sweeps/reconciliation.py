@@ -24,10 +24,11 @@ from c2vl.errors import UserError
 from c2vl.training.checkpoint import read_metrics
 from sweeps import provenance
 from sweeps.jobs import Job, Outcome
+from sweeps.runs import IDENTITY, KIND, OUTCOME, RUN, STATUS, open_client
 from sweeps.spec import SweepSettings
 from sweeps.state import identity
 from sweeps.study import StudyReader, reader
-from sweeps.tracking import IDENTITY, KIND, OUTCOME, RUN, STATUS, Tracker, open_client
+from sweeps.tracking import Tracker
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -15,29 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Run
 
 from c2vl.config import Experiment
 from c2vl.errors import UserError
 from sweeps import provenance
 from sweeps.jobs import End, Job, Outcome, Row
-from sweeps.runs import (
-    ATTEMPTS,
-    NODE,
-    OUTCOME,
-    RUN,
-    STATUS,
-    TRIAL,
-    Runs,
-    batches,
-    does_not_answer,
-    open_client,
-    settled,
-)
+from sweeps.runs import NODE, OUTCOME, STATUS, TRIAL, Runs, batches, does_not_answer
 from sweeps.spec import SweepSettings, dump_sweep
 from sweeps.spool import Delivery, Operation, Spool, waiting
-
-__all__ = ["ATTEMPTS", "NODE", "OUTCOME", "RUN", "STATUS", "TRIAL", "Tracker", "open_client"]
 
 log = logging.getLogger(__name__)
 
@@ -88,10 +73,6 @@ class Tracker:
     def parent(self) -> str:
         """Id of the parent run."""
         return self._runs.parent
-
-    def runs(self) -> list[Run]:
-        """Return all runs of the sweep, the parent too."""
-        return self._runs.all()
 
     def _put(self, op: str, run: str, **payload: Any) -> None:
         operation: Operation = {"op": op, "run": run, "time": int(time.time() * 1000), **payload}
@@ -147,23 +128,6 @@ class Tracker:
         """
         if jobs := [self._settled(job, outcome) for job, outcome in ended]:
             self._put("settle", "", jobs=jobs)
-
-    def differences(self, ended: Iterable[tuple[Job, Outcome]]) -> list[str]:
-        """Say in words where MLflow and the study disagree; reads only.
-
-        Args:
-            ended: each job that has ended, and how.
-        """
-        there = {run.data.tags.get(RUN): run for run in self.runs()}
-        found = []
-        for job, outcome in ended:
-            run = there.get(job.name)
-            if run is None:
-                found.append(f"{job.name}: {outcome} in the study, not in MLflow")
-            elif not settled(run, outcome):
-                says = f"{run.info.status}, {run.data.tags.get(OUTCOME, 'no outcome')}"
-                found.append(f"{job.name}: {outcome} in the study, {says} in MLflow")
-        return found
 
     def whole(self, figures: Mapping[str, float], folders: Mapping[str, Path]) -> None:
         """Write figures of the whole sweep and folders of files into the parent run."""
@@ -238,3 +202,24 @@ class Tracker:
             "tags": self._tags(job),
             "folders": self._folders(job, outcome),
         }
+
+
+def deliver(spec: SweepSettings, identity: str) -> int:
+    """Write to MLflow what an earlier driver left on disk; the caller holds the sweep's lock.
+
+    Returns:
+        How many operations were delivered.
+
+    Raises:
+        UserError: MLflow stayed away.
+    """
+    if not (found := waiting(spec.folder)):
+        return 0
+    runs = Runs(spec.tracking_uri, spec.tracking.experiment, spec.storage, spec.name, identity)
+    delivery = Delivery(Spool(spec.folder), runs.apply, batches)
+    if not delivery.close(spec.tracking.patience):
+        raise UserError(
+            f"tracking.uri: MLflow at {spec.tracking_uri} does not answer; {waiting(spec.folder)} "
+            f"writes wait in {spec.folder}"
+        )
+    return found

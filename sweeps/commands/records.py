@@ -26,9 +26,16 @@ def reconcile(name: str, storage: Path, check: bool) -> None:
     from sweeps.lock import locked
     from sweeps.reconciliation import differences, mend
     from sweeps.spec import read_sweep
+    from sweeps.spool import waiting
+    from sweeps.state import identity
+    from sweeps.tracking import deliver
 
     spec = read_sweep(storage, name)
     with locked(spec.folder, name, make=False):
+        if not check and (delivered := deliver(spec, identity(spec))):
+            click.echo(f"{name}: {delivered} writes delivered that had waited for MLflow")
+        elif wait := waiting(spec.folder):
+            click.echo(f"{name}: {wait} writes wait for MLflow")
         found = differences(spec)
         if found and not check:
             mend(spec, found)

@@ -63,7 +63,7 @@ def promote(model: str, version: int | None, force: bool, uri: str | None) -> No
     wait as the candidate for a decision.
     """
     from sweeps import registry
-    from sweeps.tracking import open_client
+    from sweeps.runs import open_client
 
     client = open_client(uri or registry.tracking_uri())
     chosen = str(version) if version is not None else None

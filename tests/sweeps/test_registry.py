@@ -17,7 +17,7 @@ from sweeps.commands.results import promote as command
 from sweeps.export import save_pyfunc
 from sweeps.registry import BEST, CANDIDATE, Standing, current, may_replace, promote
 from sweeps.results import DIGEST, EXPERIMENT
-from sweeps.tracking import open_client
+from sweeps.runs import open_client
 from tests.protocols.conftest import random_encoder
 
 pytestmark = pytest.mark.mlflow

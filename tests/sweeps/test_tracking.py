@@ -24,7 +24,7 @@ from sweeps.jobs import End, Job, Outcome
 from sweeps.runs import open_client
 from sweeps.space import experiment
 from sweeps.spec import SweepSettings, parse_sweep
-from sweeps.tracking import Tracker
+from sweeps.tracking import Tracker, deliver
 from tests.sweeps.stores import epochs, outcomes, runs
 
 pytestmark = pytest.mark.mlflow
@@ -169,6 +169,9 @@ def test_a_driver_without_its_server_leaves_what_the_next_one_delivers(
     assert spool.waiting(spec.folder) >= 4
     store.rmdir()
     hidden.rename(store)
+    assert deliver(spec, "i") >= 4 and spool.waiting(spec.folder) == 0
+    (run,) = runs(spec.storage, "trial").values()
+    assert epochs(spec.storage, run) == [1, 2, 3]
     third = Tracker(spec, "i")
     third.started(job(spec, 0), 1)
     third.reported(job(spec, 0), row(4))
@@ -183,7 +186,6 @@ def test_a_driver_without_its_server_leaves_what_the_next_one_delivers(
     claim(lost.folder, dump(lost.experiment))
     fourth = Tracker(spec, "i")
     ended: list[tuple[Job, Outcome]] = [(job(spec, 0), "complete"), (lost, "pruned")]
-    assert fourth.differences(ended) == ["small-0001: pruned in the study, not in MLflow"]
     fourth.reconcile(ended)
     fourth.finish("complete")
     assert outcomes(spec.storage) == {("FINISHED", "complete"): 1, ("KILLED", "pruned"): 1}
