@@ -17,6 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from c2vl.errors import is_full
+
 Operation = dict[str, Any]
 JOURNAL, POSITION = "tracking.jsonl", "tracking.position"
 TIDY = 2**20
@@ -168,15 +170,34 @@ class Delivery:
         self._changed = threading.Condition()
         self._closing = False
         self._hurry = False
+        self._late: list[Operation] = []
         self._deadline = float("inf")
         self._thread = threading.Thread(target=self._work, daemon=True, name="mlflow")
         self._thread.start()
 
     def put(self, operation: Operation) -> None:
-        """Spool an operation; the thread delivers it."""
-        self._spool.append(operation)
+        """Spool an operation; the thread delivers it.
+
+        Where the disk is full it is kept in memory, and those after it, until there is room.
+        """
+        self._late.append(operation)
+        self._write()
         with self._changed:
             self._changed.notify_all()
+
+    def _write(self) -> bool:
+        """Write what is not on disk yet; False where that is full."""
+        while self._late:
+            try:
+                self._spool.append(self._late[0])
+            except OSError as error:
+                if not is_full(error):
+                    raise
+                if len(self._late) == 1:
+                    log.warning("%s: what is to be written to MLflow is kept in memory", error)
+                return False
+            self._late.pop(0)
+        return True
 
     def flush(self, patience: float) -> bool:
         """Wait until everything is delivered, or for ``patience`` seconds; False: some waits."""
@@ -188,7 +209,12 @@ class Delivery:
         return self._spool.empty()
 
     def close(self, patience: float) -> bool:
-        """Deliver for at most ``patience`` seconds, then end; False: the spool holds what waits."""
+        """Deliver for at most ``patience`` seconds, then end; False: the spool holds what waits.
+
+        On a full disk nobody is waited for: what cannot be spooled is in the run folders too.
+        """
+        if not self._write():
+            patience = 0.0
         with self._changed:
             self._closing = True
             self._deadline = time.monotonic() + patience
@@ -197,7 +223,7 @@ class Delivery:
         if self._thread.is_alive():
             return False
         self._spool.close()
-        return self._spool.empty()
+        return self._spool.empty() and not self._late
 
     def _work(self) -> None:
         pause, failures = PAUSES[0], 0

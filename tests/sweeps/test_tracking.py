@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import shutil
@@ -21,7 +22,7 @@ from c2vl.config_files import dump
 from c2vl.training.checkpoint import MetricsFile, claim
 from sweeps import spool
 from sweeps.jobs import End, Job, Outcome
-from sweeps.runs import open_client
+from sweeps.runs import batches, open_client
 from sweeps.space import experiment
 from sweeps.spec import SweepSettings, parse_sweep
 from sweeps.tracking import Tracker, deliver
@@ -48,6 +49,26 @@ def test_a_spool_outlives_its_process_and_a_line_that_was_cut(tmp_path: Path) ->
     assert again.empty() and spool.waiting(tmp_path) == 0
     again.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_finds_no_room_is_spooled_in_order_once_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full, delivered = [False], list[spool.Operation]()
+    append = spool.Spool.append
+
+    def refusing(self: spool.Spool, operation: spool.Operation) -> None:
+        if full[0]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        append(self, operation)
+
+    monkeypatch.setattr(spool.Spool, "append", refusing)
+    one = spool.Delivery(spool.Spool(tmp_path), delivered.extend, batches)
+    for number in range(6):
+        full[0] = number in (1, 2, 3)
+        one.put({"op": "rows", "n": number})
+    assert one.close(10)
+    assert [operation["n"] for operation in delivered] == list(range(6))
 
 
 def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
