@@ -26,7 +26,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run,
 from mlflow.exceptions import MlflowException
 from mlflow.store.db.db_types import DATABASE_ENGINES
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from c2vl.config_files import flatten, read_yaml
 from c2vl.errors import UserError
@@ -343,6 +343,14 @@ def batches(found: list[tuple[Operation, int]]) -> list[tuple[list[Operation], i
 
 
 def does_not_answer(uri: str, error: Exception) -> UserError:
-    """The message for a store that is away."""
+    """The message for a store that is away; a password in its address is not shown."""
     reason = (str(error).strip() or repr(error)).splitlines()[0]
-    return UserError(f"tracking.uri: MLflow at {uri} does not answer: {reason}")
+    return UserError(f"tracking.uri: MLflow at {shown(uri)} does not answer: {reason}")
+
+
+def shown(uri: str) -> str:
+    """Return an address without its password."""
+    try:
+        return make_url(uri).render_as_string(hide_password=True) if "@" in uri else uri
+    except ArgumentError:
+        return "its address"

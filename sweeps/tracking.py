@@ -20,7 +20,7 @@ from c2vl.config import Experiment
 from c2vl.errors import UserError
 from sweeps import provenance
 from sweeps.jobs import End, Job, Outcome, Row
-from sweeps.runs import NODE, OUTCOME, STATUS, TRIAL, Runs, batches, does_not_answer
+from sweeps.runs import NODE, OUTCOME, STATUS, TRIAL, Runs, batches, does_not_answer, shown
 from sweeps.spec import SweepSettings, dump_sweep
 from sweeps.spool import Delivery, Operation, Spool, waiting
 
@@ -50,7 +50,10 @@ class Tracker:
         except Exception as error:
             if must_answer:
                 raise does_not_answer(spec.tracking_uri, error) from None
-            log.warning("%s; what is to be written waits on disk", does_not_answer("", error))
+            log.warning(
+                "%s; what is to be written waits on disk",
+                does_not_answer(spec.tracking_uri, error),
+            )
         self._patience = spec.tracking.patience
         self._began: dict[str, float] = {}
         self._code: dict[str, str] = {}
@@ -219,7 +222,7 @@ def deliver(spec: SweepSettings, identity: str) -> int:
     delivery = Delivery(Spool(spec.folder), runs.apply, batches)
     if not delivery.close(spec.tracking.patience):
         raise UserError(
-            f"tracking.uri: MLflow at {spec.tracking_uri} does not answer; {waiting(spec.folder)} "
-            f"writes wait in {spec.folder}"
+            f"tracking.uri: MLflow at {shown(spec.tracking_uri)} does not answer; "
+            f"{waiting(spec.folder)} writes wait in {spec.folder}"
         )
     return found
