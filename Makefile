@@ -13,6 +13,8 @@ PYTHON ?= python3
 PIP_FLAGS ?=
 DATA ?=
 PORT ?= 5000
+# Files of tests side by side, in the order of their names: those that start Ray wait much.
+PARALLEL ?= -n 2 --dist loadfile --no-loadscope-reorder
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -64,7 +66,7 @@ ui: install
 	$(BIN)/mlflow server --host 127.0.0.1 --port $(PORT) --workers 1 --backend-store-uri sqlite:///runs/mlflow.db
 
 test: install
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" $(PARALLEL) $(ARGS)
 
 lint: install
 	$(BIN)/ruff check .
