@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -54,25 +55,55 @@ def parse(model: type[SettingsT], values: Mapping[str, Any], what: str) -> Setti
 
 
 def _explain(model: type[BaseModel], what: str, problem: Any) -> str:
-    path = ".".join(str(part) for part in problem["loc"])
-    where = f"{what}: {path}" if path else what
+    parts, names = _place(model, problem["loc"])
+    where = f"{what}: {'.'.join(parts)}" if parts else what
     if problem["type"] == "extra_forbidden":
-        near = did_you_mean(str(problem["loc"][-1]), _fields_at(model, problem["loc"][:-1]))
+        near = did_you_mean(str(problem["loc"][-1]), names)
         return f"{where}: no such setting{near}"
     message = problem["msg"].removeprefix("Value error, ")
     given = problem["input"]
     return f"{where}: {message}" + ("" if isinstance(given, dict) else f" (given: {given!r})")
 
 
-def _fields_at(model: type[BaseModel], loc: Iterable[str | int]) -> list[str]:
+def _place(model: type[BaseModel], loc: Iterable[str | int]) -> tuple[list[str], list[str]]:
+    """Return the path of a problem as it stands in the file, and the names that exist there.
+
+    Pydantic's own path also names the member of a union (``space.optim.lr.float.low``).
+    """
+    kinds: list[Any] = [model]
+    path: list[str] = []
+    names: list[str] = []
     for part in loc:
-        field = model.model_fields.get(str(part))
-        if field is None or not isinstance(field.annotation, type):
-            return []
-        if not issubclass(field.annotation, BaseModel):
-            return []
-        model = field.annotation
-    return list(model.model_fields)
+        models = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if len(models) > 1 and (chosen := [one for one in models if _tag(one) == part]):
+            kinds = list(chosen)
+            continue
+        path.append(str(part))
+        names = [name for one in models for name in one.model_fields]
+        kinds = [inner for kind in kinds for inner in _below(kind, part)]
+    return path, names
+
+
+def _tag(model: type[BaseModel]) -> str | None:
+    """What tells a member of a union from the others."""
+    field = model.model_fields.get("type")
+    return get_args(field.annotation)[0] if field is not None else None
+
+
+def _below(kind: Any, part: str | int) -> list[Any]:
+    """The types that may stand at a key, or an index, of a type."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        field = kind.model_fields.get(str(part))
+        return [] if field is None else _members(field.annotation)
+    return _members(get_args(kind)[-1]) if get_origin(kind) in (list, dict) else []
+
+
+def _members(annotation: Any) -> list[Any]:
+    if get_origin(annotation) is Annotated:
+        return _members(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return [member for one in get_args(annotation) for member in _members(one)]
+    return [annotation]
 
 
 def setting_names() -> dict[str, Any]:

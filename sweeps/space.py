@@ -22,7 +22,7 @@ from pydantic import Field, model_validator
 
 from c2vl.config import Experiment, Settings
 from c2vl.config_files import from_dict, override
-from c2vl.errors import UserError
+from c2vl.errors import UserError, did_you_mean
 
 Choice = bool | int | float | str | None
 
@@ -146,10 +146,8 @@ def order(space: Space) -> list[str]:
     for name, variable in space.items():
         for other, values in variable.when.items():
             if other not in space:
-                raise UserError(
-                    f"space.{name}.when: {other} is not searched; conditions name other variables "
-                    f"of the space ({', '.join(space)})"
-                )
+                near = did_you_mean(other, [one for one in space if one != name])
+                raise UserError(f"space.{name}.when: {other} is not searched{near}")
             known = choices(space[other])
             if known is None:
                 raise UserError(f"space.{name}.when: {other} has no choices, but a range")

@@ -18,8 +18,15 @@ import yaml
 from pydantic import Field, PositiveInt
 
 from c2vl.config import Experiment, Settings
-from c2vl.config_files import from_dict, override, parse, parse_overrides, read_yaml
-from c2vl.errors import UserError
+from c2vl.config_files import (
+    from_dict,
+    override,
+    parse,
+    parse_overrides,
+    read_yaml,
+    setting_names,
+)
+from c2vl.errors import UserError, did_you_mean
 from sweeps.constraints import Constraint, parse_constraint
 from sweeps.space import Variable
 
@@ -235,7 +242,10 @@ def load_sweep(path: Path, overrides: Iterable[str] = ()) -> SweepSettings:
 
 def _override(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
     head, _, rest = key.partition(".")
-    if head in Experiment.model_fields and head not in SweepSettings.model_fields:
+    if head not in SweepSettings.model_fields:
+        if head not in Experiment.model_fields:
+            known = [*SweepSettings.model_fields, *setting_names()]
+            raise UserError(f"{key}: no such setting{did_you_mean(key, known)}")
         head, rest = "base", key
     if head == "space" and rest:  # names of variables have dots of their own
         space = dict(values.get("space", {}))
