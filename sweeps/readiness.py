@@ -1,7 +1,8 @@
 """What a sweep needs beside its file, looked at before it runs: each part with what it found.
 
-Nothing is started and nothing is written but a mark in an MLflow experiment that is there already:
-whether a server takes writes cannot be known otherwise.
+No training is started, and nothing is written but a mark in an MLflow experiment that is there
+already (whether a server takes writes cannot be known otherwise) and, on a cluster, files in the
+storage folder that each node is to see, which go again.
 """
 
 from __future__ import annotations

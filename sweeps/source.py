@@ -82,16 +82,19 @@ class StudySource(StudyReader):
         self._storage.give_up()
 
     def _enqueue(self) -> None:
-        if self.study.user_attrs.get(ENQUEUED):
+        """Line up points to be tried; of a grid those that an extension has added, too."""
+        spec, done = self.spec, int(self.study.user_attrs.get(ENQUEUED, 0))
+        if spec.sampler.name == "grid":
+            points = grid_points(spec)[: spec.trials]
+        elif done:
             return
-        spec = self.spec
-        for trial in known_trials(spec, self.study):
-            self.study.add_trial(trial)
-        points = grid_points(spec) if spec.sampler.name == "grid" else spec.points
-        points = [*points, *starting_points(spec)]
-        for point in points[: spec.trials]:
+        else:
+            for trial in known_trials(spec, self.study):
+                self.study.add_trial(trial)
+            points = [*spec.points, *starting_points(spec)][: spec.trials]
+        for point in points[done:]:
             self.study.enqueue_trial(point, skip_if_exists=True)  # a kill may have come in between
-        self.study.set_user_attr(ENQUEUED, True)
+        self.study.set_user_attr(ENQUEUED, max(1, len(points)))
 
     def _trained(self) -> float:
         """Seconds of training in the run folders, where there is a limit that asks for them."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 from rich.console import Console
 
@@ -40,8 +41,8 @@ def test_list_and_compare(finished_copy: Path) -> None:
     assert found["winner_trial"][f"small-{final['trial']:04d}"] == final["trial"]
     shutil.copytree(finished_copy / "sweeps/small", finished_copy / "sweeps/other")
     path = finished_copy / "sweeps/other/sweep.yaml"
-    path.write_text(path.read_text().replace("name: small\n", "name: other\n").replace(
-        "trials: 3\n", "trials: 5\n"))  # fmt: skip
+    changed = yaml.safe_load(path.read_text()) | {"name": "other", "trials": 5}
+    path.write_text(yaml.safe_dump(changed, sort_keys=False))
     optuna.copy_study(
         from_study_name="small",
         from_storage=f"sqlite:///{path.with_name('study.db')}",

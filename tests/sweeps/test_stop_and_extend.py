@@ -21,6 +21,8 @@ from c2vl.errors import UserError
 from c2vl.training.checkpoint import read_metrics
 from sweeps.commands.driving import extend, stop
 from sweeps.lock import holder, is_ours_to_signal, is_running, locked
+from sweeps.source import StudySource
+from sweeps.spec import parse_sweep
 from sweeps.stopping import ask_to_stop, stopping, wait_for_end
 from tests.sweeps.command import start
 from tests.sweeps.stores import epochs, outcomes, runs, trials
@@ -28,6 +30,8 @@ from tests.sweeps.stores import epochs, outcomes, runs, trials
 DRIVER = """
 import sys
 from pathlib import Path
+from sweeps.source import StudySource
+from sweeps.spec import parse_sweep
 from sweeps.lock import locked
 from sweeps.stopping import stopping
 with locked(Path(sys.argv[1]), "s", make=True), stopping(Path(sys.argv[1])) as stop:
@@ -86,6 +90,20 @@ def test_a_driver_that_stops_already_is_left_to_it(tmp_path: Path) -> None:
         assert str(ask_to_stop(tmp_path)).endswith("already")
         with pytest.raises(UserError, match="is running already"), locked(tmp_path, "s", make=True):
             pass
+
+
+def test_a_longer_grid_has_the_points_that_were_left(tmp_path: Path) -> None:
+    choices = {"type": "categorical", "choices": ["joint", "bone", "motion"]}
+    values = {"name": "s", "storage": str(tmp_path), "space": {"data.stream": choices}}
+    drawn = []
+    for trials_asked in (2, 3):
+        asked = {"sampler": {"name": "grid"}, "trials": trials_asked}
+        source = StudySource(parse_sweep({**values, **asked}, "s.yaml"), "identity")
+        while (job := source.next()) is not None:
+            drawn.append(job.values["data.stream"])
+            source.end(job, "failed", {})
+        source.close()
+    assert drawn == choices["choices"]
 
 
 @pytest.mark.ray
