@@ -99,6 +99,8 @@ def _check_objectives(spec: SweepSettings) -> None:
             raise UserError(f'objectives: no figure "{objective.metric}"{near}')
     if "captions" in spec.final.beside and spec.experiment.prompts.language is None:
         raise UserError("final.beside: captions needs prompts.language in the base; leave it out")
+    if spec.final.rounds and min(len(spec.final.seeds), spec.final.candidates) < 2:
+        raise UserError("final.rounds: needs two final.seeds and two final.candidates, or more")
     if len({o.metric for o in spec.objectives}) < len(spec.objectives):
         raise UserError("objectives: a metric stands there twice")
 

@@ -24,12 +24,11 @@ from c2vl.errors import StorageFull, TrainingError, UserError
 from c2vl.training.checkpoint import write_text
 from sweeps import provenance, trial
 from sweeps.checks import data_needs
+from sweeps.choice import choose, rounds
 from sweeps.engine import Listener, run_jobs
 from sweeps.export import keep_encoder, publish
 from sweeps.finals import (
     Final,
-    candidates,
-    choose,
     references,
     results_folder,
     score_runs,
@@ -134,8 +133,10 @@ def _run(
             limit = FailureLimit(stop, 0, 0)
             _train(spec, FixedSource(left), board, tracker, stop, concurrency, limit, keeper)
 
-    complete("candidates", candidates(spec, ranked))
+    for jobs in rounds(spec, ranked):
+        complete("candidates", jobs)
     final = choose(spec, ranked)
+    show_table(final.candidates(), f"{spec.name}: candidates on validation")
     if spec.final.test:
         winner = next(job for job, _ in ranked if job.number == final.trial)
         complete("references", references(spec, ranked, winner))

@@ -1,8 +1,7 @@
-"""After the search: train the best anew with other seeds, choose, and only then read the test part.
+"""After the choice (:mod:`sweeps.choice`): what stands beside the winner, and the test part.
 
-A lucky seed must not win: with ``final.seeds`` the best ``final.candidates`` trials are judged by
-their mean over the seeds, on validation. Then what ``final.beside`` names is trained with the same
-seeds and budget. What the test part says is kept in ``final.json`` and never asked for twice.
+What ``final.beside`` names is trained with the winner's seeds and budget. What the test part says
+is kept in ``final.json`` and never asked for twice.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ from typing import Any
 from c2vl.config import Experiment
 from c2vl.config_files import from_dict, override
 from c2vl.training.checkpoint import write_text
+from sweeps.intervals import half_width, interval
 from sweeps.jobs import Job
 from sweeps.spec import SweepSettings
-from sweeps.study import objective_values
 
 Figures = dict[str, float]
 Ranked = list[tuple[Job, float]]  # complete trials with their value, best first
@@ -55,6 +54,8 @@ class Final:
         run: the run whose encoder is kept: of the winner's seeds the best on validation.
         folder: that run's folder, relative to the sweep's.
         validation: the metric of each of the winner's seeds, by run.
+        judged: the metric of each candidate's seeds, in their order, by the trial's number; one
+            that was left behind in a round has fewer.
         test: test figures by row of the table (a key of ``ROWS``), then by seed.
     """
 
@@ -66,6 +67,7 @@ class Final:
     run: str
     folder: str
     validation: dict[str, float]
+    judged: dict[str, list[float]] = field(default_factory=dict)
     test: dict[str, dict[str, Figures]] = field(default_factory=dict)
 
     @property
@@ -73,8 +75,17 @@ class Final:
         """The table's title: every figure names its data."""
         return f"{self.name}: {self.data}, test part, top-1 accuracy in %"
 
+    def candidates(self) -> list[dict[str, str]]:
+        """Rows for people: each candidate over its seeds on validation, the winner first."""
+        rows = []
+        for trial, values in sorted(self.judged.items(), key=lambda row: row[0] != str(self.trial)):
+            mean = f"{statistics.mean(values):.4f}"
+            row = {"trial": trial, "seeds": str(len(values)), f"{self.metric}, mean": mean}
+            rows.append({**row, "95 % interval": interval(values, ".4f") or "–"})
+        return rows
+
     def table(self) -> list[dict[str, str]]:
-        """Rows for people: mean over seeds, with the spread where there are several."""
+        """Rows for people: mean over seeds; of several the standard deviation and 95 % interval."""
         rows = []
         for who in (who for who in ROWS if who in self.test):
             by_seed = self.test[who]
@@ -86,7 +97,13 @@ class Final:
 
     def figures(self) -> Figures:
         """Means over seeds, for MLflow: ``test_linear``, ``random_test_linear`` …"""
-        found: Figures = {"winner_trial": float(self.trial)}
+        seeds = list(self.validation.values())
+        found: Figures = {
+            "winner_trial": float(self.trial),
+            "winner_validation": statistics.mean(seeds),
+        }
+        if (half := half_width(seeds)) is not None:
+            found["winner_validation_half_width"] = half
         for who, by_seed in self.test.items():
             prefix = "" if who == WINNER else f"{who}_"
             for key in SHOWN:
@@ -99,7 +116,9 @@ def _spread(values: list[float]) -> str:
     if not values:
         return "–"
     mean = f"{statistics.mean(values):.1f}"
-    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.1f}"
+    if len(values) == 1:
+        return mean
+    return f"{mean} ± {statistics.stdev(values):.1f} ({interval(values, '.1f')})"
 
 
 def seeded(spec: SweepSettings, trial: Job, who: str = WINNER) -> list[Job]:
@@ -128,12 +147,6 @@ def seeded(spec: SweepSettings, trial: Job, who: str = WINNER) -> list[Job]:
     return jobs
 
 
-def candidates(spec: SweepSettings, ranked: Ranked) -> list[Job]:
-    """Return the trainings that the choice waits for: the best trials with the other seeds."""
-    best = [trial for trial, _ in ranked[: spec.final.candidates]]
-    return [job for trial in best for job in seeded(spec, trial) if job is not trial]
-
-
 def trainings(spec: SweepSettings, ranked: Ranked, winner: Job, who: str) -> list[Job]:
     """Return the trainings of a row of the table; a trial with the base's settings is the base."""
     if who == "base":
@@ -154,46 +167,6 @@ def references(spec: SweepSettings, ranked: Ranked, winner: Job) -> list[Job]:
     trained = [who for who in spec.final.beside if who in TRAINED or who == "base"]
     jobs = [job for who in trained for job in trainings(spec, ranked, winner, who)]
     return [job for job in jobs if job.kind == "final"]
-
-
-def choose(spec: SweepSettings, ranked: Ranked) -> Final:
-    """Choose the winner on validation figures alone; a choice that is on disk stands.
-
-    Args:
-        spec: says how many candidates, and which seeds.
-        ranked: complete trials, best first.
-    """
-    if (known := read_final(spec.folder)) is not None:
-        return known
-    objective = spec.objectives[0]
-    sign = 1 if objective.direction == "maximize" else -1
-    judged: list[tuple[float, Job, list[tuple[Job, float]]]] = []
-    for trial, value in ranked[: spec.final.candidates]:
-        runs = []
-        for job in seeded(spec, trial):
-            values = objective_values([objective], job.rows())
-            runs.append((job, value if job is trial or values is None else values[0]))
-        judged.append((statistics.mean(v for _, v in runs), trial, runs))
-    _, winner, runs = max(judged, key=lambda row: sign * row[0])
-    best, _ = max(runs, key=lambda run: sign * run[1])
-    final = Final(
-        name=spec.name,
-        data=_data(spec.experiment),
-        metric=objective.metric,
-        trial=winner.number,
-        values=dict(winner.values),
-        run=best.name,
-        folder=str(best.folder.relative_to(spec.folder)),
-        validation={job.name: value for job, value in runs},
-    )
-    _write(spec, final)
-    return final
-
-
-def _data(experiment: Experiment) -> str:
-    from c2vl.skeletons.store import read_manifest
-
-    return f"{read_manifest(experiment.data.store)['dataset']} {experiment.data.split}"
 
 
 def score_runs(
@@ -230,7 +203,7 @@ def score_runs(
                 return final
             test[who][seed] = compute()
             final = replace(final, test={name: found for name, found in test.items() if found})
-            _write(spec, final)
+            write_final(spec, final)
     return final
 
 
@@ -285,7 +258,8 @@ def _joints(experiment: Experiment) -> Figures:
     return raw_joints(store, data.split, frames=data.frames, centre=data.centre, align=data.align)
 
 
-def _write(spec: SweepSettings, final: Final) -> None:
+def write_final(spec: SweepSettings, final: Final) -> None:
+    """Write ``final.json``."""
     write_text(spec.folder / "final.json", json.dumps(asdict(final), indent=1))
 
 

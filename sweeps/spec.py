@@ -133,6 +133,9 @@ class FinalSettings(Settings):
         default_factory=list,
         description="train the candidates anew with these; empty: the best trial as it is",
     )
+    rounds: bool = Field(
+        False, description="a seed at a time; after each the better half of the candidates stays"
+    )
     beside: list[Reference] = Field(
         default_factory=list,
         description="what stands beside winner and random encoder in the test table: base "

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from c2vl.protocols.table import markdown
+from sweeps.agreement import agreements
 from sweeps.finals import Final
 from sweeps.jobs import Job, Outcome
 from sweeps.report.trials import Trial, Trials, read_ended
@@ -56,8 +57,15 @@ def to_csv(rows: list[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
-def summary(spec: SweepSettings, rows: list[dict[str, Any]], final: Final | None) -> str:
-    """Return the sweep in Markdown."""
+def summary(trials: Trials, rows: list[dict[str, Any]], final: Final | None) -> str:
+    """Return the sweep in Markdown.
+
+    Args:
+        trials: those that have ended.
+        rows: the same as :func:`rows_of` gives them.
+        final: the choice, once there is one.
+    """
+    spec = trials.spec
     lines = [f"# Sweep {spec.name}", "", spec.description, ""]
     counts = []
     for outcome in OUTCOMES:
@@ -65,6 +73,9 @@ def summary(spec: SweepSettings, rows: list[dict[str, Any]], final: Final | None
         seconds = f"{sum(row['seconds'] for row in own):.0f}"
         counts.append({"outcome": outcome, "trials": str(len(own)), "training seconds": seconds})
     lines.append(markdown("", counts))
+    if compared := agreements({trial.number: trial.rows for trial in trials.complete}):
+        title = "How well scores without labels ranked the complete trials, on validation"
+        lines += ["", title, "", markdown("", [one.row() for one in compared])]
     if final is None:
         return "\n".join(lines) + "\n"
     lines += ["", f"Winner: trial {final.trial}, chosen by {final.metric} on validation:", ""]

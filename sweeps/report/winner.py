@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 from c2vl.config_files import flatten
 from sweeps.finals import Final, seeded
+from sweeps.intervals import half_width
 from sweeps.jobs import Job
 from sweeps.report.trials import Trials, sign
 from sweeps.study import objective_values
@@ -58,15 +58,6 @@ def judged(trials: Trials, final: Final | None) -> list[Judged]:
         mean = statistics.mean(values.values())
         found.append(Judged(name, number, values, mean, half_width(list(values.values())), won))
     return sorted(found, key=lambda one: (not one.winner, -sign(objective) * one.mean))
-
-
-def half_width(values: list[float]) -> float | None:
-    """Half of the 95 % interval of a mean, by Student's t; None with fewer than two values."""
-    if len(values) < 2:
-        return None
-    from scipy.stats import t
-
-    return float(t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
 
 
 def winning_job(trials: Trials, final: Final | None) -> Job | None:

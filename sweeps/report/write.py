@@ -41,7 +41,7 @@ def write_report(spec: SweepSettings, study: optuna.Study, final: Final | None) 
         texts = {
             "index.html": page(trials, study, final),
             "trials.csv": to_csv(rows),
-            "summary.md": summary(spec, rows, final),
+            "summary.md": summary(trials, rows, final),
             "sweep.yaml": dump_sweep(spec),
         }
         if winner is not None:

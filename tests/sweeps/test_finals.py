@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import math
+import statistics
 from pathlib import Path
 
-from sweeps.finals import candidates, references, trainings
+import pytest
+
+from c2vl.files import write_text
+from sweeps.choice import choose, rounds
+from sweeps.finals import references, trainings
 from sweeps.jobs import Job
 from sweeps.space import experiment
-from sweeps.spec import SweepSettings, parse_sweep
+from sweeps.spec import Objective, SweepSettings, parse_sweep
 
 
 def sweep(folder: Path) -> SweepSettings:
@@ -38,7 +45,7 @@ def names(jobs: list[Job]) -> list[str]:
 def test_every_row_has_every_seed_and_the_winners_budget(tmp_path: Path) -> None:
     spec = sweep(tmp_path)
     ranked = [(trial(spec, 4, 0.2), 0.9), (trial(spec, 2, 0.3), 0.8), (trial(spec, 1, 0.4), 0.7)]
-    assert names(candidates(spec, ranked)) == ["s-final-0004-s1", "s-final-0002-s1"]
+    assert names(next(rounds(spec, ranked))) == ["s-final-0004-s1", "s-final-0002-s1"]
     winner = ranked[0][0]
     jobs = references(spec, ranked, winner)
     rows = ("base", "0004-hard", "0004-supervised")
@@ -55,5 +62,36 @@ def test_a_trial_with_the_bases_settings_is_the_base(tmp_path: Path) -> None:
     ranked = [(trial(spec, 4, 0.2), 0.9), (trial(spec, 0, 0.1), 0.8)]
     winner = ranked[0][0]
     assert names(trainings(spec, ranked, winner, "base")) == ["s-0000", "s-final-0000-s1"]
-    again = set(names(references(spec, ranked, winner))) & set(names(candidates(spec, ranked)))
+    again = set(names(references(spec, ranked, winner))) & set(names(next(rounds(spec, ranked))))
     assert again == {"s-final-0000-s1"}  # the same run: done already by then
+
+
+def test_rounds_leave_the_worse_half_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three candidates, ranked 0.9, 0.8, 0.7 in the search; seed 1 turns that round."""
+    monkeypatch.setattr("sweeps.choice._data", lambda _: "data")
+    plain = sweep(tmp_path)
+    final = plain.final.model_copy(update={"seeds": [1, 0, 2], "candidates": 3, "rounds": True})
+    objective = Objective(metric="knn_val")
+    spec = plain.model_copy(update={"final": final, "objectives": [objective]})
+    ranked = [(trial(spec, n, 0.1 * n), value) for n, value in ((2, 0.9), (5, 0.8), (1, 0.7))]
+    value = {(2, 1): 0.1, (5, 1): 0.7, (1, 1): 0.7, (5, 2): 0.5, (1, 2): 0.66}
+    trained: list[list[str]] = []
+    for jobs in rounds(spec, ranked):
+        trained.append(names(jobs))
+        for job in jobs:
+            row = {"epoch": 1, "knn_val": value[job.number, job.experiment.seed]}
+            write_text(job.folder / "metrics.jsonl", json.dumps(row))
+    assert trained == [
+        ["s-final-0002-s1", "s-final-0005-s1", "s-final-0001-s1"],
+        ["s-final-0005-s2", "s-final-0001-s2"],
+    ]
+    chosen = choose(spec, ranked)
+    assert chosen.trial == 1 and list(chosen.validation.values()) == [0.7, 0.7, 0.66]
+    assert chosen.judged == {"2": [0.9, 0.1], "5": [0.8, 0.7, 0.5], "1": [0.7, 0.7, 0.66]}
+    assert [row["trial"] for row in chosen.candidates()] == ["1", "2", "5"]
+    mean, half = 2.06 / 3, 4.302653 * statistics.stdev([0.7, 0.7, 0.66]) / math.sqrt(3)
+    assert chosen.candidates()[0]["95 % interval"] == f"{mean - half:.4f} to {mean + half:.4f}"
+    assert chosen.figures()["winner_validation"] == pytest.approx(mean)
+    assert choose(spec, ranked[:1]) == chosen  # what is on disk stands

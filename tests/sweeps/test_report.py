@@ -11,7 +11,8 @@ from typing import Any
 import optuna
 import pytest
 
-from sweeps.finals import Final, candidates, choose
+from sweeps.choice import choose, rounds
+from sweeps.finals import Final
 from sweeps.report import write_report
 from sweeps.report.importance import importances
 from sweeps.report.trials import Trials, read_trials
@@ -85,9 +86,9 @@ def chosen(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Final]:
     spec = synthetic.sweep(folder, space, 60, description=EVIL)
     study = synthetic.fill(spec, 60)
     ranked = [(trial.job, trial.value) for trial in read_trials(spec, study).ranked]
-    synthetic.fill_finals(spec, candidates(spec, ranked))
+    synthetic.fill_finals(spec, next(rounds(spec, ranked)))
     with pytest.MonkeyPatch.context() as patch:  # the store of such a sweep is not there
-        patch.setattr("sweeps.finals._data", lambda _: "made up xsub")
+        patch.setattr("sweeps.choice._data", lambda _: "made up xsub")
         final = choose(spec, ranked)
     return write_report(spec, study, final), final
 
