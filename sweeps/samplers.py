@@ -86,7 +86,7 @@ def grid_points(spec: SweepSettings) -> list[dict[str, Any]]:
     return [p for p in points if not impossible(spec.rules, experiment(spec.base, spec.space, p))]
 
 
-def sampler(spec: SweepSettings, number: int) -> BaseSampler:
+def sampler(spec: SweepSettings, number: int, *, plain: bool = False) -> BaseSampler:
     """Return the sampler of one trial.
 
     Each trial has a sampler of its own, seeded by the sweep's seed and the trial's number: what is
@@ -95,10 +95,13 @@ def sampler(spec: SweepSettings, number: int) -> BaseSampler:
     Args:
         spec: the sweep.
         number: of the trial in the study.
+        plain: a random draw, whatever the sweep's sampler.
     """
     settings = spec.sampler
     seed = int(np.random.SeedSequence([settings.seed, number]).generate_state(1)[0])
     startup = settings.startup_trials
+    if plain:
+        return optuna.samplers.RandomSampler(seed=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         if settings.name == "tpe":

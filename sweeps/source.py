@@ -31,6 +31,9 @@ from sweeps.warm_start import known_trials, starting_points
 log = logging.getLogger(__name__)
 ENQUEUED, OWNER = "points enqueued", "sweep_id"
 DRAWS_IN_A_ROW = 1000  # that are impossible: then the space as good as has no other
+# A sampler learns nothing from an impossible draw, and may propose it again for ever: after so many
+# in a row the next ones are random.
+STUBBORN = 5
 
 
 class StudySource(StudyReader):
@@ -72,6 +75,7 @@ class StudySource(StudyReader):
         self._unheard: dict[str, list[Future[bool]]] = {}
         self._interrupted: deque[tuple[Job, Trial]] = deque()
         self._asking: Future[Job | None] | None = None
+        self._dropped = self._dropped_last()
         for frozen in self.trials(TrialState.RUNNING):
             self._adopt(frozen._trial_id)
         self._created = len(self.trials())
@@ -95,6 +99,17 @@ class StudySource(StudyReader):
         for point in points[done:]:
             self.study.enqueue_trial(point, skip_if_exists=True)  # a kill may have come in between
         self.study.set_user_attr(ENQUEUED, max(1, len(points)))
+
+    def _dropped_last(self) -> int:
+        """How many draws in a row were impossible, up to the last one."""
+        found = 0
+        for trial in reversed(self.study.get_trials(deepcopy=False)):
+            if trial.state == TrialState.WAITING:
+                continue
+            if not trial.user_attrs.get(IMPOSSIBLE):
+                break
+            found += 1
+        return found
 
     def _trained(self) -> float:
         """Seconds of training in the run folders, where there is a limit that asks for them."""
@@ -215,7 +230,7 @@ class StudySource(StudyReader):
 
     def _draw(self, trial: Trial) -> Job | None:
         """Return the job of a new trial; one that is impossible is told so, and is none."""
-        self.study.sampler = sampler(self.spec, trial.number)
+        self.study.sampler = sampler(self.spec, trial.number, plain=self._dropped >= STUBBORN)
         try:
             job = self.job(trial.number, draw(self.spec.space, trial))
             reason = impossible(self.spec.rules, job.experiment)
@@ -223,7 +238,9 @@ class StudySource(StudyReader):
             reason = str(error)
         if reason:
             self._drop(trial, reason)
+            self._dropped += 1
             return None
+        self._dropped = 0
         return job
 
     def _drop(self, trial: Trial, reason: str) -> None:

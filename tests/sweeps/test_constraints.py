@@ -96,6 +96,17 @@ def test_impossible_draws_cost_no_trial_and_infeasible_trials_are_not_chosen(
     assert len(StudySource(spec, "me")) == 0  # and none are counted again after a restart
 
 
+def test_a_sampler_that_insists_on_an_impossible_point_gets_a_random_one(tmp_path: Path) -> None:
+    """The best of this space is just what is forbidden; a Gaussian process sees no failed draw."""
+    sampler = {"name": "gp", "startup_trials": 2}
+    rules = ["objective.temperature >= 0.3"]
+    spec = sweep(tmp_path, constraints=rules, sampler=sampler, pruner={"name": "none"})
+    source = drive(spec, count())
+    assert source.counts() == {"complete": TRIALS}
+    assert all(t.params["objective.temperature"] >= 0.3 for t in source.trials())
+    assert sum(IMPOSSIBLE in t.user_attrs for t in source.study.trials) < 100
+
+
 def test_a_grid_has_the_points_that_are_allowed(tmp_path: Path) -> None:
     steps = {"type": "float", "low": 0.1, "high": 0.3, "step": 0.1}
     space = {"objective.temperature": steps, "objective.temperature_intra": steps}
