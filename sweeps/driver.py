@@ -84,8 +84,11 @@ def run(spec: SweepSettings, *, address: str | None = None, resume: bool = False
         provenance.record(spec.folder, data)
         try:
             return _run(spec, source, tracker, stop, concurrency, data)
-        except (Interrupted, StorageFull):
+        except Interrupted:
             tracker.finish("interrupted")
+            raise
+        except StorageFull:
+            tracker.finish("interrupted", patience=5.0)  # its database may be on the same disk
             raise
         except BaseException:
             tracker.finish("failed")

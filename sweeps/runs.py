@@ -52,8 +52,10 @@ log = logging.getLogger(__name__)
 
 def open_client(uri: str) -> MlflowClient:
     """Return a client of a tracking store, without its noise."""
-    for name in ("alembic", "mlflow.store.db.utils", "mlflow.tracking"):
+    for name in ("alembic", "mlflow.tracking"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # A page of SQLAlchemy a try; the error itself is raised, and told by whoever tries again
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 

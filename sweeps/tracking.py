@@ -105,10 +105,15 @@ class Tracker:
             files=[str(provenance.LOCK.absolute())],
         )
 
-    def finish(self, outcome: Outcome) -> None:
-        """End the parent run and wait until everything is written, or patience is at an end."""
+    def finish(self, outcome: Outcome, patience: float | None = None) -> None:
+        """End the parent run and wait until everything is written, or patience is at an end.
+
+        Args:
+            outcome: of the sweep.
+            patience: seconds; default: ``tracking.patience``.
+        """
         self._put("close", self.spec.name, status=STATUS[outcome], tags={OUTCOME: outcome})
-        if not self._delivery.close(self._patience):
+        if not self._delivery.close(self._patience if patience is None else patience):
             log.warning(
                 "MLflow stayed away: %d writes wait in %s; `c2vl-sweep resume %s` delivers them",
                 waiting(self.spec.folder),
