@@ -286,7 +286,7 @@ def test_schemathesis_finds_no_server_error(parts: Path) -> None:
             continue  # its text encoder is a name here; the live run has it
 
         @hypothesis_settings(
-            max_examples=4, deadline=None, suppress_health_check=list(HealthCheck), database=None
+            max_examples=2, deadline=None, suppress_health_check=list(HealthCheck), database=None
         )
         @given(case=operation.as_strategy())
         def check(case: Any) -> None:
