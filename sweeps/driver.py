@@ -40,7 +40,7 @@ from sweeps.lock import locked
 from sweeps.nodes import require_shared
 from sweeps.progress import Board, show_table
 from sweeps.report import write_report
-from sweeps.resources import Concurrency, cluster, require_state_api, trial_resources
+from sweeps.resources import Concurrency, NodeLost, cluster, require_state_api, trial_resources
 from sweeps.source import StudySource
 from sweeps.spec import SweepSettings, dump_sweep, read_sweep
 from sweeps.stopping import Stop, heed_signals, stopping
@@ -63,6 +63,7 @@ def run(spec: SweepSettings, *, address: str | None = None, resume: bool = False
     Raises:
         UserError: nothing was started, or nothing useful can come of it; the message says why.
         StorageFull: the disk is full; trials wait, unharmed, for a resume.
+        NodeLost: the Ray node that this process runs on is gone; likewise.
         TrainingError: more than ``max_failed_trials`` failed.
         Interrupted: a stop was asked for (:mod:`sweeps.stopping`).
     """
@@ -84,7 +85,7 @@ def run(spec: SweepSettings, *, address: str | None = None, resume: bool = False
         provenance.record(spec.folder, data)
         try:
             return _run(spec, source, tracker, stop, concurrency, data)
-        except Interrupted:
+        except (Interrupted, NodeLost):
             tracker.finish("interrupted")
             raise
         except StorageFull:

@@ -24,7 +24,7 @@ from c2vl.config_files import resolved
 from c2vl.errors import StorageFull, UserError, is_full
 from c2vl.training.launch import release
 from sweeps.jobs import End, Job, Outcome, Row, Source
-from sweeps.resources import living_node_ids
+from sweeps.resources import NodeLost, OwnNode, living_node_ids
 from sweeps.stopping import Stop
 from sweeps.trial import ERROR, NODE, OUTCOME
 
@@ -241,13 +241,17 @@ class _Callback(Callback):
 
 class _Stopper(Stopper):
     def __init__(self, session: Session) -> None:
-        self._session = session
+        self._session, self._node = session, OwnNode()
 
     def __call__(self, trial_id: str, result: Row) -> bool:
         return False
 
     def stop_all(self) -> bool:
-        return bool(self._session.stop)
+        stop = self._session.stop
+        if not stop and self._node.gone():
+            stop.error = NodeLost("the Ray node that this driver runs on is lost")
+            stop.request("node")
+        return bool(stop)
 
 
 def run_jobs(
@@ -276,6 +280,9 @@ def run_jobs(
         concurrency: says how many jobs may run at once now; one always may.
         bundles: resources of a job's own process.
         max_failures: losses that a job survives, not counting those of whole nodes.
+
+    Raises:
+        UserError: jobs are left, and no stop was asked for.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     alone = len(bundles) == 1 and bundles[0]["CPU"] > 0
@@ -316,13 +323,8 @@ def run_jobs(
         finally:
             for trial_id in list(session.jobs):
                 session.ended(trial_id)
-
-
-def require_fits(source: Source, stop: Stop) -> None:
-    """Check after :func:`run_jobs` that nothing was left over without a reason.
-
-    Raises:
-        UserError: jobs are left, and no stop was asked for.
-    """
     if len(source) and not stop:
-        raise UserError(f"{len(source)} trainings could not be run; see the errors above")
+        raise UserError(
+            f"{name}: Ray Tune left out {len(source)} trainings {PASSES} times; go on with them: "
+            f"c2vl-sweep resume {name}"
+        )

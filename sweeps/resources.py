@@ -31,6 +31,10 @@ ENVIRONMENT = {
 }
 
 
+class NodeLost(UserError):
+    """The node that the driver runs on is gone: what ran there goes on when the sweep does."""
+
+
 @contextmanager
 def cluster(address: str | None = None, cpus: int | None = None) -> Iterator[None]:
     """Be connected to Ray: to ``address``, to RAY_ADDRESS (jobs have it), or to a local start.
@@ -143,6 +147,30 @@ def living_node_ids() -> set[str]:
     import ray
 
     return {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+
+
+class OwnNode:
+    """The node that this process runs on: without it nothing starts, and nothing says so.
+
+    Ray ends the processes of trials with their node, and the driver where it is a job. One that
+    was started from a shell goes on, and would wait for room for ever.
+    """
+
+    LOOK_AGAIN = 5.0  # seconds
+
+    def __init__(self) -> None:
+        import ray
+
+        self._id = ray.get_runtime_context().get_node_id()
+        self._looked = time.monotonic()
+        self._gone = False
+
+    def gone(self) -> bool:
+        """Say whether it is lost; Ray knows some seconds to half a minute after it."""
+        if not self._gone and time.monotonic() > self._looked + self.LOOK_AGAIN:
+            self._looked = time.monotonic()
+            self._gone = self._id not in living_node_ids()
+        return self._gone
 
 
 def require_state_api() -> None:

@@ -44,7 +44,7 @@ from tests.sweeps.stores import epochs, runs, trials
 
 NAME, TRIALS, POINTS, EPOCHS = "small", 3, 2, 5
 LIMIT = 600.0  # seconds that a start may take before it counts as hanging
-GRACE = 30.0  # seconds that processes have to leave after their sweep
+GRACE = 90.0  # seconds to leave in; Ray's agents wait 60 for the control store of a killed Ray
 START, END = 12.0, 12.0  # seconds that the first and the last part of a sweep are shot at
 ENDS = {
     TrialState.COMPLETE: ("FINISHED", "complete"),

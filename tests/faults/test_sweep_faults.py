@@ -108,6 +108,21 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_resume(
     assert outcomes(storage) == {("FINISHED", "complete"): 2}
 
 
+def test_a_driver_whose_own_node_is_lost_ends(sweep_file: Path, tmp_path: Path) -> None:
+    """It would wait for room for ever: nothing but Ray's record of nodes tells it."""
+    storage = tmp_path / "runs"
+    soon = {"RAY_health_check_failure_threshold": "1", "RAY_health_check_period_ms": "1000"}
+    words = [*LONG, "trials=2", "points=[]"]
+    with running(sweep_file, *words, cwd=tmp_path, **soon) as process:
+        wait_for_epoch(process, storage / "sweeps/small/trials/small-0000", 2)
+        part(process, "node").kill()
+        out, _ = process.communicate(timeout=120)
+    assert process.returncode == 2, out
+    assert "driver runs on is lost; then: c2vl-sweep resume small" in " ".join(out.split())
+    assert not any("RUNNING" in state for state in outcomes(storage))
+    assert outcomes(storage, "sweep") == {("KILLED", "interrupted"): 1}
+
+
 def test_a_loss_that_is_not_finite_fails_its_trial_alone(
     sweep_file: Path,
     c2vl_sweep: Callable[..., Any],
