@@ -51,6 +51,11 @@ class Agreement:
     chosen: int
     regret: float
 
+    @property
+    def sign(self) -> int:
+        """1 where more of the score is better, else -1."""
+        return SCORES[self.score]
+
     def row(self) -> dict[str, str]:
         """As a line of a table."""
         return {

@@ -12,7 +12,7 @@ from c2vl.objective.schedule import softening
 from sweeps.jobs import Outcome
 from sweeps.report.svg import DOTS, LINES, link
 from sweeps.report.trials import Curve, Trial, Trials, scored, sign
-from sweeps.spec import Objective, SweepSettings
+from sweeps.spec import Objective
 
 COLOUR: dict[str, str] = {"complete": "#2f6fb5", "pruned": "#a3adba", "failed": "#c8553d"}
 BEST = "#e08e1b"
@@ -228,7 +228,8 @@ def schedules(axes: Any, trials: Trials) -> None:
         axes.add_collection(drawn)
     axes.set(xlabel="progress of training", ylabel="softening α", xlim=(0, 1), ylim=(-0.03, 1.03))
     below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.17), "ncols": 3}
-    axes.legend(fontsize=10, handlelength=1.4, columnspacing=1.2, **below)
+    if trials.ranked:
+        axes.legend(fontsize=10, handlelength=1.4, columnspacing=1.2, **below)
 
 
 def cost(axes: Any, hours: dict[str, float], saved: float, unit: str) -> None:
@@ -245,21 +246,6 @@ def cost(axes: Any, hours: dict[str, float], saved: float, unit: str) -> None:
     axes.grid(visible=False, axis="y")
     axes.set(xlabel=unit)
     axes.margins(x=0.12)
-
-
-def seeds(axes: Any, judged: list[Any], spec: SweepSettings) -> None:
-    """Draw each candidate's value by seed, its mean and interval; the winner in orange."""
-    for place, one in enumerate(reversed(judged)):
-        colour = BEST if one.winner else COLOUR["complete"]
-        values = list(one.by_seed.values())
-        marks = axes.scatter(values, [place] * len(values), s=30, color=colour, alpha=0.6, zorder=3)
-        link(marks, DOTS, "", [one.number] * len(values))
-        if one.half is not None:
-            axes.errorbar(one.mean, place, xerr=one.half, color=colour, capsize=5, lw=1.6, zorder=2)
-        axes.scatter([one.mean], [place], marker="|", s=320, linewidth=2.4, color=colour, zorder=4)
-    axes.set_yticks(range(len(judged)), [one.name for one in reversed(judged)])
-    axes.set(xlabel=label(spec.objectives[0]), ylim=(-0.6, len(judged) - 0.4))
-    axes.grid(visible=False, axis="y")
 
 
 def _legend(axes: Any) -> None:

@@ -6,7 +6,7 @@ with ``textContent``: names and descriptions are somebody else's.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
@@ -18,8 +18,9 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from c2vl.config_files import dump
+from sweeps.agreement import Agreement, agreements
 from sweeps.finals import Final
-from sweeps.report import figures, landscape
+from sweeps.report import figures, judging, landscape
 from sweeps.report.about import about, steps
 from sweeps.report.importance import Importances, importances
 from sweeps.report.overview import winner_number
@@ -27,7 +28,7 @@ from sweeps.report.protocols import protocol_tables
 from sweeps.report.svg import STYLE, blank, inline
 from sweeps.report.tables import OUTCOMES
 from sweeps.report.trials import Trials
-from sweeps.report.winner import judged, winning_job
+from sweeps.report.winner import Judged, judged, winning_job
 from sweeps.spec import dump_sweep
 from sweeps.study import StudyReader
 
@@ -61,6 +62,7 @@ def page(trials: Trials, study: optuna.Study, final: Final | None) -> str:
     job = winning_job(trials, final)
     candidates = judged(trials, final)
     best = next((t for t in trials.complete if t.number == winner), None)
+    compared = agreements({trial.number: trial.rows for trial in trials.complete})
     context = {
         "spec": spec,
         "final": final,
@@ -75,7 +77,9 @@ def page(trials: Trials, study: optuna.Study, final: Final | None) -> str:
         "winner_yaml": dump(job.experiment) if job else "",
         "sweep_yaml": dump_sweep(spec),
         "tables": protocol_tables(spec, final),
-        "groups": _groups(trials, study, winner, candidates, spent),
+        "agreements": [one.row() for one in compared],
+        "groups": _groups(trials, study, winner, spent)
+        | _judging(trials, final, winner, candidates, compared),
         "data": _data(trials),
         "number": number,
         "clock": clock,
@@ -129,12 +133,12 @@ def costs(trials: Trials) -> Costs:
 
 
 def _groups(
-    trials: Trials, study: optuna.Study, winner: int | None, candidates: list[Any], spent: Costs
+    trials: Trials, study: optuna.Study, winner: int | None, spent: Costs
 ) -> dict[str, list[Picture]]:
-    """All pictures, by the part of the page that they stand in."""
+    """Pictures of the search, by the part of the page that they stand in."""
     spec = trials.spec
     if not trials.all:
-        return {"search": [], "space": [], "slices": [], "seeds": [], "cost": []}
+        return {"search": [], "space": [], "slices": [], "cost": []}
     found = [importances(study, place) for place in range(len(spec.objectives))]
     order = [*found[0].variables, *(n for n in spec.space if n not in found[0].variables)]
     with matplotlib.rc_context(STYLE):
@@ -147,7 +151,6 @@ def _groups(
                 for name in order
                 if any(name in trial.job.values for trial in trials.all)
             ],
-            "seeds": _seeds(trials, candidates),
             "cost": _cost(spent),
         }  # fmt: skip
 
@@ -233,15 +236,32 @@ def _space(
     return made
 
 
-def _seeds(trials: Trials, candidates: list[Any]) -> list[Picture]:
-    if not any(len(one.by_seed) > 1 for one in candidates):
-        return []
-    note = "A dot a seed, the bar their mean with its 95 % interval; on validation."
-    size = (560, 90 + 40 * len(candidates))
-    return [
-        _draw("seeds", "Candidates over their seeds", note, size,
-              partial(figures.seeds, judged=candidates, spec=trials.spec))
-    ]  # fmt: skip
+def _judging(
+    trials: Trials,
+    final: Final | None,
+    winner: int | None,
+    candidates: Sequence[Judged],
+    compared: Sequence[Agreement],
+) -> dict[str, list[Picture]]:
+    """Pictures of the choice, and of what scores without labels would have chosen."""
+    spec, seeds, agreed = trials.spec, [], []
+    with matplotlib.rc_context(STYLE):
+        if any(len(one.by_seed) > 1 for one in candidates):
+            note = "A dot a seed, the bar their mean with its 95 % interval; on validation."
+            size = (560, 90 + 40 * len(candidates))
+            seeds.append(_draw("seeds", "Candidates over their seeds", note, size,
+                               partial(judging.seeds, judged=candidates, spec=spec)))  # fmt: skip
+        if final is not None and spec.final.rounds and len(final.judged) > 1:
+            note = "One seed after another; the better half stays. Hollow: left behind there."
+            seeds.append(_draw("rounds", "Rounds of the choice", note, HALF,
+                               partial(judging.rounds, final=final, spec=spec)))  # fmt: skip
+        for one in compared:
+            if one.labelled == compared[0].labelled:
+                note = f"Spearman {one.correlation:.2f} ({one.low:.2f} to {one.high:.2f})"
+                agreed.append(_draw(f"agreement-{one.score}", one.score, note, SMALL,
+                                    partial(judging.agreement, one=one, trials=trials,
+                                            winner=winner)))  # fmt: skip
+    return {"seeds": seeds, "agreement": agreed}
 
 
 def _cost(spent: Costs) -> list[Picture]:

@@ -21,7 +21,8 @@ from tests.sweeps import synthetic
 
 EVIL = "<script>document.title='taken'</script><b>$x$</b>"
 FIGURES = ("history", "rungs", "curves-knn_val", "schedules", "importance-knn_val", "contour",
-           "parallel", "slice-objective.temperature", "seeds", "spent")  # fmt: skip
+           "parallel", "slice-objective.temperature", "seeds", "rounds", "agreement-rankme",
+           "spent")  # fmt: skip
 KINDS: dict[str, dict[str, Any]] = {
     "nothing yet": {"space": synthetic.NUMERIC, "trials": 4, "count": 0},
     "one trial": {"space": synthetic.NUMERIC, "trials": 4, "count": 1},
@@ -83,10 +84,12 @@ def chosen(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Final]:
     """The page of a sweep with everything: a choice over seeds, a hostile description."""
     folder = tmp_path_factory.mktemp("chosen")
     space = {**synthetic.NUMERIC, **synthetic.CATEGORICAL}
-    spec = synthetic.sweep(folder, space, 60, description=EVIL)
+    choice = {"candidates": 4, "seeds": [0, 1, 2], "rounds": True}
+    spec = synthetic.sweep(folder, space, 60, description=EVIL, final=choice)
     study = synthetic.fill(spec, 60)
     ranked = [(trial.job, trial.value) for trial in read_trials(spec, study).ranked]
-    synthetic.fill_finals(spec, next(rounds(spec, ranked)))
+    for jobs in rounds(spec, ranked):
+        synthetic.fill_finals(spec, jobs)
     with pytest.MonkeyPatch.context() as patch:  # the store of such a sweep is not there
         patch.setattr("sweeps.choice._data", lambda _: "made up xsub")
         final = choose(spec, ranked)
@@ -114,6 +117,13 @@ def test_the_page_in_chromium(chosen: tuple[Path, Final]) -> None:
             assert page.locator(f"figure[id='{figure}'] svg").bounding_box(), figure
         shown = page.locator("figure text").all_text_contents()
         assert {"temperature", "best so far", "saved by pruning"} <= set(shown)
+
+        # Of four candidates two are left behind after the second seed, one more after the third.
+        assert page.locator("#rounds .lines [data-t]").count() == 4
+        shown = page.locator("#rounds text").all_text_contents()
+        assert {"4 candidates", "2 candidates", "2 left behind"} <= set(shown)
+        scores = page.locator("#agreement ~ .scroll").first.locator("td:first-child")
+        assert scores.all_text_contents()[:4] == ["alignment", "uniformity", "rankme", "loss"]
 
         # Every trial has its dot; under the pointer all its marks are lit, and it says what it is.
         assert page.locator("#history [data-t]").count() == 60
