@@ -241,7 +241,8 @@ def cost(axes: Any, hours: dict[str, float], saved: float, unit: str) -> None:
         if name == "saved by pruning":
             style = {"facecolor": "none", "edgecolor": COLOUR["pruned"], "hatch": "///"}
         axes.barh(place, value, height=0.62, **style)
-        axes.annotate(f" {value:.3g}", (value, place), va="center", color="#4b5563")
+        axes.annotate(f"{value:.3g}", (value, place), xytext=(4, 0), textcoords="offset points",
+                      va="center", color="#4b5563")  # fmt: skip
     axes.set_yticks(range(len(names)), list(reversed(names)))
     axes.grid(visible=False, axis="y")
     axes.set(xlabel=unit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from typing import Any
@@ -36,25 +37,26 @@ def rounds(axes: Any, final: Final, spec: SweepSettings) -> None:
     """Draw each candidate's mean after one seed, two ...; a line ends where it was left behind."""
     ends: dict[int, list[tuple[float, int]]] = {}
     for trial, values in final.judged.items():
-        number, count = int(trial), len(values)
-        means = [statistics.mean(values[:seeds]) for seeds in range(1, count + 1)]
-        won = number == final.trial
-        colour = BEST if won else COLOUR["complete"]
-        line = LineCollection([list(enumerate(means, start=1))], colors=colour)
-        line.set(linewidth=2.6 if won else 1.4, zorder=4 if won else 2)
-        link(line, LINES, "", [number])
+        means = [statistics.mean(values[:seeds]) for seeds in range(1, len(values) + 1)]
+        ends.setdefault(len(values), []).append((means[-1], int(trial)))
+        won = int(trial) == final.trial
+        line = LineCollection([list(enumerate(means, start=1))])
+        line.set(linewidth=2.6 if won else 1.4, color=BEST if won else COLOUR["complete"], zorder=3)
+        link(line, LINES, "best" if won else "complete", [int(trial)])
         axes.add_collection(line)
-        ends.setdefault(count, []).append((means[-1], number))
     longest = max(ends)
+    axes.autoscale_view()
+    axes.margins(y=0.1)
+    low, high = axes.get_ylim()
     for count, found in ends.items():
-        for mean, number in found:
-            won = number == final.trial
-            colour = BEST if won else COLOUR["complete"]
-            fill = colour if count == longest else "white"
-            dots(
-                axes, "", [(count, mean, number)], s=34, facecolor=fill, edgecolor=colour, zorder=5
-            )
-            axes.annotate(f" {number}", (count + 0.03, mean), va="center", color="#4b5563")
+        heights = apart([mean for mean, _ in found], 0.055 * (high - low))
+        for (mean, number), height in zip(found, heights, strict=True):
+            looks = "best" if number == final.trial else "complete"
+            if count < longest:
+                dots(axes, "pruned", [(count, mean, number)], facecolor="white", zorder=5)
+            else:
+                dots(axes, looks, [(count, mean, number)], zorder=5)
+            axes.annotate(f"{number}", (count + 0.04, height), va="center", color="#4b5563")
     names = []
     for seeds in range(1, longest + 1):
         here = sum(len(found) for count, found in ends.items() if count >= seeds)
@@ -62,10 +64,16 @@ def rounds(axes: Any, final: Final, spec: SweepSettings) -> None:
         text = f"{seeds} seed{'s' if seeds > 1 else ''}\n{here} candidate{'s' if here > 1 else ''}"
         names.append(text + (f"\n{left} left behind" if left else ""))
     axes.set_xticks(range(1, longest + 1), names)
-    axes.autoscale_view()
-    axes.margins(y=0.1)
     axes.grid(visible=False, axis="x")
     axes.set(ylabel=f"mean {label(spec.objectives[0])}", xlim=(0.8, longest + 0.35))
+
+
+def apart(heights: Sequence[float], gap: float) -> list[float]:
+    """Move what lies closer than ``gap`` upwards, so that words at these heights can be read."""
+    moved, last = list(heights), -math.inf
+    for place in sorted(range(len(heights)), key=heights.__getitem__):
+        moved[place] = last = max(heights[place], last + gap)
+    return moved
 
 
 def agreement(axes: Any, one: Agreement, trials: Trials, winner: int | None) -> None:
