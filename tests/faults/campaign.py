@@ -6,7 +6,7 @@ A sweep's driver, a trial's process, a Train controller, a worker or a node is k
 times, at any moment between the command and its last line; then ``c2vl-sweep resume`` runs to the
 end. Half of the sweeps run on a local cluster of three node processes, the others on a Ray of their
 own; half of the trials train on a group of two workers. The seed fixes what is planned; the moment
-that a kill meets is the machine's.
+that a kill meets is the machine's. The same command goes on with the sweeps that are left.
 """
 
 from __future__ import annotations
@@ -334,20 +334,20 @@ class Sweep:
 
 
 def campaign(folder: Path, sweeps: int, seed: int, nodes: int, minutes: float) -> list[Result]:
-    """Run a campaign; return what happened.
+    """Run a campaign, or the rest of it; return what happened.
 
     Args:
-        folder: holds everything.
+        folder: holds everything; what an earlier start of the same campaign found there stands.
         sweeps: how many.
         seed: of the plans.
         nodes: of the cluster that half of them use; 0: none do.
         minutes: no sweep starts after so long.
     """
     deadline = time.monotonic() + 60 * minutes
-    ground, results = Ground(folder), []
+    ground, results = Ground(folder), read(folder / "results.json", seed, nodes)
     with ExitStack() as stack:
         stack.callback(ground.close)
-        for number in range(sweeps):
+        for number in range(len(results), sweeps):
             if time.monotonic() > deadline:
                 break
             result = Sweep(planned(seed, number, nodes), ground).run()
@@ -366,6 +366,20 @@ def write(path: Path, seed: int, results: list[Result]) -> None:
     """Write results as JSON."""
     rows = [asdict(result) for result in results]
     path.write_text(json.dumps({"seed": seed, "sweeps": rows}, indent=1) + "\n", encoding="utf-8")
+
+
+def read(path: Path, seed: int, nodes: int) -> list[Result]:
+    """Read what an earlier start of the same campaign has written."""
+    if not path.exists():
+        return []
+    found = json.loads(path.read_text(encoding="utf-8"))
+    plans = [planned(seed, number, nodes) for number in range(len(found["sweeps"]))]
+    told = [json.loads(json.dumps(asdict(plan))) for plan in plans]
+    if found["seed"] != seed or [row["plan"] for row in found["sweeps"]] != told:
+        raise SystemExit(f"{path}: of another campaign; remove it, or name another folder: --out")
+    return [
+        Result(**{**row, "plan": plan}) for row, plan in zip(found["sweeps"], plans, strict=True)
+    ]
 
 
 def table(results: list[Result]) -> Table:
