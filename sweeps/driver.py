@@ -140,7 +140,8 @@ def _run(
     for jobs in rounds(spec, ranked):
         complete("candidates", jobs)
     final = choose(spec, ranked)
-    show_table(final.candidates(), f"{spec.name}: candidates on validation")
+    if len(final.judged) > 1 or len(final.validation) > 1:
+        show_table(final.candidates(), f"{spec.name}: candidates on validation")
     if spec.final.test:
         winner = next(job for job, _ in ranked if job.number == final.trial)
         complete("references", references(spec, ranked, winner))

@@ -13,6 +13,7 @@ from sweeps.jobs import End, Job, Row
 from sweeps.spec import Objective
 
 QUIET_SECONDS = 60.0
+UNBOUND = 200  # columns
 
 
 class Board:
@@ -145,7 +146,10 @@ def show_table(rows: list[dict[str, str]], title: str) -> None:
         shown.add_column(name, overflow="fold")
     for row in rows:
         shown.add_row(*row.values())
-    Console().print(shown)
+    console = Console()
+    if not console.is_terminal:  # a log or a pipe has no edge at which to break lines
+        console.width = max(console.width, UNBOUND)
+    console.print(shown)
 
 
 def _short(value: object) -> str:

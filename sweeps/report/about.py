@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from typing import Any
 
@@ -82,11 +81,20 @@ def _data(spec: SweepSettings) -> dict[str, Pairs]:
 
 
 def _plain(manifest: dict[str, Any]) -> Pairs:
-    found = []
-    for key, value in manifest.items():
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        found.append((key.replace("_", " "), text if len(text) <= 160 else text[:159] + "…"))
-    return found
+    found = [(key.replace("_", " "), _words(value)) for key, value in manifest.items()]
+    return [(key, text if len(text) <= 160 else text[:159] + "…") for key, text in found if text]
+
+
+def _words(value: Any) -> str:
+    """A value of a manifest as it is read, not as it is written."""
+    if isinstance(value, dict):
+        words = {key.replace("_", " "): _words(inner) for key, inner in value.items()}
+        return ", ".join(f"{key} {text}" for key, text in words.items() if text)
+    if isinstance(value, list):
+        return ", ".join(map(_words, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else str(value)
 
 
 def steps(spec: SweepSettings, job: Job) -> list[str]:
