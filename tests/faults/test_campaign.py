@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.campaign import campaign, planned
+from tests.faults.campaign import Result, campaign, planned, read, write
 
 pytestmark = [pytest.mark.ray, pytest.mark.mlflow, pytest.mark.faults]
 
@@ -19,6 +19,14 @@ def test_plans_are_drawn_from_the_seed() -> None:
     assert {plan.workers for plan in plans} == {1, 2}
     assert {plan.nodes for plan in plans} == {0, 3}
     assert {len(plan.kills) for plan in plans} == {1, 2, 3}
+
+
+def test_a_campaign_that_was_cut_off_goes_on(tmp_path: Path) -> None:
+    done = [Result(planned(3, 0, nodes=3), killed=["node"], starts=[-9, 0], seconds=1.5)]
+    write(tmp_path / "results.json", 3, done)
+    assert read(tmp_path / "results.json", seed=3, nodes=3) == done
+    with pytest.raises(SystemExit, match="another campaign"):
+        read(tmp_path / "results.json", seed=4, nodes=3)
 
 
 def test_whatever_is_killed_the_sweep_comes_through(tmp_path: Path) -> None:
