@@ -19,8 +19,9 @@ class SkeletonEncoder(mlflow.pyfunc.PythonModel):  # type: ignore[misc,name-defi
 
         self.encoder = load_encoder(context.artifacts["encoder"])
 
-    # no type hint on the input: MLflow would take it for a schema, which the signature gives
-    def predict(self, context, model_input, params=None) -> pd.DataFrame:  # type: ignore[no-untyped-def]
+    def predict(
+        self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
         """Embed sequences.
 
         Args:

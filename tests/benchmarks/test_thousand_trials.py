@@ -75,19 +75,20 @@ def drive(spec: SweepSettings, source: StudySource, listeners: list[Listener]) -
     session, spent = Session(source, listeners, Stop()), []
     while len(source):
         began = time.process_time()
-        job = session.take("trial")
+        trial = f"trial-{len(spent)}"
+        job = session.take(trial)
         assert job is not None
-        session.started(SimpleNamespace(trial_id="trial", num_failures=0))  # type: ignore[arg-type]
+        session.started(SimpleNamespace(trial_id=trial, num_failures=0))  # type: ignore[arg-type]
         job.folder.mkdir(parents=True)
         pruned = False
         for row in curve(job):
             with (job.folder / "metrics.jsonl").open("a") as file:
                 file.write(json.dumps(row) + "\n")
-            if pruned := session.result("trial", row):
+            if pruned := session.result(trial, row):
                 break
         if not pruned:
-            session.result("trial", {"outcome": "complete"})
-        session.ended("trial", pruned=pruned)
+            session.result(trial, {"outcome": "complete"})
+        session.ended(trial, pruned=pruned)
         spent.append(time.process_time() - began)
     return spent
 

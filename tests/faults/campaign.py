@@ -98,6 +98,7 @@ class Ground:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.store = small_store(folder / "store")
+        shutil.rmtree(folder / "language", ignore_errors=True)
         self.language = small_language(folder / "language", self.store)
         self._weights: dict[str, str] = {}
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -100,6 +102,9 @@ def test_encoders_come_out_of_mlflow(
     client.create_model_version("served", str(tmp_path / "model"))
     client.set_registered_model_alias("served", "best", "1")
     wanted = encoder.embed([demo_store.joints(0)])
+    with warnings.catch_warnings(record=True) as said:
+        mlflow.pyfunc.load_model("models:/served@best")
+    assert not [line for line in said if "type hint" in str(line.message)]
     for source in (run, f"runs:/{run}/encoder", "models:/served@best", "models:/served/1"):
         assert np.array_equal(load_encoder(source).embed([demo_store.joints(0)]), wanted)
     for wrong in ("0" * 32, "runs:/nothing/encoder", "models:/served@worst", "models:/no@best"):
