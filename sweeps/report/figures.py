@@ -29,7 +29,9 @@ def dots(axes: Any, looks: str, points: Sequence[Dot], **style: Any) -> None:
     if points:
         x, y, numbers = zip(*points, strict=True)
         known = {"color": COLOUR.get(looks, BEST), "s": 22 if len(points) < 300 else 10}
-        link(axes.scatter(x, y, **{**known, **style}), DOTS, looks, numbers)
+        drawn = axes.scatter(x, y, **{**known, **style})
+        drawn.set_urls([None, None])  # drawn as one marker, those that fall off would be left out
+        link(drawn, DOTS, looks, numbers)
 
 
 def ring(axes: Any, x: float, y: float) -> None:

@@ -189,7 +189,7 @@ def test_fine_tuning_learns_and_goes_on_after_a_kill(
     task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tested = replace(task, part="test")
-    recipe = replace(SHORT, epochs=15, checkpoint_every=3)
+    recipe = replace(SHORT, epochs=30, checkpoint_every=6)
     (learnt,) = fine_tune(tested, tmp_path / "a", recipe, Machines())
     assert learnt.value > 3 / task.classes
     left = [path.name for path in (tmp_path / "a").rglob("*") if path.is_file()]
@@ -207,7 +207,7 @@ def test_fine_tuning_learns_and_goes_on_after_a_kill(
     with pytest.raises(KeyboardInterrupt):
         fine_tune(tested, tmp_path / "b", recipe, Machines())
     (again,) = fine_tune(tested, tmp_path / "b", recipe, Machines())
-    assert saves == [3, 6, 9, 12, 12, 15]
+    assert saves == [6, 12, 18, 24, 24, 30]
     assert np.array_equal(again.values, learnt.values)
 
 

@@ -10,6 +10,7 @@ from urllib.request import urlopen
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import optuna
+import optuna_dashboard
 import pytest
 
 pytestmark = pytest.mark.ray
@@ -21,9 +22,8 @@ class Quiet(WSGIRequestHandler):
 
 
 def test_the_dashboard_shows_the_study(finished: tuple[Path, str]) -> None:
-    dashboard = pytest.importorskip("optuna_dashboard", reason="pip install 'c2vl[dashboard]'")
     uri = f"sqlite:///{finished[0] / 'sweeps/small/study.db'}"
-    app = dashboard.wsgi(optuna.storages.RDBStorage(uri))
+    app = optuna_dashboard.wsgi(optuna.storages.RDBStorage(uri))
     with make_server("127.0.0.1", 0, app, handler_class=Quiet) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
 

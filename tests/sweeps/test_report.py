@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import optuna
 import pytest
 
 from sweeps.choice import choose, rounds
 from sweeps.finals import Final
 from sweeps.report import write_report
+from sweeps.report.figures import dots
 from sweeps.report.importance import importances
+from sweeps.report.svg import inline
 from sweeps.report.trials import Trials, read_trials
 from tests.browser import open_page
 from tests.sweeps import synthetic
@@ -62,6 +66,16 @@ def test_any_sweep_has_a_page(kind: str, tmp_path: Path) -> None:
     if kind == "unfinished, conditional":
         assert importances(study).variables["optim.momentum"].conditional
         assert page.count("not drawn") > 1  # on an axis, and of trials
+
+
+def test_a_dot_that_falls_off_keeps_its_number() -> None:
+    figure, axes = plt.subplots()
+    dots(axes, "failed", [(1, 1e12, 7), (2, 0.5, 8)])
+    dots(axes, "pruned", [(3, -1e12, 9)])
+    axes.set_ylim(0, 1)
+    svg = str(inline(figure, "dots"))
+    plt.close(figure)
+    assert [int(number) for number in re.findall(r'data-t="(\d+)"', svg)] == [7, 8, 9]
 
 
 def test_importance_knows_its_uncertainty(tmp_path: Path) -> None:
