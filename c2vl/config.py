@@ -119,7 +119,10 @@ class ScheduleSettings(Settings):
     start: float = Field(0.0, ge=0, le=1, description="α before the move")
     end: float = Field(0.8, ge=0, le=1, description="α after the move; below start is allowed")
     span: float = Field(
-        1.0, gt=0, le=1, description="share of training over which α moves from start to end"
+        1.0,
+        gt=0,
+        le=1,
+        description="share of training over which α moves from start to end; a step is half way",
     )
 
 

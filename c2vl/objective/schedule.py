@@ -15,7 +15,7 @@ def softening(settings: ScheduleSettings, progress: float) -> float:
 
     * constant: ``end`` all along;
     * linear, cosine (half a period) and exponential (slow first: ``(e^{5u} - 1) / (e^5 - 1)``);
-    * step: ``start`` until ``span``, then ``end``.
+    * step: ``start`` until half of ``span``, then ``end``; by then linear and cosine are half way.
 
     Args:
         settings: shape, start, end and span.
@@ -29,7 +29,7 @@ def softening(settings: ScheduleSettings, progress: float) -> float:
     if settings.shape == "constant":
         return settings.end
     if settings.shape == "step":
-        return settings.end if progress >= settings.span else settings.start
+        return settings.end if progress >= settings.span / 2 else settings.start
     moved = min(progress / settings.span, 1.0)
     if settings.shape == "cosine":
         moved = (1 - math.cos(math.pi * moved)) / 2

@@ -38,11 +38,18 @@ def test_ends(schedule: ScheduleSettings) -> None:
 
 @pytest.mark.parametrize(
     ("shape", "half"),
-    [("constant", 0.8), ("linear", 0.5), ("cosine", 0.5), ("exponential", 0.2455), ("step", 0.2)],
+    [("constant", 0.8), ("linear", 0.5), ("cosine", 0.5), ("exponential", 0.2455), ("step", 0.8)],
 )
 def test_half_way(shape: str, half: float) -> None:
     schedule = ScheduleSettings(shape=shape, start=0.2, end=0.8, span=0.5)
     assert softening(schedule, 0.25) == pytest.approx(half, abs=1e-3)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_any_shape_softens_during_training(shape: str) -> None:
+    """Also over the whole of it: one that moved at its very end would train on hard targets."""
+    schedule = ScheduleSettings(shape=shape, start=0.0, end=0.8, span=1.0)
+    assert softening(schedule, 0.7) > 0.1
 
 
 def test_progress_outside_training_is_refused() -> None:
