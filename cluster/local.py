@@ -163,21 +163,22 @@ def _wait(state: ClusterState, timeout: float) -> None:
     """Return once all nodes are alive; UserError with the log of the one that is not."""
     from cluster.jobs import Unreachable, list_nodes
 
-    deadline = time.monotonic() + timeout
+    deadline, late = time.monotonic() + timeout, f"{state.dashboard} does not answer"
     while True:
         for node in state.nodes:
             if not processes.alive(node):
                 raise UserError(f"node {node.name} ended at its start:\n{_tail(state, node.name)}")
         try:
             alive = {node.name for node in list_nodes(state.dashboard) if node.alive}
-            if all(node.name in alive for node in state.nodes):
+            if not (absent := [node.name for node in state.nodes if node.name not in alive]):
                 return
+            late = f"{', '.join(absent)} did not register"
         except Unreachable:
             pass  # the dashboard comes up some seconds after its node
         if time.monotonic() > deadline:
             raise UserError(
-                f"the cluster was not ready after {timeout:.0f} s; is the machine very busy? "
-                f"Last lines of its head:\n{_tail(state, 'head')}"
+                f"the cluster was not ready after {timeout:.0f} s: {late}; is the machine very "
+                f"busy? Last lines of {state.nodes[-1].name}:\n{_tail(state, state.nodes[-1].name)}"
             )
         time.sleep(0.5)
 

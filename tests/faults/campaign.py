@@ -33,6 +33,7 @@ from rich.console import Console
 from rich.table import Table
 
 from c2vl.config_files import load, override
+from c2vl.errors import UserError
 from c2vl.training.checkpoint import read_metrics
 from cluster import local, processes
 from cluster.state import STATE_FILE, ClusterState
@@ -123,11 +124,17 @@ class Ground:
             if state is not None and not processes.alive(state.nodes[0]):
                 local.down(path, grace=1)
                 state = None
-            if state is None:
+            tries = 3  # another Ray of this machine may take the port that a node has just drawn
+            while state is None:
                 with socket.socket() as probe:
                     probe.bind(("127.0.0.1", 0))
                     port = probe.getsockname()[1]
-                state, _ = local.up(path, nodes=nodes, dashboard_port=port)
+                try:
+                    state, _ = local.up(path, nodes=nodes, dashboard_port=port)
+                except UserError:
+                    tries -= 1
+                    if not tries:
+                        raise
             while len([node for node in state.nodes if processes.alive(node)]) < nodes:
                 state = local.add(path)
         return state
