@@ -134,6 +134,7 @@ def _run(
         tracker.reconcile([(job, "complete") for job in jobs if job.done])
         if left := [job for job in jobs if not job.done]:
             board = Board(f"{spec.name} {title}", len(left), Counter(), spec.objectives[0])
+            board.say(f"{title}: {', '.join(job.name for job in left)}")
             limit = FailureLimit(stop, 0, 0)
             _train(spec, FixedSource(left), board, tracker, stop, concurrency, limit, keeper)
 
