@@ -4,6 +4,9 @@ A lucky seed must not win: with ``final.seeds`` the best ``final.candidates`` tr
 their mean over the seeds. With ``final.rounds`` not every candidate is trained with every seed:
 they get one new seed after another, and after each the better half stays (successive re-evaluation,
 after successive halving: Jamieson and Talwalkar, AISTATS 2016). The last one gets all seeds.
+
+A winner from before the sweep was extended has them all already: it is judged again to the end,
+whatever its one seed in the search is worth among the new trials.
 """
 
 from __future__ import annotations
@@ -13,7 +16,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from c2vl.config import Experiment
-from sweeps.finals import Final, Ranked, read_final, seeded, write_final
+from sweeps.finals import (
+    Final,
+    Ranked,
+    former_winners,
+    read_final,
+    seeded,
+    write_final,
+)
 from sweeps.jobs import Job
 from sweeps.spec import SweepSettings
 from sweeps.study import objective_values
@@ -27,11 +37,13 @@ class Candidate:
         trial: itself.
         value: what it was ranked by in the search.
         runs: its trainings, one a seed; the trial itself first, where it has one of the seeds.
+        former: whether it won before the sweep was extended.
     """
 
     trial: Job
     value: float
     runs: list[Job]
+    former: bool
 
     def values(self, spec: SweepSettings, seeds: int) -> list[float]:
         """The first objective of its first so many trainings."""
@@ -43,10 +55,16 @@ class Candidate:
 
 
 def _candidates(spec: SweepSettings, ranked: Ranked) -> list[Candidate]:
-    best = ranked[: spec.final.candidates]
+    former = former_winners(spec.folder)
     return [
-        Candidate(trial, value, sorted(seeded(spec, trial), key=lambda job: job is not trial))
-        for trial, value in best
+        Candidate(
+            trial,
+            value,
+            sorted(seeded(spec, trial), key=lambda job: job is not trial),
+            trial.number in former,
+        )
+        for rank, (trial, value) in enumerate(ranked)
+        if rank < spec.final.candidates or trial.number in former
     ]
 
 
@@ -74,11 +92,13 @@ def rounds(spec: SweepSettings, ranked: Ranked) -> Iterator[list[Job]]:
 
 
 def _stay(spec: SweepSettings, left: list[Candidate], seeds: int) -> list[Candidate]:
-    """Who stays after so many seeds, best first: half, rounded up; after the last seed one."""
+    """Who stays after so many seeds: the better half, rounded up; after the last one alone."""
     sign = 1 if spec.objectives[0].direction == "maximize" else -1
-    last = seeds == len(left[0].runs)
     order = sorted(left, key=lambda one: -sign * statistics.mean(one.values(spec, seeds)))
-    return order[: 1 if last else (len(left) + 1) // 2]
+    if seeds == len(left[0].runs):
+        return order[:1]
+    half = (len(left) + 1) // 2
+    return order[:half] + [one for one in order[half:] if one.former]
 
 
 def choose(spec: SweepSettings, ranked: Ranked) -> Final:

@@ -270,6 +270,12 @@ def set_aside(folder: Path) -> None:
         path.rename(folder / f"final-{len(list(folder.glob('final-*.json'))) + 1}.json")
 
 
+def former_winners(folder: Path) -> set[int]:
+    """Return the numbers of the trials that won before a sweep was extended, and may win again."""
+    texts = [path.read_text(encoding="utf-8") for path in folder.glob("final-*.json")]
+    return {int(json.loads(text)["trial"]) for text in texts}
+
+
 def read_final(folder: Path) -> Final | None:
     """Read ``final.json`` of a sweep's folder; None while there is none."""
     path = folder / "final.json"

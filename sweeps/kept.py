@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from c2vl.training.checkpoint import drop_checkpoints, drop_encoder
 from sweeps.constraints import violations
-from sweeps.finals import is_base
+from sweeps.finals import former_winners, is_base
 from sweeps.jobs import End, Job, Outcome, Row
 from sweeps.spec import SweepSettings
 from sweeps.study import objective_values, pareto_front
@@ -28,7 +28,7 @@ class Keeper:
     """
 
     def __init__(self, spec: SweepSettings, ended: Iterable[tuple[Job, Outcome]]) -> None:
-        self._spec = spec
+        self._spec, self._former = spec, former_winners(spec.folder)
         self._costs: dict[int, list[float]] = {}
         self._full: dict[int, Job] = {}  # trials that have more than most will keep
         jobs = list(ended)
@@ -88,6 +88,7 @@ class Keeper:
         encoder = complete and (
             keep.encoders == "all"
             or job.number in leading[: keep.encoders]
+            or job.number in self._former  # it may win again
             or is_base(self._spec, job)  # a row of the final table may stand on it
         )
         if complete and not encoder:

@@ -43,7 +43,7 @@ def judged(trials: Trials, final: Final | None) -> list[Judged]:
     objective = spec.objectives[0]
     chosen = trials.ranked[: spec.final.candidates]
     if final is not None:
-        chosen += [t for t in trials.complete if t.number == final.trial and t not in chosen]
+        chosen = [t for t in trials.complete if str(t.number) in final.judged]
     found = []
     for trial in chosen:
         values = {}

@@ -11,7 +11,7 @@ import pytest
 
 from c2vl.files import write_text
 from sweeps.choice import choose, rounds
-from sweeps.finals import references, trainings
+from sweeps.finals import references, set_aside, trainings
 from sweeps.jobs import Job
 from sweeps.space import experiment
 from sweeps.spec import Objective, SweepSettings, parse_sweep
@@ -77,13 +77,18 @@ def test_rounds_leave_the_worse_half_behind(
     spec = plain.model_copy(update={"final": final, "objectives": [objective]})
     ranked = [(trial(spec, n, 0.1 * n), value) for n, value in ((2, 0.9), (5, 0.8), (1, 0.7))]
     value = {(2, 1): 0.1, (5, 1): 0.7, (1, 1): 0.7, (5, 2): 0.5, (1, 2): 0.66}
-    trained: list[list[str]] = []
-    for jobs in rounds(spec, ranked):
-        trained.append(names(jobs))
-        for job in jobs:
-            row = {"epoch": 1, "knn_val": value[job.number, job.experiment.seed]}
-            write_text(job.folder / "metrics.jsonl", json.dumps(row))
-    assert trained == [
+
+    def trained() -> list[list[str]]:
+        asked = []
+        for jobs in rounds(spec, ranked):
+            left = [job for job in jobs if not job.folder.exists()]
+            asked.append(names(left))
+            for job in left:
+                row = {"epoch": 1, "knn_val": value[job.number, job.experiment.seed]}
+                write_text(job.folder / "metrics.jsonl", json.dumps(row))
+        return asked
+
+    assert trained() == [
         ["s-final-0002-s1", "s-final-0005-s1", "s-final-0001-s1"],
         ["s-final-0005-s2", "s-final-0001-s2"],
     ]
@@ -95,3 +100,13 @@ def test_rounds_leave_the_worse_half_behind(
     assert chosen.candidates()[0]["95 % interval"] == f"{mean - half:.4f} to {mean + half:.4f}"
     assert chosen.figures()["winner_validation"] == pytest.approx(mean)
     assert choose(spec, ranked[:1]) == chosen  # what is on disk stands
+
+    # Extended, three better trials take the candidates' places; the former winner stays one, and
+    # though its one seed and its first two are worth less than theirs, all three are worth more.
+    set_aside(spec.folder)
+    ranked = [(trial(spec, 7, 0.7), 0.95), *ranked]
+    value |= {(7, 1): 0.65, (7, 2): 0.2}
+    assert trained() == [["s-final-0007-s1"], ["s-final-0007-s2"]]
+    again = choose(spec, ranked)
+    assert again.judged == {"7": [0.95, 0.65, 0.2], **chosen.judged}
+    assert again.trial == 1 and again.validation == chosen.validation
