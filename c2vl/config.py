@@ -201,6 +201,9 @@ class TrainSettings(Settings):
     checkpoint_steps: int = Field(0, ge=0, description="also every so many steps; 0: never")
     keep_checkpoints: int = Field(2, ge=1, description="the latest so many, until it is done")
     evaluate_every: int = Field(5, ge=1, description="epochs between validation figures")
+    system_metrics: bool = Field(
+        False, description="report cores, memory and GPU memory in use with each epoch"
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> TrainSettings:

@@ -28,6 +28,7 @@ from c2vl.training import checkpoint
 from c2vl.training.batches import TrainingSet, stream_batches
 from c2vl.training.concept_space import concept_spaces
 from c2vl.training.learner import Learner, learning_rate
+from c2vl.training.usage import Usage
 from c2vl.training.validation import validate
 
 log = logging.getLogger(__name__)
@@ -85,6 +86,7 @@ def train(experiment: Experiment, session: Session) -> dict[str, Any]:
         first, tally.sums = state["step"], state["sums"]
         log.info("%s: goes on from step %d of %d", folder.name, first, steps)
     metrics = checkpoint.MetricsFile(folder / "metrics.jsonl") if lead else None
+    usage = Usage(session.device) if settings.system_metrics else None
 
     # --- step ---------------------------------------------------------------------------------
     last: dict[str, Any] = metrics.rows[-1] if metrics and metrics.rows else {}
@@ -117,6 +119,8 @@ def train(experiment: Experiment, session: Session) -> dict[str, Any]:
                 if settings.workers > 1:
                     dist.barrier()
             tally = Tally()
+            if usage is not None:
+                last |= usage.figures()
             if metrics is not None:
                 last = metrics.add(last)
 

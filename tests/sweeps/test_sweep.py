@@ -39,6 +39,8 @@ def test_both_stores_agree(finished: tuple[Path, str]) -> None:
         assert logged == list(range(1, len(logged) + 1)), name
         assert len(logged) == (1 if run.data.tags["outcome"] == "pruned" else 4)
         assert float(run.data.params["train.epochs"]) == 4
+        assert run.data.metrics["system/cpu_cores"] > 0.01  # asked for; a tab of MLflow's pages
+        assert run.data.metrics["system/memory_mib"] > 100
 
 
 def test_the_parent_has_what_the_sweep_was(finished: tuple[Path, str]) -> None:
