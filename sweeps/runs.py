@@ -11,6 +11,7 @@ import json
 import logging
 import math
 import os
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -274,7 +275,7 @@ class Runs:
             if row["epoch"] <= newest:
                 continue
             figures = [
-                Metric(key, float(value), now, int(row["epoch"]))
+                Metric(re.sub("^system_", "system/", key), float(value), now, int(row["epoch"]))
                 for key, value in row.items()
                 if isinstance(value, int | float) and math.isfinite(value)
             ]

@@ -11,7 +11,7 @@ import torch
 class Usage:
     """Processor, memory and GPU memory of this process since it was last asked.
 
-    The names begin with ``system/``, by which MLflow's pages tell system metrics from others.
+    The names begin with ``system_``; tracking files them as MLflow's system metrics by that.
 
     Args:
         device: that training runs on.
@@ -30,10 +30,10 @@ class Usage:
         began, before = self._last
         self._last = now, spent = self._spent()
         figures = {
-            "system/cpu_cores": (spent - before) / max(now - began, 1e-9),
-            "system/memory_mib": self._process.memory_info().rss / 2**20,
+            "system_cpu_cores": (spent - before) / max(now - began, 1e-9),
+            "system_memory_mib": self._process.memory_info().rss / 2**20,
         }
         if self._device.type == "cuda":
-            figures["system/gpu_memory_mib"] = torch.cuda.max_memory_allocated(self._device) / 2**20
+            figures["system_gpu_memory_mib"] = torch.cuda.max_memory_allocated(self._device) / 2**20
             torch.cuda.reset_peak_memory_stats(self._device)
         return figures
