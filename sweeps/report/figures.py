@@ -215,10 +215,16 @@ def spread(number: int) -> float:
     return (number * 0.618033988749895) % 1
 
 
-def schedules(axes: Any, trials: Trials) -> None:
-    """Draw the softening degree over training of the best few."""
+def leading(trials: Trials, winner: int | None) -> list[Trial]:
+    """The winner, and the best of the others in the search: a few in all."""
+    first = [trial for trial in trials.ranked if trial.number == winner]
+    return [*first, *(trial for trial in trials.ranked if trial.number != winner)][:TOP]
+
+
+def schedules(axes: Any, trials: Trials, winner: int | None) -> None:
+    """Draw the softening degree over training of the winner and the best of the others."""
     progress = np.linspace(0, 1, 101)
-    for rank, trial in enumerate(trials.ranked[:TOP]):
+    for rank, trial in enumerate(leading(trials, winner)):
         objective = trial.job.experiment.objective
         alpha = [softening(objective.schedule, float(p)) for p in progress]
         if objective.targets == "hard" or objective.supervised:

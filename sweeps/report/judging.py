@@ -28,6 +28,12 @@ def seeds(axes: Any, judged: Sequence[Judged], spec: SweepSettings) -> None:
         if one.half is not None:
             axes.errorbar(one.mean, place, xerr=one.half, color=colour, capsize=5, lw=1.6, zorder=2)
         axes.scatter([one.mean], [place], marker="|", s=320, linewidth=2.4, color=colour, zorder=4)
+    found = [value for one in judged for value in one.by_seed.values()]
+    found += [
+        one.mean + side * one.half for one in judged for side in (-1, 1) if one.winner and one.half
+    ]
+    margin = 0.15 * (max(found) - min(found)) or 0.01
+    axes.set_xlim(min(found) - margin, max(found) + margin)  # of two seeds the interval is vast
     axes.set_yticks(range(len(judged)), [one.name for one in reversed(judged)])
     axes.set(xlabel=label(spec.objectives[0]), ylim=(-0.6, len(judged) - 0.4))
     axes.grid(visible=False, axis="y")

@@ -36,8 +36,8 @@ def draw_overview(path: Path, trials: Trials, final: Final | None) -> None:
         axes["curves"].set_title("Learning curves (grey: pruned)")
         landscape.parallel(axes["parallel"], trials, list(spec.space), winner)
         axes["parallel"].set_title("What was drawn (orange: winner)")
-        figures.schedules(axes["end"], trials)
-        axes["end"].set_title(f"Softening of the best {figures.TOP}")
+        figures.schedules(axes["end"], trials, winner)
+        axes["end"].set_title("Softening of the winner and the next best")
         figure.savefig(path, dpi=100, metadata={"Software": None})
 
 

@@ -186,10 +186,10 @@ def _search(trials: Trials, winner: int | None) -> list[Picture]:
                           note, HALF, partial(figures.curves, trials=trials, winner=winner,
                                               objective=objective)))  # fmt: skip
     if trials.ranked:
-        count = len(trials.ranked[: figures.TOP])
-        note = "How soft the contrast targets were, over training; orange is the best."
+        count = len(figures.leading(trials, winner))
+        note = "How soft the contrast targets were, over training; orange is the winner."
         made.append(_draw("schedules", f"Softening schedules of the best {count}", note, HALF,
-                          partial(figures.schedules, trials=trials)))  # fmt: skip
+                          partial(figures.schedules, trials=trials, winner=winner)))  # fmt: skip
     return made
 
 
@@ -247,7 +247,7 @@ def _judging(
     spec, seeds, agreed = trials.spec, [], []
     with matplotlib.rc_context(STYLE):
         if any(len(one.by_seed) > 1 for one in candidates):
-            note = "A dot a seed, the bar their mean with its 95 % interval; on validation."
+            note = "A dot a seed, the bar their mean with its 95 % interval, cut where it leaves."
             size = (560, 90 + 40 * len(candidates))
             seeds.append(_draw("seeds", "Candidates over their seeds", note, size,
                                partial(judging.seeds, judged=candidates, spec=spec)))  # fmt: skip
