@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import platform
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from c2vl.versions import versions
 PACKAGES = ("c2vl", "torch", "ray", "optuna", "mlflow", "numpy", "transformers")
 LOCK = Path("requirements.lock")
 FILE = "provenance.json"  # in the sweep's folder: one entry for each start that differs
+SINCE = "since"  # seconds of the epoch
 
 
 def environment() -> dict[str, str]:
@@ -74,14 +77,29 @@ def record(folder: Path, data: dict[str, Any]) -> None:
     """
     now = {**code(), "environment": environment(), "data": data}
     starts = recorded(folder)
-    if not starts or starts[-1] != json.loads(json.dumps(now)):
-        write_text(folder / FILE, json.dumps([*starts, now], indent=1))
+    last = {key: value for key, value in starts[-1].items() if key != SINCE} if starts else None
+    if last != json.loads(json.dumps(now)):
+        write_text(folder / FILE, json.dumps([*starts, {**now, SINCE: time.time()}], indent=1))
 
 
 def recorded(folder: Path) -> list[dict[str, Any]]:
     """Return what :func:`record` has kept, the first start first."""
     path = folder / FILE
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+
+
+def commit_of(folder: Path, run: Path) -> str:
+    """Return the commit that a training began with; empty where none is known.
+
+    Args:
+        folder: of the sweep.
+        run: of the training.
+    """
+    settings = run / "experiment.yaml"  # written as it begins
+    began = settings.stat().st_mtime if settings.exists() else math.inf
+    starts = recorded(folder)
+    before = [start for start in starts if start.get(SINCE, 0.0) <= began] or starts[:1]
+    return str(before[-1]["git_commit"]).removesuffix("-dirty") if before else ""
 
 
 def code() -> dict[str, str]:

@@ -99,8 +99,7 @@ def _words(value: Any) -> str:
 
 def steps(spec: SweepSettings, job: Job) -> list[str]:
     """Return the command that trains the winner again, behind what it needs."""
-    starts = provenance.recorded(spec.folder)
-    commit = str(starts[-1]["git_commit"]).removesuffix("-dirty") if starts else ""
+    commit = provenance.commit_of(spec.folder, job.folder)
     folder = spec.storage / "sweeps" / spec.name
     out = spec.storage / "train" / job.name
     words = ["c2vl", "train", str(folder / "report" / "winner.yaml"), "--out", str(out)]

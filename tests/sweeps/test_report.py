@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import time
 from pathlib import Path
@@ -13,6 +14,8 @@ import matplotlib.pyplot as plt
 import optuna
 import pytest
 
+from c2vl.files import write_text
+from sweeps import provenance
 from sweeps.choice import choose, rounds
 from sweeps.finals import Final
 from sweeps.report import write_report
@@ -158,6 +161,23 @@ def test_the_page_in_chromium(chosen: tuple[Path, Final]) -> None:
         # On a phone nothing but tables and figures scrolls sideways.
         page.set_viewport_size({"width": 390, "height": 800})
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_training_is_reproduced_with_the_code_that_it_began_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for when, name in ((100, "before"), (200, "after")):
+        code = {"git_commit": f"{name}-dirty", "lock_sha256": ""}
+        monkeypatch.setattr(provenance, "code", lambda code=code: code)
+        monkeypatch.setattr("sweeps.provenance.time.time", lambda when=when: float(when))
+        for _ in range(2):  # a start on the same is not another
+            provenance.record(tmp_path, {})
+        write_text(tmp_path / name / "experiment.yaml", "")
+        os.utime(tmp_path / name / "experiment.yaml", (when + 50, when + 50))
+    assert len(provenance.recorded(tmp_path)) == 2
+    for name in ("before", "after"):
+        assert provenance.commit_of(tmp_path, tmp_path / name) == name
+    assert provenance.commit_of(tmp_path / "none", tmp_path) == ""
 
 
 def test_the_winner_is_told_with_its_interval(chosen: tuple[Path, Final]) -> None:
