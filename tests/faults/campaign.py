@@ -35,7 +35,7 @@ from rich.table import Table
 from c2vl.config_files import load, override
 from c2vl.errors import UserError
 from c2vl.training.checkpoint import read_metrics
-from cluster import local, processes
+from cluster import auth, local, processes
 from cluster.state import STATE_FILE, ClusterState
 from cluster.state import load as load_state
 from tests.faults.processes import digest, role, session, undisturbed
@@ -351,6 +351,9 @@ def campaign(folder: Path, sweeps: int, seed: int, nodes: int, minutes: float) -
         nodes: of the cluster that half of them use; 0: none do.
         minutes: no sweep starts after so long.
     """
+    if nodes:  # before a training for comparison loads Ray, which asks once whether to use a token
+        auth.ensure_token()
+        auth.enable()
     deadline = time.monotonic() + 60 * minutes
     ground, results = Ground(folder), read(folder / "results.json", seed, nodes)
     with ExitStack() as stack:
