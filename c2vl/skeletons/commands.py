@@ -55,6 +55,7 @@ class _Prepare(click.Command):
 @click.option("--jobs", type=click.IntRange(1), help="processes; one a core when there is much")
 @click.option("--float16", is_flag=True, help="half the size; rounds to 1 mm at 2 m")
 @click.option("--max-rejected", default=0, show_default=True, help="unusable files to put up with")
+@click.option("--licence", default="", help="terms of the data; every encoder's card names them")
 @click.option("--overwrite", is_flag=True, help="replace a different store at OUT, read all anew")
 def prepare(
     name: str,
@@ -67,6 +68,7 @@ def prepare(
     jobs: int | None,
     float16: bool,
     max_rejected: int,
+    licence: str,
     overwrite: bool,
 ) -> None:
     """Read dataset NAME from SOURCE into a store at OUT.
@@ -89,6 +91,7 @@ def prepare(
                 max_rejected=max_rejected,
                 overwrite=overwrite,
                 progress=progress,
+                licence=licence,
             )
     except KeyboardInterrupt:
         raise UserError("stopped; the same command goes on where it was") from None

@@ -15,7 +15,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -78,6 +78,7 @@ def prepare(
     overwrite: bool = False,
     progress: Progress | None = None,
     origin: dict[str, Any] | None = None,
+    licence: str = "",
 ) -> Prepared:
     """Read a dataset into a store.
 
@@ -95,6 +96,8 @@ def prepare(
         progress: called with files done and files in all.
         origin: what the manifest says of the source instead of its path and files (a generator's
             settings).
+        licence: terms under which the data may be used; whatever is trained on it names them.
+            Empty: as an older store at ``out`` has it.
 
     Raises:
         UserError: no such dataset or source, ``out`` is something else, it is being prepared by
@@ -109,7 +112,9 @@ def prepare(
     described = origin or _described(reader, source, options, found)
     old = existing(out, reader, described, dtype, overwrite=overwrite)
     if isinstance(old, Prepared):
-        return old
+        return with_licence(old, licence)
+    if old is not None:
+        licence = licence or old.manifest.get("licence", "")
     work = out.with_name(out.name + ".preparing")
     with _alone(work):
         prepared = _write(
@@ -117,7 +122,7 @@ def prepare(
             max_rejected, progress,
         )  # fmt: skip
     shutil.rmtree(work, ignore_errors=True)
-    return prepared
+    return with_licence(prepared, licence)
 
 
 def _described(reader: Reader, source: Path, options: Options, found: Found) -> dict[str, Any]:
@@ -175,6 +180,16 @@ def existing(
         f"{out}: holds another store ({manifest.get('dataset')}, made from {before}, or prepared "
         "with other settings); give another OUT, or --overwrite"
     )
+
+
+def with_licence(prepared: Prepared, licence: str) -> Prepared:
+    """Note the licence in a store's manifest; what the store holds does not depend on it."""
+    store = prepared.store
+    if licence in ("", store.manifest.get("licence")):
+        return prepared
+    text = json.dumps(store.manifest | {"licence": licence}, indent=1) + "\n"
+    write_text(store.path / "manifest.json", text)
+    return replace(prepared, store=Store.open(store.path))
 
 
 def _old_entries(old: Store | None, found: Found, out: Path) -> OldEntries | None:

@@ -99,6 +99,19 @@ def test_only_what_is_new_is_read(raw: Path, tmp_path: Path) -> None:
     assert len(prepare("ntu60", raw, out, overwrite=True).store) == 6
 
 
+def test_the_licence_is_kept_and_can_be_told_later(raw: Path, tmp_path: Path) -> None:
+    (raw / BAD).unlink()
+    out = tmp_path / "store"
+    first = prepare("ntu60", raw, out).store
+    assert "licence" not in first.manifest
+    told = prepare("ntu60", raw, out, licence="research only")
+    assert (told.read, told.store.manifest["licence"]) == (0, "research only")
+    assert told.store.digest == first.digest
+    write(raw, 3)
+    assert prepare("ntu60", raw, out).store.manifest["licence"] == "research only"
+    assert Store.open(out).manifest["licence"] == "research only"
+
+
 def test_the_same_id_twice(raw: Path, tmp_path: Path) -> None:
     (raw / BAD).unlink()
     (raw / "Again").mkdir()
