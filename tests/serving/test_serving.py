@@ -32,6 +32,8 @@ from c2vl.serving.index import load_index
 from c2vl.serving.launch import Settings, checked, embed_together, serving
 from c2vl.serving.limits import Guard, Rate
 from c2vl.skeletons.store import Store
+from sweeps.export import save_pyfunc
+from sweeps.runs import open_client
 from tests.protocols.conftest import random_encoder
 
 TOKEN = "a-long-random-line-of-text"
@@ -301,12 +303,23 @@ def test_schemathesis_finds_no_server_error(parts: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.ray
-def test_the_service_under_ray_serve(parts: Path, demo_store: Store, tmp_path: Path) -> None:
-    """The real thing: replicas, a token, and schemathesis over its page without a 5xx."""
+@pytest.mark.mlflow
+def test_the_service_under_ray_serve(
+    parts: Path, demo_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real thing: a registered encoder, a token, and schemathesis without a 5xx."""
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", uri)
+    client = open_client(uri)
+    save_pyfunc(parts / "encoder", tmp_path / "model")
+    client.create_registered_model("served")
+    client.create_model_version("served", str(tmp_path / "model"))
+    client.set_registered_model_alias("served", "best", "1")
     token = tmp_path / "token"
     token.write_text(TOKEN)
     settings = Settings(
-        str(parts / "encoder"),
+        "models:/served@best",
         head=parts / "head",
         port=8077,
         token_file=token,
