@@ -121,8 +121,9 @@ def prepare(
             out, work, reader, found, described, _old_entries(old, found, out), dtype, jobs,
             max_rejected, progress,
         )  # fmt: skip
+        prepared = with_licence(prepared, licence)
     shutil.rmtree(work, ignore_errors=True)
-    return with_licence(prepared, licence)
+    return prepared
 
 
 def _described(reader: Reader, source: Path, options: Options, found: Found) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from c2vl.config_files import dump
-from sweeps.agreement import Agreement, agreements
 from sweeps.finals import Final
 from sweeps.report import figures, judging, landscape
 from sweeps.report.about import about, steps
@@ -62,7 +61,6 @@ def page(trials: Trials, study: optuna.Study, final: Final | None) -> str:
     job = winning_job(trials, final)
     candidates = judged(trials, final)
     best = next((t for t in trials.complete if t.number == winner), None)
-    compared = agreements({trial.number: trial.rows for trial in trials.complete})
     context = {
         "spec": spec,
         "final": final,
@@ -77,9 +75,9 @@ def page(trials: Trials, study: optuna.Study, final: Final | None) -> str:
         "winner_yaml": dump(job.experiment) if job else "",
         "sweep_yaml": dump_sweep(spec),
         "tables": protocol_tables(spec, final),
-        "agreements": [one.row() for one in compared],
+        "agreements": [one.row() for one in trials.agreements],
         "groups": _groups(trials, study, winner, spent)
-        | _judging(trials, final, winner, candidates, compared),
+        | _judging(trials, final, winner, candidates),
         "data": _data(trials),
         "number": number,
         "clock": clock,
@@ -241,7 +239,6 @@ def _judging(
     final: Final | None,
     winner: int | None,
     candidates: Sequence[Judged],
-    compared: Sequence[Agreement],
 ) -> dict[str, list[Picture]]:
     """Pictures of the choice, and of what scores without labels would have chosen."""
     spec, seeds, agreed = trials.spec, [], []
@@ -255,8 +252,8 @@ def _judging(
             note = "One seed after another; the better half stays. Hollow: left behind there."
             seeds.append(_draw("rounds", "Rounds of the choice", note, HALF,
                                partial(judging.rounds, final=final, spec=spec)))  # fmt: skip
-        for one in compared:
-            if one.labelled == compared[0].labelled:
+        for one in trials.agreements:
+            if one.labelled == trials.agreements[0].labelled:
                 note = f"Spearman {one.correlation:.2f} ({one.low:.2f} to {one.high:.2f})"
                 agreed.append(_draw(f"agreement-{one.score}", one.score, note, SMALL,
                                     partial(judging.agreement, one=one, trials=trials,

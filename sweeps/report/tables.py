@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from c2vl.protocols.table import markdown
-from sweeps.agreement import agreements
 from sweeps.finals import Final
 from sweeps.jobs import Job, Outcome
 from sweeps.report.trials import Trial, Trials, read_ended
@@ -73,7 +72,7 @@ def summary(trials: Trials, rows: list[dict[str, Any]], final: Final | None) -> 
         seconds = f"{sum(row['seconds'] for row in own):.0f}"
         counts.append({"outcome": outcome, "trials": str(len(own)), "training seconds": seconds})
     lines.append(markdown("", counts))
-    if compared := agreements({trial.number: trial.rows for trial in trials.complete}):
+    if compared := trials.agreements:
         title = "How well scores without labels ranked the complete trials, on validation"
         lines += ["", title, "", markdown("", [one.row() for one in compared])]
     if final is None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from optuna.trial import TrialState
 
+from sweeps.agreement import Agreement, agreements
 from sweeps.jobs import Job, Outcome, Row
 from sweeps.spec import Objective, SweepSettings
 from sweeps.study import StudyReader, feasible, objective_values
@@ -92,6 +93,11 @@ class Trials:
     def complete(self) -> list[Trial]:
         """Those that ran to their end and have all objectives."""
         return [trial for trial in self.of("complete") if trial.values is not None]
+
+    @cached_property
+    def agreements(self) -> list[Agreement]:
+        """How well scores without labels ranked the complete ones."""
+        return agreements({trial.number: trial.rows for trial in self.complete})
 
 
 def read_trials(spec: SweepSettings, study: optuna.Study) -> Trials:

@@ -7,6 +7,7 @@ training. One trial at a time.
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from pathlib import Path
 from typing import Any
@@ -44,8 +45,8 @@ class Memory(InMemoryStorage):
     def give_up(self) -> None: ...
 
 
-def epochs_needed(table: Table, way: dict[str, Any], seed: int, folder: Path) -> int:
-    """Epochs trained until a finished trial is within ``NEAR`` of the table's best."""
+def epochs_needed(table: Table, way: dict[str, Any], seed: int, folder: Path) -> float:
+    """Epochs trained until a finished trial is near the best; infinite if no trial ever is."""
     values = {
         "name": f"s{seed}",
         "storage": str(folder),
@@ -71,14 +72,15 @@ def epochs_needed(table: Table, way: dict[str, Any], seed: int, folder: Path) ->
             source.end(job, "complete", row)
             if row["linear_val"] >= goal:
                 return spent
-    raise AssertionError("a thousand trials did not find it")
+    return math.inf
 
 
 @pytest.mark.slow
-def test_epochs_until_near_the_best(tmp_path: Path) -> None:
+def test_epochs_until_near_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = Table()
     if len(table) < WHOLE:
         pytest.skip(f"the table holds {len(table)} of {WHOLE} points so far; see recorded/")
+    monkeypatch.setattr("sweeps.source.open_storage", lambda *_: Memory())
     needed = {
         name: [
             epochs_needed(table, way, seed, tmp_path / str(place)) for seed in range(REPETITIONS)
@@ -88,7 +90,9 @@ def test_epochs_until_near_the_best(tmp_path: Path) -> None:
     print(f"\nwithin {100 * NEAR:g} points of {100 * table.best():.1f} %: epochs, of {len(table)} "
           f"points × {table.epochs}")  # fmt: skip
     for name, found in needed.items():
-        low, middle, high = statistics.quantiles(found, n=4)
+        low, high = (sorted(found)[len(found) * quarter // 4] for quarter in (1, 3))
+        middle = statistics.median(found)
         print(f"{name:>14}: median {middle:.0f} (quartiles {low:.0f} and {high:.0f})")
     print(json.dumps(needed))
-    assert statistics.median(needed["TPE + ASHA"]) <= statistics.median(needed["random"]) / 4
+    ours, random = (statistics.median(needed[name]) for name in ("TPE + ASHA", "random"))
+    assert math.isfinite(ours) and ours <= random / 4

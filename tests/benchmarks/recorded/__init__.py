@@ -60,9 +60,9 @@ class Table:
         place = math.log if name.endswith("temperature") else float  # those lie evenly in log
         return min(values, key=lambda value: abs(place(value) - place(wanted)))
 
-    def best(self, metric: str = "linear_val") -> float:
-        """The highest last figure of any point."""
-        return max(rows[-1][metric] for rows in self._rows.values())
+    def best(self) -> float:
+        """The highest last ``linear_val`` of any point."""
+        return max(rows[-1]["linear_val"] for rows in self._rows.values())
 
 
 def record(sweeps: Sequence[Path], out: Path) -> pd.DataFrame:
