@@ -21,7 +21,7 @@ from typing import Any
 
 from c2vl.encoder.scorings import scorings
 from c2vl.errors import StorageFull, TrainingError, UserError
-from c2vl.training.checkpoint import write_text
+from c2vl.files import write_text
 from sweeps import provenance, trial
 from sweeps.checks import data_needs
 from sweeps.choice import choose, rounds

@@ -16,7 +16,7 @@ from typing import Any
 
 from c2vl.config import Experiment
 from c2vl.config_files import from_dict, override
-from c2vl.training.checkpoint import write_text
+from c2vl.files import write_text
 from sweeps.intervals import half_width, interval
 from sweeps.jobs import Job
 from sweeps.spec import SweepSettings

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from c2vl.encoder import Encoder, build, load_encoder, save_encoder
+from c2vl.files import write_text
 from c2vl.protocols.task import Floats, Ints
 from c2vl.protocols.workers import Machines, Share, run_job
 from c2vl.skeletons.clips import load_clips
@@ -131,7 +132,7 @@ def supervised_scores(
         save_encoder(scratch / "encoder", encoder.model, encoder.card)
         np.savez(scratch / "positions.npz", fit=fit, scored=scored)
         job = {"store": str(store.path.absolute()), "seed": seed, "recipe": asdict(recipe)}
-        checkpoint.write_text(scratch / "job.json", json.dumps(job))
+        write_text(scratch / "job.json", json.dumps(job))
     run_job(train_and_score, scratch, machines)
     return np.asarray(np.load(scratch / SCORES), np.float32)
 

@@ -13,23 +13,10 @@ from typing import Any
 import torch
 
 from c2vl.errors import UserError
+from c2vl.files import write_text
 
 WARNINGS = "warnings.txt"
 BROKEN = (pickle.UnpicklingError, zipfile.BadZipFile)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file, all of it or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def save(folder: Path, state: dict[str, Any], *, step: int, keep: int) -> Path:

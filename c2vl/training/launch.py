@@ -13,6 +13,7 @@ from typing import Any
 from c2vl.config import Experiment
 from c2vl.config_files import dump, from_dict, resolved
 from c2vl.errors import StorageFull, TrainingError, UserError, is_full
+from c2vl.files import write_text
 from c2vl.raysession import connected
 from c2vl.training import checkpoint
 
@@ -76,7 +77,7 @@ def fit(
     rows = checkpoint.read_metrics(folder / "metrics.jsonl")
     finished = {"metrics": rows[-1], "seconds": time.monotonic() - began}
     with _room(folder):
-        checkpoint.write_text(done, json.dumps(finished))
+        write_text(done, json.dumps(finished))
     (folder / GROUP).unlink(missing_ok=True)
     checkpoint.drop_checkpoints(folder, keep=int(keep_checkpoint))
     return rows[-1]
@@ -189,7 +190,7 @@ def _in_a_worker(job: dict[str, Any]) -> None:
     rank = ray.train.get_context().get_world_rank()
     held = ray.util.get_current_placement_group()
     if rank == 0 and held is not None:
-        checkpoint.write_text(folder / GROUP, held.id.hex())
+        write_text(folder / GROUP, held.id.hex())
     _train(from_dict(job["experiment"]), folder, ray.train.report, rank, get_device())
 
 
@@ -216,9 +217,9 @@ def _train(experiment: Experiment, folder: Path, report: Report, rank: int, devi
     except (UserError, TrainingError) as error:
         final = {"kind": type(error).__name__, "message": str(error)}
         try:
-            checkpoint.write_text(folder / "error.json", json.dumps(final))
-        except OSError as unwritten:
-            log.warning("%s: %s", folder / "error.json", unwritten)
+            write_text(folder / "error.json", json.dumps(final))
+        except UserError as unwritten:
+            log.warning("%s", unwritten)
         raise
 
 
@@ -228,7 +229,8 @@ def _room(folder: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, UserError) or not is_full(error):
+        final = isinstance(error, UserError) and not isinstance(error, StorageFull)
+        if final or not is_full(error):
             raise
         raise StorageFull(
             f"{folder}: no room is left on the disk, or a quota is reached; nothing is lost: free "
