@@ -40,7 +40,7 @@ from sweeps.lock import locked
 from sweeps.nodes import require_shared
 from sweeps.progress import Board, show_table
 from sweeps.report import write_report
-from sweeps.resources import Concurrency, NodeLost, cluster, require_state_api, trial_resources
+from sweeps.resources import Concurrency, NodeLost, cluster, trial_resources
 from sweeps.source import StudySource
 from sweeps.spec import SweepSettings, dump_sweep, read_sweep
 from sweeps.stopping import Stop, heed_signals, stopping
@@ -77,8 +77,6 @@ def run(spec: SweepSettings, *, address: str | None = None, resume: bool = False
         heed_signals(stop)
         concurrency = Concurrency(spec.experiment.train, spec.concurrency, spec.autoscaling)
         require_shared(spec.storage, data_needs(spec))
-        if spec.experiment.train.workers > 1:
-            require_state_api()
         tracker = Tracker(spec, claim.identity, must_answer=not resume)
         source = StudySource(spec, claim.identity)
         claim.keep()

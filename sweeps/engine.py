@@ -22,7 +22,6 @@ from ray.tune.stopper import Stopper
 
 from c2vl.config_files import resolved
 from c2vl.errors import StorageFull, UserError, is_full
-from c2vl.training.launch import release
 from sweeps.jobs import End, Job, Outcome, Row, Source
 from sweeps.resources import NodeLost, OwnNode, living_node_ids
 from sweeps.stopping import Stop
@@ -85,9 +84,8 @@ class Session:
         return job
 
     def started(self, trial: Trial) -> None:
-        """A Tune trial has its process; after a loss, what the lost one held is given back."""
+        """A Tune trial has its process, the first one or another after a loss."""
         job, trial_id = self.jobs[trial.trial_id], trial.trial_id
-        release(job.folder)
         self.forgive(trial)
         self._living[trial_id] = living_node_ids()
         self._attempts[trial_id] = self._attempts.get(trial_id, 0) + 1
@@ -137,7 +135,6 @@ class Session:
     def ended(self, trial_id: str, pruned: bool = False, error: str = "") -> None:
         """A Tune trial has ended: in its own way, stopped by the source, or by an error."""
         job = self.jobs.pop(trial_id)
-        release(job.folder)
         final = self._final.pop(trial_id, {})
         outcome: Outcome = final.get(OUTCOME, "interrupted")
         if pruned:
@@ -278,14 +275,13 @@ def run_jobs(
         listeners: are told what happens.
         stop: ends it early.
         concurrency: says how many jobs may run at once now; one always may.
-        bundles: resources of a job's own process.
+        bundles: resources of a job, one for each of its processes.
         max_failures: losses that a job survives, not counting those of whole nodes.
 
     Raises:
         UserError: jobs are left, and no stop was asked for.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    alone = len(bundles) == 1 and bundles[0]["CPU"] > 0
     # A job that Tune lost track of is handed out again: its source still has it as unfinished.
     for _ in range(PASSES):
         if not len(source) or stop:
@@ -298,9 +294,8 @@ def run_jobs(
                 search_alg=_Searcher(session, concurrency),
                 scheduler=scheduler,
                 num_samples=len(source),
-                # The next trial in the same process starts at once, everything imported. A process
-                # that waits for a worker group cannot leave it, and is not used again.
-                reuse_actors=alone,
+                # The next trial in the same process starts at once, everything imported.
+                reuse_actors=True,
                 trial_name_creator=lambda trial: str(trial.config["name"]),
                 trial_dirname_creator=lambda trial: str(trial.config["name"]),
             ),

@@ -23,7 +23,7 @@ from c2vl.skeletons.splits import folds, split
 from c2vl.skeletons.store import Store, read_manifest
 from sweeps.checks import check_draws, data_needs
 from sweeps.nodes import require_shared
-from sweeps.resources import Node, cluster, living_nodes, require_state_api, slots
+from sweeps.resources import Node, cluster, living_nodes, slots
 from sweeps.spec import SweepSettings
 from sweeps.storage import open_storage
 
@@ -215,8 +215,6 @@ def resources(spec: SweepSettings, address: str | None) -> tuple[int | None, lis
                 look("resources", lambda: _fits(spec, nodes, where)),
                 look("nodes", lambda: _shared(spec, where)),
             ]
-            if spec.experiment.train.workers > 1:
-                found.append(look("state API", _state_api))
             return _fitting(spec, nodes), found
     except UserError as error:
         return None, [Finding("resources", "", [str(error)])]
@@ -234,11 +232,6 @@ def _fitting(spec: SweepSettings, nodes: list[Node]) -> int | None:
 def _shared(spec: SweepSettings, where: str) -> str:
     require_shared(spec.storage, data_needs(spec))
     return f"{where} reach {spec.storage.absolute()} and the data"
-
-
-def _state_api() -> str:
-    require_state_api()
-    return "answers"
 
 
 def _fits(spec: SweepSettings, nodes: list[Node], where: str) -> str:

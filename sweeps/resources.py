@@ -14,7 +14,6 @@ from c2vl.config import Experiment, TrainSettings
 from c2vl.errors import UserError
 
 Node = Mapping[str, float]
-DRIVER_MEMORY = 2.0**28  # bytes; a request of nothing at all is refused by Ray
 ENVIRONMENT = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     # A stopped trial ends at its next report; its process is then used again. If the machine is
@@ -54,8 +53,8 @@ def cluster(address: str | None = None, cpus: int | None = None) -> Iterator[Non
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address == "local":
-        # With the dashboard: its State API frees the CPUs of stopped worker groups.
-        options |= {"include_dashboard": True, "num_cpus": cpus}
+        # The dashboard's ten processes would cost a short sweep more than its trials do.
+        options |= {"include_dashboard": False, "num_cpus": cpus}
     else:
         options |= {"runtime_env": {"env_vars": ENVIRONMENT}}
     try:
@@ -173,31 +172,8 @@ class OwnNode:
         return self._gone
 
 
-def require_state_api() -> None:
-    """Check what frees the CPUs of a stopped trial's worker group.
-
-    Raises:
-        UserError: Ray's State API does not answer.
-    """
-    import ray
-    from ray.util.state import list_nodes
-
-    try:
-        address = ray.get_runtime_context().gcs_address
-        list_nodes(address=address, timeout=30, limit=1)
-    except Exception as error:
-        reason = (str(error).strip() or repr(error)).splitlines()[0]
-        raise UserError(
-            f"train.workers: Ray's State API does not answer ({reason}). Without it a stopped "
-            "trial keeps its CPUs and the next one waits for ever: install ray[default] and start "
-            "Ray with its dashboard, or set train.workers to 1"
-        ) from None
-
-
 def trial_resources(experiment: Experiment) -> list[dict[str, float]]:
-    """Return the bundles of a trial's own process: a worker group brings its own."""
+    """Return the bundles of a trial, one for each worker; its own process is in the first."""
     train = experiment.train
-    if train.workers > 1:
-        return [{"CPU": 0.0, "memory": DRIVER_MEMORY}]
     gpu = {"GPU": train.gpus_per_worker} if train.gpus_per_worker else {}
-    return [{"CPU": train.cpus_per_worker, **gpu}]
+    return [{"CPU": train.cpus_per_worker, **gpu} for _ in range(train.workers)]

@@ -34,26 +34,9 @@ def run(config: dict[str, Any]) -> None:
         tune.report({**row, NODE: node})
 
     try:
-        if experiment.train.workers == 1:
-            last = fit(
-                experiment,
-                folder,
-                name=name,
-                on_report=report,
-                in_process=True,
-                keep_checkpoint=keep,
-            )
-        else:
-            from ray.tune.integration.ray_train import TuneReportCallback
-
-            last = fit(
-                experiment,
-                folder,
-                name=name,
-                callbacks=[TuneReportCallback()],
-                in_process=False,
-                keep_checkpoint=keep,
-            )
+        last = fit(
+            experiment, folder, name=name, on_report=report, in_process=True, keep_checkpoint=keep
+        )
     except StorageFull as error:
         report({OUTCOME: "interrupted", ERROR: str(error)})
         return

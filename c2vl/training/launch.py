@@ -1,26 +1,24 @@
-"""Launch the loop with Ray Train: in this process for one worker, or on a group of workers."""
+"""Launch the loop with Ray Train: in this process, with peers or without, or on a worker group."""
 
 from __future__ import annotations
 
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from c2vl.config import Experiment
+from c2vl.config import Experiment, TrainSettings
 from c2vl.config_files import dump, from_dict, resolved
 from c2vl.errors import StorageFull, TrainingError, UserError, is_full
 from c2vl.files import write_text
 from c2vl.raysession import connected
-from c2vl.training import checkpoint
+from c2vl.training import checkpoint, peers
 
 log = logging.getLogger(__name__)
 Report = Callable[[dict[str, Any]], None]
-GROUP = "placement_group"
-"""File of a run's folder that names the resources its worker group holds."""
 
 
 def fit(
@@ -29,7 +27,6 @@ def fit(
     *,
     name: str,
     on_report: Report | None = None,
-    callbacks: Sequence[Any] = (),
     max_failures: int = 0,
     in_process: bool | None = None,
     keep_checkpoint: bool = False,
@@ -42,9 +39,9 @@ def fit(
             ``metrics.jsonl``, ``checkpoints/``, then ``encoder/`` and, last, ``done.json``.
         name: name of the Ray Train run.
         on_report: told the figures of each epoch when the loop runs in this process.
-        callbacks: Ray Train callbacks, told by worker groups.
         max_failures: lost workers or unexpected errors that a worker group is started again for.
-        in_process: run the loop in this process (one worker alone); the default where it is one.
+        in_process: run the loop in this process, with peers (:mod:`c2vl.training.peers`) where it
+            needs more workers; the default where it needs none. Otherwise on a worker group.
         keep_checkpoint: leave the last one when training is done.
 
     Returns:
@@ -58,10 +55,6 @@ def fit(
     folder = folder.absolute()
     if in_process is None:
         in_process = experiment.train.workers == 1
-    if in_process and experiment.train.workers != 1:
-        raise UserError(
-            f"train.workers: {experiment.train.workers} workers cannot run in one process"
-        )
     if not in_process:
         experiment = resolved(experiment)
     done = folder / "done.json"
@@ -71,37 +64,15 @@ def fit(
         return metrics
     began = time.monotonic()
     (folder / "error.json").unlink(missing_ok=True)
-    trainer = _trainer(experiment, folder, name, on_report, callbacks, max_failures, in_process)
+    trainer = _trainer(experiment, folder, name, on_report, max_failures, in_process)
     with nullcontext() if in_process else connected():
         _run(trainer, folder)
     rows = checkpoint.read_metrics(folder / "metrics.jsonl")
     finished = {"metrics": rows[-1], "seconds": time.monotonic() - began}
     with _room(folder):
         write_text(done, json.dumps(finished))
-    (folder / GROUP).unlink(missing_ok=True)
     checkpoint.drop_checkpoints(folder, keep=int(keep_checkpoint))
     return rows[-1]
-
-
-def release(folder: Path) -> None:
-    """Give back the resources of a worker group whose controller was killed; else do nothing.
-
-    Ray's own cleaner is asked to leave before a group is shut down, so that a kill in between
-    leaves CPUs taken for as long as the driver lives. To be called where Ray is connected, when the
-    run has ended or is to start again.
-
-    Args:
-        folder: the run's folder.
-    """
-    try:
-        held = (folder / GROUP).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return
-    import ray
-    from ray.util.placement_group import PlacementGroup, remove_placement_group
-
-    remove_placement_group(PlacementGroup(ray.PlacementGroupID.from_hex(held)))
-    (folder / GROUP).unlink(missing_ok=True)
 
 
 def _trainer(
@@ -109,7 +80,6 @@ def _trainer(
     folder: Path,
     name: str,
     on_report: Report | None,
-    callbacks: Sequence[Any],
     max_failures: int,
     in_process: bool,
 ) -> Any:
@@ -120,7 +90,7 @@ def _trainer(
     job = {"experiment": experiment.model_dump(mode="json"), "folder": str(folder)}
     if in_process:
         return TorchTrainer(
-            lambda config: _in_this_process(config, on_report),
+            lambda config: _in_this_process(config, settings, on_report or _silent),
             train_loop_config=job,
             scaling_config=ray.train.ScalingConfig(
                 num_workers=0, use_gpu=settings.gpus_per_worker > 0
@@ -139,7 +109,6 @@ def _trainer(
             name=name,
             storage_path=str(folder / "ray"),
             failure_config=ray.train.FailureConfig(max_failures=max_failures),
-            callbacks=list(callbacks),
         ),
     )
 
@@ -168,7 +137,16 @@ def _raise_final(folder: Path) -> None:
         raise kinds.get(error["kind"], TrainingError)(error["message"])
 
 
-def _in_this_process(job: dict[str, Any], on_report: Report | None) -> None:
+def _in_this_process(job: dict[str, Any], settings: TrainSettings, report: Report) -> None:
+    if settings.workers == 1:
+        _alone(job, 0, report)
+    else:
+        cpus, gpus = settings.cpus_per_worker, settings.gpus_per_worker
+        peers.lead(_alone, job, settings.workers, cpus, gpus, report)
+
+
+def _alone(job: dict[str, Any], rank: int, report: Report) -> None:
+    """Be one worker that was not started by Ray Train."""
     import torch
 
     experiment = from_dict(job["experiment"])
@@ -176,21 +154,17 @@ def _in_this_process(job: dict[str, Any], on_report: Report | None) -> None:
     if wants_gpu and not torch.cuda.is_available():
         raise UserError("train.gpus_per_worker: no GPU is visible here; set it to 0")
     device = torch.device("cuda" if wants_gpu else "cpu")
-    _train(experiment, Path(job["folder"]), on_report or _silent, 0, device)
+    _train(experiment, Path(job["folder"]), report, rank, device)
 
 
 def _in_a_worker(job: dict[str, Any]) -> None:
     import ray.train
-    import ray.util
     from ray.train.torch import get_device
 
     folder = Path(job["folder"])
     if (folder / "error.json").exists():
         return  # final: the group was started again, but trying again will not help
     rank = ray.train.get_context().get_world_rank()
-    held = ray.util.get_current_placement_group()
-    if rank == 0 and held is not None:
-        write_text(folder / GROUP, held.id.hex())
     _train(from_dict(job["experiment"]), folder, ray.train.report, rank, get_device())
 
 

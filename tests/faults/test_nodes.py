@@ -37,7 +37,6 @@ class Nodes:
         self._cluster = Cluster(
             initialize_head=True,
             connect=True,
-            # no dashboard, so no State API: one of the set-ups that are refused
             head_node_args={"num_cpus": 1, "include_dashboard": False},
         )
         self.gpu = self.join(num_gpus=1)
@@ -90,7 +89,6 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
         ({"train.cpus_per_worker": 2}, r"1 worker\(s\) with 2 CPU .* has 2 CPU .* on 2 node\(s\)"),
         ({"train.workers": 4}, r"a trial needs 4 worker\(s\) .* or join a larger cluster"),
         ({"train.gpus_per_worker": 2}, r"2 GPU each .* and 1 GPU on 2 node\(s\): lower them"),
-        ({"train.workers": 2}, r"State API does not answer .*ray\[default\].*train.workers to 1"),
         ({"storage": f"{HERE}/runs"}, r"not every node .*: /proc.* is not the folder .*mount"),
         ({"data.store": f"{HERE}/store"}, r"not every node .*cannot read /proc.*same path"),
         ({"tracking.uri": "http://127.0.0.1:9"}, r"tracking.uri: MLflow at .* does not answer"),
