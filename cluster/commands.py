@@ -111,7 +111,7 @@ def submit(
 @address_option
 @root_option
 def preflight(address: str | None, root: Path | None) -> None:
-    """Check from every node: the shared folder, versions, free disk, the State API."""
+    """Check from every node: the shared folder, versions, free disk."""
     from cluster import jobs
 
     url, where, shared = _target(address, root)

@@ -1,7 +1,7 @@
 """Checks from every node, before the first trial: ``python -m cluster.preflight ROOT`` in a job.
 
-A sweep needs a folder that all nodes share and can write, the same versions everywhere, some free
-disk, and Ray's State API (without it a trial that a scheduler stops keeps its CPUs for ever).
+A sweep needs a folder that all nodes share and can write, the same versions everywhere, and some
+free disk.
 """
 
 from __future__ import annotations
@@ -40,27 +40,9 @@ def check(root: Path) -> tuple[list[Probe], list[str]]:
         ) from None
     try:
         probes, problems = ask(root)
-        problems += judge(probes, versions(PACKAGES), MIN_FREE_BYTES)
-        living = sum(node["Alive"] for node in ray.nodes())
-        return probes, problems + _state_api(living)
+        return probes, problems + judge(probes, versions(PACKAGES), MIN_FREE_BYTES)
     finally:
         ray.shutdown()
-
-
-def _state_api(nodes: int) -> list[str]:
-    from ray.util.state import list_nodes
-    from ray.util.state.exception import RayStateApiException
-
-    remedy = (
-        "start Ray with its dashboard (`ray[default]` installed, include_dashboard not false): "
-        "without it a trial that is stopped early keeps its CPUs"
-    )
-    try:
-        seen = len(list_nodes(timeout=20, filters=[("state", "=", "ALIVE")]))
-    except (RayStateApiException, ConnectionError, RuntimeError, OSError, AssertionError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-        return [f"Ray's State API does not answer ({reason}); {remedy}"]
-    return [] if seen >= nodes else [f"Ray's State API knows {seen} of {nodes} nodes; {remedy}"]
 
 
 def main(arguments: list[str]) -> int:

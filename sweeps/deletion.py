@@ -14,12 +14,14 @@ from pathlib import Path
 import optuna
 
 from c2vl.errors import UserError
+from sweeps.mlflow_store import answering, open_client
 from sweeps.reconciliation import runs_of
-from sweeps.runs import open_client
 from sweeps.source import OWNER
 from sweeps.spec import SweepSettings, sweep_folder
 from sweeps.state import identity
 from sweeps.storage import READING_PATIENCE, open_storage
+
+LATER = "the sweep is still there, delete it again later"
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,8 @@ def look(spec: SweepSettings) -> Doomed:
     Raises:
         UserError: MLflow does not answer.
     """
-    try:
+    with answering(spec.tracking_uri, then=LATER):
         runs = runs_of(open_client(spec.tracking_uri), spec)
-    except UserError:
-        raise
-    except Exception as error:
-        raise _away(spec, error) from None
     runs = sorted(runs, key=lambda run: run.data.tags.get("kind") == "sweep")
     files = (path for path in spec.folder.rglob("*") if path.is_file() and not path.is_symlink())
     return Doomed([run.info.run_id for run in runs], sum(path.stat().st_size for path in files))
@@ -59,12 +57,10 @@ def delete(spec: SweepSettings, doomed: Doomed) -> None:
         UserError: MLflow or Optuna's storage does not answer, or holds another sweep's study; what
             is left is whole and can be deleted later.
     """
-    client = open_client(spec.tracking_uri)
-    try:
+    with answering(spec.tracking_uri, then=LATER):
+        client = open_client(spec.tracking_uri)
         for run_id in doomed.runs:
             client.delete_run(run_id)
-    except Exception as error:
-        raise _away(spec, error) from None
     if spec.study is not None:  # the default one lies in the folder
         storage = open_storage(spec.study_uri, READING_PATIENCE)
         if spec.name in optuna.get_all_study_names(storage):
@@ -93,11 +89,3 @@ def finish(storage: Path, name: str) -> bool:
 def _aside(storage: Path, name: str) -> Path:
     folder = sweep_folder(storage, name)
     return folder.with_name(f".deleted-{folder.name}")
-
-
-def _away(spec: SweepSettings, error: Exception) -> UserError:
-    reason = (str(error).strip() or repr(error)).splitlines()[0]
-    return UserError(
-        f"tracking.uri: MLflow at {spec.tracking_uri} does not answer: {reason}; the sweep is "
-        "still there, delete it again later"
-    )

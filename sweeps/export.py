@@ -18,6 +18,7 @@ import c2vl
 from c2vl.encoder import load_encoder, save_encoder
 from c2vl.skeletons.store import read_manifest
 from sweeps.finals import WINNER, Final, results_folder
+from sweeps.mlflow_store import answering
 from sweeps.registry import Standing, own_store, promote
 from sweeps.spec import SweepSettings
 from sweeps.tracking import Tracker
@@ -58,9 +59,10 @@ def publish(spec: SweepSettings, final: Final, folder: Path, tracker: Tracker) -
         ``models:/NAME@best (version N)``, or ``@candidate`` with the reason; where MLflow stays
         away, what registers it later.
     """
+    again = f"c2vl-sweep resume {spec.name}"
     if not tracker.flush():  # what waits goes first, and tells whether MLflow answers at all
-        return f"not registered, since MLflow does not answer: c2vl-sweep resume {spec.name}"
-    with own_store(spec.tracking_uri):
+        return f"not registered, since MLflow does not answer: {again}"
+    with own_store(spec.tracking_uri), answering(spec.tracking_uri, then=again):
         return _publish(spec, final, folder, tracker)
 
 

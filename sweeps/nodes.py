@@ -19,6 +19,7 @@ from c2vl.config import Experiment
 from c2vl.config_files import resolved
 from c2vl.errors import UserError
 from c2vl.versions import versions
+from sweeps.resources import living_node_ids
 
 PACKAGES = ("ray", "torch", "numpy", "optuna", "mlflow", "c2vl")
 ANSWER_SECONDS = 120.0
@@ -112,6 +113,8 @@ def judge(probes: Iterable[Probe], here: dict[str, str], min_free_bytes: int = 0
 def ask(root: Path, reads: Iterable[Path] = ()) -> tuple[list[Probe], list[str]]:
     """Probe every living node of the cluster that this process is connected to.
 
+    A node that is lost meanwhile is passed over. Ray notices that some ten seconds after its end.
+
     Args:
         root: the folder that all should share; made if it is not there.
         reads: data that trials read, absolute.
@@ -138,7 +141,7 @@ def ask(root: Path, reads: Iterable[Path] = ()) -> tuple[list[Probe], list[str]]
         ) from None
     try:
         nodes = {node["NodeID"]: node["NodeName"] for node in ray.nodes() if node["Alive"]}
-        task: Any = ray.remote(num_cpus=0, max_retries=0)(probe)
+        task: Any = ray.remote(num_cpus=0)(probe)
         words = (str(root), token, tuple(map(str, reads)))
         waiting = {
             task.options(
@@ -155,12 +158,15 @@ def ask(root: Path, reads: Iterable[Path] = ()) -> tuple[list[Probe], list[str]]
             try:
                 found[node] = ray.get(answer)
             except ray.exceptions.RayError as error:
+                if node not in living_node_ids():  # lost meanwhile: no trial will run there
+                    continue
                 reason = str(error).strip().splitlines()[-1]
                 problems.append(f"node {nodes[node]}: the check failed there: {reason}")
         problems += [
             f"node {nodes[waiting[answer]]}: no answer in {ANSWER_SECONDS:.0f} s; is it "
             "overloaded, or its runtime environment still being set up? Try again"
             for answer in late
+            if waiting[answer] in living_node_ids()
         ]
         probes = [
             replace(result, seen=bool(result.problem) or (folder / node).is_file())
@@ -181,9 +187,7 @@ def require_shared(root: Path, experiments: Iterable[Experiment]) -> None:
     Raises:
         UserError: all that is wrong, node by node, with the remedies.
     """
-    import ray
-
-    if sum(node["Alive"] for node in ray.nodes()) < 2:
+    if len(living_node_ids()) < 2:
         return
     reads = set()
     for experiment in map(resolved, experiments):

@@ -123,25 +123,19 @@ def _data(experiment: Experiment) -> str:
 
 def tracking(spec: SweepSettings) -> str:
     """Check that MLflow answers, and takes what is written."""
-    from sweeps.runs import open_client
+    from sweeps.mlflow_store import answering, open_client, shown
 
     uri = spec.tracking_uri
     file = _file(uri)
     if file is not None and not file.exists():
         _writable(file, "tracking.uri")
         return f"MLflow's {file} will be made"
-    try:
+    with answering(uri, then="start the server, or name another"):
         client = open_client(uri)
         found = client.get_experiment_by_name(spec.tracking.experiment)
         if found is not None:
             client.set_experiment_tag(found.experiment_id, CHECKED, "writable")
-    except Exception as error:  # of MLflow and of the stores behind it
-        reason = (str(error).strip() or repr(error)).splitlines()[0]
-        raise UserError(
-            f"tracking.uri: MLflow at {uri} does not answer, or takes no writes: {reason}; start "
-            "the server, or name another"
-        ) from None
-    return f"MLflow at {uri} answers" + (", and takes writes" if found is not None else "")
+    return f"MLflow at {shown(uri)} answers" + (", and takes writes" if found is not None else "")
 
 
 def study(spec: SweepSettings) -> str:

@@ -20,11 +20,11 @@ from mlflow.entities import Metric, Run
 from optuna.trial import TrialState
 
 from c2vl.config_files import load
-from c2vl.errors import UserError
 from c2vl.training.checkpoint import read_metrics
 from sweeps import provenance
 from sweeps.jobs import Job, Outcome
-from sweeps.runs import IDENTITY, KIND, OUTCOME, RUN, STATUS, open_client
+from sweeps.mlflow_store import answering, open_client
+from sweeps.runs import IDENTITY, KIND, OUTCOME, RUN, STATUS
 from sweeps.spec import SweepSettings
 from sweeps.state import identity
 from sweeps.study import StudyReader, reader
@@ -73,17 +73,10 @@ def differences(spec: SweepSettings) -> list[Difference]:
         UserError: MLflow does not answer, or the sweep has no study.
     """
     source = reader(spec)
-    try:
+    with answering(spec.tracking_uri):
         client = open_client(spec.tracking_uri)
         runs = runs_of(client, spec)
         return list(_compare(spec, source, client, runs))
-    except UserError:
-        raise
-    except Exception as error:  # of MLflow and of the stores behind it
-        reason = (str(error).strip() or repr(error)).splitlines()[0]
-        raise UserError(
-            f"tracking.uri: MLflow at {spec.tracking_uri} does not answer: {reason}"
-        ) from None
 
 
 def runs_of(client: MlflowClient, spec: SweepSettings) -> list[Run]:
@@ -186,6 +179,11 @@ def mend(spec: SweepSettings, found: list[Difference]) -> None:
     Raises:
         UserError: MLflow does not answer, or was away before all was written.
     """
+    with answering(spec.tracking_uri):
+        _mend(spec, found)
+
+
+def _mend(spec: SweepSettings, found: list[Difference]) -> None:
     client = open_client(spec.tracking_uri)
     parent = next((r for r in runs_of(client, spec) if r.data.tags.get(KIND) == "sweep"), None)
     anew: list[tuple[Job, Outcome]] = []

@@ -9,7 +9,7 @@ cannot be compared: then a person decides, with ``c2vl-sweep promote``.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,20 +170,22 @@ def promote(client: MlflowClient, model: str, version: str, *, force: bool = Fal
 
 
 def version_of(client: MlflowClient, model: str, number: str) -> Any | None:
-    """A version by its number, or None."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return client.get_model_version(model, number)
-    except MlflowException:
-        return None
+    """A version by its number, or None where there is none."""
+    return _if_there(lambda: client.get_model_version(model, number))
 
 
 def current(client: MlflowClient, model: str, alias: str) -> Any | None:
-    """The version that bears an alias, or None."""
+    """The version that bears an alias, or None where none does."""
+    return _if_there(lambda: client.get_model_version_by_alias(model, alias))
+
+
+def _if_there(ask: Callable[[], Any]) -> Any | None:
+    """Tell what is absent from what could not be asked: best would change hands unopposed."""
     from mlflow.exceptions import MlflowException
 
     try:
-        return client.get_model_version_by_alias(model, alias)
-    except MlflowException:
-        return None
+        return ask()
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise

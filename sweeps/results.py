@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from c2vl.errors import UserError
-
 if TYPE_CHECKING:
     from c2vl.encoder import Encoder
     from c2vl.protocols.results import Result
@@ -38,7 +36,7 @@ def log_results(
     """
     from mlflow.entities import Metric
 
-    from sweeps.runs import open_client, open_experiment
+    from sweeps.mlflow_store import answering, open_client, open_experiment
 
     by_encoder: dict[str, list[Result]] = {}
     for row in rows:
@@ -46,7 +44,7 @@ def log_results(
     if encoder is not None:
         by_encoder.setdefault(encoder.digest, [])
     now = int(time.time() * 1000)
-    try:
+    with answering(uri, "--tracking-uri"):
         client = open_client(uri)
         experiment = open_experiment(client, uri, EXPERIMENT, Path("runs"))
         for digest, own in by_encoder.items():
@@ -68,11 +66,6 @@ def log_results(
             for picture in pictures:
                 client.log_artifact(run_id, str(picture), "pictures")
             client.set_terminated(run_id)
-    except Exception as error:
-        reason = (str(error).strip() or repr(error)).splitlines()[0]
-        raise UserError(
-            f"--tracking-uri: MLflow at {uri} does not take the rows: {reason}"
-        ) from None
 
 
 def name_of(row: Result) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -18,21 +17,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # retrying is done here
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
-from mlflow.store.db.db_types import DATABASE_ENGINES
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from c2vl.config_files import flatten, read_yaml
-from c2vl.errors import UserError
 from c2vl.training.checkpoint import read_metrics
 from sweeps.jobs import Outcome, Row
+from sweeps.mlflow_store import open_client, open_experiment
 from sweeps.spool import Operation
 
 STATUS: dict[Outcome, str] = {
@@ -46,34 +39,8 @@ OUTCOME, ATTEMPTS, ATTEMPT, NODE = "outcome", "attempts", "attempt_id", "node"
 SECONDS = "wall_seconds"
 PERMANENT = {"INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS", "BAD_REQUEST"}
 BATCH = 900  # MLflow takes 1000 metrics in a batch
-ARTIFACTS = "mlartifacts"
 
 log = logging.getLogger(__name__)
-
-
-def open_client(uri: str) -> MlflowClient:
-    """Return a client of a tracking store, without its noise."""
-    for name in ("alembic", "mlflow.tracking"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    # A page of SQLAlchemy a try; the error itself is raised, and told by whoever tries again
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-    return MlflowClient(tracking_uri=uri, registry_uri=uri)
-
-
-def open_experiment(client: MlflowClient, uri: str, name: str, storage: Path) -> str:
-    """Return the id of an MLflow experiment, which is made where it is absent.
-
-    A server decides itself where artefacts go. With a database alone MLflow would put them into
-    the working directory: they go beside the file, or into ``storage``.
-    """
-    if (found := client.get_experiment_by_name(name)) is not None:
-        return str(found.experiment_id)
-    place = None
-    if uri.partition(":")[0].partition("+")[0] in DATABASE_ENGINES:
-        if uri.startswith("sqlite:") and (file := make_url(uri).database):
-            storage = Path(file).parent
-        place = (storage.absolute() / ARTIFACTS).as_uri()
-    return str(client.create_experiment(name, artifact_location=place))
 
 
 @dataclass
@@ -343,17 +310,3 @@ def batches(found: list[tuple[Operation, int]]) -> list[tuple[list[Operation], i
         else:
             cut.append(([operation], end))
     return cut
-
-
-def does_not_answer(uri: str, error: Exception) -> UserError:
-    """The message for a store that is away; a password in its address is not shown."""
-    reason = (str(error).strip() or repr(error)).splitlines()[0]
-    return UserError(f"tracking.uri: MLflow at {shown(uri)} does not answer: {reason}")
-
-
-def shown(uri: str) -> str:
-    """Return an address without its password."""
-    try:
-        return make_url(uri).render_as_string(hide_password=True) if "@" in uri else uri
-    except ArgumentError:
-        return "its address"

@@ -20,7 +20,8 @@ from c2vl.config import Experiment
 from c2vl.errors import UserError
 from sweeps import provenance
 from sweeps.jobs import End, Job, Outcome, Row
-from sweeps.runs import NODE, OUTCOME, STATUS, TRIAL, Runs, batches, does_not_answer, shown
+from sweeps.mlflow_store import does_not_answer, shown
+from sweeps.runs import NODE, OUTCOME, STATUS, TRIAL, Runs, batches
 from sweeps.spec import SweepSettings, dump_sweep
 from sweeps.spool import Delivery, Operation, Spool, waiting
 

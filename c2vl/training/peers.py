@@ -50,12 +50,12 @@ def lead(loop: Loop, job: Job, workers: int, cpus: float, gpus: float, report: R
         TrainingError: as the loop raised it on any worker.
     """
     import ray
-    import torch.distributed as dist
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
     peers = _crew(workers, cpus, gpus)
     ray.get([peer.ready.remote() for peer in peers])
     host = ray.util.get_node_ip_address()
-    store = dist.TCPStore(host, 0, workers, is_master=True, wait_for_workers=False)
+    store = TCPStore(host, 0, workers, is_master=True, wait_for_workers=False)
     meeting = Meeting(host, store.port, workers, "nccl" if gpus else "gloo")
     running = [peer.run.remote(loop, job, rank, meeting) for rank, peer in enumerate(peers, 1)]
     over = threading.Event()
@@ -92,9 +92,10 @@ class Meeting:
     def joined(self, rank: int, store: Any = None) -> Iterator[None]:
         """Be one of the group; leaving it, for whatever reason, ends the others' waiting."""
         import torch.distributed as dist
+        from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
         if store is None:
-            store = dist.TCPStore(self.host, self.port, self.workers, timeout=TIMEOUT)
+            store = TCPStore(self.host, self.port, self.workers, timeout=TIMEOUT)
         dist.init_process_group(
             self.backend, store=store, rank=rank, world_size=self.workers, timeout=TIMEOUT
         )

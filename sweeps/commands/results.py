@@ -63,15 +63,17 @@ def promote(model: str, version: int | None, force: bool, uri: str | None) -> No
     wait as the candidate for a decision.
     """
     from sweeps import registry
-    from sweeps.runs import open_client
+    from sweeps.mlflow_store import answering, open_client
 
-    client = open_client(uri or registry.tracking_uri())
-    chosen = str(version) if version is not None else None
-    if chosen is None:
-        candidate = registry.current(client, model, registry.CANDIDATE)
-        if candidate is None:
-            raise UserError(f"{model}: no such registered model here, or it has no candidate")
-        chosen = str(candidate.version)
-    elif registry.version_of(client, model, chosen) is None:
-        raise UserError(f"{model}: has no version {chosen} here")
-    click.echo(registry.promote(client, model, chosen, force=force))
+    uri = uri or registry.tracking_uri()
+    with answering(uri, "--uri"):
+        client = open_client(uri)
+        chosen = str(version) if version is not None else None
+        if chosen is None:
+            candidate = registry.current(client, model, registry.CANDIDATE)
+            if candidate is None:
+                raise UserError(f"{model}: no such registered model here, or it has no candidate")
+            chosen = str(candidate.version)
+        elif registry.version_of(client, model, chosen) is None:
+            raise UserError(f"{model}: has no version {chosen} here")
+        click.echo(registry.promote(client, model, chosen, force=force))

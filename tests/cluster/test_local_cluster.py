@@ -199,6 +199,7 @@ def test_down_cleans_up_after_nodes_were_killed(cluster: Cluster) -> None:
     deadline = time.monotonic() + 10
     while processes.alive(state.nodes[1]) and time.monotonic() < deadline:
         time.sleep(0.1)
+    assert "are ready" in cluster.call("c2vl-cluster", "preflight")  # Ray has it alive yet
     assert "1 of the cluster's 3 nodes are left" in cluster.call("c2vl-cluster", "up", rc=2)
     ours = processes.members(state)
     assert ours

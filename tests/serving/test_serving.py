@@ -33,7 +33,7 @@ from c2vl.serving.launch import Settings, checked, embed_together, serving
 from c2vl.serving.limits import Guard, Rate
 from c2vl.skeletons.store import Store
 from sweeps.export import save_pyfunc
-from sweeps.runs import open_client
+from sweeps.mlflow_store import open_client
 from tests.protocols.conftest import random_encoder
 
 TOKEN = "a-long-random-line-of-text"

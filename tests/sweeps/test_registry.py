@@ -17,9 +17,9 @@ from c2vl.protocols.commands import evaluate
 from c2vl.skeletons.store import Store
 from sweeps.commands.results import promote as command
 from sweeps.export import save_pyfunc
+from sweeps.mlflow_store import open_client
 from sweeps.registry import BEST, CANDIDATE, Standing, current, may_replace, promote
 from sweeps.results import DIGEST, EXPERIMENT
-from sweeps.runs import open_client
 from tests.protocols.conftest import random_encoder
 
 pytestmark = pytest.mark.mlflow
@@ -81,6 +81,8 @@ def test_versions_are_promoted(uri: str) -> None:
     assert "best stays" in run().output and best() == better
     assert run("--force").output == f"models:/m@best (version {other})\n" and best() == other
     assert "has no version 99" in str(run("--version", "99").exception)
+    away = CliRunner().invoke(command, ["m", "--uri", "http://127.0.0.1:9"])
+    assert "does not answer" in str(away.exception)
     unknown = CliRunner().invoke(command, ["nobody", "--uri", uri])
     assert isinstance(unknown.exception, UserError)
 

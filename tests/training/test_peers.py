@@ -1,4 +1,4 @@
-"""Workers beside this process: they stay, what goes wrong on one is told, a lost one is replaced."""
+"""Peers of a trial: they stay, what goes wrong on one is told, a lost one is replaced."""
 
 from __future__ import annotations
 
