@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import copy
+import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.pruners import BasePruner
 from optuna.trial import TrialState
 
 from c2vl.config_files import flatten
 from c2vl.errors import UserError
+from sweeps.agreement import spearman
 from sweeps.space import Categorical, Variant
-from sweeps.spec import SweepSettings
+from sweeps.spec import PrunerSettings, SweepSettings
 
 VERDICT = "verdict"
 
@@ -74,7 +78,40 @@ def pruner(spec: SweepSettings, study: optuna.Study) -> BasePruner:
     return optuna.pruners.NopPruner()
 
 
-def judge(study: optuna.Study, trial: optuna.Trial, epoch: int) -> bool:
+def rank_correlation(
+    trials: Iterable[tuple[Mapping[int, float], float]], epoch: int
+) -> tuple[float, int]:
+    """Tell how well an epoch's values rank trials as their final ones do.
+
+    Args:
+        trials: of those that ran to their end: values by epoch, and the final one.
+        epoch: where they are compared.
+
+    Returns:
+        Spearman's rank correlation, NaN where it is undefined, and the number of trials in it.
+    """
+    pairs = [(values[epoch], final) for values, final in trials if epoch in values]
+    if len(pairs) < 2:
+        return math.nan, len(pairs)
+    early, late = np.array(pairs).T
+    return float(spearman(early[None], late[None])[0]), len(pairs)
+
+
+def trusted(settings: PrunerSettings, study: optuna.Study, epoch: int) -> bool:
+    """Say whether a study's trials may be stopped at an epoch (``min_rank_correlation``).
+
+    Those that were stopped have no final value: the correlation is that of the ones that went on,
+    and so a little too low once a pruner has been at work.
+    """
+    if settings.min_rank_correlation is None:
+        return True
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    ended = [(t.intermediate_values, t.value) for t in complete if t.value is not None]
+    found, count = rank_correlation(ended, epoch)
+    return count >= max(2, settings.startup_trials) and found >= settings.min_rank_correlation
+
+
+def judge(study: optuna.Study, trial: optuna.Trial, epoch: int, settings: PrunerSettings) -> bool:
     """Decide whether a trial stops at an epoch whose value has been reported.
 
     Optuna notes at a rung that a trial was there, and only then is it told whether it stays. A kill
@@ -85,6 +122,7 @@ def judge(study: optuna.Study, trial: optuna.Trial, epoch: int) -> bool:
         study: with its pruner.
         trial: one that is running.
         epoch: of its last value.
+        settings: of the pruner.
     """
     storage = study._storage
     frozen = storage.get_trial(trial._trial_id)
@@ -92,9 +130,10 @@ def judge(study: optuna.Study, trial: optuna.Trial, epoch: int) -> bool:
     if verdict is None or verdict["epoch"] != epoch:
         view, notes = copy.copy(study), _Notes(storage)
         view._storage = notes  # type: ignore[assignment]  # it passes for one
-        pruned = bool(study.pruner.prune(view, frozen))
+        wanted = bool(study.pruner.prune(view, frozen))
+        pruned = wanted and trusted(settings, study, epoch)
         verdict = {"epoch": epoch, "pruned": pruned, "notes": notes.kept}
-        if not pruned and not notes.kept:
+        if not wanted and not notes.kept:
             return False  # nothing that a restart could lose
         storage.set_trial_user_attr(trial._trial_id, VERDICT, verdict)
     for key, value in verdict["notes"].items():

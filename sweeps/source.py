@@ -271,7 +271,7 @@ class StudySource(StudyReader):
             return False  # judged long ago
         if row["epoch"] >= job.experiment.train.epochs:
             return False
-        return judge(self.study, trial, row["epoch"])
+        return judge(self.study, trial, row["epoch"], self.spec.pruner)
 
     def _tell(
         self, job: Job, outcome: Outcome, values: list[float] | None, rows: list[Row]

@@ -63,7 +63,16 @@ class PrunerSettings(Settings):
     reduction: int = Field(
         3, ge=2, description="ASHA, Hyperband: one in so many goes on at each rung"
     )
-    startup_trials: int = Field(4, ge=0, description="median: trials that are let through first")
+    startup_trials: int = Field(
+        4, ge=0, description="median, min_rank_correlation: trials that are let through first"
+    )
+    min_rank_correlation: float | None = Field(
+        None,
+        ge=-1,
+        le=1,
+        description="nobody is stopped at an epoch until trials that ran to their end were ranked "
+        "there as at their end, by Spearman's correlation of at least so much",
+    )
 
 
 class WarmStart(Settings):

@@ -10,6 +10,7 @@ from matplotlib.collections import LineCollection
 
 from c2vl.objective.schedule import softening
 from sweeps.jobs import Outcome
+from sweeps.plan import rungs as planned_rungs
 from sweeps.report.svg import DOTS, LINES, link
 from sweeps.report.trials import Curve, Trial, Trials, scored, sign
 from sweeps.spec import Objective
@@ -156,10 +157,7 @@ def rung_epochs(trials: Trials) -> list[int]:
     pruner, last = trials.spec.pruner, max((t.epochs for t in trials.complete), default=0)
     found = {trial.epochs for trial in trials.of("pruned") if trial.epochs}
     if pruner.name in ("asha", "hyperband"):
-        epoch = pruner.min_epochs
-        while epoch < last:
-            found.add(epoch)
-            epoch *= pruner.reduction
+        found |= set(planned_rungs(trials.spec, pruner.min_epochs, last))
     found |= {last} if last else set()
     return sorted(found) if 0 < len(found) <= RUNGS else []
 

@@ -6,6 +6,7 @@ with ``textContent``: names and descriptions are somebody else's.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +19,9 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from c2vl.config_files import dump
+from sweeps.agreement import FEWEST
 from sweeps.finals import Final
+from sweeps.pruners import rank_correlation
 from sweeps.report import figures, judging, landscape
 from sweeps.report.about import about, steps
 from sweeps.report.importance import Importances, importances
@@ -200,7 +203,21 @@ def _rungs_note(trials: Trials) -> str:
         "hyperband": "Hyperband: each bracket has its first rung, then the next ones. ",
         "none": "Nothing was to be stopped. ",
     }.get(spec.pruner.name, "")
-    return rule + "Filled went on, hollow was stopped there."
+    return rule + "Filled went on, hollow was stopped there." + _ranked(trials)
+
+
+def _ranked(trials: Trials) -> str:
+    """How well each rung ranked those that ran to their end, in words."""
+    objective = trials.spec.objectives[0]
+    ended = [(dict(t.curve(objective.metric)), t.value) for t in trials.complete]
+    found = []
+    for epoch in figures.rung_epochs(trials)[:-1]:
+        correlation, count = rank_correlation(ended, epoch)
+        if count >= FEWEST and math.isfinite(correlation):
+            found.append(f"{correlation:.2f} at epoch {epoch} ({count} trials)")
+    if not found:
+        return ""
+    return f" Spearman's correlation of the value there with the final one: {', '.join(found)}."
 
 
 def _space(

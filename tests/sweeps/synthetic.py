@@ -49,7 +49,7 @@ def sweep(folder: Path, space: dict[str, Any], trials: int, **changes: Any) -> S
         "storage": str(folder / "runs"),
         "space": space,
         "trials": trials,
-        "base": {"train": {"epochs": 27}},
+        "base": {"train": {"epochs": 27, "evaluate_every": 1}},
         "pruner": {"name": "asha", "min_epochs": 3, "reduction": 3},
         "final": {"candidates": 3, "seeds": [0, 1, 2]},
         **changes,

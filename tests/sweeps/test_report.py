@@ -185,6 +185,7 @@ def test_the_winner_is_told_with_its_interval(chosen: tuple[Path, Final]) -> Non
     page = (folder / "index.html").read_text()
     mean = sum(final.validation.values()) / 3
     assert f"{mean:.4g}" in page and "mean over 3 seeds, 95 % interval" in page
+    assert "correlation of the value there with the final one: " in page
     assert f"winner.yaml --out {folder.parents[2] / 'train' / final.run}" in page
     with (folder / "trials.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 60

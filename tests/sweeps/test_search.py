@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from sweeps.jobs import Job
+from sweeps.pruners import rank_correlation
 from sweeps.source import StudySource
 from sweeps.spec import SweepSettings, parse_sweep
 
@@ -53,7 +54,18 @@ def figures(job: Job, epoch: int) -> dict[str, Any]:
     return {"epoch": epoch, "loss": loss, "rankme": 10 * worth % 7, "seconds": 2.0}
 
 
-def drive(spec: SweepSettings, clock: Iterator[int], last: int | str | None = None) -> StudySource:
+def misleading(job: Job, epoch: int) -> dict[str, Any]:
+    """The same, but what ends well looks the worse until the last epoch."""
+    row = figures(job, EPOCHS)
+    return row | {"epoch": epoch, "loss": row["loss"] if epoch == EPOCHS else -row["loss"]}
+
+
+def drive(
+    spec: SweepSettings,
+    clock: Iterator[int],
+    last: int | str | None = None,
+    figures: Callable[[Job, int], dict[str, Any]] = figures,
+) -> StudySource:
     """Train one after another; ``last`` is the tick at which everything is killed.
 
     With DECIDED that is between the decision to stop a trial and its end.
@@ -95,6 +107,10 @@ CASES: list[dict[str, Any]] = [
     {"sampler": {"name": "cmaes", "startup_trials": 2}, "pruner": {"name": "asha", **HALF}},
     {"sampler": {"name": "sobol"}, "pruner": {"name": "median", "startup_trials": 1}},
     {
+        "sampler": {"name": "halton"},
+        "pruner": {"name": "asha", **HALF, "startup_trials": 2, "min_rank_correlation": 0.5},
+    },
+    {
         "sampler": {"name": "nsgaii", "population": 3},
         "objectives": BOTH,
         "pruner": {"name": "none"},
@@ -121,3 +137,30 @@ def test_a_sweep_goes_on_after_kills_as_if_there_were_none(
     assert len(again) == 0 and sum(again.counts().values()) == TRIALS
     assert (again.counts()["pruned"] > 0) == pruning
     assert len({str(trial.params) for trial in again.trials()}) == TRIALS
+
+
+def test_trials_are_stopped_only_where_early_figures_have_ranked_others_right(
+    tmp_path: Path,
+) -> None:
+    """``pruner.min_rank_correlation``."""
+    half = {"name": "asha", **HALF}
+    careful = half | {"startup_trials": 3, "min_rank_correlation": 0.5}
+
+    def stopped(name: str, pruner: dict[str, Any], reported: Any) -> list[int]:
+        case = {"sampler": {"name": "random"}, "pruner": pruner, "trials": 12}
+        source = drive(sweep(tmp_path / name, **case), count(), figures=reported)
+        return [trial.number for trial in source.trials(TrialState.PRUNED)]
+
+    assert min(stopped("blind", half, figures)) < 3
+    assert stopped("blind and misled", half, misleading)
+    assert min(stopped("careful", careful, figures)) >= 3
+    assert stopped("careful and misled", careful, misleading) == []
+
+
+def test_the_rank_correlation_of_an_epoch() -> None:
+    ended = [({1: 0.1, 2: 0.3}, 1.0), ({1: 0.2, 2: 0.2}, 2.0), ({1: 0.3, 2: 0.1}, 4.0), ({}, 3.0)]
+    assert rank_correlation(ended, 1) == (1.0, 3)
+    assert rank_correlation(ended, 2) == (-1.0, 3)
+    correlation, trials = rank_correlation(ended, 3)
+    assert math.isnan(correlation) and trials == 0
+    assert math.isnan(rank_correlation([({1: 0.5}, 1.0), ({1: 0.5}, 2.0)], 1)[0])

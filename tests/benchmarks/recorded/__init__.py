@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,9 @@ class Table:
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    def __iter__(self) -> Iterator[list[dict[str, float]]]:
+        return iter(self._rows.values())
 
     def rows(self, drawn: Mapping[str, Any]) -> list[dict[str, float]]:
         """Figures of each evaluated epoch of the point next to what was drawn."""
