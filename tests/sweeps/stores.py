@@ -1,4 +1,7 @@
-"""What the two stores say of a sweep, read without our own code."""
+"""What the two stores say of a sweep, read without our own code.
+
+They are named by the folder that holds their files, or by a database's address.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +13,21 @@ import optuna
 from mlflow.entities import Run
 
 
-def trials(storage: Path, name: str = "small") -> list[optuna.trial.FrozenTrial]:
+def trials(storage: Path | str, name: str = "small") -> list[optuna.trial.FrozenTrial]:
     """All trials of the study."""
-    uri = f"sqlite:///{storage / 'sweeps' / name / 'study.db'}"
+    uri = storage
+    if isinstance(storage, Path):
+        uri = f"sqlite:///{storage / 'sweeps' / name / 'study.db'}"
     return optuna.load_study(study_name=name, storage=uri).get_trials()
 
 
-def client(storage: Path) -> mlflow.MlflowClient:
+def client(storage: Path | str) -> mlflow.MlflowClient:
     """A client of the sweep's MLflow store."""
-    uri = f"sqlite:///{storage / 'mlflow.db'}"
+    uri = f"sqlite:///{storage / 'mlflow.db'}" if isinstance(storage, Path) else storage
     return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
-def runs(storage: Path, kind: str) -> dict[str, Run]:
+def runs(storage: Path | str, kind: str) -> dict[str, Run]:
     """MLflow runs of a kind, by name; a name that stands there twice fails."""
     reader = client(storage)
     ids = [experiment.experiment_id for experiment in reader.search_experiments()]
@@ -32,12 +37,12 @@ def runs(storage: Path, kind: str) -> dict[str, Run]:
     return by_name
 
 
-def outcomes(storage: Path, kind: str = "trial") -> Counter[tuple[str, str]]:
+def outcomes(storage: Path | str, kind: str = "trial") -> Counter[tuple[str, str]]:
     """How many runs have which status and outcome."""
     found = runs(storage, kind).values()
     return Counter((run.info.status, run.data.tags["outcome"]) for run in found)
 
 
-def epochs(storage: Path, run: Run, metric: str = "loss") -> list[int]:
+def epochs(storage: Path | str, run: Run, metric: str = "loss") -> list[int]:
     """The steps at which a metric was logged, in the order of logging."""
     return [m.step for m in client(storage).get_metric_history(run.info.run_id, metric)]
