@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,6 +30,7 @@ from sweeps.trial import ERROR, NODE, OUTCOME
 
 Trainable = Callable[[dict[str, Any]], None]
 PASSES = 3
+RETURNS = 3  # times that a job is handed out anew because its process was lost before it started
 NODE_NEWS = 120.0  # seconds after which a node's death has reached everybody
 
 
@@ -65,20 +67,29 @@ class Session:
         self._last: dict[str, Row] = {}
         self._final: dict[str, Row] = {}
         self._nodes: dict[str, str] = {}
-        self._attempts: dict[str, int] = {}
+        self._attempts: dict[str, int] = {}  # by the job's name
+        self._begun: set[str] = set()
+        self._returned: deque[Job] = deque()
+        self._returns: Counter[str] = Counter()
         self._living: dict[str, set[str]] = {}
         self._suspects: dict[str, tuple[float, set[str]]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
+    def left(self) -> int:
+        """Jobs that are still to be given out."""
+        return len(self._returned) + len(self.source)
+
     def over(self) -> bool:
         """Say whether no more jobs are to come."""
-        return bool(self.stop) or not len(self.source)
+        return bool(self.stop) or not self.left()
 
     def take(self, trial_id: str) -> Job | None:
         """Give the next job to a Tune trial; None where there is none, or none yet."""
-        job = None if self.stop else self.source.next()
+        if self.stop:
+            return None
+        job = self._returned.popleft() if self._returned else self.source.next()
         if job is not None:
             self.jobs[trial_id] = job
         return job
@@ -88,13 +99,17 @@ class Session:
         job, trial_id = self.jobs[trial.trial_id], trial.trial_id
         self.forgive(trial)
         self._living[trial_id] = living_node_ids()
-        self._attempts[trial_id] = self._attempts.get(trial_id, 0) + 1
+        self._begun.add(trial_id)
+        self._attempts[job.name] = self._attempts.get(job.name, 0) + 1
         for listener in self.listeners:
-            listener.started(job, self._attempts[trial_id])
+            listener.started(job, self._attempts[job.name])
 
     def failed(self, trial: Trial) -> None:
         """A Tune trial was lost, and will start again."""
-        self._suspects[trial.trial_id] = (time.monotonic(), self._living[trial.trial_id])
+        self._begun.discard(trial.trial_id)
+        # One that gets the process of an earlier trial can lose it before it has started
+        living = self._living.get(trial.trial_id) or living_node_ids()
+        self._suspects[trial.trial_id] = (time.monotonic(), living)
 
     def forgive(self, trial: Trial) -> None:
         """Do not count a loss that a node's going away explains.
@@ -135,6 +150,12 @@ class Session:
     def ended(self, trial_id: str, pruned: bool = False, error: str = "") -> None:
         """A Tune trial has ended: in its own way, stopped by the source, or by an error."""
         job = self.jobs.pop(trial_id)
+        if error and trial_id not in self._begun and self._returns[job.name] < RETURNS:
+            # Tune tries again what it has started, but not what it gave to a process of an earlier
+            # trial that was dead by then.
+            self._returns[job.name] += 1
+            self._returned.append(job)
+            return
         final = self._final.pop(trial_id, {})
         outcome: Outcome = final.get(OUTCOME, "interrupted")
         if pruned:
@@ -149,6 +170,19 @@ class Session:
         end = End(outcome, said, self._nodes.pop(trial_id, ""), job.warnings())
         for listener in self.listeners:
             listener.ended(job, end)
+
+    def recall(self) -> None:
+        """Take back what Tune lost track of, to be given out again."""
+        if not self.stop:
+            self._returned += self.jobs.values()
+            self.jobs.clear()
+
+    def close(self) -> None:
+        """Tell jobs that were given out, and have not ended, as interrupted."""
+        self.jobs |= {f"returned {place}": job for place, job in enumerate(self._returned)}
+        self._returned.clear()
+        for trial_id in list(self.jobs):
+            self.ended(trial_id)
 
 
 _OWN = {
@@ -282,44 +316,46 @@ def run_jobs(
         UserError: jobs are left, and no stop was asked for.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    # A job that Tune lost track of is handed out again: its source still has it as unfinished.
-    for _ in range(PASSES):
-        if not len(source) or stop:
-            return
-        session = Session(source, listeners, stop)
-        scheduler = _Scheduler(session)
-        tuner = tune.Tuner(
-            tune.with_resources(trainable, PlacementGroupFactory(bundles)),
-            tune_config=tune.TuneConfig(
-                search_alg=_Searcher(session, concurrency),
-                scheduler=scheduler,
-                num_samples=len(source),
-                # The next trial in the same process starts at once, everything imported.
-                reuse_actors=True,
-                trial_name_creator=lambda trial: str(trial.config["name"]),
-                trial_dirname_creator=lambda trial: str(trial.config["name"]),
-            ),
-            run_config=tune.RunConfig(
-                name=name,
-                storage_path=str(folder),
-                failure_config=tune.FailureConfig(max_failures=max_failures),
-                callbacks=[_Callback(session, scheduler)],
-                stop=_Stopper(session),
-                verbose=0,
-            ),
-        )
-        try:
-            tuner.fit()
-        except Exception as error:
-            if not is_full(error):
-                raise
-            stop.error = StorageFull(f"{folder.parent}: no room is left for the sweep ({error})")
-            stop.request("storage")
-        finally:
-            for trial_id in list(session.jobs):
-                session.ended(trial_id)
-    if len(source) and not stop:
+    session = Session(source, listeners, stop)
+    try:
+        for _ in range(PASSES):
+            if session.over():
+                return
+            scheduler = _Scheduler(session)
+            tuner = tune.Tuner(
+                tune.with_resources(trainable, PlacementGroupFactory(bundles)),
+                tune_config=tune.TuneConfig(
+                    search_alg=_Searcher(session, concurrency),
+                    scheduler=scheduler,
+                    num_samples=-1,  # as many as the searcher gives
+                    # The next trial in the same process starts at once, everything imported.
+                    reuse_actors=True,
+                    trial_name_creator=lambda trial: str(trial.config["name"]),
+                    trial_dirname_creator=lambda trial: str(trial.config["name"]),
+                ),
+                run_config=tune.RunConfig(
+                    name=name,
+                    storage_path=str(folder),
+                    failure_config=tune.FailureConfig(max_failures=max_failures),
+                    callbacks=[_Callback(session, scheduler)],
+                    stop=_Stopper(session),
+                    verbose=0,
+                ),
+            )
+            try:
+                tuner.fit()
+            except Exception as error:
+                if not is_full(error):
+                    raise
+                full = f"{folder.parent}: no room is left for the sweep ({error})"
+                stop.error = StorageFull(full)
+                stop.request("storage")
+            session.recall()
+        left = session.left()
+    finally:
+        session.close()
+    if left and not stop:
         raise UserError(
-            f"{name}: Ray Tune left out {len(source)} trainings {PASSES} times; go on with them: "
+            f"{name}: Ray Tune left out {left} trainings {PASSES} times; go on with them: "
             f"c2vl-sweep resume {name}"
         )

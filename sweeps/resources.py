@@ -61,6 +61,9 @@ def cluster(address: str | None = None, cpus: int | None = None) -> Iterator[Non
         ray.init(address=address, **options)
     except ConnectionError as error:
         raise UserError(f"no Ray cluster at {address}: {error}") from None
+    except Exception as error:  # as Ray raises it where a part of its own did not come up
+        ray.shutdown()
+        raise UserError(f"Ray did not start ({error}); try again, or see its logs") from None
     try:
         yield
     finally:

@@ -278,6 +278,8 @@ class Sweep:
         """Collect what does not hold."""
         bad = self.result.violations
         bad += self.orphans()  # first, so that nothing is left whatever comes
+        if "Traceback" in (self.folder / "output.log").read_text(encoding="utf-8"):
+            bad.append("a driver ends with a traceback")
         storage = self.folder / "runs"
         try:
             tried, logged, parents = trials(storage), runs(storage, "trial"), runs(storage, "sweep")

@@ -172,6 +172,7 @@ class Attempts:
 
     def ended(self, job: Job, end: End) -> None:
         self.outcomes.append(end.outcome)
+        (job.folder.parent / f"{job.name}.ended").touch()
 
 
 def test_lost_nodes_are_not_counted_as_failures(nodes: Nodes, tmp_path: Path) -> None:
@@ -207,6 +208,35 @@ def test_lost_nodes_are_not_counted_as_failures(nodes: Nodes, tmp_path: Path) ->
         max_failures=1,
     )
     assert (attempts.seen, attempts.outcomes) == ([1, 2, 3], ["complete"])
+
+
+def test_a_process_lost_between_two_trials(nodes: Nodes, tmp_path: Path) -> None:
+    """It stays for the next trial; that one loses nothing, whether it has started there or not."""
+    attempts = Attempts()
+
+    def trainable(config: dict[str, Any]) -> None:
+        import os
+        import signal
+        import threading
+        import time
+        from pathlib import Path
+
+        from ray import tune
+
+        folder = Path(config["folder"])
+
+        def die() -> None:
+            while not folder.with_suffix(".ended").exists():
+                time.sleep(0.001)
+            time.sleep(0.01 * int(folder.name))
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        threading.Thread(target=die, daemon=True).start()
+        tune.report({"epoch": 1, "outcome": "complete"})
+
+    jobs = [Job(str(number), Experiment(), tmp_path / str(number)) for number in range(10)]
+    _jobs(jobs, trainable, lambda: 1, lambda: None, listeners=[attempts], max_failures=3)
+    assert attempts.outcomes == ["complete"] * len(jobs)
 
 
 def _pending() -> int:
@@ -300,7 +330,7 @@ def test_nothing_pickled_holds_a_path_of_this_machine(tmp_path: Path) -> None:
 
     from c2vl.training import launch
 
-    shipped = [trial.run, launch._in_a_worker]
+    shipped = [trial.run, launch._in_a_worker, launch._alone]
     pickled = b"".join(cloudpickle.dumps(item) for item in shipped)
     for path in (REPOSITORY, Path.home(), Path.cwd(), Path(os.__file__).parent):
         assert str(path).encode() not in pickled
