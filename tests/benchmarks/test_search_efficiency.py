@@ -77,7 +77,9 @@ def epochs_needed(
         else:
             source.end(job, "complete", row)
             far = table.best() - row["linear_val"]
-            found = [min(at, spent) if far <= near else at for near, at in zip(NEAR, found)]
+            found = [
+                min(at, spent) if far <= near else at for near, at in zip(NEAR, found, strict=True)
+            ]
             if math.inf not in found:
                 break
     return found
