@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.campaign import Result, campaign, planned, read, write
+from tests.faults.campaign.results import Result, planned, read, write
+from tests.faults.campaign.run import campaign
 
 pytestmark = [pytest.mark.ray, pytest.mark.mlflow, pytest.mark.faults]
 

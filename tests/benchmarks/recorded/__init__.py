@@ -2,15 +2,15 @@
 
 ``utd_mhad.parquet`` holds each epoch that was evaluated of each point of
 ``sweeps/presets/recorded.yaml``: UTD-MHAD, cross-subject, a network of 8 channels and 64 features,
-16 frames, 30 epochs, seed 0. Validation figures are means over folds of *training* subjects; the
-test part was never read. Columns: the four settings, ``epoch``, the figures, and ``seconds`` since
-the training began.
+16 frames, 30 epochs, each with seeds 0, 1 and 2. Validation figures are means over folds of
+*training* subjects; the test part was never read. Columns: the four settings, ``seed``, ``epoch``,
+the figures, and ``seconds`` since the training began.
 
 Recording goes on point by point. A sweep over any part of the grid adds to the table what it has
-finished; of a point that is there already the first recording stays::
+finished; of a training that is there already the first recording stays::
 
-    c2vl-sweep run sweeps/presets/recorded.yaml
-    python -m tests.benchmarks.recorded runs/sweeps/recorded utd_mhad.parquet
+    c2vl-sweep run sweeps/presets/recorded.yaml name=recorded1 seed=1
+    python -m tests.benchmarks.recorded runs/sweeps/recorded1 utd_mhad.parquet
 """
 
 from __future__ import annotations
@@ -34,12 +34,17 @@ class Table:
 
     Args:
         path: of the Parquet file.
+        seed: whose trainings; None: each figure is the mean over all seeds.
     """
 
-    def __init__(self, path: Path = UTD_MHAD) -> None:
+    def __init__(self, path: Path = UTD_MHAD, *, seed: int | None = None) -> None:
         frame = pd.read_parquet(path)
         self.settings = [name for name in frame.columns if "." in name]
         self.epochs = int(frame["epoch"].max())
+        self.seeds = sorted(map(int, frame["seed"].unique()))
+        if seed is not None:
+            frame = frame[frame["seed"] == seed]
+        frame = frame.groupby([*self.settings, "epoch"], as_index=False)[FIGURES].mean()
         self._values = {name: frame[name].unique().tolist() for name in self.settings}
         self._rows: dict[tuple[Any, ...], list[dict[str, float]]] = {}
         for point, rows in frame.groupby(self.settings, sort=False):
@@ -49,12 +54,15 @@ class Table:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __iter__(self) -> Iterator[list[dict[str, float]]]:
-        return iter(self._rows.values())
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        return iter(self._rows)
 
-    def rows(self, drawn: Mapping[str, Any]) -> list[dict[str, float]]:
-        """Figures of each evaluated epoch of the point next to what was drawn."""
-        return self._rows[tuple(self._near(name, drawn[name]) for name in self.settings)]
+    def __getitem__(self, point: tuple[Any, ...]) -> list[dict[str, float]]:
+        return self._rows[point]
+
+    def point(self, drawn: Mapping[str, Any]) -> tuple[Any, ...]:
+        """The point next to what was drawn."""
+        return tuple(self._near(name, drawn[name]) for name in self.settings)
 
     def _near(self, name: str, wanted: Any) -> Any:
         values = self._values[name]
@@ -89,11 +97,13 @@ def record(sweeps: Sequence[Path], out: Path) -> pd.DataFrame:
                 if "linear_val" in row:
                     figures = {name: row[name] for name in FIGURES}
                     spent = {"seconds": round(seconds, 1)}
-                    rows.append({**job.values, "epoch": row["epoch"], **figures, **spent})
+                    at = {"seed": job.experiment.seed, "epoch": row["epoch"]}
+                    rows.append({**job.values, **at, **figures, **spent})
     known = [pd.read_parquet(out)] if out.exists() else []
     frame = pd.concat([*known, pd.DataFrame(rows)])
     settings = [name for name in frame.columns if "." in name]
-    frame = frame.drop_duplicates([*settings, "epoch"]).sort_values([*settings, "epoch"])
+    order = [*settings, "seed", "epoch"]
+    frame = frame.drop_duplicates(order).sort_values(order)
     frame.to_parquet(out, index=False, compression="zstd")
     return frame
 
