@@ -12,6 +12,7 @@ import logging
 import time
 from pathlib import Path
 
+from c2vl.errors import UserError
 from c2vl.files import write_text
 from sweeps.jobs import End, Job, Row
 from sweeps.spec import SweepSettings
@@ -31,12 +32,25 @@ class Budget:
     def __init__(self, spec: SweepSettings, trained: float = 0.0) -> None:
         self._spec = spec
         self._path: Path = spec.folder / "budget.json"
-        known = json.loads(self._path.read_text(encoding="utf-8")) if self._path.exists() else {}
-        self._driven = float(known.get("driven_seconds", 0.0))
-        self._held = max(float(known.get("held_seconds", 0.0)), trained)
+        known = self._known()
+        self._driven = known["driven_seconds"]
+        self._held = max(known["held_seconds"], trained)
         self._running: set[str] = set()
         self._last = self._noted = time.monotonic()
         self._said = False
+
+    def _known(self) -> dict[str, float]:
+        names = ("driven_seconds", "held_seconds")
+        if not self._path.exists():
+            return dict.fromkeys(names, 0.0)
+        try:
+            values = json.loads(self._path.read_text(encoding="utf-8"))
+            return {name: float(values[name]) for name in names}
+        except (ValueError, KeyError, TypeError):
+            raise UserError(
+                f"{self._path}: is damaged, so that what the sweep has used is unknown; write "
+                '{"driven_seconds": SECONDS, "held_seconds": SECONDS} into it, or remove it'
+            ) from None
 
     @property
     def hours(self) -> float:
@@ -83,13 +97,13 @@ class Budget:
         """Time passes."""
         self._add()
         if self._last - self._noted > NOTE_SECONDS:
-            self._note()
+            self.note()
 
     def ended(self, job: Job, end: End) -> None:
         """A job gives its resources back."""
         self._add()
         self._running.discard(job.name)
-        self._note()
+        self.note()
 
     def _add(self) -> None:
         now = time.monotonic()
@@ -97,7 +111,9 @@ class Budget:
         self._held += (now - self._last) * len(self._running)
         self._last = now
 
-    def _note(self) -> None:
+    def note(self) -> None:
+        """Write down what has been used so far."""
+        self._add()
         self._noted = self._last
         known = {"driven_seconds": self._driven, "held_seconds": self._held}
         write_text(self._path, json.dumps(known))

@@ -19,6 +19,7 @@ from c2vl.config import Experiment
 from sweeps.finals import (
     Final,
     Ranked,
+    former_figures,
     former_winners,
     read_final,
     seeded,
@@ -130,6 +131,7 @@ def choose(spec: SweepSettings, ranked: Ranked) -> Final:
         folder=str(best.folder.relative_to(spec.folder)),
         validation={job.name: value for job, value in zip(winner.runs, values, strict=True)},
         judged=judged,
+        test=former_figures(spec.folder, winner.trial.number),
     )
     write_final(spec, final)
     return final

@@ -7,6 +7,7 @@ The folder of a sweep, ``STORAGE/sweeps/NAME``::
     trials/  finals/         the run folders of the trainings
     final.json               who won, and what the test part said
     encoder/  report/        the winner's encoder; tables and pictures
+    final-1.json  encoder-1/ the same before an extension
 """
 
 from __future__ import annotations
@@ -43,8 +44,11 @@ from sweeps.report import write_report
 from sweeps.resources import Concurrency, NodeLost, cluster, trial_resources
 from sweeps.source import StudySource
 from sweeps.spec import SweepSettings, dump_sweep, read_sweep
+from sweeps.state import identity
 from sweeps.stopping import Stop, heed_signals, stopping
 from sweeps.tracking import Tracker
+
+RESULTS = ("trials", "finals", "final.json", "encoder")
 
 
 class Interrupted(Exception):
@@ -62,6 +66,7 @@ def run(spec: SweepSettings, *, address: str | None = None, resume: bool = False
 
     Raises:
         UserError: nothing was started, or nothing useful can come of it; the message says why.
+            A start that fails leaves nothing behind.
         StorageFull: the disk is full; trials wait, unharmed, for a resume.
         NodeLost: the Ray node that this process runs on is gone; likewise.
         TrainingError: more than ``max_failed_trials`` failed.
@@ -77,8 +82,13 @@ def run(spec: SweepSettings, *, address: str | None = None, resume: bool = False
         heed_signals(stop)
         concurrency = Concurrency(spec.experiment.train, spec.concurrency, spec.autoscaling)
         require_shared(spec.storage, data_needs(spec))
+        provenance.require_same(spec.folder, data)
         tracker = Tracker(spec, claim.identity, must_answer=not resume)
-        source = StudySource(spec, claim.identity)
+        try:
+            source = StudySource(spec, claim.identity)
+        except BaseException:
+            tracker.finish("interrupted") if claim.kept else tracker.discard()
+            raise
         claim.keep()
         provenance.record(spec.folder, data)
         try:
@@ -118,23 +128,25 @@ def _run(
         spec.objectives[0],
         ranked[0][1] if ranked else None,
     )
-    limit = FailureLimit(stop, source.counts()["failed"], spec.max_failed_trials)
-    _train(spec, source, board, tracker, stop, concurrency, limit, keeper)
+    limit = FailureLimit(
+        stop, source.counts()["failed"], spec.max_failed_trials, FailureLimit.TRIALS
+    )
+    with board:
+        _train(spec, source, stop, concurrency, [tracker, board, limit, keeper, source.budget])
     tracker.keep(keeper.encoders())
     ranked = source.ranked()
     if not ranked:
-        raise UserError(
-            f"{spec.name}: no trial ran to its end ({dict(source.counts())}), so none was chosen; "
-            f"their errors are in MLflow and in {spec.folder / 'trials'}"
-        )
+        raise UserError(f"{spec.name}: {_nobody(spec, source)}, so no winner was chosen")
 
     def complete(title: str, jobs: list[Job]) -> None:
         tracker.reconcile([(job, "complete") for job in jobs if job.done])
         if left := [job for job in jobs if not job.done]:
             board = Board(f"{spec.name} {title}", len(left), Counter(), spec.objectives[0])
             board.say(f"{title}: {', '.join(job.name for job in left)}")
-            limit = FailureLimit(stop, 0, 0)
-            _train(spec, FixedSource(left), board, tracker, stop, concurrency, limit, keeper)
+            limit = FailureLimit(stop, 0, 0, FailureLimit.FINALS)
+            listeners: list[Listener] = [tracker, board, limit, keeper, source.budget]
+            with board:
+                _train(spec, FixedSource(left), stop, concurrency, listeners)
 
     for jobs in rounds(spec, ranked):
         complete("candidates", jobs)
@@ -156,6 +168,7 @@ def _run(
         figures["test_scorings"] = float(scorings(folders["results"]))
     tracker.whole(figures, folders)
     version = publish(spec, final, folder, tracker)
+    source.budget.note()
     tracker.finish("complete")
     board.say(f"encoder: {folder}\nreport:  {report}\nmodel:   {version}")
     return final
@@ -164,30 +177,23 @@ def _run(
 def _train(
     spec: SweepSettings,
     source: Source,
-    board: Board,
-    tracker: Tracker,
     stop: Stop,
     concurrency: Concurrency,
-    limit: FailureLimit,
-    keeper: Keeper,
+    listeners: list[Listener],
 ) -> None:
     tune = spec.folder / "tune"
     shutil.rmtree(tune, ignore_errors=True)  # the study and the run folders hold all that counts
-    listeners: list[Listener] = [tracker, board, limit, keeper]
-    if isinstance(source, StudySource):
-        listeners.append(source.budget)
-    with board:
-        run_jobs(
-            source,
-            name=spec.name,
-            folder=tune,
-            trainable=trial.run,
-            listeners=listeners,
-            stop=stop,
-            concurrency=concurrency,
-            bundles=trial_resources(spec.experiment),
-            max_failures=spec.max_failures,
-        )
+    run_jobs(
+        source,
+        name=spec.name,
+        folder=tune,
+        trainable=trial.run,
+        listeners=listeners,
+        stop=stop,
+        concurrency=concurrency,
+        bundles=trial_resources(spec.experiment),
+        max_failures=spec.max_failures,
+    )
     _stop_if_asked(spec, stop)
     shutil.rmtree(tune, ignore_errors=True)
 
@@ -195,24 +201,41 @@ def _train(
 def _stop_if_asked(spec: SweepSettings, stop: Stop) -> None:
     if not stop:
         return
-    if stop.reason == FailureLimit.REASON:
+    again = f"c2vl-sweep resume {spec.name}"
+    if stop.reason == FailureLimit.TRIALS:
         raise TrainingError(
-            f"{spec.name}: more trainings failed than are tolerated (max_failed_trials "
-            f"{spec.max_failed_trials} for trials, none of the final ones); their errors are in "
-            f"MLflow. Once the cause is gone: c2vl-sweep resume {spec.name} max_failed_trials=N"
+            f"{spec.name}: more trials failed than max_failed_trials ({spec.max_failed_trials}) "
+            f"tolerates; their errors are in MLflow. Once the cause is gone: {again} "
+            "max_failed_trials=N"
+        )
+    if stop.reason == FailureLimit.FINALS:
+        raise TrainingError(
+            f"{spec.name}: a training of the final choice failed; its error is in MLflow. Once the "
+            f"cause is gone: {again}"
         )
     if stop.error is not None:
-        raise type(stop.error)(f"{stop.error}; then: c2vl-sweep resume {spec.name}")
-    raise Interrupted(f"stopped; go on with: c2vl-sweep resume {spec.name}")
+        raise type(stop.error)(f"{stop.error}; then: {again}")
+    raise Interrupted(f"stopped; go on with: {again}")
+
+
+def _nobody(spec: SweepSettings, source: StudySource) -> str:
+    """Why there is no trial to choose."""
+    counts = source.counts()
+    if counts["complete"]:
+        return f"each of the {counts['complete']} complete trials breaks a constraint on figures"
+    if not counts.total():
+        return "its budget (max_hours, max_cpu_hours, max_gpu_hours) was spent before any trial"
+    ended = ", ".join(f"{number} {outcome}" for outcome, number in counts.items() if number)
+    return f"no trial ran to its end ({ended}); their errors are in MLflow"
 
 
 class FailureLimit:
-    """Stops a run of jobs when too many have failed: a listener of the engine."""
+    """Stops a run of jobs when too many have failed, for a reason: a listener of the engine."""
 
-    REASON = "failures"
+    TRIALS, FINALS = "trials failed", "a final training failed"
 
-    def __init__(self, stop: Stop, failed: int, limit: int) -> None:
-        self._stop, self._failed, self._limit = stop, failed, limit
+    def __init__(self, stop: Stop, failed: int, limit: int, reason: str) -> None:
+        self._stop, self._failed, self._limit, self._reason = stop, failed, limit, reason
 
     def started(self, job: Job, attempt: int) -> None:
         """Nothing to count."""
@@ -224,7 +247,7 @@ class FailureLimit:
         """Count a failure."""
         self._failed += end.outcome == "failed"
         if self._failed > self._limit:
-            self._stop.request(self.REASON)
+            self._stop.request(self._reason)
 
 
 @dataclass
@@ -260,10 +283,17 @@ def _claimed(spec: SweepSettings, resume: bool) -> Iterator[Claim]:
             f"{spec.name}: there is a sweep of this name in {spec.folder}; go on with it: "
             f"c2vl-sweep resume {spec.name}, or start another: name=OTHER"
         )
+    if resume and not there:
+        raise UserError(f"{spec.name}: there is no such sweep any more in {spec.folder}")
+    if not there and (left := [name for name in RESULTS if (spec.folder / name).exists()]):
+        raise UserError(
+            f"{spec.folder}: holds {', '.join(left)} of a sweep, and no sweep.yaml; bring that "
+            "back (the sweep's run in MLflow has it too), or start another: name=OTHER"
+        )
     path = spec.folder / "id"
-    if not path.exists():
+    if not there and not path.exists():
         write_text(path, uuid.uuid4().hex)
-    claim = Claim(spec, path.read_text(encoding="utf-8"), kept=there)
+    claim = Claim(spec, identity(spec), kept=there)
     try:
         yield claim
     finally:

@@ -19,7 +19,7 @@ from c2vl.encoder import load_encoder, save_encoder
 from c2vl.skeletons.store import read_manifest
 from sweeps.finals import WINNER, Final, results_folder
 from sweeps.mlflow_store import answering
-from sweeps.registry import Standing, own_store, promote
+from sweeps.registry import CANDIDATE, Standing, own_store, promote
 from sweeps.spec import SweepSettings
 from sweeps.tracking import Tracker
 
@@ -56,8 +56,8 @@ def publish(spec: SweepSettings, final: Final, folder: Path, tracker: Tracker) -
         tracker: gives the client and the parent run.
 
     Returns:
-        ``models:/NAME@best (version N)``, or ``@candidate`` with the reason; where MLflow stays
-        away, what registers it later.
+        ``models:/NAME@best (version N)``, or ``models:/NAME/N`` with the reason why not best;
+        where MLflow stays away, what registers it later.
     """
     again = f"c2vl-sweep resume {spec.name}"
     if not tracker.flush():  # what waits goes first, and tells whether MLflow answers at all
@@ -99,6 +99,7 @@ def _publish(spec: SweepSettings, final: Final, folder: Path, tracker: Tracker) 
         client.set_model_version_tag(spec.model, version.version, READY, "true")
     for key, value in _standing(spec, final).tags().items():
         client.set_model_version_tag(spec.model, version.version, key, value)
+    client.set_registered_model_alias(spec.model, CANDIDATE, version.version)
     return promote(client, spec.model, version.version)
 
 

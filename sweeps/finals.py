@@ -16,6 +16,7 @@ from typing import Any
 
 from c2vl.config import Experiment
 from c2vl.config_files import from_dict, override
+from c2vl.errors import UserError
 from c2vl.files import write_text
 from sweeps.intervals import half_width, interval
 from sweeps.jobs import Job
@@ -264,19 +265,50 @@ def write_final(spec: SweepSettings, final: Final) -> None:
 
 
 def set_aside(folder: Path) -> None:
-    """Put a former choice aside, since more trials come: it stays on record as ``final-K.json``."""
-    path = folder / "final.json"
-    if path.exists():
-        path.rename(folder / f"final-{len(list(folder.glob('final-*.json'))) + 1}.json")
+    """Put a former choice aside, since more trials come: it stays on record.
+
+    As ``final-K.json`` and ``encoder-K``: what is there under the plain names is the choice among
+    all trials, or not there yet.
+    """
+    number = len(list(folder.glob("final-*.json"))) + 1
+    for name, aside in (("encoder", f"encoder-{number}"), ("final.json", f"final-{number}.json")):
+        if (folder / name).exists():
+            (folder / name).rename(folder / aside)
 
 
 def former_winners(folder: Path) -> set[int]:
     """Return the numbers of the trials that won before a sweep was extended, and may win again."""
-    texts = [path.read_text(encoding="utf-8") for path in folder.glob("final-*.json")]
-    return {int(json.loads(text)["trial"]) for text in texts}
+    return {final.trial for final in _former(folder)}
+
+
+def former_figures(folder: Path, trial: int) -> dict[str, dict[str, Figures]]:
+    """Return what the test part said of a trial that won before: it is not asked again."""
+    figures: dict[str, dict[str, Figures]] = {}
+    for final in _former(folder):
+        if final.trial == trial:
+            for who, by_seed in final.test.items():
+                figures.setdefault(who, {}).update(by_seed)
+    return figures
+
+
+def _former(folder: Path) -> list[Final]:
+    return [_read(path) for path in sorted(folder.glob("final-*.json"))]
 
 
 def read_final(folder: Path) -> Final | None:
-    """Read ``final.json`` of a sweep's folder; None while there is none."""
+    """Read ``final.json`` of a sweep's folder; None while there is none.
+
+    Raises:
+        UserError: it is damaged.
+    """
     path = folder / "final.json"
-    return Final(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+    return _read(path) if path.exists() else None
+
+
+def _read(path: Path) -> Final:
+    try:
+        return Final(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise UserError(
+            f"{path}: is damaged ({error}); remove it, and `c2vl-sweep resume` chooses anew"
+        ) from None

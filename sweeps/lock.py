@@ -43,24 +43,42 @@ def locked(folder: Path, name: str, *, make: bool) -> Iterator[None]:
     """Hold a sweep's folder alone; the lock goes with the process, however that ends.
 
     Raises:
-        UserError: another process holds it.
+        UserError: another process holds it, or, unless it is to be made, the folder is gone.
     """
-    if make:
-        folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("a+", encoding="utf-8") as file:
-        deadline = time.monotonic() + GLANCE_SECONDS
-        while not _taken(file, fcntl.LOCK_EX):
-            if time.monotonic() > deadline:
-                file.seek(0)
-                raise UserError(
-                    f"{name}: is running already ({file.read().strip() or 'elsewhere'}); see "
-                    f"c2vl-sweep status {name}"
-                )
-            time.sleep(0.05)
-        file.truncate(0)
-        file.write(str(Holder(os.getpid(), socket.gethostname())))
-        file.flush()
-        yield
+    deadline = time.monotonic() + GLANCE_SECONDS
+    while True:
+        if make:
+            folder.mkdir(parents=True, exist_ok=True)
+        try:
+            file = (folder / LOCK).open("a+", encoding="utf-8")
+        except FileNotFoundError:
+            if make:
+                continue  # whoever held it has just removed the folder
+            raise UserError(f"{name}: there is no such sweep any more") from None
+        with file:
+            while not _taken(file, fcntl.LOCK_EX):
+                if time.monotonic() > deadline:
+                    file.seek(0)
+                    raise UserError(
+                        f"{name}: is running already ({file.read().strip() or 'elsewhere'}); see "
+                        f"c2vl-sweep status {name}"
+                    )
+                time.sleep(0.05)
+            if not _still_there(file, folder / LOCK):
+                continue  # it went with its folder while it was waited for: locks nobody out
+            file.truncate(0)
+            file.write(str(Holder(os.getpid(), socket.gethostname())))
+            file.flush()
+            yield
+            return
+
+
+def _still_there(file: TextIO, path: Path) -> bool:
+    """Whether an open file is the one that bears its name now."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _taken(file: TextIO, kind: int) -> bool:

@@ -88,6 +88,33 @@ def recorded(folder: Path) -> list[dict[str, Any]]:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
 
 
+def require_same(folder: Path, data: dict[str, Any]) -> None:
+    """Check that a sweep goes on with the data that it began with.
+
+    Args:
+        folder: of the sweep.
+        data: manifests of its data (:func:`data_manifest`).
+
+    Raises:
+        UserError: they have changed; figures before and after would be ranked together.
+    """
+    for start in recorded(folder)[-1:]:
+        for what, manifest in data.items():
+            before, now = (_content(found) for found in (start["data"].get(what, {}), manifest))
+            if before != now:
+                raise UserError(
+                    f"{folder.name}: the {'data' if what == 'store' else what + ' prompts'} have "
+                    f"changed since it ran ({before[:12] or 'none'}, now {now[:12]}), and figures "
+                    "of both cannot be compared; bring them back, or start another sweep: "
+                    "name=OTHER"
+                )
+
+
+def _content(manifest: dict[str, Any]) -> str:
+    """What tells the content of a store or of a concept table from others."""
+    return str(manifest.get("checksum") or manifest.get("digest") or "")
+
+
 def commit_of(folder: Path, run: Path) -> str:
     """Return the commit that a training began with; empty where none is known.
 

@@ -55,15 +55,23 @@ def fetch(source: str) -> Iterator[Path]:
 
 
 def tracking_uri() -> str:
-    """MLflow's store: what the environment names, else the sweeps' own where it is, else MLflow's.
+    """MLflow's store: what the environment names, else the sweeps' own.
 
     Read anew each time, since tests and notebooks change it.
+
+    Raises:
+        UserError: the environment names none, and no sweep has run here.
     """
     import mlflow
 
     if os.environ.get("MLFLOW_TRACKING_URI") or mlflow.is_tracking_uri_set():
         return str(mlflow.get_tracking_uri())
-    return f"sqlite:///{DEFAULT.absolute()}" if DEFAULT.exists() else str(mlflow.get_tracking_uri())
+    if not DEFAULT.exists():
+        raise UserError(
+            f"MLflow: there is no {DEFAULT} here; go where sweeps have run, or name the store: "
+            "MLFLOW_TRACKING_URI"
+        )
+    return f"sqlite:///{DEFAULT.absolute()}"
 
 
 @contextmanager
@@ -144,7 +152,7 @@ def may_replace(new: Standing | None, old: Standing | None) -> tuple[bool, str]:
 
 
 def promote(client: MlflowClient, model: str, version: str, *, force: bool = False) -> str:
-    """Make a version the candidate, and the best one where the rule or ``force`` says so.
+    """Make a version the best one, where the rule or ``force`` says so.
 
     Args:
         client: of the registry.
@@ -153,18 +161,14 @@ def promote(client: MlflowClient, model: str, version: str, *, force: bool = Fal
         force: a person has decided.
 
     Returns:
-        ``models:/NAME@best (version N)``, or ``@candidate`` with the reason why not best.
+        ``models:/NAME@best (version N)``, or the version with the reason why not best.
     """
-    client.set_registered_model_alias(model, CANDIDATE, version)
     best = current(client, model, BEST)
     if best is not None and best.version != version and not force:
         new = client.get_model_version(model, version)
         allowed, reason = may_replace(Standing.of(new), Standing.of(best))
         if not allowed:
-            return (
-                f"models:/{model}@{CANDIDATE} (version {version}; best stays version "
-                f"{best.version}: {reason})"
-            )
+            return f"models:/{model}/{version} (best stays version {best.version}: {reason})"
     client.set_registered_model_alias(model, BEST, version)
     return f"models:/{model}@{BEST} (version {version})"
 

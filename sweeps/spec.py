@@ -9,13 +9,14 @@ Example:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import Field, PositiveInt
+from pydantic import AfterValidator, Field, PositiveInt
 
 from c2vl.config import Experiment, Settings
 from c2vl.config_files import (
@@ -36,6 +37,19 @@ METRICS = (  # what training reports of each epoch, or of those that are validat
     *("alignment", "uniformity", "rankme", "knn_val", "linear_val"),
     *("samples_per_second", "data_wait", "seconds"),
 )
+
+
+T = TypeVar("T")
+
+
+def _once(values: list[T]) -> list[T]:
+    """Refuse what is named twice: it would be trained twice, and counted as two."""
+    if twice := [value for value in values if values.count(value) > 1]:
+        raise ValueError(f"{twice[0]} is named twice; leave one out")
+    return values
+
+
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 class Objective(Settings):
@@ -93,7 +107,9 @@ class TrackingSettings(Settings):
     uri: str | None = Field(None, description="server or database; default: STORAGE/mlflow.db")
     experiment: str = Field("c2vl", min_length=1, description="MLflow experiment of the sweeps")
     model: str | None = Field(
-        None, pattern=r"^[^/:]+$", description="registered model's name; default: the sweep's"
+        None,
+        pattern=r"^\w[\w .()+-]*$",  # no more than a filter of MLflow's can quote
+        description="registered model's name; default: the sweep's",
     )
     patience: float = Field(
         600.0, ge=0, description="seconds that an absent server is waited for, at the end of it all"
@@ -130,7 +146,7 @@ class FinalSettings(Settings):
     """What happens after the last trial."""
 
     test: bool = Field(True, description="score the chosen encoder once on the test part")
-    protocols: list[Protocol] = Field(
+    protocols: Annotated[list[Protocol], AfterValidator(_once)] = Field(
         ["linear", "knn", "clustering", "few-shot"],
         description="what the encoders are scored by; the last four take longer, and zero-shot "
         "needs a language table",
@@ -138,14 +154,14 @@ class FinalSettings(Settings):
     candidates: int = Field(
         1, ge=1, description="best trials to train anew; their mean over the seeds decides"
     )
-    seeds: list[int] = Field(
+    seeds: Annotated[list[Seed], AfterValidator(_once)] = Field(
         default_factory=list,
         description="train the candidates anew with these; empty: the best trial as it is",
     )
     rounds: bool = Field(
         False, description="a seed at a time; after each the better half of the candidates stays"
     )
-    beside: list[Reference] = Field(
+    beside: Annotated[list[Reference], AfterValidator(_once)] = Field(
         default_factory=list,
         description="what stands beside winner and random encoder in the test table: base "
         "experiment; winner with hard targets or with labels (supervised), same budget and seeds; "
@@ -260,7 +276,7 @@ def _override(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
             raise UserError(f"{key}: no such setting{did_you_mean(key, known)}")
         head, rest = "base", key
     if head == "space" and rest:  # names of variables have dots of their own
-        space = dict(values.get("space", {}))
+        space = dict(values.get("space") or {})
         if value is None:
             space.pop(rest, None)
         else:
@@ -282,12 +298,23 @@ def parse_sweep(values: Mapping[str, Any], what: str) -> SweepSettings:
     from sweeps.checks import check  # it needs the classes above
 
     spec = parse(SweepSettings, values, what)
+    _check_storage(spec, what)
     base = parse(Experiment, {"name": spec.name, **spec.base}, f"{what}: base")
     spec = spec.model_copy(update={"base": base.model_dump(mode="json")})
     try:
         return check(spec)
     except UserError as error:
         raise UserError(f"{what}: {error}") from None
+
+
+def _check_storage(spec: SweepSettings, what: str) -> None:
+    """Refuse a folder whose path means something else in the address of a database in it."""
+    path = str(spec.storage.absolute())
+    if odd := [sign for sign in "%?#" if sign in path]:
+        raise UserError(
+            f"{what}: storage: {path} has a {odd[0]} in it, which the addresses of the databases "
+            "there cannot have; choose another folder"
+        )
 
 
 def dump_sweep(spec: SweepSettings) -> str:
@@ -299,13 +326,19 @@ def read_sweep(storage: Path, name: str) -> SweepSettings:
     """Read the resolved settings of a sweep that has been started.
 
     Raises:
-        UserError: there is no such sweep; the message names those that are there.
+        UserError: there is no such sweep; the message names those that are there. Or the folder
+            was copied or renamed, while its study and its runs are still another name's.
     """
     path = sweep_folder(storage, name) / "sweep.yaml"
-    if not path.exists():
+    if not re.match(NAME, name) or not path.exists():
         there = ", ".join(sweep_names(storage)) or "none yet"
         raise UserError(f"{name}: no such sweep in {storage / 'sweeps'}; there: {there}")
     spec = parse(SweepSettings, read_yaml(path), str(path))
+    if spec.name != name:
+        raise UserError(
+            f"{path}: is of the sweep {spec.name}, whose study and runs bear that name; move the "
+            f"folder back to {path.parent.with_name(spec.name)}, or remove this copy"
+        )
     # A sweep may have been moved with its folder: where it is now counts, not where it was.
     return spec.model_copy(update={"storage": storage})
 

@@ -122,6 +122,11 @@ class Tracker:
                 self.spec.name,
             )
 
+    def discard(self) -> None:
+        """Take back the parent run of a sweep that has not started after all."""
+        self._delivery.close(self._patience)
+        self._runs.client.delete_run(self.parent)
+
     def flush(self) -> bool:
         """Wait until everything so far is written; False where patience came to its end before."""
         delivered = self._delivery.flush(self._patience)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from pathlib import Path
 from typing import Any
 
@@ -43,4 +44,16 @@ def run(config: dict[str, Any]) -> None:
     except (UserError, TrainingError) as error:
         report({OUTCOME: "failed", ERROR: str(error)})
         return
+    finally:
+        _give_memory_back()
     report({**last, OUTCOME: "complete"})
+
+
+def _give_memory_back() -> None:
+    """Return to the system what glibc keeps of freed memory: the process stays for other trials.
+
+    Each of them trains in a thread of its own, and so fills arenas that others do not use again:
+    900 MB after 37 small trainings on UTD-MHAD.
+    """
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import math
 import statistics
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from c2vl.errors import UserError
 from c2vl.files import write_text
 from sweeps.choice import choose, rounds
-from sweeps.finals import references, set_aside, trainings
+from sweeps.finals import references, set_aside, trainings, write_final
 from sweeps.jobs import Job
 from sweeps.space import experiment
 from sweeps.spec import Objective, SweepSettings, parse_sweep
@@ -103,10 +105,19 @@ def test_rounds_leave_the_worse_half_behind(
 
     # Extended, three better trials take the candidates' places; the former winner stays one, and
     # though its one seed and its first two are worth less than theirs, all three are worth more.
+    said = {"winner": {"0": {"linear": 0.7}}}
+    write_final(spec, replace(chosen, test=said))
+    (spec.folder / "encoder").mkdir()
     set_aside(spec.folder)
+    left = {path.name for path in spec.folder.iterdir() if path.name.startswith(("enc", "final"))}
+    assert left == {"encoder-1", "final-1.json", "finals"}  # nothing to be taken for the new one
     ranked = [(trial(spec, 7, 0.7), 0.95), *ranked]
     value |= {(7, 1): 0.65, (7, 2): 0.2}
     assert trained() == [["s-final-0007-s1"], ["s-final-0007-s2"]]
     again = choose(spec, ranked)
     assert again.judged == {"7": [0.95, 0.65, 0.2], **chosen.judged}
     assert again.trial == 1 and again.validation == chosen.validation
+    assert again.test == said  # the test part is not asked again for the same winner
+    (spec.folder / "final.json").write_text("{")
+    with pytest.raises(UserError, match=r"final\.json: is damaged"):
+        choose(spec, ranked)

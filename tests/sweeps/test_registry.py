@@ -18,7 +18,7 @@ from c2vl.skeletons.store import Store
 from sweeps.commands.results import promote as command
 from sweeps.export import save_pyfunc
 from sweeps.mlflow_store import open_client
-from sweeps.registry import BEST, CANDIDATE, Standing, current, may_replace, promote
+from sweeps.registry import BEST, CANDIDATE, Standing, current, fetch, may_replace, promote
 from sweeps.results import DIGEST, EXPERIMENT
 from tests.protocols.conftest import random_encoder
 
@@ -69,8 +69,8 @@ def test_versions_are_promoted(uri: str) -> None:
     assert promote(client, "m", first) == "models:/m@best (version 1)"
     said = promote(client, "m", worse)
     assert "best stays version 1: knn_val 0.7000 against 0.8000" in said and best() == first
-    candidate = current(client, "m", CANDIDATE)
-    assert candidate is not None and str(candidate.version) == worse
+    assert current(client, "m", CANDIDATE) is None  # who asks to promote is no candidate by that
+    client.set_registered_model_alias("m", CANDIDATE, other)
     promote(client, "m", better)
     assert best() == better
     assert "other data" in promote(client, "m", other) and best() == better
@@ -85,6 +85,17 @@ def test_versions_are_promoted(uri: str) -> None:
     assert "does not answer" in str(away.exception)
     unknown = CliRunner().invoke(command, ["nobody", "--uri", uri])
     assert isinstance(unknown.exception, UserError)
+
+
+def test_nothing_is_made_where_nothing_has_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="MLFLOW_TRACKING_URI"), fetch("models:/m@best"):
+        pass
+    assert not list(tmp_path.iterdir())
 
 
 def test_encoders_come_out_of_mlflow(

@@ -9,7 +9,27 @@ import pytest
 
 from c2vl.errors import UserError
 from sweeps.space import RandomDraws, draw, experiment
-from sweeps.spec import dump_sweep, load_sweep, parse_sweep
+from sweeps.spec import dump_sweep, load_sweep, parse_sweep, read_sweep, sweep_folder
+
+
+def test_a_copied_folder_is_not_taken_for_the_sweep_in_it(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        folder = sweep_folder(tmp_path, name)
+        folder.mkdir(parents=True)
+        (folder / "sweep.yaml").write_text(dump_sweep(parse_sweep({"name": "a", "space": LR}, "a")))
+    assert read_sweep(tmp_path, "a").name == "a"
+    with pytest.raises(UserError, match="is of the sweep a"):
+        read_sweep(tmp_path, "b")
+    (tmp_path / "elsewhere").mkdir()
+    with pytest.raises(UserError, match=r"no such sweep.*there: a, b"):
+        read_sweep(tmp_path, "../sweeps/a")
+
+
+def test_a_space_may_come_from_the_command_line_alone(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("name: a\nspace:\n")
+    spec = load_sweep(tmp_path / "a.yaml", ["space.optim.lr={type: float, low: 0.1, high: 1}"])
+    assert list(spec.space) == ["optim.lr"]
+
 
 PRESETS = sorted((Path(__file__).parents[2] / "sweeps" / "presets").glob("*.yaml"))
 LR = {"optim.lr": {"type": "float", "low": 0.01, "high": 1, "log": True}}
@@ -46,6 +66,11 @@ def test_round_trip() -> None:
         ({"sampler": {"name": "grid"}}, "grid"),
         ({"objectives": [{"metric": "knn_test"}]}, "knn_test"),
         ({"base": {"train": {"batch_size": 63, "workers": 2}}}, "does not divide"),
+        ({"final": {"seeds": [1, 0, 1]}}, r"final\.seeds.*1 is named twice"),
+        ({"final": {"seeds": [-1]}}, r"final\.seeds"),
+        ({"final": {"beside": ["base", "base"]}}, r"final\.beside.*base is named twice"),
+        ({"tracking": {"model": "O'Brien"}}, r"tracking\.model"),
+        ({"storage": "odd%41 folder"}, r"storage: .*has a % in it"),
     ],
 )
 def test_mistakes_are_named(changes: dict[str, Any], message: str) -> None:

@@ -1,0 +1,96 @@
+"""How a sweep's folder is taken, and what a start that fails leaves: no trial is ever run here."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from c2vl.errors import UserError
+from sweeps import provenance
+from sweeps.budget import Budget
+from sweeps.driver import _claimed
+from sweeps.lock import is_running, locked
+from sweeps.spec import SweepSettings, dump_sweep, parse_sweep
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> SweepSettings:
+    """A sweep that has not started, with its folder."""
+    space = {"optim.lr": {"type": "float", "low": 0.01, "high": 1.0}}
+    spec = parse_sweep({"name": "s", "storage": str(tmp_path), "space": space}, "s.yaml")
+    spec.folder.mkdir(parents=True)
+    return spec
+
+
+def files(folder: Path) -> set[str]:
+    return {path.name for path in folder.rglob("*")} if folder.exists() else set()
+
+
+def test_a_start_that_fails_removes_what_it_made(spec: SweepSettings) -> None:
+    with pytest.raises(RuntimeError), _claimed(spec, resume=False):
+        raise RuntimeError("MLflow is away, say")
+    assert not spec.folder.exists()
+
+
+def test_a_folder_that_lost_its_sweep_file_stays(spec: SweepSettings) -> None:
+    (spec.folder / "trials").mkdir()
+    (spec.folder / "study.db").touch()
+    for resume, message in ((False, r"holds trials .*no sweep\.yaml"), (True, "no such sweep")):
+        with pytest.raises(UserError, match=message), _claimed(spec, resume=resume):
+            pass
+        assert files(spec.folder) == {"trials", "study.db"}
+
+
+def test_a_lost_identity_is_not_replaced(spec: SweepSettings) -> None:
+    (spec.folder / "sweep.yaml").write_text(dump_sweep(spec))
+    with pytest.raises(UserError, match="restore it"), _claimed(spec, resume=True):
+        pass
+    assert files(spec.folder) == {"sweep.yaml"}
+
+
+def test_a_lock_that_went_with_its_folder_locks_nobody_out(tmp_path: Path) -> None:
+    """Two wait for a sweep that fails, or is deleted: a new one has the lock, a resume none."""
+    folder = tmp_path / "s"
+    seen: dict[bool, Any] = {}
+
+    def wait(make: bool) -> None:
+        try:
+            with locked(folder, "s", make=make):
+                seen[make] = is_running(folder)
+        except UserError as error:
+            seen[make] = str(error)
+
+    for make in (False, True):
+        with locked(folder, "s", make=True):
+            waiting = threading.Thread(target=wait, args=(make,))
+            waiting.start()
+            waiting.join(0.3)
+            assert waiting.is_alive()
+            shutil.rmtree(folder)
+        waiting.join()
+    assert seen == {False: "s: there is no such sweep any more", True: True}
+
+
+def test_a_sweep_goes_on_with_the_data_it_began_with(spec: SweepSettings) -> None:
+    data = {"store": {"checksum": "one", "licence": ""}, "language": {"digest": "words"}}
+    provenance.require_same(spec.folder, data)
+    provenance.record(spec.folder, data)
+    provenance.require_same(spec.folder, {**data, "store": {"checksum": "one", "licence": "CC"}})
+    for change, message in (
+        ({"store": {"checksum": "two"}}, "the data have changed"),
+        ({"language": {"digest": "other"}}, "the language prompts have changed"),
+    ):
+        with pytest.raises(UserError, match=message):
+            provenance.require_same(spec.folder, {**data, **change})
+
+
+def test_a_damaged_budget_is_named(spec: SweepSettings) -> None:
+    Budget(spec).note()
+    assert Budget(spec).hours < 1
+    (spec.folder / "budget.json").write_text("{")
+    with pytest.raises(UserError, match=r"budget\.json: is damaged"):
+        Budget(spec)
