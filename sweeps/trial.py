@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ def run(config: dict[str, Any]) -> None:
     from c2vl.config_files import from_dict
     from c2vl.errors import StorageFull, TrainingError, UserError
     from c2vl.training.launch import fit
+    from c2vl.training.usage import give_memory_back
 
     experiment = from_dict(config["experiment"])
     folder, name = Path(config["folder"]), config["name"]
@@ -45,15 +45,5 @@ def run(config: dict[str, Any]) -> None:
         report({OUTCOME: "failed", ERROR: str(error)})
         return
     finally:
-        _give_memory_back()
+        give_memory_back()
     report({**last, OUTCOME: "complete"})
-
-
-def _give_memory_back() -> None:
-    """Return to the system what glibc keeps of freed memory: the process stays for other trials.
-
-    Each of them trains in a thread of its own, and so fills arenas that others do not use again:
-    900 MB after 37 small trainings on UTD-MHAD.
-    """
-    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
-        trim(0)

@@ -114,8 +114,13 @@ class Peer:
 
     def run(self, loop: Loop, job: Job, rank: int, meeting: Meeting) -> None:
         """Be the worker of this rank until the loop ends or the first worker ends it."""
-        with suppress(_Ended), meeting.joined(rank):
-            loop(job, rank, _followed)
+        from c2vl.training.usage import give_memory_back
+
+        try:
+            with suppress(_Ended), meeting.joined(rank):
+                loop(job, rank, _followed)
+        finally:
+            give_memory_back()
 
 
 class _Ended(BaseException):

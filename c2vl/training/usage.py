@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import time
 
 import psutil
@@ -37,3 +38,15 @@ class Usage:
             figures["system_gpu_memory_mib"] = torch.cuda.max_memory_allocated(self._device) / 2**20
             torch.cuda.reset_peak_memory_stats(self._device)
         return figures
+
+
+def give_memory_back() -> None:
+    """Return what a training has freed to the system, in a process that stays for the next one.
+
+    Each training has a thread of its own there, and glibc keeps what it freed for that thread
+    alone: 900 MB after 37 small trainings on UTD-MHAD.
+    """
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)
