@@ -33,8 +33,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             os.fsync(number)
         os.replace(partial, path)
     except OSError as error:
-        kind = StorageFull if is_full(error) else UserError
-        raise kind(f"{path}: cannot be written ({error.strerror or error})") from None
+        raise unwritable(path, error) from None
     finally:
         if partial and os.path.exists(partial):
             os.unlink(partial)
@@ -57,23 +56,31 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     A folder that is there is moved aside first, and goes when the new one stands.
 
     Raises:
-        OSError: it cannot be written there.
+        UserError: it cannot be written there.
     """
-    with _beside(folder) as partial:
-        yield partial
-        if not folder.exists():
-            os.replace(partial, folder)
-            return
-        old = Path(tempfile.mkdtemp(prefix=f".tmp-{folder.name}-old-", dir=folder.parent))
-        try:
-            os.replace(folder, old / folder.name)
-            try:
+    try:
+        with _beside(folder) as partial:
+            yield partial
+            if not folder.exists():
                 os.replace(partial, folder)
-            except BaseException:
-                os.replace(old / folder.name, folder)
-                raise
-        finally:
-            shutil.rmtree(old, ignore_errors=True)
+                return
+            _exchange(partial, folder)
+    except OSError as error:
+        raise unwritable(folder, error) from None
+
+
+def _exchange(partial: Path, folder: Path) -> None:
+    """Put a folder in the place of another one."""
+    old = Path(tempfile.mkdtemp(prefix=f".tmp-{folder.name}-old-", dir=folder.parent))
+    try:
+        os.replace(folder, old / folder.name)
+        try:
+            os.replace(partial, folder)
+        except BaseException:
+            os.replace(old / folder.name, folder)
+            raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 @contextmanager
@@ -94,7 +101,42 @@ def adding_folder(folder: Path) -> Iterator[Path]:
                 if not folder.is_dir():
                     raise
     except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error.strerror or error})") from None
+        raise unwritable(folder, error) from None
+
+
+def unwritable(path: Path, error: OSError) -> UserError:
+    """Return what to raise where something cannot be written."""
+    kind = StorageFull if is_full(error) else UserError
+    return kind(f"{path}: cannot be written ({error.strerror or error})")
+
+
+def see_free(out: Path, *, overwrite: bool) -> None:
+    """See that a command may write to its OUT, before it works for that.
+
+    Raises:
+        UserError: something is there that is not to be replaced, or nothing can be written there.
+    """
+    if out.exists() and not overwrite:
+        raise UserError(f"{out}: is there already; add --overwrite to replace it")
+    see_writable(out.parent)
+
+
+def see_writable(folder: Path) -> None:
+    """See that files can be made in a folder, which need not exist, and make none.
+
+    For commands that work long before they write.
+
+    Raises:
+        UserError: they cannot.
+    """
+    there = folder.absolute()
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise unwritable(folder, error) from None
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from c2vl.errors import UserError
+from c2vl.files import see_free
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -59,8 +60,7 @@ def export(
                     "train it first"
                 )
             source = source / "encoder"
-    if out.exists() and not overwrite:
-        raise UserError(f"{out}: is there already; add --overwrite to replace it")
+    see_free(out, overwrite=overwrite)
     encoder = load_encoder(source)
     if results is not None:
         from c2vl.encoder.card import figures_of
@@ -93,13 +93,17 @@ Examples:
 @click.argument("encoder")
 @click.argument("store", type=FOLDER)
 @click.argument("out", type=FILE)
-def embed(encoder: str, store: Path, out: Path) -> None:
+@click.option("--overwrite", is_flag=True, help="Replace what is at OUT.")
+def embed(encoder: str, store: Path, out: Path, overwrite: bool) -> None:
     """Write one row a sequence of STORE to the Parquet file OUT: id, label, subject, feature."""
     from c2vl.encoder import load_encoder
     from c2vl.files import replacing
     from c2vl.protocols.features import store_features
     from c2vl.skeletons.store import Store
 
+    if out.suffix != ".parquet":
+        raise UserError(f"{out}: a Parquet file is written; give OUT.parquet")
+    see_free(out, overwrite=overwrite)
     opened = Store.open(store)
     features = store_features(load_encoder(encoder), opened)
     table = opened.index[["id", "label", "subject"]].copy()

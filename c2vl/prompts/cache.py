@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from c2vl.files import replacing
+from c2vl.files import replacing, see_writable
 from c2vl.prompts.encoders import Progress
 
 SHARD = 4096
@@ -101,6 +101,7 @@ class FeatureCache:
             encoder: the one that this cache is of.
             progress: called with the items done and in all.
         """
+        see_writable(self.folder)
         rows, long = encoder.encode(items, progress=progress), encoder.too_long(items)
         keys = keys_of(items)
         name = "shard-" + hashlib.sha256(keys.tobytes()).hexdigest()[:24]

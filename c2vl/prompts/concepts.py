@@ -26,7 +26,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from c2vl.errors import UserError
-from c2vl.files import replacing_folder, write_text
+from c2vl.files import replacing_folder, see_writable, write_text
 
 FORMAT = 1
 MODALITIES = ("language", "vision")
@@ -311,13 +311,15 @@ def may_write(path: Path, *, overwrite: bool) -> None:
     """Refuse to write where something else, or an unwanted table, is.
 
     Raises:
-        UserError: ``path`` holds a table and it is not to be replaced, or no table.
+        UserError: ``path`` holds a table and it is not to be replaced, or no table, or cannot be
+            written.
     """
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         if not (path / "manifest.json").is_file():
             raise UserError(f"{path}: exists and is no concept table; give another OUT")
         if not overwrite:
             raise UserError(f"{path}: holds a table already; give another OUT, or --overwrite")
+    see_writable(path.parent)
 
 
 def write_rejected(path: Path, rows: Sequence[tuple[str, str]]) -> None:

@@ -27,7 +27,7 @@ from typing import Any
 import pandas as pd
 
 from c2vl.errors import UserError
-from c2vl.files import replacing, write_text
+from c2vl.files import replacing, see_writable, write_text
 from c2vl.prompts import crops
 from c2vl.prompts.answers import Captioner, settle
 from c2vl.prompts.frames import Clip, sample
@@ -114,7 +114,7 @@ class Folder:
         """Make the folder, or go on with one of the same settings.
 
         Raises:
-            UserError: it was made with other settings, or is something else.
+            UserError: it was made with other settings, is something else, or cannot be written.
         """
         file = self.path / "settings.json"
         if file.is_file():
@@ -128,6 +128,7 @@ class Folder:
                 )
         elif self.path.is_dir() and any(self.path.iterdir()):
             raise UserError(f"{self.path}: exists and is no folder of prompts; give another OUT")
+        see_writable(self.path)
         for folder in (self.crops, self.answers):
             folder.mkdir(parents=True, exist_ok=True)
         write_text(file, json.dumps(settings, indent=1) + "\n")

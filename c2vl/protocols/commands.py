@@ -265,8 +265,10 @@ def pictures(encoder: str, store: Path, folder: Path, **options: Any) -> None:
     from uuid import uuid4
 
     from c2vl.encoder.scorings import count_scoring
+    from c2vl.files import see_writable
     from c2vl.protocols.pictures import draw
 
+    see_writable(folder)
     asked, make = _asked(store, options)
     loaded, ledger = _load(encoder, asked.out)
     task = make(loaded)

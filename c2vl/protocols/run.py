@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from c2vl.encoder import Encoder
 from c2vl.encoder.scorings import count_scoring
-from c2vl.files import write_text
+from c2vl.files import unwritable, write_text
 from c2vl.protocols.clustering import clustering
 from c2vl.protocols.ensemble import WEIGHTS, ensemble
 from c2vl.protocols.fewshot import few_shot
@@ -190,8 +190,13 @@ def _begun(work: Path, result: Path) -> str:
 @contextmanager
 def _alone(work: Path) -> Iterator[None]:
     """Let one process at a time do a run; a second one that asks the same waits for it."""
-    work.parent.mkdir(parents=True, exist_ok=True)
-    with work.with_name(f"{work.name}.lock").open("w") as file:
+    path = work.with_name(f"{work.name}.lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("w")
+    except OSError as error:
+        raise unwritable(path, error) from None
+    with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

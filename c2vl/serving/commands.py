@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from c2vl.errors import UserError
+from c2vl.files import see_free
 
 if TYPE_CHECKING:
     from c2vl.encoder import Encoder
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 ANY = click.Path(path_type=Path)
+
+
+class _Finite(click.FloatRange):
+    """A range has neither NaN nor infinity in it, which Click lets through."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is no finite number.", param, ctx)
+        return number
 
 
 @click.command(
@@ -27,7 +39,13 @@ Example:
 @click.argument("store", type=FOLDER)
 @click.argument("out", type=FOLDER)
 @click.option("--split", "split_name", required=True, help="Its training part is fitted on.")
-@click.option("--folds", default=4, show_default=True, help="For the choice of the penalty.")
+@click.option(
+    "--folds",
+    type=click.IntRange(2),
+    default=4,
+    show_default=True,
+    help="For the choice of the penalty.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace what is at OUT.")
 def classify_fit(
     encoder: str, store: Path, out: Path, split_name: str, folds: int, overwrite: bool
@@ -38,7 +56,7 @@ def classify_fit(
     from c2vl.serving.head import fit_head, save_head
     from c2vl.skeletons.store import Store
 
-    _free(out, overwrite)
+    see_free(out, overwrite=overwrite)
     task = Task(load_encoder(encoder), Store.open(store), split_name, k=folds)
     head = fit_head(task)
     save_head(out, head)
@@ -94,7 +112,7 @@ def index(encoder: str, store: Path, out: Path, overwrite: bool) -> None:
     from c2vl.serving.index import build_index, load_index
     from c2vl.skeletons.store import Store
 
-    _free(out, overwrite)
+    see_free(out, overwrite=overwrite)
     build_index(_load(encoder), Store.open(store), out)
     opened = load_index(out)
     by = "example and by text" if opened.has_language else "example"
@@ -129,6 +147,8 @@ def search(
 
     if (file is None) == (text is None):
         raise UserError("search: give one of FILE and --text")
+    if text is not None and not text.strip():
+        raise UserError("--text: is empty; describe a motion")
     if k < 1:
         raise UserError(f"-k: {k}; give 1 or more")
     loaded, opened = _load(encoder), load_index(index_folder)
@@ -162,12 +182,16 @@ Examples:
 @click.option("--head", type=FOLDER, help="A classifier of `c2vl classify-fit`.")
 @click.option("--index", "index_folder", type=FOLDER, help="An index of `c2vl index`.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to bind to.")
-@click.option("--port", default=8000, show_default=True)
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
 @click.option("--token-file", type=ANY, help="Holds the bearer token that requests must bring.")
 @click.option("--replicas", default=1, show_default=True, help="Processes that serve.")
-@click.option("--max-body", default=8.0, show_default=True, help="Of a request, in MiB.")
+@click.option(
+    "--max-body", type=_Finite(0), default=8.0, show_default=True, help="Of a request, in MiB."
+)
 @click.option("--max-frames", default=10_000, show_default=True, help="Of a sequence.")
-@click.option("--rate", default=50.0, show_default=True, help="Requests a second and client.")
+@click.option(
+    "--rate", type=_Finite(0), default=50.0, show_default=True, help="Requests a second and client."
+)
 @click.option("--gpu", is_flag=True, help="Each replica takes a GPU.")
 def serve(
     encoder: str,
@@ -213,8 +237,3 @@ def _features(encoder: Encoder, path: Path, joints: Any) -> Any:
         return encoder.embed([joints])
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-
-
-def _free(out: Path, overwrite: bool) -> None:
-    if out.exists() and not overwrite:
-        raise UserError(f"{out}: is there already; add --overwrite to replace it")

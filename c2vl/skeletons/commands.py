@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from c2vl.skeletons.store import Store
 
 _FOLDER = click.Path(path_type=Path)
+_NAMED = click.IntRange(1, 999)  # what three digits of an NTU file's name can say
 _EVERY = 15  # seconds between lines of progress in a log
 
 
@@ -100,10 +101,12 @@ def prepare(
 
 @data.command()
 @click.argument("out", type=_FOLDER)
-@click.option("--seed", default=0, show_default=True, help="decides the whole set")
-@click.option("--subjects", default=8, show_default=True, help="performers")
-@click.option("--cameras", default=2, show_default=True, help="directions of view")
-@click.option("--replications", default=2, show_default=True, help="for each class and camera")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="decides all")
+@click.option("--subjects", type=_NAMED, default=8, show_default=True, help="performers")
+@click.option("--cameras", type=_NAMED, default=2, show_default=True, help="directions of view")
+@click.option(
+    "--replications", type=_NAMED, default=2, show_default=True, help="for each class and camera"
+)
 @click.option("--keep-raw", type=_FOLDER, help="keep the .skeleton files in this folder")
 @click.option("--overwrite", is_flag=True, help="replace a different store at OUT")
 def demo(

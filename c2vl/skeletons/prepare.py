@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from c2vl.errors import UserError
-from c2vl.files import write_text
+from c2vl.files import see_writable, write_text
 from c2vl.skeletons.assemble import (
     Assembled,
     Entry,
@@ -153,8 +153,10 @@ def existing(
         if a new one may be written (nothing is there, or ``overwrite``).
 
     Raises:
-        UserError: another store is there and ``overwrite`` is not set, or it is no store at all.
+        UserError: another store is there and ``overwrite`` is not set, or it is no store at all, or
+            none can be written there.
     """
+    see_writable(out.parent)
     if not out.exists():
         return None
     there = [path.name for path in out.iterdir()] if out.is_dir() else [out.name]

@@ -15,7 +15,8 @@ import torch
 from c2vl.errors import UserError
 from c2vl.files import write_text
 
-WARNINGS = "warnings.txt"
+WARNINGS, ERROR = "warnings.txt", "error.json"
+_OF_A_TRAINING = ("checkpoints", "metrics.jsonl", "encoder", "done.json")
 BROKEN = (pickle.UnpicklingError, zipfile.BadZipFile)
 
 
@@ -121,6 +122,17 @@ def claim(folder: Path, resolved: str) -> None:
         resolved: the resolved experiment as YAML.
 
     Raises:
+        UserError: the folder holds another experiment, or cannot be written.
+    """
+    refuse_another(folder, resolved)
+    if not (folder / "experiment.yaml").exists():
+        write_text(folder / "experiment.yaml", resolved)
+
+
+def refuse_another(folder: Path, resolved: str) -> None:
+    """See that a run's folder is free or belongs to the same experiment; nothing is written.
+
+    Raises:
         UserError: the folder holds another experiment.
     """
     path = folder / "experiment.yaml"
@@ -129,8 +141,42 @@ def claim(folder: Path, resolved: str) -> None:
             f"{folder}: holds a run with other settings (see its experiment.yaml); "
             "choose another folder, or remove this one"
         )
-    if not path.exists():
-        write_text(path, resolved)
+
+
+def reopen(folder: Path, resolved: str) -> None:
+    """Forget the error that the last start of a run ended with.
+
+    Where that start came to no epoch, its settings are forgotten too: what was wrong in them is
+    put right by others, and there is nothing yet that these could not go on from.
+
+    Args:
+        folder: the run's folder; it need not exist.
+        resolved: the resolved experiment as YAML.
+
+    Raises:
+        UserError: the folder holds another experiment.
+    """
+    failed = (folder / ERROR).exists()
+    if failed and not any((folder / name).exists() for name in _OF_A_TRAINING):
+        (folder / "experiment.yaml").unlink(missing_ok=True)
+    refuse_another(folder, resolved)
+    if failed:
+        (folder / ERROR).unlink(missing_ok=True)
+
+
+def abandon(folder: Path, *, made: bool) -> None:
+    """Leave nothing of a start that a mistake ended before the folder was claimed.
+
+    Args:
+        folder: the run's folder.
+        made: it was not there before that start.
+    """
+    if (folder / "experiment.yaml").exists():
+        return
+    if made:
+        shutil.rmtree(folder, ignore_errors=True)
+    elif (folder / ERROR).exists():
+        (folder / ERROR).unlink()
 
 
 def drop_checkpoints(folder: Path, *, keep: int = 0) -> None:

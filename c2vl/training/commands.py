@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from c2vl.errors import UserError
+from c2vl.errors import TrainingError, UserError
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -31,11 +31,13 @@ def train(config: Path, overrides: tuple[str, ...], out: Path | None, max_failur
     The same command on the same folder goes on after an interruption, with the same result.
     """
     from c2vl.config_files import load
+    from c2vl.training.checkpoint import abandon
     from c2vl.training.launch import fit
     from c2vl.training.progress import following
 
     experiment = load(config, overrides)
     folder = out or Path("runs/train") / experiment.name
+    made = not folder.exists()
     with following(folder, experiment.train.epochs):
         try:
             fit(experiment, folder, name=experiment.name, max_failures=max_failures)
@@ -43,6 +45,9 @@ def train(config: Path, overrides: tuple[str, ...], out: Path | None, max_failur
             raise UserError(
                 f"stopped; the same command goes on from the last checkpoint in {folder}"
             ) from None
+        except (UserError, TrainingError):
+            abandon(folder, made=made)
+            raise
     click.echo(f"encoder: {folder / 'encoder'}")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from c2vl.config import Experiment, TrainSettings
 from c2vl.config_files import dump, from_dict, resolved
 from c2vl.errors import StorageFull, TrainingError, UserError, is_full
-from c2vl.files import write_text
+from c2vl.files import see_writable, write_text
 from c2vl.raysession import connected
 from c2vl.training import checkpoint, peers
 
@@ -58,12 +58,12 @@ def fit(
     if not in_process:
         experiment = resolved(experiment)
     done = folder / "done.json"
+    checkpoint.reopen(folder, dump(experiment))
     if done.exists():
-        checkpoint.claim(folder, dump(experiment))
         metrics: dict[str, Any] = json.loads(done.read_text(encoding="utf-8"))["metrics"]
         return metrics
+    see_writable(folder)
     began = time.monotonic()
-    (folder / "error.json").unlink(missing_ok=True)
     trainer = _trainer(experiment, folder, name, on_report, max_failures, in_process)
     with nullcontext() if in_process else connected():
         _run(trainer, folder)
@@ -130,7 +130,7 @@ def _run(trainer: Any, folder: Path) -> None:
 
 
 def _raise_final(folder: Path) -> None:
-    path = folder / "error.json"
+    path = folder / checkpoint.ERROR
     if path.exists():
         error = json.loads(path.read_text(encoding="utf-8"))
         kinds = {kind.__name__: kind for kind in (UserError, StorageFull)}
@@ -162,7 +162,7 @@ def _in_a_worker(job: dict[str, Any]) -> None:
     from ray.train.torch import get_device
 
     folder = Path(job["folder"])
-    if (folder / "error.json").exists():
+    if (folder / checkpoint.ERROR).exists():
         return  # final: the group was started again, but trying again will not help
     rank = ray.train.get_context().get_world_rank()
     _train(from_dict(job["experiment"]), folder, ray.train.report, rank, get_device())
@@ -191,7 +191,7 @@ def _train(experiment: Experiment, folder: Path, report: Report, rank: int, devi
     except (UserError, TrainingError) as error:
         final = {"kind": type(error).__name__, "message": str(error)}
         try:
-            write_text(folder / "error.json", json.dumps(final))
+            write_text(folder / checkpoint.ERROR, json.dumps(final))
         except UserError as unwritten:
             log.warning("%s", unwritten)
         raise

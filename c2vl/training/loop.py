@@ -67,13 +67,13 @@ def train(experiment: Experiment, session: Session) -> dict[str, Any]:
     torch.set_num_threads(session.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
     folder, settings, lead = session.folder, experiment.train, session.rank == 0
-    if lead:
-        checkpoint.claim(folder, dump(experiment))
     source = TrainingSet(experiment)
     dims = {name: rows.shape[2] for name, rows in source.concepts.items()}
     steps = settings.epochs * source.steps_per_epoch
     classes = len(source.store.class_names)
     learner = Learner(experiment, source.layout, dims, classes, steps, session.device)
+    if lead:  # not before: settings that do not fit the data take no folder
+        checkpoint.claim(folder, dump(experiment))
     tally = Tally()
     first = 0
     state, unreadable = checkpoint.latest(folder / "checkpoints")

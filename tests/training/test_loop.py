@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from c2vl.config_files import dump
 from c2vl.encoder import load_encoder
@@ -24,7 +25,8 @@ from c2vl.protocols.linear import linear
 from c2vl.protocols.task import Task
 from c2vl.skeletons.store import Store
 from c2vl.training.batches import TrainingSet
-from c2vl.training.checkpoint import read_metrics
+from c2vl.training.checkpoint import claim, read_metrics
+from c2vl.training.commands import train
 from c2vl.training.launch import fit
 
 
@@ -194,6 +196,42 @@ def test_another_experiment_does_not_take_the_folder(experiment: Any, tmp_path: 
     fit(experiment(), tmp_path / "run", name="run")
     with pytest.raises(UserError, match="other settings"):
         fit(experiment(optim__lr=0.01), tmp_path / "run", name="run")
+
+
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.ray)])
+def test_a_mistake_takes_no_folder(experiment: Any, tmp_path: Path, workers: int) -> None:
+    """Settings that do not fit the data leave nothing, and those put right have the folder."""
+    config, out = tmp_path / "small.yaml", tmp_path / "runs" / "run"
+    config.write_text(dump(experiment(train__epochs=1, train__workers=workers)))
+    words = [str(config), "--out", str(out), "train.cpus_per_worker=0.5"]
+    result = CliRunner().invoke(train, [*words, "data.split=nope"])
+    assert isinstance(result.exception, UserError) and "nope" in str(result.exception)
+    assert not out.exists()
+    if workers > 1:  # the rest is the same, and Ray takes a while to start
+        return
+    out.mkdir()
+    (out / "notes.txt").write_text("mine")
+    assert CliRunner().invoke(train, [*words, "data.split=nope"]).exit_code == 1
+    assert [path.name for path in out.iterdir()] == ["notes.txt"]
+    assert CliRunner().invoke(train, words).exit_code == 0
+    assert (out / "encoder").is_dir()
+
+
+def test_a_folder_in_which_nothing_was_trained_is_taken_over(
+    experiment: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an error in the first epoch; not while another run may be in its first epoch."""
+    bad = experiment()
+    with monkeypatch.context() as patch:
+        patch.setattr("c2vl.training.loop.math.isfinite", lambda _: False)
+        with pytest.raises(TrainingError, match=r"lower optim\.lr"):
+            fit(bad, tmp_path / "run", name="run")
+    assert (tmp_path / "run" / "error.json").exists()
+    fit(experiment(optim__lr=0.01), tmp_path / "run", name="run")
+    assert not (tmp_path / "run" / "error.json").exists()
+    claim(tmp_path / "begun", dump(bad))
+    with pytest.raises(UserError, match="other settings"):
+        fit(experiment(optim__lr=0.01), tmp_path / "begun", name="begun")
 
 
 def test_validation_that_pretraining_never_saw(experiment: Any, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from c2vl.errors import UserError
+from c2vl.files import see_writable
 from c2vl.skeletons.demo.generate import DemoSettings, generate
 from c2vl.skeletons.parts import Progress
 from c2vl.skeletons.prepare import Prepared, existing, prepare, with_licence
@@ -44,6 +45,7 @@ def prepare_demo(
     if keep_raw is not None:
         if keep_raw.exists() and (not keep_raw.is_dir() or any(keep_raw.iterdir())):
             raise UserError(f"--keep-raw {keep_raw}: not an empty folder; give a new one")
+        see_writable(keep_raw)
         keep_raw.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="c2vl-demo-") as temporary:
         raw = keep_raw or Path(temporary)
