@@ -17,6 +17,7 @@ import optuna
 from optuna.trial import Trial, TrialState
 
 from c2vl.errors import UserError
+from sweeps.addresses import shown
 from sweeps.budget import Budget
 from sweeps.constraints import impossible, violations
 from sweeps.jobs import Job, Outcome, Row
@@ -62,7 +63,7 @@ class StudySource(StudyReader):
         super().__init__(spec, study)
         if (owner := self.study.user_attrs.get(OWNER, identity)) != identity:
             raise UserError(
-                f"study: {spec.study_uri} holds another sweep called {spec.name} ({owner}); "
+                f"study: {shown(spec.study_uri)} holds another sweep called {spec.name} ({owner}); "
                 "choose another name"
             )
         self.study.set_user_attr(OWNER, identity)
