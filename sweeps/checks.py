@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 from c2vl.config import Experiment
 from c2vl.config_files import flatten, setting_names
 from c2vl.errors import UserError, did_you_mean
@@ -9,6 +12,8 @@ from sweeps.constraints import impossible
 from sweeps.pruners import check_pruner
 from sweeps.samplers import check_sampler
 from sweeps.space import (
+    Float,
+    Int,
     RandomDraws,
     Variant,
     draw,
@@ -27,6 +32,8 @@ FIXED = {
     "train.gpus_per_worker": "every trial takes the same resources",
 }
 DRAWS = 100
+# What a variant may be called: MLflow takes no more as a tag of the trials' runs (drawn.NAME)
+FREE = re.compile(r"(?!.{200})\w[\w.: -]*(/\w[\w.: -]*)*")
 
 
 def check(spec: SweepSettings) -> SweepSettings:
@@ -35,6 +42,7 @@ def check(spec: SweepSettings) -> SweepSettings:
     Raises:
         UserError: the first thing that is wrong, with its field and a remedy.
     """
+    spec.rules  # noqa: B018  a mistake in one is told as its own, and not of a draw
     _check_names(spec)
     order(spec.space)
     _check_objectives(spec)
@@ -68,6 +76,11 @@ def _check_names(spec: SweepSettings) -> None:
                 raise UserError(
                     f"space.{name}: a variant needs a name of its own, not that of a setting"
                 )
+            if not FREE.fullmatch(name):
+                raise UserError(
+                    f"space.{name}: MLflow takes no such name for what was drawn; choose one of "
+                    "letters, digits, spaces and _ . : - /, that begins with a letter"
+                )
             for label, changes in variable.choices.items():
                 for key in flatten(changes):
                     _check_setting(key, f"space.{name}.choices.{label}.{key}")
@@ -75,13 +88,17 @@ def _check_names(spec: SweepSettings) -> None:
             _check_setting(name, f"space.{name}")
     taken: dict[str, str] = {}
     for name, variable in spec.space.items():
-        keys = {name}
-        if isinstance(variable, Variant):
-            keys = {key for changes in variable.choices.values() for key in changes}
-        for key in keys:
+        for key in _sets(name, variable):
             if key in taken and not variable.when:
                 raise UserError(f"space: {key} is set by {taken[key]} and by {name}")
             taken[key] = name
+
+
+def _sets(name: str, variable: Any) -> set[str]:
+    """The settings that a variable sets."""
+    if not isinstance(variable, Variant):
+        return {name}
+    return {key for changes in variable.choices.values() for key in flatten(changes)}
 
 
 def _check_setting(name: str, where: str) -> None:
@@ -97,12 +114,31 @@ def _check_objectives(spec: SweepSettings) -> None:
         if objective.metric not in METRICS:
             near = did_you_mean(objective.metric, METRICS)
             raise UserError(f'objectives: no figure "{objective.metric}"{near}')
+    searched = {key for name, variable in spec.space.items() for key in _sets(name, variable)}
+    if (weight := unreported(spec, spec.experiment)) and weight not in searched:
+        raise UserError(
+            f"objectives: {_never(weight)} in the base; raise it, or choose another figure"
+        )
     if "captions" in spec.final.beside and spec.experiment.prompts.language is None:
         raise UserError("final.beside: captions needs prompts.language in the base; leave it out")
     if spec.final.rounds and min(len(spec.final.seeds), spec.final.candidates) < 2:
         raise UserError("final.rounds: needs two final.seeds and two final.candidates, or more")
     if len({o.metric for o in spec.objectives}) < len(spec.objectives):
         raise UserError("objectives: a metric stands there twice")
+
+
+def unreported(spec: SweepSettings, experiment: Experiment) -> str:
+    """Return the weight that keeps an objective out of a training's figures; nothing: all come."""
+    weights = experiment.objective.weights
+    for objective in spec.objectives:
+        edge = objective.metric.removeprefix("loss_")
+        if getattr(weights, edge, 1.0) == 0:
+            return f"objective.weights.{edge}"
+    return ""
+
+
+def _never(weight: str) -> str:
+    return f"loss_{weight.rpartition('.')[2]} is never reported, since {weight} is 0"
 
 
 def _check_points(spec: SweepSettings) -> None:
@@ -112,9 +148,16 @@ def _check_points(spec: SweepSettings) -> None:
                 near = did_you_mean(name, spec.space)
                 raise UserError(f"points[{index}]: {name} is not searched{near}")
             if not holds(spec.space, name, value):
-                raise UserError(f"points[{index}].{name}: {value!r} is outside of its range")
+                where = f"points[{index}].{name}: {value!r} is outside of its range"
+                raise UserError(where + _steps(spec.space[name]))
     if len(spec.points) > spec.trials:
         raise UserError(f"points: {len(spec.points)} of them, but trials is {spec.trials}")
+
+
+def _steps(variable: Any) -> str:
+    if isinstance(variable, Float | Int) and variable.step is not None:
+        return f", or between its steps of {variable.step:g} from {variable.low:g} on"
+    return ""
 
 
 def _check_budget(spec: SweepSettings) -> None:
@@ -135,7 +178,10 @@ def check_draws(spec: SweepSettings, draws: int) -> None:
         values = draw(spec.space, RandomDraws(seed))
         try:
             drawn = experiment(spec.base, spec.space, values)
-            reasons.append(impossible(spec.rules, drawn))
+            reason = impossible(spec.rules, drawn)
+            if not reason and (weight := unreported(spec, drawn)):
+                raise UserError(f"objectives: {_never(weight)}")
+            reasons.append(reason)
         except UserError as error:
             raise UserError(
                 f"space: a draw from it makes no valid experiment.\n  draw: {values}\n  {error}\n"

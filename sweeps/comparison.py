@@ -13,7 +13,8 @@ from sweeps.finals import read_final
 from sweeps.spec import SweepSettings, read_sweep, sweep_names
 from sweeps.study import objective_values, reader
 
-APART = ("name", "description", "storage", "base.name")  # they say nothing of what was done
+# They say nothing of what was done, and an address may hold a password
+APART = ("name", "description", "storage", "study", "tracking.uri", "base.name")
 ABSENT = "–"
 
 

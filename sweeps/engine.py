@@ -164,6 +164,8 @@ class Session:
             outcome = "failed"
         outcome = self.source.end(job, outcome, self._last.pop(trial_id, {}))
         said = error or str(final.get(ERROR, ""))
+        if outcome == "failed" and not said:
+            said = self.source.reason(job)
         if outcome == "interrupted" and said:  # a full disk: the others would meet it as well
             self.stop.error = StorageFull(said)
             self.stop.request("storage")

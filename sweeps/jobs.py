@@ -89,6 +89,9 @@ class Source(Protocol):
     def end(self, job: Job, outcome: Outcome, row: Row) -> Outcome:
         """Take a job's end with its last figures; returns the outcome that stands."""
 
+    def reason(self, job: Job) -> str:
+        """Why a job that ran to its end has failed all the same; asked once, after its end."""
+
 
 class FixedSource:
     """A list of jobs, none of which is stopped early."""
@@ -113,3 +116,6 @@ class FixedSource:
         if outcome == "failed":
             self.failed.append(job)
         return outcome
+
+    def reason(self, job: Job) -> str:
+        return ""

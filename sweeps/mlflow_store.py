@@ -15,10 +15,9 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 from mlflow import MlflowClient
 from mlflow.store.db.db_types import DATABASE_ENGINES
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from c2vl.errors import UserError
+from sweeps.addresses import scrubbed, shown, sqlite_file
 
 ARTIFACTS = "mlartifacts"
 
@@ -53,17 +52,6 @@ def _make(file: Path) -> None:
         store = SqlAlchemyStore(f"sqlite:///{partial}", (file.parent / ARTIFACTS).as_uri())
         store.engine.dispose()
         partial.rename(file)
-
-
-def sqlite_file(uri: str) -> Path | None:
-    """Return the absolute path of an SQLite address; None for any other."""
-    try:
-        url = make_url(uri)
-    except ArgumentError:
-        return None
-    if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
-        return None
-    return Path(url.database).absolute()
 
 
 def open_experiment(client: MlflowClient, uri: str, name: str, storage: Path) -> str:
@@ -106,16 +94,8 @@ def does_not_answer(
     uri: str, error: Exception, option: str = "tracking.uri", then: str = ""
 ) -> UserError:
     """The message for a store that is away; a password in its address is not shown."""
-    reason = (str(error).strip() or repr(error)).splitlines()[0]
+    reason = scrubbed((str(error).strip() or repr(error)).splitlines()[0], uri)
     if "_alembic_tmp_" in reason:
         then = "a change of its tables was cut short: go back to a copy, or remove it if it is new"
     said = f"{option}: MLflow at {shown(uri)} does not answer: {reason}"
     return UserError(f"{said}; {then}" if then else said)
-
-
-def shown(uri: str) -> str:
-    """Return an address without its password."""
-    try:
-        return make_url(uri).render_as_string(hide_password=True) if "@" in uri else uri
-    except ArgumentError:
-        return "its address"

@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import optuna
-from sqlalchemy.engine import make_url
 
 from c2vl.config import Experiment
 from c2vl.errors import UserError
 from c2vl.prompts.concepts import ConceptTable
 from c2vl.skeletons.splits import folds, split
 from c2vl.skeletons.store import Store, read_manifest
+from sweeps.addresses import shown, sqlite_file
 from sweeps.checks import check_draws, data_needs
 from sweeps.nodes import require_shared
 from sweeps.resources import Node, cluster, living_nodes, slots
@@ -123,10 +123,10 @@ def _data(experiment: Experiment) -> str:
 
 def tracking(spec: SweepSettings) -> str:
     """Check that MLflow answers, and takes what is written."""
-    from sweeps.mlflow_store import answering, open_client, shown
+    from sweeps.mlflow_store import answering, open_client
 
     uri = spec.tracking_uri
-    file = _file(uri)
+    file = sqlite_file(uri)
     if file is not None and not file.exists():
         _writable(file, "tracking.uri")
         return f"MLflow's {file} will be made"
@@ -142,7 +142,7 @@ def study(spec: SweepSettings) -> str:
     """Check that Optuna's storage answers, and that the name is free there."""
     if (spec.folder / "sweep.yaml").exists():
         return ""  # it is that sweep's; its name is taken
-    file = _file(spec.study_uri)
+    file = sqlite_file(spec.study_uri)
     if file is not None and not file.exists():
         _writable(file, "study")
         return f"Optuna's {file} will be made"
@@ -152,14 +152,6 @@ def study(spec: SweepSettings) -> str:
             f"study: the storage holds a study called {spec.name} already; choose another name"
         )
     return "Optuna's storage answers"
-
-
-def _file(uri: str) -> Path | None:
-    """The file of an SQLite address."""
-    if not uri.startswith("sqlite"):
-        return None
-    database = make_url(uri).database
-    return Path(database).absolute() if database else None
 
 
 def _writable(path: Path, what: str) -> Path:

@@ -17,6 +17,7 @@ import optuna
 from optuna.trial import Trial, TrialState
 
 from c2vl.errors import UserError
+from sweeps.addresses import shown
 from sweeps.budget import Budget
 from sweeps.constraints import impossible, violations
 from sweeps.jobs import Job, Outcome, Row
@@ -62,7 +63,7 @@ class StudySource(StudyReader):
         super().__init__(spec, study)
         if (owner := self.study.user_attrs.get(OWNER, identity)) != identity:
             raise UserError(
-                f"study: {spec.study_uri} holds another sweep called {spec.name} ({owner}); "
+                f"study: {shown(spec.study_uri)} holds another sweep called {spec.name} ({owner}); "
                 "choose another name"
             )
         self.study.set_user_attr(OWNER, identity)
@@ -72,6 +73,7 @@ class StudySource(StudyReader):
         self._trials: dict[str, Trial] = {}
         self._seen: dict[str, int] = {}  # last epoch of a job that was judged
         self._pruned: set[str] = set()
+        self._reasons: dict[str, str] = {}
         self._unheard: dict[str, list[Future[bool]]] = {}
         self._interrupted: deque[tuple[Job, Trial]] = deque()
         self._asking: Future[Job | None] | None = None
@@ -161,12 +163,20 @@ class StudySource(StudyReader):
         values = objective_values(self.spec.objectives, rows) if outcome == "complete" else None
         if outcome == "complete" and values is None:
             outcome = "failed"
+            self._reasons[job.name] = self._never_reported(rows)
         future = self._order.submit(lambda: self._tell(job, outcome, values, rows))
         try:
             self._order.wait(future)
         except Exception:
             pass  # as above
         return outcome
+
+    def reason(self, job: Job) -> str:
+        return self._reasons.pop(job.name, "")
+
+    def _never_reported(self, rows: list[Row]) -> str:
+        lacking = [o.metric for o in self.spec.objectives if objective_values([o], rows) is None]
+        return f"never reported {', '.join(lacking)}, which it is judged by, as a finite number"
 
     def trials(self, *states: TrialState) -> list[optuna.trial.FrozenTrial]:
         if hasattr(self, "_order"):

@@ -15,16 +15,18 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from decimal import Decimal
 from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import Field, model_validator
 
 from c2vl.config import Experiment, Settings
-from c2vl.config_files import from_dict, override
+from c2vl.config_files import flatten, from_dict, override
 from c2vl.errors import UserError, did_you_mean
 
 Choice = bool | int | float | str | None
+NEAR = 1e-8  # of a step: what Optuna takes for a value on it
 
 
 class _Variable(Settings):
@@ -42,7 +44,7 @@ class _Number(_Variable):
             raise ValueError(f"low {low:g} must be below high {high:g}")
         if log and low <= 0:
             raise ValueError("a log range needs low above 0; set log to false")
-        if log and step not in (None, 1):
+        if log and step is not None and (isinstance(self, Float) or step != 1):
             raise ValueError("log and step exclude each other")
         return self
 
@@ -121,7 +123,8 @@ class RandomDraws:
             drawn = math.exp(self._random.uniform(math.log(low), math.log(high)))
             return min(max(drawn, low), high)
         if step:
-            return low + step * self._random.randint(0, int((high - low) / step + 1e-9))
+            drawn = low + step * self._random.randint(0, int((high - low) / step + 1e-9))
+            return min(drawn, high)
         return self._random.uniform(low, high)
 
     def suggest_int(
@@ -148,10 +151,10 @@ def order(space: Space) -> list[str]:
             if other not in space:
                 near = did_you_mean(other, [one for one in space if one != name])
                 raise UserError(f"space.{name}.when: {other} is not searched{near}")
-            known = choices(space[other])
-            if known is None:
+            if not _listed(space[other]):
                 raise UserError(f"space.{name}.when: {other} has no choices, but a range")
-            if strange := [value for value in values if value not in known]:
+            if strange := [value for value in values if not holds(space, other, value)]:
+                known = choices(space[other])
                 raise UserError(f"space.{name}.when: {other} is never {strange[0]!r}: {known}")
     while left:
         ready = [name for name in left if all(other in done for other in space[name].when)]
@@ -164,14 +167,27 @@ def order(space: Space) -> list[str]:
 
 def choices(variable: Float | Int | Categorical | Variant) -> list[Choice] | None:
     """Return the values a variable can take, or None where they are too many to list."""
+    if not _listed(variable):
+        return None
     if isinstance(variable, Categorical | Variant):
         return list(variable.choices)
     if isinstance(variable, Int):
-        return None if variable.log else list(range(variable.low, variable.high + 1, variable.step))
-    if variable.step is None:
-        return None
-    count = int((variable.high - variable.low) / variable.step + 1e-9) + 1
-    return [variable.low + variable.step * i for i in range(count)]
+        return list(range(variable.low, variable.high + 1, variable.step))
+    low, step, count = _steps(variable)
+    return [float(low + step * i) for i in range(count)]
+
+
+def _listed(variable: Float | Int | Categorical | Variant) -> bool:
+    """Say whether a variable's values can be listed."""
+    if isinstance(variable, Int):
+        return not variable.log
+    return not isinstance(variable, Float) or variable.step is not None
+
+
+def _steps(variable: Float) -> tuple[Decimal, Decimal, int]:
+    """Return low, step and number of a variable's values, in decimals, as Optuna counts them."""
+    low, high, step = (Decimal(str(n)) for n in (variable.low, variable.high, variable.step))
+    return low, step, int((high - low) // step) + 1
 
 
 def holds(space: Space, name: str, value: object) -> bool:
@@ -181,14 +197,30 @@ def holds(space: Space, name: str, value: object) -> bool:
         return value in (choices(variable) or [])
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    if isinstance(variable, Int) and value != int(value):
+    if not variable.low <= value <= variable.high:  # nor NaN or infinity
         return False
-    return variable.low <= value <= variable.high
+    if isinstance(variable, Int):
+        return (value - variable.low) % variable.step == 0
+    if variable.step is None:
+        return True
+    low, step, count = _steps(variable)
+    place = (value - variable.low) / variable.step
+    return value <= float(low + step * (count - 1)) and abs(place - round(place)) < NEAR
 
 
 def active(variable: Float | Int | Categorical | Variant, values: Mapping[str, Any]) -> bool:
     """Say whether a variable's condition holds beside ``values``."""
-    return all(other in values and values[other] in ok for other, ok in variable.when.items())
+    return all(other in values and _among(values[other], ok) for other, ok in variable.when.items())
+
+
+def _among(value: Choice, wanted: Collection[Choice]) -> bool:
+    """Say whether a value is one of some; a third step of 0.1 is 0.30000000000000004, and 0.3."""
+    return value in wanted or any(
+        isinstance(value, float)
+        and isinstance(one, int | float)
+        and math.isclose(value, one, rel_tol=1e-9, abs_tol=1e-12)
+        for one in wanted
+    )
 
 
 def draw(space: Space, trial: Suggests) -> dict[str, Any]:
@@ -222,7 +254,7 @@ def settings(space: Space, values: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in values.items():
         variable = space[name]
         if isinstance(variable, Variant):
-            changes |= variable.choices[value]
+            changes |= flatten(variable.choices[value])
         else:
             changes[name] = value
     return changes

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from c2vl.errors import is_full
+from sweeps.addresses import scrubbed
 
 Operation = dict[str, Any]
 JOURNAL, POSITION = "tracking.jsonl", "tracking.position"
@@ -264,5 +265,5 @@ class Delivery:
                 self._deliver(batch)
                 self._spool.advance(end)
         except Exception as error:
-            return (str(error).strip() or repr(error)).splitlines()[0]
+            return scrubbed((str(error).strip() or repr(error)).splitlines()[0])
         return None

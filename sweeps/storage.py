@@ -25,6 +25,7 @@ from optuna.trial import TrialState
 from sqlalchemy.engine import make_url
 
 from c2vl.errors import UserError
+from sweeps.addresses import scrubbed, shown
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -51,6 +52,13 @@ def open_storage(uri: str, patience: float) -> PatientStorage:
     Raises:
         UserError: it cannot be reached; a password in ``uri`` is not shown.
     """
+    try:
+        make_url(uri)
+    except (sqlalchemy.exc.ArgumentError, ValueError):  # the latter for a port that is no number
+        raise UserError(
+            f"study: {shown(uri)} is no address of a database; write for example "
+            "sqlite:///study.db or postgresql+psycopg://USER@HOST/DATABASE"
+        ) from None
     options: dict[str, Any] = {"pool_pre_ping": True}  # a connection that has died is replaced
     if uri.startswith("sqlite:///"):
         Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
@@ -61,20 +69,13 @@ def open_storage(uri: str, patience: float) -> PatientStorage:
             return PatientStorage(uri, options, patience)
         except (ImportError, sqlalchemy.exc.ArgumentError, sqlalchemy.exc.SQLAlchemyError) as error:
             if "locked" not in str(error) or time.monotonic() > deadline:
-                raise UserError(f"study: {_shown(uri)} cannot be used: {_reason(error)}") from None
+                raise UserError(f"study: {shown(uri)} cannot be used: {_reason(error)}") from None
             time.sleep(0.5)
-
-
-def _shown(uri: str) -> str:
-    try:
-        return make_url(uri).render_as_string(hide_password=True)
-    except sqlalchemy.exc.ArgumentError:
-        return "its address"
 
 
 def _reason(error: BaseException) -> str:
     cause = getattr(error, "orig", None) or error
-    return (str(cause).strip() or repr(cause)).splitlines()[0]
+    return scrubbed((str(cause).strip() or repr(cause)).splitlines()[0])
 
 
 class PatientStorage(RDBStorage):
@@ -85,7 +86,7 @@ class PatientStorage(RDBStorage):
     """
 
     def __init__(self, uri: str, options: dict[str, Any], patience: float) -> None:
-        self._patience, self._shown = patience, _shown(uri)
+        self._patience, self._shown = patience, shown(uri)
         self._closed = threading.Event()
         self._inside = threading.local()
         self.interruptions = 0

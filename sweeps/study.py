@@ -15,6 +15,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from c2vl.errors import UserError
+from sweeps.addresses import shown
 from sweeps.jobs import Job, Outcome, Row
 from sweeps.space import experiment
 from sweeps.spec import Objective, SweepSettings
@@ -153,5 +154,5 @@ def reader(spec: SweepSettings) -> StudyReader:
         storage = open_storage(spec.study_uri, min(spec.study_patience, READING_PATIENCE))
         study = optuna.load_study(study_name=spec.name, storage=storage)
     except KeyError:
-        raise UserError(f"{spec.name}: not in {spec.study_uri}") from None
+        raise UserError(f"{spec.name}: not in {shown(spec.study_uri)}") from None
     return StudyReader(spec, study)

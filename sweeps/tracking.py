@@ -19,10 +19,11 @@ from mlflow import MlflowClient
 from c2vl.config import Experiment
 from c2vl.errors import UserError
 from sweeps import provenance
+from sweeps.addresses import public_dump, shown
 from sweeps.jobs import End, Job, Outcome, Row
-from sweeps.mlflow_store import does_not_answer, shown
+from sweeps.mlflow_store import does_not_answer
 from sweeps.runs import NODE, OUTCOME, STATUS, TRIAL, Runs, batches
-from sweeps.spec import SweepSettings, dump_sweep
+from sweeps.spec import SweepSettings
 from sweeps.spool import Delivery, Operation, Spool, waiting
 
 log = logging.getLogger(__name__)
@@ -99,7 +100,7 @@ class Tracker:
             data=self._datasets(spec.experiment),
             tags={**self._code, "mlflow.note.content": spec.description},
             texts={
-                "sweep.yaml": dump_sweep(spec),
+                "sweep.yaml": public_dump(spec),
                 "data.json": provenance.as_json(data),
                 "environment.json": provenance.as_json(provenance.environment()),
             },

@@ -76,7 +76,7 @@ def known_trials(spec: SweepSettings, study: optuna.Study) -> list[FrozenTrial]:
             log.warning(
                 "warm_start: %s is left out: %s not in this space",
                 job.name,
-                ", ".join([*strange, *missing]),
+                ", ".join(dict.fromkeys([*strange, *missing])),
             )
         elif job.name not in there:
             made.append(

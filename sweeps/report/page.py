@@ -19,6 +19,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from c2vl.config_files import dump
+from sweeps.addresses import public_dump
 from sweeps.agreement import FEWEST
 from sweeps.finals import Final
 from sweeps.pruners import rank_correlation
@@ -31,7 +32,6 @@ from sweeps.report.svg import STYLE, blank, inline
 from sweeps.report.tables import OUTCOMES
 from sweeps.report.trials import Trials
 from sweeps.report.winner import Judged, judged, winning_job
-from sweeps.spec import dump_sweep
 from sweeps.study import StudyReader
 
 AFTER = "after the search"
@@ -76,7 +76,7 @@ def page(trials: Trials, study: optuna.Study, final: Final | None) -> str:
         "about": about(trials, study),
         "steps": steps(spec, job) if job else [],
         "winner_yaml": dump(job.experiment) if job else "",
-        "sweep_yaml": dump_sweep(spec),
+        "sweep_yaml": public_dump(spec),
         "tables": protocol_tables(spec, final),
         "agreements": [one.row() for one in trials.agreements],
         "groups": _groups(trials, study, winner, spent)

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from c2vl.config_files import dump
 from c2vl.files import replacing_folder
+from sweeps.addresses import public_dump
 from sweeps.finals import Final
 from sweeps.report.tables import rows_of, summary, to_csv
 from sweeps.report.trials import read_trials
 from sweeps.report.winner import winning_job
-from sweeps.spec import SweepSettings, dump_sweep
+from sweeps.spec import SweepSettings
 
 if TYPE_CHECKING:
     import optuna
@@ -21,7 +22,8 @@ def write_report(spec: SweepSettings, study: optuna.Study, final: Final | None) 
     """Write the sweep's ``report/``, anew and whole.
 
     ``index.html`` (needs no other file), ``trials.csv``, ``summary.md``, ``sweep.png``,
-    ``sweep.yaml`` (resolved), and once there is one ``winner.yaml``, the experiment to train again.
+    ``sweep.yaml`` (resolved, without passwords), and once there is one ``winner.yaml``, the
+    experiment to train again.
 
     Args:
         spec: the sweep.
@@ -42,7 +44,7 @@ def write_report(spec: SweepSettings, study: optuna.Study, final: Final | None) 
             "index.html": page(trials, study, final),
             "trials.csv": to_csv(rows),
             "summary.md": summary(trials, rows, final),
-            "sweep.yaml": dump_sweep(spec),
+            "sweep.yaml": public_dump(spec),
         }
         if winner is not None:
             texts["winner.yaml"] = dump(winner.experiment)

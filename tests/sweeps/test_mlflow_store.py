@@ -12,8 +12,17 @@ from pathlib import Path
 
 import pytest
 
+from c2vl.config_files import flatten
 from c2vl.errors import UserError
-from sweeps.mlflow_store import answering, does_not_answer, open_client, sqlite_file
+from sweeps.addresses import shown, sqlite_file
+from sweeps.comparison import Side, rows
+from sweeps.mlflow_store import answering, does_not_answer, open_client
+from sweeps.report import write_report
+from sweeps.source import StudySource
+from sweeps.spec import TrackingSettings, dump_sweep
+from sweeps.storage import open_storage
+from sweeps.study import reader
+from tests.sweeps import synthetic
 
 OPEN = "import sys; from sweeps.mlflow_store import open_client; open_client(sys.argv[1])"
 
@@ -54,16 +63,67 @@ def _experiment(uri: str, name: str) -> None:
 def test_which_addresses_are_files(tmp_path: Path) -> None:
     assert sqlite_file(f"sqlite:///{tmp_path / 'm.db'}") == tmp_path / "m.db"
     assert sqlite_file("sqlite:///m.db") == Path("m.db").absolute()
-    for uri in ("sqlite://", "sqlite:///:memory:", "postgresql://h/d", "http://h:5000", "runs"):
+    for uri in (
+        "sqlite://",
+        "sqlite:///:memory:",
+        "postgresql://h/d",
+        "http://h:5000",
+        "runs",
+        "sqlite:m.db",
+    ):
         assert sqlite_file(uri) is None
 
 
-def test_a_password_is_not_shown() -> None:
-    for uri in ("postgresql://me:secret@host/db", "https://me:secret@host:5000"):
-        with pytest.raises(UserError) as raised, answering(uri, then="start it"):
-            raise OSError("refused")
-        said = str(raised.value)
-        assert "secret" not in said and "me:***" in said and said.endswith("refused; start it")
+@pytest.mark.parametrize(
+    ("uri", "says"),
+    [
+        ("postgresql://me:secret@host/db", "postgresql://me:***@host/db"),
+        ("postgresql://me:secret/@secret@host/db", "postgresql://me:***@host/db"),
+        ("https://me:secret@host:5000", "https://me:***@host:5000"),
+        ("https://me:secret@host:port", "https://me:***@host:port"),
+        ("https://secret@host:5000", "https://***@host:5000"),
+        (
+            "postgresql://host/db?user=me&password=secret",
+            "postgresql://host/db?user=me&password=***",
+        ),
+        ("sqlite:////a@b:c@d.db", "sqlite:////a@b:c@d.db"),
+    ],
+)
+def test_a_password_is_not_shown(uri: str, says: str) -> None:
+    assert shown(uri) == says
+    with pytest.raises(UserError) as raised, answering(uri, then="start it"):
+        raise OSError(f"request to {uri} refused")
+    said = str(raised.value)
+    assert "secret" not in said and f"at {says} does not answer: request to {says} refused" in said
+    assert said.endswith("; start it")
+
+
+def test_what_others_read_of_a_sweep_has_no_passwords(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    addresses = {
+        "study": "postgresql+psycopg://me:secret@host/db",
+        "tracking": {"uri": "http://me:secret@127.0.0.1:9"},
+    }
+    spec = synthetic.sweep(tmp_path, synthetic.NUMERIC, 2, **addresses)
+    assert dump_sweep(spec).count("secret") == 2  # a resume needs them
+    folder = write_report(spec, synthetic.fill(spec, 2), None)
+    for name in ("index.html", "sweep.yaml"):
+        text = (folder / name).read_text()
+        assert "secret" not in text and "http://me:***@127.0.0.1:9" in text
+    plain = spec.model_copy(update={"study": None, "tracking": TrackingSettings(), "trials": 3})
+    sides = [Side(str(i), flatten(s.model_dump(mode="json"))) for i, s in enumerate((spec, plain))]
+    assert [row[""] for row in rows(sides)] == ["trials"]
+    stand_in = open_storage(f"sqlite:///{tmp_path / 'study.db'}", 0.0)
+    for module in ("study", "source"):
+        monkeypatch.setattr(f"sweeps.{module}.open_storage", lambda *_: stand_in)
+    StudySource(spec, "somebody")
+    for ask in (
+        lambda: reader(spec.model_copy(update={"name": "other"})),
+        lambda: StudySource(spec, "somebody else"),
+    ):
+        with pytest.raises(UserError, match=r"//me:\*\*\*@host/db"):
+            ask()
 
 
 def test_tables_that_were_cut_short_are_told_with_the_remedy() -> None:

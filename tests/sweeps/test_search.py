@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeps.jobs import Job
+from sweeps.engine import Session
+from sweeps.jobs import End, Job
 from sweeps.pruners import rank_correlation
 from sweeps.source import StudySource
 from sweeps.spec import SweepSettings, parse_sweep
+from sweeps.stopping import Stop
 
 LR = {"type": "float", "low": 0.001, "high": 1.0, "log": True}
 TAU = {"type": "float", "low": 0.05, "high": 0.5}
@@ -155,6 +157,25 @@ def test_trials_are_stopped_only_where_early_figures_have_ranked_others_right(
     assert stopped("blind and misled", half, misleading)
     assert min(stopped("careful", careful, figures)) >= 3
     assert stopped("careful and misled", careful, misleading) == []
+
+
+def test_a_trial_that_never_reports_its_objective_fails_with_that_reason(tmp_path: Path) -> None:
+    ends: list[End] = []
+
+    class Listener:
+        def started(self, job: Job, attempt: int) -> None: ...
+        def reported(self, job: Job, row: dict[str, Any]) -> None: ...
+        def ended(self, job: Job, end: End) -> None:
+            ends.append(end)
+
+    session = Session(StudySource(sweep(tmp_path), "me"), [Listener()], Stop())
+    for tune_id, figure in (("a", {}), ("b", {"loss": math.nan}), ("c", {"loss": 1.0})):
+        assert session.take(tune_id)
+        session.result(tune_id, {"epoch": EPOCHS, "outcome": "complete", **figure})
+        session.ended(tune_id)
+    reason = "never reported loss, which it is judged by, as a finite number"
+    told = [(end.outcome, end.error) for end in ends]
+    assert told == [("failed", reason), ("failed", reason), ("complete", "")]
 
 
 def test_the_rank_correlation_of_an_epoch() -> None:

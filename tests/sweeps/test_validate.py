@@ -85,6 +85,13 @@ def test_a_name_that_is_taken(sweep_file: Path, tmp_path: Path) -> None:
     assert "resume small" in found.problems[0] and "name=OTHER" in found.problems[0]
 
 
+@pytest.mark.parametrize("uri", ["sqlite:foo", "postgresql://host:port/db"])
+def test_an_address_that_is_none_is_named(uri: str, sweep_file: Path) -> None:
+    spec = load_sweep(sweep_file, [f"study={uri}"])
+    (problem,) = readiness.look("study", lambda: readiness.study(spec)).problems
+    assert problem.startswith(f"study: {uri} is no address of a database; write for example")
+
+
 def test_a_thousand_draws_are_cheap(sweep_file: Path) -> None:
     spec = load_sweep(sweep_file)
     before = time.process_time()

@@ -56,7 +56,7 @@ def test_points_are_tried_first_and_measured_anew(
 
 
 def test_trials_are_known_and_are_none_of_the_sweeps_own(
-    earlier: SweepSettings, monkeypatch: pytest.MonkeyPatch
+    earlier: SweepSettings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("sweeps.warm_start.data_manifest", lambda _: DATA)
     how = {"sweep": str(earlier.folder), "top": 4, "how": "trials"}
@@ -68,6 +68,10 @@ def test_trials_are_known_and_are_none_of_the_sweeps_own(
     assert len(StudySource(spec, "me").study.trials) == 6  # a restart adds none
     known = [t.values for t in source.study.trials[:4]]
     assert known == [[value] for _, value in StudySource(earlier, "me").ranked()[:4]]
+    steps = {**TWO, "objective.temperature": {**TWO["objective.temperature"], "step": 0.05}}
+    stepped = later(earlier, name="stepped", warm_start=how, space=steps)
+    assert StudySource(stepped, "me").study.trials == []
+    assert "is left out: objective.temperature not in this space" in caplog.text
     for changes, message in (
         ({"base": {"train": {"epochs": 9}}}, "train.epochs"),
         ({"objectives": [{"metric": "rankme"}]}, "other objectives"),
