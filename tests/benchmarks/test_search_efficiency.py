@@ -69,7 +69,7 @@ def epochs_needed(
     source = StudySource(parse_sweep(values, "s.yaml"), "benchmark")
     found, spent = [math.inf] * len(NEAR), 0
     while (job := source.next()) is not None:
-        for row in table.rows(job.values):
+        for row in table[table.point(job.values)]:
             spent += 3
             if source.report(job, row):
                 source.end(job, "pruned", row)
@@ -87,7 +87,7 @@ def epochs_needed(
 
 def ranks(table: Table) -> dict[int, float]:
     """Spearman's correlation of each evaluated epoch's figure with the last one's."""
-    curves = [{int(row["epoch"]): row["linear_val"] for row in rows} for rows in table]
+    curves = [{int(row["epoch"]): row["linear_val"] for row in table[at]} for at in table]
     ended = [(curve, curve[table.epochs]) for curve in curves]
     return {epoch: rank_correlation(ended, epoch)[0] for epoch in sorted(curves[0])}
 
@@ -104,7 +104,7 @@ def test_epochs_until_near_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         for name, way in WAYS.items()
     }
     print("\nrank correlation with the end:", {e: round(r, 2) for e, r in ranks(table).items()})
-    last = [rows[-1]["linear_val"] for rows in table]
+    last = [table[point][-1]["linear_val"] for point in table]
     for place, near in enumerate(NEAR):
         there = sum(value >= table.best() - near for value in last)
         print(f"{there} of {len(table)} points × {table.epochs} epochs are within {100 * near:g} "

@@ -15,7 +15,7 @@ from sweeps.space import RandomDraws, Variable, choices, draw, experiment, grid,
 from sweeps.spec import dump_sweep, load_sweep, parse_sweep, read_sweep, sweep_folder
 from sweeps.warm_start import distribution
 
-PRESETS = sorted((Path(__file__).parents[2] / "sweeps" / "presets").glob("*.yaml"))
+PRESETS = Path(__file__).parents[2] / "sweeps" / "presets"
 LR = {"optim.lr": {"type": "float", "low": 0.01, "high": 1, "log": True}}
 HIDDEN = {"model.hidden": {"type": "int", "low": 4, "high": 16, "step": 4}}
 TAU = {"objective.temperature": {"type": "float", "low": 0.05, "high": 0.5, "step": 0.05}}
@@ -23,7 +23,7 @@ END: dict[str, Any] = {"type": "float", "low": 0.1, "high": 1.0, "step": 0.1}
 VISION = "loss_skeleton_vision is never reported, since objective.weights.skeleton_vision is 0"
 
 
-@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(PRESETS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_presets_load_and_draw(path: Path) -> None:
     assert path.read_text().startswith("# c2vl-sweep "), "it opens with the command that runs it"
     spec = load_sweep(path)
@@ -157,10 +157,7 @@ def test_a_variable_can_be_what_optuna_says(variable: dict[str, Any]) -> None:
     assert all(holds(space, "v", value) for value in choices(space["v"]) or [])
 
 
-PRESETS = sorted((Path(__file__).parents[2] / "sweeps" / "presets").rglob("*.yaml"))
-
-
-@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(PRESETS.rglob("*.yaml")), ids=lambda path: path.stem)
 def test_every_preset_is_a_sweep_and_opens_with_its_command(path: Path) -> None:
     spec = load_sweep(path)  # draws from its space and builds each experiment
     where = path.relative_to(Path(__file__).parents[2])

@@ -2,9 +2,9 @@
 
 ``utd_mhad.parquet`` holds each epoch that was evaluated of each point of
 ``sweeps/presets/recorded.yaml``: UTD-MHAD, cross-subject, a network of 8 channels and 64 features,
-16 frames, 30 epochs, each with seeds 0, 1 and 2. Validation figures are means over folds of
-*training* subjects; the test part was never read. Columns: the four settings, ``seed``, ``epoch``,
-the figures, and ``seconds`` since the training began.
+16 frames, 30 epochs. Validation figures are means over folds of *training* subjects; the test part
+was never read. Columns: the four settings, ``seed``, ``epoch``, the figures, and ``seconds`` since
+the training began.
 
 Recording goes on point by point. A sweep over any part of the grid adds to the table what it has
 finished; of a training that is there already the first recording stays::
