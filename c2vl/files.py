@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -110,14 +110,25 @@ def unwritable(path: Path, error: OSError) -> UserError:
     return kind(f"{path}: cannot be written ({error.strerror or error})")
 
 
-def see_free(out: Path, *, overwrite: bool) -> None:
+def see_free(out: Path, *, overwrite: bool, known_by: Iterable[str] = ()) -> None:
     """See that a command may write to its OUT, before it works for that.
+
+    Args:
+        out: file or folder.
+        overwrite: what is there may be replaced.
+        known_by: names of files; a folder that has none of them holds something else, and stays.
 
     Raises:
         UserError: something is there that is not to be replaced, or nothing can be written there.
     """
     if out.exists() and not overwrite:
         raise UserError(f"{out}: is there already; add --overwrite to replace it")
+    if out.is_dir() and any(out.iterdir()):
+        if not any((out / name).exists() for name in known_by):
+            raise UserError(
+                f"{out}: holds something else (no {' or '.join(known_by)}), and --overwrite does "
+                "not remove that; give another OUT"
+            )
     see_writable(out.parent)
 
 

@@ -92,3 +92,17 @@ def test_what_is_there_stays(places: dict[str, Path], tmp_path: Path) -> None:
         result = CliRunner().invoke(c2vl, f"{command}{out}{more}".split())
         assert result.exit_code == code, result.output
     assert "add --overwrite to replace it" in refused(command + str(out))
+
+
+@pytest.mark.parametrize("command", ["export", "classify-fit", "index"])
+def test_a_folder_of_something_else_is_not_replaced(
+    command: str, places: dict[str, Path], tmp_path: Path
+) -> None:
+    """``export demo runs --overwrite`` must not cost anybody all sweeps."""
+    words = COMMANDS[command] + " --overwrite"
+    precious = tmp_path / "runs" / "precious"
+    precious.mkdir(parents=True)
+    for name, path in (places | {"OUT": precious.parent}).items():
+        words = words.replace(name, str(path))
+    assert "holds something else" in refused(words)
+    assert precious.exists()

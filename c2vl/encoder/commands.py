@@ -60,7 +60,7 @@ def export(
                     "train it first"
                 )
             source = source / "encoder"
-    see_free(out, overwrite=overwrite)
+    see_free(out, overwrite=overwrite, known_by=("encoder.json", "config.json"))
     encoder = load_encoder(source)
     if results is not None:
         from c2vl.encoder.card import figures_of

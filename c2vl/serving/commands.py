@@ -53,10 +53,10 @@ def classify_fit(
     """Fit a linear classifier on the ENCODER's features of a STORE's training part."""
     from c2vl.encoder import load_encoder
     from c2vl.protocols.task import Task
-    from c2vl.serving.head import fit_head, save_head
+    from c2vl.serving.head import CARD, fit_head, save_head
     from c2vl.skeletons.store import Store
 
-    see_free(out, overwrite=overwrite)
+    see_free(out, overwrite=overwrite, known_by=[CARD])
     task = Task(load_encoder(encoder), Store.open(store), split_name, k=folds)
     head = fit_head(task)
     save_head(out, head)
@@ -109,10 +109,10 @@ Examples:
 @click.option("--overwrite", is_flag=True, help="Replace what is at OUT.")
 def index(encoder: str, store: Path, out: Path, overwrite: bool) -> None:
     """Build a nearest-neighbour index of a STORE's motions at OUT."""
-    from c2vl.serving.index import build_index, load_index
+    from c2vl.serving.index import CARD, build_index, load_index
     from c2vl.skeletons.store import Store
 
-    see_free(out, overwrite=overwrite)
+    see_free(out, overwrite=overwrite, known_by=[CARD])
     build_index(_load(encoder), Store.open(store), out)
     opened = load_index(out)
     by = "example and by text" if opened.has_language else "example"

@@ -157,6 +157,9 @@ def test_looking_at_it(finished: tuple[Path, str], c2vl_sweep: Callable[..., Any
     c2vl_sweep("export", "small", "out/small", cwd=cwd)
     assert load_encoder(cwd / "out/small").card["provenance"]["sweep"] == "small"
     assert "--overwrite" in c2vl_sweep("export", "small", "out/small", cwd=cwd, code=2).stdout
+    c2vl_sweep("export", "small", "out/small", "--overwrite", cwd=cwd)
+    over_all = c2vl_sweep("export", "small", "runs", "--overwrite", cwd=cwd, code=2).stdout
+    assert "holds something else" in over_all and (cwd / "runs/mlflow.db").exists()
 
 
 def test_mistakes_end_in_one_message(
