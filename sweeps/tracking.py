@@ -125,8 +125,12 @@ class Tracker:
 
     def discard(self) -> None:
         """Take back the parent run of a sweep that has not started after all."""
-        self._delivery.close(self._patience)
-        self._runs.client.delete_run(self.parent)
+        try:
+            self._delivery.close(self._patience)
+            self._runs.client.delete_run(self.parent)
+        except Exception as error:  # the start has failed for a reason of its own, which is told
+            why = does_not_answer(self.spec.tracking_uri, error)
+            log.warning("the run of %s stays in MLflow: %s", self.spec.name, why)
 
     def flush(self) -> bool:
         """Wait until everything so far is written; False where patience came to its end before."""
