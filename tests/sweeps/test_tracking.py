@@ -185,6 +185,15 @@ def test_lost_answers_change_nothing(spec: SweepSettings, lossy: Callable[[float
         assert run.info.artifact_uri.startswith((spec.storage / "mlartifacts").as_uri())
 
 
+def test_the_sweep_file_in_mlflow_has_no_password(spec: SweepSettings, tmp_path: Path) -> None:
+    secret = spec.model_copy(update={"study": "postgresql+psycopg://me:secret@host/db"})
+    tracker = Tracker(secret, "i")
+    tracker.begin({})
+    tracker.finish("complete")
+    path = tracker.client.download_artifacts(tracker.parent, "sweep.yaml", str(tmp_path))
+    assert "study: postgresql+psycopg://me:***@host/db" in Path(path).read_text()
+
+
 def test_a_driver_without_its_server_leaves_what_the_next_one_delivers(
     spec: SweepSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
