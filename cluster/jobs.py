@@ -99,16 +99,21 @@ def connect(address: str) -> JobSubmissionClient:
     """Return a client of the job server at ``address``, which must answer.
 
     Raises:
-        Unreachable: nothing answers, or the token is refused.
+        Unreachable: nothing answers, the token is refused, or it is no address.
     """
     auth.enable()
-    from ray.exceptions import AuthenticationError
+    from ray.exceptions import RayError
     from ray.job_submission import JobSubmissionClient
 
     try:
         return JobSubmissionClient(address)
-    except (AuthenticationError, ConnectionError, RuntimeError, OSError) as error:
+    except (RayError, ConnectionError, RuntimeError, OSError) as error:
         raise Unreachable(_remedy(address, error)) from None
+    except ValueError:  # after OSError: some are both
+        raise Unreachable(
+            f"--address: {address} is no address of a job server; write for example "
+            "http://HEAD:8265"
+        ) from None
 
 
 def require(client: JobSubmissionClient, job: str) -> None:

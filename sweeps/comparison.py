@@ -15,7 +15,6 @@ from sweeps.study import objective_values, reader
 
 # They say nothing of what was done, and an address may hold a password
 APART = ("name", "description", "storage", "study", "tracking.uri", "base.name")
-ABSENT = "–"
 
 
 @dataclass(frozen=True)

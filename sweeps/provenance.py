@@ -21,6 +21,7 @@ PACKAGES = ("c2vl", "torch", "ray", "optuna", "mlflow", "numpy", "transformers")
 LOCK = Path("requirements.lock")
 FILE = "provenance.json"  # in the sweep's folder: one entry for each start that differs
 SINCE = "since"  # seconds of the epoch
+KEPT = {"git_commit": str, "lock_sha256": str, "environment": dict, "data": dict}
 
 
 def environment() -> dict[str, str]:
@@ -83,9 +84,30 @@ def record(folder: Path, data: dict[str, Any]) -> None:
 
 
 def recorded(folder: Path) -> list[dict[str, Any]]:
-    """Return what :func:`record` has kept, the first start first."""
+    """Return what :func:`record` has kept, the first start first.
+
+    Raises:
+        UserError: the file is damaged.
+    """
     path = folder / FILE
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    if not path.exists():
+        return []
+    try:
+        starts = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        starts = None
+    if not isinstance(starts, list) or not all(map(_whole, starts)):
+        raise UserError(
+            f"{path}: is damaged, so that what the sweep ran on is unknown; bring it back from a "
+            "copy, or remove it: the next start writes its own"
+        )
+    return starts
+
+
+def _whole(start: Any) -> bool:
+    return isinstance(start, dict) and all(
+        isinstance(start.get(name), kind) for name, kind in KEPT.items()
+    )
 
 
 def require_same(folder: Path, data: dict[str, Any]) -> None:

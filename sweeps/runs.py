@@ -112,9 +112,8 @@ class Runs:
         """
         rows: dict[str, list[tuple[int, Row]]] = {}
         for operation in operations:
-            if operation["op"] == "rows":
-                added = [(operation["time"], row) for row in operation["rows"]]
-                rows.setdefault(operation["run"], []).extend(added)
+            if operation.get("op") == "rows":
+                self._once(partial(_collect, operation, rows))
             else:
                 self._once(partial(self._do, operation))
         for name, found in rows.items():
@@ -292,6 +291,11 @@ class Runs:
         return known[name].id
 
 
+def _collect(operation: Operation, rows: dict[str, list[tuple[int, Row]]]) -> None:
+    added = [(operation["time"], row) for row in operation["rows"]]
+    rows.setdefault(operation["run"], []).extend(added)
+
+
 def settled(run: Run, outcome: Outcome) -> bool:
     """Whether a run says of its trial what the study says."""
     return run.info.status == STATUS[outcome] and run.data.tags.get(OUTCOME) == outcome
@@ -305,7 +309,7 @@ def batches(found: list[tuple[Operation, int]]) -> list[tuple[list[Operation], i
     """
     cut: list[tuple[list[Operation], int]] = []
     for operation, end in found:
-        if cut and operation["op"] == "rows" == cut[-1][0][-1]["op"]:
+        if cut and operation.get("op") == "rows" == cut[-1][0][-1].get("op"):
             cut[-1][0].append(operation)
             cut[-1] = (cut[-1][0], end)
         else:

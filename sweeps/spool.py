@@ -39,8 +39,9 @@ class Spool:
     """The file of operations, and how far they are delivered.
 
     A line that a kill or a full disk cut short is no operation: it is dropped when the file is
-    opened again. Appending hands the line to the operating system, so that no kill of the process
-    loses it; :meth:`sync` is for power cuts.
+    opened again. One that is damaged elsewhere is passed over with a warning. Appending hands the
+    line to the operating system, so that no kill of the process loses it; :meth:`sync` is for power
+    cuts.
 
     Args:
         folder: the sweep's.
@@ -73,7 +74,10 @@ class Spool:
             self._end += len(line)
 
     def read(self, limit: int = AT_ONCE) -> list[tuple[Operation, int]]:
-        """Return the next operations, at most ``limit``, each with the place where it ends."""
+        """Return the next operations, at most ``limit``, each with the place where it ends.
+
+        Fewer where a line is damaged: it is passed over once all before it is delivered.
+        """
         with self._lock:
             start, end = self._position, self._end
         found: list[tuple[Operation, int]] = []
@@ -81,9 +85,27 @@ class Spool:
             file.seek(start)
             while start < end and len(found) < limit:
                 line = file.readline()
+                operation = _operation(line)
+                if operation is None and found:
+                    break
                 start += len(line)
-                found.append((json.loads(line), start))
+                if operation is None:
+                    self._pass_over(start)
+                else:
+                    found.append((operation, start))
         return found
+
+    def _pass_over(self, end: int) -> None:
+        with self._journal.open("rb") as file:
+            number = file.read(end).count(b"\n")
+        log.warning(
+            "%s, line %d: is damaged and not written to MLflow; once the sweep has ended, "
+            "`c2vl-sweep reconcile %s` adds what is missing there",
+            self._journal,
+            number,
+            self._journal.parent.name,
+        )
+        self.advance(end)
 
     def advance(self, position: int) -> None:
         """Note that everything up to ``position`` is delivered."""
@@ -113,6 +135,15 @@ class Spool:
         if self.empty():
             self._journal.unlink(missing_ok=True)
             self._mark.unlink(missing_ok=True)
+
+
+def _operation(line: bytes) -> Operation | None:
+    """Read a line; None where it is damaged."""
+    try:
+        operation = json.loads(line)
+    except ValueError:
+        return None
+    return operation if isinstance(operation, dict) else None
 
 
 def _whole(path: Path) -> int:

@@ -5,34 +5,48 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import click
 
 from c2vl.errors import UserError
 from sweeps.commands.options import JSON, NAME, STORAGE
 
+ABSENT = "–"
+
 
 @click.command(epilog="\b\nExamples:\n  c2vl-sweep list\n  c2vl-sweep list --json\n")
 @STORAGE
 @JSON
 def list_(storage: Path, as_json: bool) -> None:
-    """List the sweeps in a storage folder, with their counts."""
-    from sweeps.lock import is_running
-    from sweeps.spec import read_sweep, sweep_names
-    from sweeps.state import counts
-    from sweeps.study import reader
+    """List the sweeps in a storage folder, with their counts; of one that cannot be read, why."""
+    from sweeps.spec import sweep_names
 
     found = []
     for name in sweep_names(storage):
-        spec = read_sweep(storage, name)
-        driven = is_running(spec.folder)
-        found.append({"sweep": name, **counts(spec, reader(spec), driven=driven), "driven": driven})
+        try:
+            found.append(_listed(storage, name))
+        except UserError as error:  # the others are listed all the same
+            found.append({"sweep": name, "error": str(error)})
     if as_json:
         click.echo(json.dumps(found, indent=1))
         return
     if not found:
         raise UserError(f"{storage}: no sweep there yet; c2vl-sweep run sweeps/presets/demo.yaml")
-    _print([{k: str(v) for k, v in row.items()} for row in found], str(storage / "sweeps"))
+    columns = dict.fromkeys(key for row in found for key in row)
+    rows = [{key: str(row.get(key, ABSENT)) for key in columns} for row in found]
+    _print(rows, str(storage / "sweeps"))
+
+
+def _listed(storage: Path, name: str) -> dict[str, Any]:
+    from sweeps.lock import is_running
+    from sweeps.spec import read_sweep
+    from sweeps.state import counts
+    from sweeps.study import reader
+
+    spec = read_sweep(storage, name)
+    driven = is_running(spec.folder)
+    return {"sweep": name, **counts(spec, reader(spec), driven=driven), "driven": driven}
 
 
 @click.command(epilog="\b\nExamples:\n  c2vl-sweep status demo\n  c2vl-sweep status demo --json\n")
@@ -123,7 +137,7 @@ Examples:
 @JSON
 def compare(names: tuple[str, ...], storage: Path, as_json: bool) -> None:
     """Set sweeps, or trials, side by side: settings that differ, objective, final figures."""
-    from sweeps.comparison import ABSENT, rows, side
+    from sweeps.comparison import rows, side
 
     if len(set(names)) < 2:
         raise UserError("compare: name two or more, each once")

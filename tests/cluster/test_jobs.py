@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from c2vl.errors import UserError
 from cluster import jobs
-from cluster.commands import preflight, status, submit
+from cluster.commands import logs, preflight, status, submit
 
 
 @pytest.fixture
@@ -86,6 +86,12 @@ def test_no_cluster_says_how_to_get_one(empty_folder: Path) -> None:
     result = CliRunner().invoke(status, [])
     assert isinstance(result.exception, UserError)
     assert "c2vl-cluster up" in str(result.exception)
+
+
+def test_an_address_that_is_none_is_named(empty_folder: Path) -> None:
+    result = CliRunner().invoke(logs, ["job", "--address", "foo"])
+    assert isinstance(result.exception, jobs.Unreachable)
+    assert "--address: foo is no address" in str(result.exception)
 
 
 @pytest.mark.parametrize("root", [[], ["--root", "relative"]])

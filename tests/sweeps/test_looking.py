@@ -58,6 +58,27 @@ def test_list_and_compare(finished_copy: Path) -> None:
         assert message in str(CliRunner().invoke(compare, words).exception)
 
 
+def test_a_sweep_that_cannot_be_read_is_listed_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("broken", "good", "studyless"):
+        spec = sweep(Path(), NUMERIC, 2, name=name)
+        spec.folder.mkdir(parents=True)
+        (spec.folder / "sweep.yaml").write_text(dump_sweep(spec))
+        if name != "studyless":
+            optuna.create_study(study_name=name, storage=spec.study_uri)
+    path = read_sweep(Path("runs"), "broken").folder / "sweep.yaml"
+    path.write_text(path.read_text().replace("trials: 2", "trials: x"))
+    done = CliRunner().invoke(list_, ["--json"])
+    found = {row["sweep"]: row for row in json.loads(done.output)}
+    assert done.exit_code == 0 and found["good"]["asked"] == 2 and "error" not in found["good"]
+    assert "trials: Input should be a valid integer" in found["broken"]["error"]
+    assert "has no study yet" in found["studyless"]["error"]
+    shown = CliRunner().invoke(list_, [])
+    assert shown.exit_code == 0 and "valid integer" in shown.output and "good" in shown.output
+
+
 def test_watching_what_has_ended_and_what_runs(finished_copy: Path) -> None:
     spec = read_sweep(finished_copy, "small")
     out = io.StringIO()

@@ -14,6 +14,7 @@ import matplotlib.pyplot as plt
 import optuna
 import pytest
 
+from c2vl.errors import UserError
 from c2vl.files import write_text
 from sweeps import provenance
 from sweeps.choice import choose, rounds
@@ -178,6 +179,14 @@ def test_a_training_is_reproduced_with_the_code_that_it_began_with(
     for name in ("before", "after"):
         assert provenance.commit_of(tmp_path, tmp_path / name) == name
     assert provenance.commit_of(tmp_path / "none", tmp_path) == ""
+
+
+@pytest.mark.parametrize("text", ["", "[{", "{}", "null", '[{"git_commit": ""}]', "[1]"])
+def test_a_damaged_record_of_starts_is_told_with_the_remedy(text: str, tmp_path: Path) -> None:
+    path = tmp_path / provenance.FILE
+    path.write_text(text)
+    with pytest.raises(UserError, match=f"{path}: is damaged.*remove it"):
+        provenance.commit_of(tmp_path, tmp_path)
 
 
 def test_the_winner_is_told_with_its_interval(chosen: tuple[Path, Final]) -> None:

@@ -52,6 +52,25 @@ def test_a_spool_outlives_its_process_and_a_line_that_was_cut(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_damaged_line_is_passed_over_and_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = spool.Spool(tmp_path)
+    for number in range(4):
+        one.append({"op": "rows", "n": number})
+    journal = tmp_path / spool.JOURNAL
+    lines = journal.read_bytes().splitlines(keepends=True)
+    bad = [b'{"op":"ro\0\xff","n":1}\n', b"1\n"]
+    journal.write_bytes(b"".join([lines[0], bad[0], *lines[1:], bad[1]]))
+    delivered: list[spool.Operation] = []
+    two = spool.Delivery(spool.Spool(tmp_path), delivered.extend, batches)
+    assert two.close(10)
+    assert [operation["n"] for operation in delivered] == [0, 1, 2, 3]
+    told = [record.getMessage() for record in caplog.records]
+    assert [text.partition(": ")[0] for text in told] == [f"{journal}, line {n}" for n in (2, 6)]
+    assert all(f"c2vl-sweep reconcile {tmp_path.name}" in text for text in told)
+
+
 def test_what_finds_no_room_is_spooled_in_order_once_there_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,6 +183,15 @@ def test_lost_answers_change_nothing(spec: SweepSettings, lossy: Callable[[float
         data = [one.dataset.name for one in run.inputs.dataset_inputs]
         assert sorted(data) == ["demo (generated) xsub", "language prompts"]
         assert run.info.artifact_uri.startswith((spec.storage / "mlartifacts").as_uri())
+
+
+def test_the_sweep_file_in_mlflow_has_no_password(spec: SweepSettings, tmp_path: Path) -> None:
+    secret = spec.model_copy(update={"study": "postgresql+psycopg://me:secret@host/db"})
+    tracker = Tracker(secret, "i")
+    tracker.begin({})
+    tracker.finish("complete")
+    path = tracker.client.download_artifacts(tracker.parent, "sweep.yaml", str(tmp_path))
+    assert "study: postgresql+psycopg://me:***@host/db" in Path(path).read_text()
 
 
 def test_a_driver_without_its_server_leaves_what_the_next_one_delivers(
