@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from typing import Any
 
 
 @contextmanager
-def connected(**options: Any) -> Iterator[None]:
+def connected(*, told: bool = False, **options: Any) -> Iterator[None]:
     """Be connected to Ray: to what RAY_ADDRESS names, or to a Ray that is started here.
 
     A connection that is there already is used and left as it is; one that is made here ends here,
@@ -17,15 +18,39 @@ def connected(**options: Any) -> Iterator[None]:
     join any cluster that it finds on the machine, somebody else's too.
 
     Args:
+        told: whether processes of a Ray that is started here are told its address. Those of Ray
+            Train ask for it, and where another Ray runs on the machine they do not know which.
         **options: of ``ray.init``, where a connection has to be made.
     """
     import ray
 
-    ours = not ray.is_initialized()
+    ours, address = not ray.is_initialized(), os.environ.get("RAY_ADDRESS")
+    if told and not address:
+        options["runtime_env"] = {"worker_process_setup_hook": _tell_address}
     if ours:
-        ray.init(address=os.environ.get("RAY_ADDRESS") or "local", **options)
+        ray.init(address=address or "local", **options)
     try:
         yield
     finally:
         if ours:
             ray.shutdown()
+
+
+def quiet_train() -> Any:
+    """Let Ray Train say in this process what is wrong, not how it runs and each report.
+
+    Returns:
+        The same for its controller, as ``logging_config`` of a run.
+    """
+    import ray.train
+
+    files = [name for name in logging.root.manager.loggerDict if "/ray/train/" in name]
+    for name in ("ray.train", *files):  # some of its loggers bear the name of their file
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return ray.train.LoggingConfig(log_level="WARNING")
+
+
+def _tell_address() -> None:
+    import ray
+
+    os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address

@@ -13,6 +13,8 @@ from c2vl.skeletons.layout import JointLayout
 from c2vl.skeletons.preprocess import preprocess
 
 Joints = NDArray[np.floating[Any]]
+WIDEST = 100.0
+"""Metres that a body may be across: far more than any is, and less than one in centimetres."""
 
 
 def to_clips(
@@ -34,8 +36,8 @@ def to_clips(
         Clips (n, M, F, V, 3) float32 and which bodies are there (n, M); M is the most of any.
 
     Raises:
-        UserError: a sequence has another shape or joint count, no frame, no body, or a value that
-            is not finite; the message names its position.
+        UserError: a sequence has another shape or joint count, no frame, no body, a value that is
+            not finite, or bodies in another unit; the message names its position.
     """
     clips = [
         _clip(first + offset, joints, layout, preprocessing)
@@ -76,4 +78,21 @@ def _clip(
     kept = joints[np.any(joints != 0, axis=(1, 2, 3))]
     if not len(kept):
         raise UserError(f"sequence {index}: no body in it (all joints are zero)")
-    return preprocess(kept.astype(np.float32), layout, **preprocessing)
+    kept = kept.astype(np.float32)
+    if (extent := _extent(kept)) > WIDEST:
+        raise UserError(
+            f"sequence {index}: a body is {extent:.0f} m across; joints are in metres, and these "
+            "look like millimetres or centimetres: divide them by 1000 or 100"
+        )
+    return preprocess(kept, layout, **preprocessing)
+
+
+def _extent(bodies: NDArray[np.float32]) -> float:
+    """Longest side of the box around a body's joints, in its median frame; of the largest body.
+
+    Args:
+        bodies: (M, T, V, 3), each with a joint that is not zero.
+    """
+    sides = (bodies.max(2) - bodies.min(2)).max(2)
+    seen = (bodies != 0).any(axis=(2, 3))
+    return max(float(np.median(body[there])) for body, there in zip(sides, seen, strict=True))

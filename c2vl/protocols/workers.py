@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from c2vl.raysession import connected
+from c2vl.raysession import connected, quiet_train
 
 
 @dataclass(frozen=True)
@@ -80,10 +80,12 @@ def run_job(job: Job, folder: Path, machines: Machines) -> None:
             resources_per_worker={key: value for key, value in resources.items() if value},
         ),
         run_config=ray.train.RunConfig(
-            name=folder.name, storage_path=str(folder.absolute() / "ray")
+            name=folder.name,
+            storage_path=str(folder.absolute() / "ray"),
+            logging_config=quiet_train(),  # type: ignore[call-arg]  # its types are of version 1
         ),
     )
-    with connected():
+    with connected(told=True):
         trainer.fit()
 
 
@@ -91,6 +93,7 @@ def _in_a_worker(config: dict[str, Any]) -> None:
     import ray.train
     from ray.train.torch import get_device
 
+    quiet_train()
     context = ray.train.get_context()
     share = Share(context.get_world_rank(), context.get_world_size())
     config["job"](Path(config["folder"]), share, get_device())

@@ -6,16 +6,17 @@ computed is given from outside (:mod:`c2vl.serving.launch` batches over requests
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.security import HTTPBearer
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from c2vl.encoder import Encoder
 from c2vl.encoder.joints import to_clips
@@ -26,11 +27,31 @@ from c2vl.serving.index import Index, text_rows
 Floats = NDArray[np.float32]
 Clips = tuple[Floats, NDArray[np.bool_]]
 Embed = Callable[[Clips], Awaitable[Floats]]
-MOST_SEQUENCES = 64
+MOST_SEQUENCES, MOST_BODIES = 64, 8
 Coordinate = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
 Point = Annotated[list[Coordinate], Field(min_length=3, max_length=3)]
 Frames = Annotated[list[Annotated[list[Point], Field(min_length=1)]], Field(min_length=1)]
-Bodies = Annotated[list[Frames], Field(min_length=1, max_length=8)]
+Bodies = Annotated[list[Frames], Field(min_length=1, max_length=MOST_BODIES)]
+LEVELS = {"bodies": ("body", "frame", "joint"), "frames": ("frame", "joint")}
+"""What the numbers of a place in a sequence count, down to a joint."""
+
+
+def _kind(sequence: Any) -> str:
+    """Tell which of its two forms a sequence has by how deep its lists go.
+
+    Left to themselves, both forms would be tried, and the answer to a mistake in one would be what
+    the other expects.
+    """
+    for _ in range(3):
+        if not isinstance(sequence, list) or not sequence:
+            return "frames"
+        sequence = sequence[0]
+    return "bodies" if isinstance(sequence, list) else "frames"
+
+
+Motion = Annotated[
+    Annotated[Bodies, Tag("bodies")] | Annotated[Frames, Tag("frames")], Discriminator(_kind)
+]
 
 
 class Strict(BaseModel):
@@ -42,7 +63,7 @@ class Strict(BaseModel):
 class Sequences(Strict):
     """Raw joints in metres: each sequence (frames, joints, 3) or (bodies, frames, joints, 3)."""
 
-    sequences: Annotated[list[Bodies | Frames], Field(min_length=1, max_length=MOST_SEQUENCES)]
+    sequences: Annotated[list[Motion], Field(min_length=1, max_length=MOST_SEQUENCES)]
     layout: str | None = Field(None, description="name of the joint layout, to be checked")
 
 
@@ -136,6 +157,7 @@ def make_app(
     head: Head | None = None,
     index: Index | None = None,
     max_frames: int = 10_000,
+    token: bool = False,
 ) -> FastAPI:
     """Build the application.
 
@@ -145,8 +167,15 @@ def make_app(
         head: classifier of this encoder.
         index: index of this encoder.
         max_frames: of a sequence.
+        token: whether the page is to ask for a bearer token; what checks it stands in front
+            (:class:`c2vl.serving.limits.Guard`).
     """
-    app = FastAPI(title="C²VL skeleton encoder", version="1", responses=PROBLEMS)
+    app = FastAPI(
+        title="C²VL skeleton encoder",
+        version="1",
+        responses=PROBLEMS,
+        dependencies=[Depends(HTTPBearer(auto_error=False))] if token else [],
+    )
 
     @app.exception_handler(UserError)
     def _user_error(_: Request, error: UserError) -> JSONResponse:
@@ -155,10 +184,8 @@ def make_app(
     @app.exception_handler(RequestValidationError)
     def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         # Not the input itself, as FastAPI's own answer has it: it may be large, or hold NaN
-        first = error.errors()[0]
-        status = 400 if first["type"] == "json_invalid" else 422
-        where = ".".join(str(part) for part in first["loc"][:8])
-        return JSONResponse({"detail": f"{where}: {first['msg']}"}, status)
+        status, detail = _first(error.errors())
+        return JSONResponse({"detail": detail}, status)
 
     async def features(body: Sequences) -> Floats:
         if body.layout is not None and body.layout != encoder.layout.name:
@@ -219,6 +246,27 @@ def make_app(
                 return Neighbours(neighbours=[[Near(**vars(one)) for one in row] for row in found])
 
     return app
+
+
+def _first(errors: Sequence[Any]) -> tuple[int, str]:
+    """Say what is wrong with a request: the status, and one mistake in words."""
+    for one in errors:  # a name that is wrong explains what is missing
+        if one["type"] == "extra_forbidden":
+            return 422, f"{one['loc'][-1]}: no such field here"
+    one = errors[0]
+    if one["type"] == "json_invalid":
+        return 400, f"body: {one['msg']}"
+    _, *place = one["loc"]
+    if len(place) < 3 or place[0] != "sequences":
+        words = ".".join(str(part) for part in place)
+        return 422, f"{words or 'body'}: {one['msg']}"
+    _, number, kind, *inner = place
+    levels = LEVELS[kind]
+    names = zip((*levels, "coordinate"), inner, strict=False)
+    where = ", ".join([f"sequence {number}", *(f"{name} {at}" for name, at in names)])
+    if len(inner) == len(levels) and one["type"] in ("too_short", "too_long"):
+        return 422, f"{where}: expected 3 coordinates, found {one['ctx']['actual_length']}"
+    return 422, f"{where}: {one['msg']}"
 
 
 def _clips(sequences: list[Any], encoder: Encoder, max_frames: int) -> Clips:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from c2vl.encoder.joints import Joints
 from c2vl.errors import UserError
+
+_MOST = 1 << 30  # bytes; hours of a few bodies
 
 
 def read_sequences(path: Path, reader: str | None) -> list[tuple[str, Joints]]:
@@ -25,22 +28,18 @@ def read_sequences(path: Path, reader: str | None) -> list[tuple[str, Joints]]:
         UserError: it cannot be read as that.
     """
     if reader is None:
-        try:
-            joints = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise UserError(
-                f"{path}: cannot be read as .npy ({error}); for a dataset's own files name its "
-                "reader: --reader ntu60"
-            ) from None
-        if not isinstance(joints, np.ndarray):
-            raise UserError(f"{path}: give one .npy array, not an archive")
-        return [(path.stem, joints)]
+        return [(path.stem, _array(path))]
     from c2vl.skeletons.readers import Options, Rejected, get_reader, read_item
 
     chosen = get_reader(reader)
-    folder = path if path.is_dir() else path.parent
+    try:
+        items = chosen.discover(path if path.is_dir() else path.parent, Options()).items
+    except UserError as error:
+        if path.is_dir():
+            raise
+        raise UserError(f"{path}: cannot be read as {chosen.title}: {error}") from None
     found = []
-    for item in chosen.discover(folder, Options()).items:
+    for item in items:
         if not path.is_dir() and Path(item.file.name).name != path.name:
             continue
         for one in read_item(chosen.read, item):
@@ -52,3 +51,23 @@ def read_sequences(path: Path, reader: str | None) -> list[tuple[str, Joints]]:
     if not found:
         raise UserError(f"{path}: nothing here that {chosen.title} expects ({chosen.expects})")
     return found
+
+
+def _array(path: Path) -> Joints:
+    """Read a ``.npy`` without trust: what its header claims has to be there."""
+    from c2vl.skeletons.readers.base import RejectedError
+    from c2vl.skeletons.readers.files import RawFile
+    from c2vl.skeletons.readers.npy import ArrayFile
+
+    try:
+        stat = path.stat()
+        file = RawFile(path.name, path, None, stat.st_size, stat.st_mtime_ns)
+        joints: Any = ArrayFile(file).read(_MOST)
+    except (RejectedError, OSError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise UserError(
+            f"{path}: cannot be read as .npy ({reason}); give one array of numbers in metres, "
+            "(frames, joints, 3) or (bodies, frames, joints, 3); for a dataset's own files name "
+            "its reader: --reader ntu60"
+        ) from None
+    return np.asarray(joints)

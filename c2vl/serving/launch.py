@@ -142,7 +142,14 @@ def _guarded(settings: Settings, token: str | None) -> Any:
     async def embed(requests: list[Clips]) -> list[Floats]:
         return embed_together(encoder, requests)
 
-    app = make_app(encoder, embed, head=head, index=index, max_frames=settings.max_frames)
+    app = make_app(
+        encoder,
+        embed,
+        head=head,
+        index=index,
+        max_frames=settings.max_frames,
+        token=token is not None,
+    )
     app.add_middleware(Guard, token=token, max_body=settings.max_body, rate=settings.rate)
     return app
 

@@ -16,6 +16,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
+PAGE = ("/docs", "/openapi.json")
+"""What the API looks like is no secret, and a browser's address line brings no token."""
 CLIENTS = 10_000  # remembered at once; the one that was quiet longest is forgotten first
 
 
@@ -50,7 +52,7 @@ class Guard:
 
     Args:
         app: what is behind.
-        token: that ``Authorization: Bearer`` must bring; None asks for none.
+        token: that ``Authorization: Bearer`` must bring, but for the page; None asks for none.
         max_body: bytes.
         rate: requests a second and client.
     """
@@ -70,10 +72,11 @@ class Guard:
             await _refuse(send, 429, "too many requests; wait a second", [(b"retry-after", b"1")])
             return
         given = headers.get(b"authorization", b"")
-        if self._wanted is not None and not hmac.compare_digest(given, self._wanted):
-            challenge = [(b"www-authenticate", b"Bearer")]
-            await _refuse(send, 401, "a bearer token is needed, or another one", challenge)
-            return
+        if self._wanted is not None and scope["path"] not in PAGE:
+            if not hmac.compare_digest(given, self._wanted):
+                challenge = [(b"www-authenticate", b"Bearer")]
+                await _refuse(send, 401, "a bearer token is needed, or another one", challenge)
+                return
         too_large = f"the body is larger than {self.max_body} bytes"
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > self.max_body:

@@ -14,7 +14,7 @@ from c2vl.config import Experiment, TrainSettings
 from c2vl.config_files import dump, from_dict, resolved
 from c2vl.errors import StorageFull, TrainingError, UserError, is_full
 from c2vl.files import see_writable, write_text
-from c2vl.raysession import connected
+from c2vl.raysession import connected, quiet_train
 from c2vl.training import checkpoint, peers
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ def fit(
     see_writable(folder)
     began = time.monotonic()
     trainer = _trainer(experiment, folder, name, on_report, max_failures, in_process)
-    with nullcontext() if in_process else connected():
+    with nullcontext() if in_process else connected(told=True):
         _run(trainer, folder)
     rows = checkpoint.read_metrics(folder / "metrics.jsonl")
     finished = {"metrics": rows[-1], "seconds": time.monotonic() - began}
@@ -87,6 +87,7 @@ def _trainer(
     from ray.train.torch import TorchTrainer
 
     settings = experiment.train
+    quiet = quiet_train()
     job = {"experiment": experiment.model_dump(mode="json"), "folder": str(folder)}
     if in_process:
         return TorchTrainer(
@@ -109,6 +110,7 @@ def _trainer(
             name=name,
             storage_path=str(folder / "ray"),
             failure_config=ray.train.FailureConfig(max_failures=max_failures),
+            logging_config=quiet,  # type: ignore[call-arg]  # its types are those of version 1
         ),
     )
 
@@ -164,6 +166,7 @@ def _in_a_worker(job: dict[str, Any]) -> None:
     folder = Path(job["folder"])
     if (folder / checkpoint.ERROR).exists():
         return  # final: the group was started again, but trying again will not help
+    quiet_train()
     rank = ray.train.get_context().get_world_rank()
     _train(from_dict(job["experiment"]), folder, ray.train.report, rank, get_device())
 

@@ -52,7 +52,8 @@ def following(folder: Path, epochs: int) -> Iterator[None]:
             if console.is_terminal:
                 bar.update(task, completed=row["epoch"], figures=line(row))
             else:
-                console.print(f"{folder.name} epoch {row['epoch']}/{epochs}  {line(row)}")
+                text = f"{folder.name} epoch {row['epoch']}/{epochs}  {line(row)}"
+                console.print(text, soft_wrap=True)  # a log's line is whole, however long
         shown = len(rows)
 
     def watch() -> None:

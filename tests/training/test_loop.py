@@ -28,6 +28,7 @@ from c2vl.training.batches import TrainingSet
 from c2vl.training.checkpoint import claim, read_metrics
 from c2vl.training.commands import train
 from c2vl.training.launch import fit
+from c2vl.training.progress import SHOWN, following
 
 
 def weights(folder: Path) -> str:
@@ -232,6 +233,16 @@ def test_a_folder_in_which_nothing_was_trained_is_taken_over(
     claim(tmp_path / "begun", dump(bad))
     with pytest.raises(UserError, match="other settings"):
         fit(experiment(optim__lr=0.01), tmp_path / "begun", name="begun")
+
+
+def test_a_line_of_a_log_is_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """However many columns the terminal has that is not there."""
+    with following(tmp_path / "run", 1):
+        row = {"epoch": 1, **dict.fromkeys(SHOWN, 123.456)}
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "metrics.jsonl").write_text(json.dumps(row) + "\n")
+    (written,) = capsys.readouterr().out.splitlines()
+    assert written.startswith("run epoch 1/1  loss 123.5") and len(written) > 100
 
 
 def test_validation_that_pretraining_never_saw(experiment: Any, tmp_path: Path) -> None:

@@ -35,6 +35,10 @@ from c2vl.skeletons.readers.npy import ArrayFile, members
 from c2vl.skeletons.sequence import Sequence
 
 _TABLE, _LAYOUT = "sequences.csv", "layout.yaml"
+_REMEDIES = {
+    _TABLE: "; it has a row a sequence, with the columns id and label at least",
+    _LAYOUT: "; one to start from: c2vl data layouts ntu25 --out layout.yaml",
+}
 _NUMBERS = ("subject", "camera", "setup", "replication")
 _COLUMNS = ("id", "label", "file", *_NUMBERS)
 _SPLIT = re.compile(r"split_([A-Za-z0-9_.-]{1,40})")
@@ -77,7 +81,7 @@ def discover(source: Path, options: Options) -> Found:
 def _the(name: str, files: list[RawFile], source: Path) -> RawFile:
     found = [file for file in files if file.base == name]
     if not found:
-        raise UserError(f"{source}: there is no {name} in it")
+        raise UserError(f"{source}: there is no {name} in it{_REMEDIES[name]}")
     if len(found) > 1:
         names = ", ".join(file.name for file in found)
         raise UserError(f"{source}: holds {names}; give the folder of one of them as SOURCE")
