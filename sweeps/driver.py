@@ -288,7 +288,8 @@ def _claimed(spec: SweepSettings, resume: bool) -> Iterator[Claim]:
     if not there and (left := [name for name in RESULTS if (spec.folder / name).exists()]):
         raise UserError(
             f"{spec.folder}: holds {', '.join(left)} of a sweep, and no sweep.yaml; bring that "
-            "back (the sweep's run in MLflow has it too), or start another: name=OTHER"
+            "back (the sweep's run in MLflow has it, without passwords), or start another: "
+            "name=OTHER"
         )
     path = spec.folder / "id"
     if not there and not path.exists():
