@@ -156,8 +156,8 @@ def existing(
         UserError: another store is there and ``overwrite`` is not set, or it is no store at all, or
             none can be written there.
     """
-    see_writable(out.parent)
     if not out.exists():
+        see_writable(out.parent)
         return None
     there = [path.name for path in out.iterdir()] if out.is_dir() else [out.name]
     if all(name.startswith(("data-", ".tmp-manifest.json-")) for name in there):
