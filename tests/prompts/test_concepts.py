@@ -144,7 +144,7 @@ def test_a_failed_write_leaves_the_old_table(
         raise OSError("no space left on device")
 
     monkeypatch.setattr(pd.DataFrame, "to_parquet", full)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(UserError, match=r"t: cannot be written \(no space"):
         _table(tmp_path / "t", ids=["d", "e", "f"], overwrite=True)
     assert ConceptTable.open(tmp_path / "t").ids == ["a", "b", "c"]
     assert [path.name for path in tmp_path.iterdir()] == ["t"]

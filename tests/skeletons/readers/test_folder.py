@@ -39,6 +39,16 @@ def test_what_the_table_says(tmp_path: Path) -> None:
     assert sequences["first"].source == "arrays/walk 1.npy"
 
 
+def test_a_file_that_is_missing_says_where_one_comes_from(tmp_path: Path) -> None:
+    write(tmp_path, "id,label\na,1\n")
+    (tmp_path / "layout.yaml").unlink()
+    with pytest.raises(UserError, match=r"no layout\.yaml in it; .* layouts ntu25 --out layout"):
+        read(tmp_path)
+    (tmp_path / "sequences.csv").unlink()
+    with pytest.raises(UserError, match=r"no sequences\.csv in it; .* columns id and label"):
+        read(tmp_path)
+
+
 def test_numbered_classes(tmp_path: Path) -> None:
     write(tmp_path, "\ufeffid,label\na,3\nb,0\n", a=JOINTS, b=JOINTS)
     found, sequences, rejected = read(tmp_path)
