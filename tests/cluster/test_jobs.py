@@ -88,7 +88,10 @@ def test_no_cluster_says_how_to_get_one(empty_folder: Path) -> None:
     assert "c2vl-cluster up" in str(result.exception)
 
 
-def test_an_address_that_is_none_is_named(empty_folder: Path) -> None:
+def test_an_address_that_is_none_is_named(
+    empty_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs.auth, "enable", lambda: None)  # it lasts as long as the process
     result = CliRunner().invoke(logs, ["job", "--address", "foo"])
     assert isinstance(result.exception, jobs.Unreachable)
     assert "--address: foo is no address" in str(result.exception)
