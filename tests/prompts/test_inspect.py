@@ -80,8 +80,8 @@ def test_the_page_in_chromium(page_file: Path) -> None:
         # The skeleton moves, and something is drawn.
         pixels = "canvas => canvas.toDataURL()"
         canvas = card.locator("canvas")
-        first = canvas.evaluate(pixels)
-        page.wait_for_function("Number(document.body.dataset.frame) > 12")
+        first, frame = canvas.evaluate(pixels), page.evaluate("document.body.dataset.frame")
+        page.wait_for_function(f"Number(document.body.dataset.frame) > {int(frame) + 8}")
         assert canvas.evaluate(pixels) != first
         blank = "() => { const c = document.createElement('canvas'); c.width = c.height = 440; return c.toDataURL(); }"  # noqa: E501
         assert first != page.evaluate(blank)
