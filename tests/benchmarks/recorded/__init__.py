@@ -16,7 +16,6 @@ finished; of a training that is there already the first recording stays::
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -106,8 +105,3 @@ def record(sweeps: Sequence[Path], out: Path) -> pd.DataFrame:
     frame = frame.drop_duplicates(order).sort_values(order)
     frame.to_parquet(out, index=False, compression="zstd")
     return frame
-
-
-if __name__ == "__main__":
-    *folders, target = map(Path, sys.argv[1:])
-    print(record(folders, target).describe().to_string())
