@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from c2vl.errors import UserError, did_you_mean
+from c2vl.errors import UserError, did_you_mean, first_line
 from cluster import auth
 
 if TYPE_CHECKING:
@@ -197,13 +197,13 @@ def follow(client: JobSubmissionClient, job: str, write: Callable[[str], object]
 
 
 def _remedy(address: str, error: Exception) -> str:
-    text = str(error)
-    if any(word in text.lower() for word in ("authentication", "401", "403", "unauthori")):
+    text = str(error).lower()
+    if any(word in text for word in ("authentication", "401", "403", "unauthori")):
         return (
             f"{address}: the cluster refused us: no token in {auth.token_path()}, or another one; "
             "copy the cluster's there, or set RAY_AUTH_TOKEN"
         )
     return (
-        f"{address}: no Ray job server answers ({text.splitlines()[0] if text else error!r}); "
+        f"{address}: no Ray job server answers ({first_line(error)}); "
         "start a local cluster with `c2vl-cluster up`, or name another with --address"
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from c2vl.errors import first_line
 from sweeps.spec import SweepSettings, dump_sweep
 
 _SECRETS = (
@@ -36,6 +37,16 @@ def scrubbed(text: str, uri: str = "") -> str:
     for pattern, hidden in _SECRETS:
         text = pattern.sub(hidden, text)
     return text
+
+
+def reason(error: BaseException, uri: str = "") -> str:
+    """Return what an error of a store says, in one line and without passwords.
+
+    Args:
+        error: of any library.
+        uri: the store's address.
+    """
+    return scrubbed(first_line(error), uri)
 
 
 def sqlite_file(uri: str) -> Path | None:

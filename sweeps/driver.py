@@ -87,7 +87,10 @@ def run(spec: SweepSettings, *, address: str | None = None, resume: bool = False
         try:
             source = StudySource(spec, claim.identity)
         except BaseException:
-            tracker.finish("interrupted") if claim.kept else tracker.discard()
+            if claim.kept:
+                tracker.finish("interrupted")
+            else:
+                tracker.discard()
             raise
         claim.keep()
         provenance.record(spec.folder, data)

@@ -90,7 +90,7 @@ class Source(Protocol):
         """Take a job's end with its last figures; returns the outcome that stands."""
 
     def reason(self, job: Job) -> str:
-        """Why a job that ran to its end has failed all the same; asked once, after its end."""
+        """Why a job that ran to its end has failed all the same."""
 
 
 class FixedSource:

@@ -17,7 +17,7 @@ from mlflow import MlflowClient
 from mlflow.store.db.db_types import DATABASE_ENGINES
 
 from c2vl.errors import UserError
-from sweeps.addresses import scrubbed, shown, sqlite_file
+from sweeps.addresses import reason, shown, sqlite_file
 
 ARTIFACTS = "mlartifacts"
 
@@ -94,8 +94,8 @@ def does_not_answer(
     uri: str, error: Exception, option: str = "tracking.uri", then: str = ""
 ) -> UserError:
     """The message for a store that is away; a password in its address is not shown."""
-    reason = scrubbed((str(error).strip() or repr(error)).splitlines()[0], uri)
-    if "_alembic_tmp_" in reason:
+    why = reason(error, uri)
+    if "_alembic_tmp_" in why:
         then = "a change of its tables was cut short: go back to a copy, or remove it if it is new"
-    said = f"{option}: MLflow at {shown(uri)} does not answer: {reason}"
+    said = f"{option}: MLflow at {shown(uri)} does not answer: {why}"
     return UserError(f"{said}; {then}" if then else said)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from c2vl.encoder.sources import RUN_ID
 from c2vl.errors import UserError
-from sweeps.addresses import scrubbed, shown
+from sweeps.addresses import reason, shown
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -47,9 +47,8 @@ def fetch(source: str) -> Iterator[Path]:
         try:
             found = Path(mlflow.artifacts.download_artifacts(address, dst_path=scratch))
         except Exception as error:  # MLflow and its stores raise many kinds
-            reason = (str(error).strip() or repr(error)).splitlines()[0]
-            reason = scrubbed(reason, uri)
-            raise UserError(f"{source}: not found in MLflow at {shown(uri)}: {reason}") from None
+            why = reason(error, uri)
+            raise UserError(f"{source}: not found in MLflow at {shown(uri)}: {why}") from None
         folder = found / "artifacts" / "encoder" if (found / "MLmodel").exists() else found
         if not (folder / "encoder.json").exists():
             raise UserError(f"{source}: holds no encoder of this project")

@@ -24,7 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from c2vl.config_files import flatten, read_yaml
 from c2vl.training.checkpoint import read_metrics
-from sweeps.addresses import scrubbed
+from sweeps.addresses import reason
 from sweeps.jobs import Outcome, Row
 from sweeps.mlflow_store import open_client, open_experiment
 from sweeps.spool import Operation
@@ -125,7 +125,7 @@ class Runs:
         except MlflowException as error:
             if error.error_code not in PERMANENT:
                 raise
-            log.warning("MLflow refused a write: %s", scrubbed(str(error).splitlines()[0]))
+            log.warning("MLflow refused a write: %s", reason(error))
         except (OSError, SQLAlchemyError):
             raise
         except Exception:

@@ -73,7 +73,6 @@ class StudySource(StudyReader):
         self._trials: dict[str, Trial] = {}
         self._seen: dict[str, int] = {}  # last epoch of a job that was judged
         self._pruned: set[str] = set()
-        self._reasons: dict[str, str] = {}
         self._unheard: dict[str, list[Future[bool]]] = {}
         self._interrupted: deque[tuple[Job, Trial]] = deque()
         self._asking: Future[Job | None] | None = None
@@ -163,7 +162,6 @@ class StudySource(StudyReader):
         values = objective_values(self.spec.objectives, rows) if outcome == "complete" else None
         if outcome == "complete" and values is None:
             outcome = "failed"
-            self._reasons[job.name] = self._never_reported(rows)
         future = self._order.submit(lambda: self._tell(job, outcome, values, rows))
         try:
             self._order.wait(future)
@@ -172,10 +170,8 @@ class StudySource(StudyReader):
         return outcome
 
     def reason(self, job: Job) -> str:
-        return self._reasons.pop(job.name, "")
-
-    def _never_reported(self, rows: list[Row]) -> str:
-        lacking = [o.metric for o in self.spec.objectives if objective_values([o], rows) is None]
+        rows, objectives = job.rows(), self.spec.objectives
+        lacking = [one.metric for one in objectives if objective_values([one], rows) is None]
         return f"never reported {', '.join(lacking)}, which it is judged by, as a finite number"
 
     def trials(self, *states: TrialState) -> list[optuna.trial.FrozenTrial]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from c2vl.errors import is_full
-from sweeps.addresses import scrubbed
+from sweeps.addresses import reason
 
 Operation = dict[str, Any]
 JOURNAL, POSITION = "tracking.jsonl", "tracking.position"
@@ -296,5 +296,5 @@ class Delivery:
                 self._deliver(batch)
                 self._spool.advance(end)
         except Exception as error:
-            return scrubbed((str(error).strip() or repr(error)).splitlines()[0])
+            return reason(error)
         return None

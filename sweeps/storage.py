@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
-from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy.exc
@@ -25,7 +24,7 @@ from optuna.trial import TrialState
 from sqlalchemy.engine import make_url
 
 from c2vl.errors import UserError
-from sweeps.addresses import scrubbed, shown
+from sweeps.addresses import reason, shown, sqlite_file
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -60,14 +59,14 @@ def open_storage(uri: str, patience: float) -> PatientStorage:
             "sqlite:///study.db or postgresql+psycopg://USER@HOST/DATABASE"
         ) from None
     options: dict[str, Any] = {"pool_pre_ping": True}  # a connection that has died is replaced
-    if uri.startswith("sqlite:///"):
-        Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    if (file := sqlite_file(uri)) is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
         options = {"connect_args": {"timeout": BUSY_SECONDS}}
     deadline = time.monotonic() + patience
     while True:
         try:
             return PatientStorage(uri, options, patience)
-        except (ImportError, sqlalchemy.exc.ArgumentError, sqlalchemy.exc.SQLAlchemyError) as error:
+        except (ImportError, sqlalchemy.exc.SQLAlchemyError) as error:
             if "locked" not in str(error) or time.monotonic() > deadline:
                 raise UserError(f"study: {shown(uri)} cannot be used: {_reason(error)}") from None
             time.sleep(0.5)
@@ -75,7 +74,7 @@ def open_storage(uri: str, patience: float) -> PatientStorage:
 
 def _reason(error: BaseException) -> str:
     cause = getattr(error, "orig", None) or error
-    return scrubbed((str(cause).strip() or repr(cause)).splitlines()[0])
+    return reason(cause)
 
 
 class PatientStorage(RDBStorage):

@@ -11,6 +11,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+
+from c2vl.cli import c2vl
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))[
@@ -126,3 +129,26 @@ def test_every_script_and_locked_package_is_declared() -> None:
         name = requirement.partition(">")[0].partition("[")[0].lower()
         assert name in locked, f"{name}: not in requirements.lock"
     assert not [line for line in lines if "+" in line or "://" in line or "nvidia" in line]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "serve E --port 70000",
+        "serve E --port 0",
+        "serve E --max-body nan",
+        "serve E --max-body inf",
+        "serve E --rate nan",
+        "classify-fit E S O --split xsub --folds 1",
+        "data demo O --subjects 0",
+        "data demo O --subjects 100000",
+        "data demo O --seed -1",
+    ],
+)
+def test_numbers_out_of_range_are_refused_at_once(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(c2vl, words.split())
+    assert result.exit_code == 2 and "Invalid value for" in result.output, result.output
+    assert not list(tmp_path.iterdir())

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from c2vl.errors import UserError
+from c2vl.errors import UserError, first_line
 
 Short = Literal["reject", "repeat"]
 _MAX_JSON = 2 << 30  # bytes, unpacked: a small archive must not fill the memory
@@ -61,8 +61,8 @@ def read(path: Path) -> dict[str, list[str]]:
     except UserError:
         raise
     except Exception as error:  # the readers raise many kinds on damaged files
-        line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path}: cannot be read as {kind[1:]} ({line})") from None
+        said = first_line(error)
+        raise UserError(f"{path}: cannot be read as {kind[1:]} ({said})") from None
     raise UserError(f"{path}: captions are read from .zip, .json, .csv and .parquet files")
 
 

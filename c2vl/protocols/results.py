@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c2vl.errors import UserError
-from c2vl.files import write_text
+from c2vl.files import replacing, write_text
 from c2vl.protocols.clustering import agreement
 from c2vl.protocols.task import Outcome, Task
 from c2vl.versions import versions
@@ -230,3 +230,9 @@ def to_frame(rows: Iterable[Result]) -> pd.DataFrame:
     for column in ("data", "options", "versions"):
         table[column] = [json.dumps(value, sort_keys=True) for value in table[column]]
     return table
+
+
+def write_parquet(path: Path, rows: Iterable[Result]) -> None:
+    """Write rows as a table of all runs, to go on with elsewhere."""
+    with replacing(path) as file:
+        to_frame(rows).to_parquet(file)

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from c2vl.errors import UserError
+from c2vl.errors import UserError, first_line
 from c2vl.files import write_text
 
 WARNINGS, ERROR = "warnings.txt", "error.json"
@@ -60,8 +60,7 @@ def latest(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
         try:
             state = _load(path)
         except (OSError, RuntimeError, EOFError, ValueError, *BROKEN) as error:
-            first = str(error).splitlines()[0] if str(error) else type(error).__name__
-            lines.append(f"{path}: cannot be read ({first})")
+            lines.append(f"{path}: cannot be read ({first_line(error)})")
             continue
         return state, [f"{line}; the one before is used, {path.name}" for line in lines]
     return None, [f"{line}; training starts at the beginning" for line in lines]

@@ -12,7 +12,7 @@ from typing import Any
 
 from c2vl.config import Experiment, TrainSettings
 from c2vl.config_files import dump, from_dict, resolved
-from c2vl.errors import StorageFull, TrainingError, UserError, is_full
+from c2vl.errors import StorageFull, TrainingError, UserError, first_line, is_full
 from c2vl.files import see_writable, write_text
 from c2vl.raysession import connected, quiet_train
 from c2vl.training import checkpoint, peers
@@ -189,7 +189,7 @@ def _train(experiment: Experiment, folder: Path, report: Report, rank: int, devi
         except torch.OutOfMemoryError as error:
             raise TrainingError(
                 f"{folder.name}: no memory left on {device}; lower train.batch_size or "
-                f"data.frames, or use more workers ({str(error).splitlines()[0]})"
+                f"data.frames, or use more workers ({first_line(error)})"
             ) from None
     except (UserError, TrainingError) as error:
         final = {"kind": type(error).__name__, "message": str(error)}

@@ -301,29 +301,6 @@ def test_settings_that_are_unsafe_or_wrong(parts: Path, tmp_path: Path) -> None:
         checked(Settings(str(tmp_path / "nothing")))
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        "serve E --port 70000",
-        "serve E --port 0",
-        "serve E --max-body nan",
-        "serve E --max-body inf",
-        "serve E --rate nan",
-        "classify-fit E S O --split xsub --folds 1",
-        "data demo O --subjects 0",
-        "data demo O --subjects 100000",
-        "data demo O --seed -1",
-    ],
-)
-def test_numbers_out_of_range_are_refused_at_once(
-    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    result = CliRunner().invoke(c2vl, words.split())
-    assert result.exit_code == 2 and "Invalid value for" in result.output, result.output
-    assert not list(tmp_path.iterdir())
-
-
 def test_what_is_not_there_says_what_makes_it(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"head\.json: no such file; a classifier .* classify-fit"):
         load_head(tmp_path)
