@@ -21,6 +21,7 @@ from pydantic import BaseModel, ValidationError
 
 from c2vl.config import Experiment, Settings
 from c2vl.errors import UserError, did_you_mean
+from c2vl.yaml_files import load_yaml, parse_yaml
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
@@ -147,8 +148,8 @@ def parse_overrides(pairs: Iterable[str]) -> dict[str, Any]:
         if not equals or not key:
             raise UserError(f'"{pair}": write settings as key=value, for example optim.lr=0.1')
         try:
-            parsed = yaml.safe_load(value)
-        except yaml.YAMLError:
+            parsed = parse_yaml(value)
+        except ValueError:
             raise UserError(f'"{pair}": the value is not YAML; quote it') from None
         if isinstance(parsed, str):  # YAML 1.1 reads 1e-4 as text
             try:
@@ -165,12 +166,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         UserError: the file is missing, is not YAML, or holds no mapping.
     """
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise UserError(f"{path}: cannot be read as YAML: {error}") from None
+    values = load_yaml(path)
     if values is None:
         return {}
     if not isinstance(values, dict):

@@ -63,7 +63,7 @@ def read_json(path: Path, made_by: str = _MADE_BY) -> Any:
     """
     try:
         return json.loads(read_file(path, made_by).decode("utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(
             f"{path}: altered or cut short ({error}); put it back, or make it anew ({made_by})"
         ) from None

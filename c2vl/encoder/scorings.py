@@ -132,7 +132,7 @@ def _parse(path: Path, text: bytes) -> list[dict[str, str]]:
         lines = [json.loads(line) for line in text.splitlines() if line]
         if not all(isinstance(line, dict) and "encoder" in line for line in lines):
             raise ValueError("a line names no encoder")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(
             f"{path}: is no count of test scorings ({error}); put it back as it was"
         ) from None

@@ -89,7 +89,7 @@ class ConceptTable:
                 "with `c2vl prompts video` and `encode`, or bring features with `c2vl prompts "
                 "features`"
             ) from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise UserError(f"{path}/manifest.json: cannot be read ({error})") from None
         if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
             raise UserError(f"{path}/manifest.json: no concept table of format {FORMAT}")

@@ -203,7 +203,7 @@ def read_results(path: Path) -> list[Result]:
         if body["format"] != FORMAT:
             raise ValueError(f"format {body['format']}, this version reads {FORMAT}")
         return [Result(**row) for row in body["results"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
         raise UserError(f"{path}: no results of `c2vl evaluate` ({error}); remove it") from None
 
 

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from c2vl.encoder.concepts import ConceptSpace
@@ -26,6 +25,7 @@ from c2vl.errors import UserError, did_you_mean
 from c2vl.prompts.concepts import ConceptTable
 from c2vl.prompts.encoders import Long, TextEncoder
 from c2vl.protocols.task import Floats, Outcome, Round, Task, pooled
+from c2vl.yaml_files import load_yaml
 
 By = Literal["head", "fitted"]
 TEMPLATES = ("{}", "a person is doing this: {}", "someone performs the action {}")
@@ -105,10 +105,7 @@ def read_texts(path: Path) -> dict[str, list[str]]:
     Raises:
         UserError: it is something else.
     """
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: cannot be read as YAML: {error}") from None
+    values = load_yaml(path)
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected class names with their descriptions (name: text)")
     found = {}

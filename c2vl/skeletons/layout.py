@@ -277,32 +277,9 @@ def layout_yaml(layout: JointLayout) -> str:
 
 
 def _yaml_mapping(path: Path) -> dict[Any, Any]:
-    """Read a mapping from a YAML file in which no key comes twice."""
-    import yaml
+    from c2vl.yaml_files import load_yaml
 
-    class Loader(yaml.SafeLoader):
-        def flatten_mapping(self, node: yaml.MappingNode) -> None:
-            """Leave merge keys alone (they end in an error): nested, they could fill memory."""
-
-        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-            mapping = super().construct_mapping(node, deep=deep)
-            if len(mapping) < len(node.value):
-                line = node.start_mark.line + 1
-                raise yaml.YAMLError(f"a key is there twice in the mapping at line {line}")
-            return mapping
-
-    try:
-        with path.open("rb") as file:
-            text = file.read(_LARGEST + 1)
-        if len(text) > _LARGEST:
-            raise UserError(f"{path}: over {_LARGEST >> 20} MiB; this is no joint layout")
-        values = yaml.load(text.decode("utf-8-sig"), Loader)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{path}: cannot be read as YAML: {error}") from None
+    values = load_yaml(path, _LARGEST)
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected the fields of a joint layout, found {_short(values)}")
     return values

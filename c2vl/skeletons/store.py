@@ -154,7 +154,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise UserError(
             f"{path}: no prepared store here; make one with `c2vl data prepare` or `c2vl data demo`"
         ) from None
-    except (ValueError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise UserError(f"{path}/manifest.json: cannot be read ({error}); {_REMEDY}") from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         found = manifest.get("format") if isinstance(manifest, dict) else None
