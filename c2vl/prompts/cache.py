@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c2vl.files import replacing, see_writable
-from c2vl.prompts.encoders import Progress
+from c2vl.progress import Progress
 
 SHARD = 4096
 """Items a shard: what an interrupted run can lose."""

@@ -86,9 +86,9 @@ def kinematic(
       c2vl prompts kinematic runs/stores/utd runs/clip --encoder openai/clip-vit-base-patch32
       c2vl prompts kinematic runs/stores/utd runs/clip --encoder models/clip-vit-large
     """
+    from c2vl.progress import progress
     from c2vl.prompts.encoders import TextEncoder
     from c2vl.prompts.kinematic_table import build
-    from c2vl.prompts.progress import progress
     from c2vl.skeletons.store import Store
 
     opened, text = Store.open(store), TextEncoder.load(encoder, long=long)
@@ -146,9 +146,9 @@ def import_(
       c2vl prompts import mine.csv runs/stores/mine/language --store runs/stores/mine
       c2vl prompts import mine.parquet runs/mine --prompts 4 --short repeat
     """
+    from c2vl.progress import progress
     from c2vl.prompts.encoders import TextEncoder
     from c2vl.prompts.imported import import_captions
-    from c2vl.prompts.progress import progress
     from c2vl.skeletons.store import Store
 
     text = TextEncoder.load(encoder, long=long)

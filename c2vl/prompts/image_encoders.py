@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c2vl.errors import UserError
+from c2vl.progress import Progress
 from c2vl.prompts import models
-from c2vl.prompts.encoders import Progress
 
 KINDS = ("clip", "clip_vision_model", "siglip", "siglip_vision_model")
 _IMAGES = 64  # of a batch

@@ -6,10 +6,10 @@ import hashlib
 from pathlib import Path
 
 from c2vl.errors import UserError
+from c2vl.progress import Progress
 from c2vl.prompts import captions_file, language_table
 from c2vl.prompts.cache import Encoder
 from c2vl.prompts.captions_file import Short
-from c2vl.prompts.encoders import Progress
 from c2vl.prompts.language_table import Made
 from c2vl.skeletons.store import Store
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from c2vl.progress import Progress
 from c2vl.prompts import language_table
 from c2vl.prompts.cache import Encoder
-from c2vl.prompts.encoders import Progress
 from c2vl.prompts.kinematic import RULES, WINDOWS, captions
 from c2vl.prompts.language_table import Made
 from c2vl.skeletons.store import Store

@@ -12,9 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from c2vl.errors import UserError
+from c2vl.progress import Progress
 from c2vl.prompts.cache import Encoder, FeatureCache
 from c2vl.prompts.concepts import CHUNK, ConceptTable, may_write
-from c2vl.prompts.encoders import Progress
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from c2vl.errors import UserError
+from c2vl.progress import Progress
 from c2vl.prompts.answers import Captioner
 from c2vl.prompts.captioner import LocalCaptioner
 from c2vl.prompts.concepts import write_rejected
-from c2vl.prompts.encoders import Progress
 from c2vl.prompts.endpoint import Endpoint
 from c2vl.prompts.frames import Clip
 from c2vl.prompts.persons import ColourJoints, Detector, Persons, WholePicture

@@ -11,10 +11,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from c2vl.errors import UserError
+from c2vl.progress import Progress
 from c2vl.prompts import language_table
 from c2vl.prompts.cache import SHARD, Encoder, FeatureCache
 from c2vl.prompts.concepts import ConceptTable, may_write
-from c2vl.prompts.encoders import Progress, TextEncoder
+from c2vl.prompts.encoders import TextEncoder
 from c2vl.prompts.image_encoders import ImageEncoder
 from c2vl.prompts.language_table import Made
 from c2vl.prompts.shards import Folder

@@ -71,8 +71,8 @@ def video(source: Path, out: Path, **options: Any) -> None:
       c2vl prompts video clips.csv runs/mine/prompts --dataset list --model qwen \\
           --endpoint http://127.0.0.1:8000/v1 --concurrency 32
     """
+    from c2vl.progress import progress
     from c2vl.prompts import pipeline, videos
-    from c2vl.prompts.progress import progress
     from c2vl.prompts.questions import questions
     from c2vl.prompts.shards import CropSettings
 
@@ -187,10 +187,10 @@ def encode(run: Path, out: Path, modality: str, encoder: str | None, **options: 
       c2vl prompts encode runs/ntu60/prompts runs/stores/ntu60/vision --modality vision \\
           --encoder openai/clip-vit-large-patch14-336 --workers 8 --gpus 1
     """
+    from c2vl.progress import progress
     from c2vl.prompts import run_tables
     from c2vl.prompts.encoders import DEFAULT, TextEncoder
     from c2vl.prompts.image_encoders import ImageEncoder
-    from c2vl.prompts.progress import progress
     from c2vl.skeletons.store import Store
 
     shared = {name: options[name] for name in ("cache", "workers", "gpus", "overwrite")}

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from c2vl.encoder import Encoder
 from c2vl.errors import UserError
 from c2vl.files import replacing
+from c2vl.progress import progress
 from c2vl.skeletons.clips import load_clips
 from c2vl.skeletons.preprocess import VERSION
 from c2vl.skeletons.store import Store
@@ -41,11 +42,13 @@ def store_features(encoder: Encoder, store: Store) -> Floats:
     def compute() -> Floats:
         clips = load_clips(store, **encoder.card["preprocessing"])
         rows = np.empty((len(store), encoder.feature_size), np.float32)
-        for first in range(0, len(store), BATCH):  # the clips stay on the disk
-            part = np.arange(first, min(first + BATCH, len(store)))
-            x, present = clips.tensors(part)
-            widest = max(1, int(present.sum(1).max()))  # slots that nobody fills cost nothing
-            rows[part] = encoder.embed_clips(x[:, :widest], present[:, :widest], BATCH)
+        with progress("sequences embedded") as shown:
+            for first in range(0, len(store), BATCH):  # the clips stay on the disk
+                part = np.arange(first, min(first + BATCH, len(store)))
+                x, present = clips.tensors(part)
+                widest = max(1, int(present.sum(1).max()))  # slots that nobody fills cost nothing
+                rows[part] = encoder.embed_clips(x[:, :widest], present[:, :widest], BATCH)
+                shown(first + len(part), len(store))
         return rows
 
     return cached(encoder, store, "clean", compute)

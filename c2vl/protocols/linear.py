@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 from torch.nn import functional
 
+from c2vl.progress import Progress, silent
 from c2vl.protocols.task import Outcome, Round, Task, pooled
 from c2vl.protocols.workers import ALONE, Share
 
@@ -101,6 +103,20 @@ def fit_path(
 
 FitPath = Callable[..., Iterator[Probe]]
 """What fits probes as :func:`fit_path` does."""
+
+
+def counted(path: FitPath, told: Callable[[int], None]) -> FitPath:
+    """Fit as ``path`` does, and tell how many probes have been fitted."""
+    done = 0
+
+    def fits(*rows: Any, **settings: Any) -> Iterator[Probe]:
+        nonlocal done
+        for probe in path(*rows, **settings):
+            done += 1
+            told(done)
+            yield probe
+
+    return fits
 
 
 class Logistic:
@@ -214,13 +230,29 @@ def fold_accuracies(
 
 
 def fit_chosen(
-    features: Floats, labels: Ints, fold: Ints, *, classes: int, path: FitPath = fit_path
+    features: Floats,
+    labels: Ints,
+    fold: Ints,
+    *,
+    classes: int,
+    path: FitPath = fit_path,
+    told: Progress = silent,
 ) -> tuple[Probe, float]:
     """Fit on all rows with the strength that is best on the mean over folds.
+
+    Args:
+        features: (n, F).
+        labels: (n,).
+        fold: (n,) fold numbers.
+        classes: number of classes.
+        path: how probes are fitted.
+        told: called with the probes fitted and the most that may be.
 
     Returns:
         The probe and its mean accuracy over the folds, 0..1.
     """
+    most = len(STRENGTHS) * (len(np.unique(fold)) + 1)
+    path = counted(path, lambda done: told(done, most))
     mean = fold_accuracies(features, labels, fold, classes=classes, path=path).mean(0)
     best = int(mean.argmax())  # the first of equals is the strongest
     *_, probe = path(features, labels, classes=classes, strengths=STRENGTHS[: best + 1])
@@ -252,6 +284,7 @@ def judge(
     tested: bool,
     path: FitPath = fit_path,
     share: Share = ALONE,
+    told: Progress = silent,
 ) -> Judged:
     """Fit and score the probes of every round.
 
@@ -265,24 +298,33 @@ def judge(
             on the mean over rounds.
         path: how convex probes are fitted.
         share: of the steps of SGD.
+        told: called with the probes fitted, or passed over, and the most that may be.
     """
+    number = len(np.unique(rounds[0].inner)) + 1 if tested else len(rounds)
+    convex_fits = number * len(STRENGTHS)
+    total = convex_fits + len(rounds)
     parts = [(rows[o.fit], labels[o.fit], rows[o.scored], labels[o.scored]) for o in rounds]
     chosen: dict[str, float]
     if tested:
         (only,), ((x, y, query, truth),) = rounds, parts
-        probe, on_folds = fit_chosen(x, y, only.inner, classes=classes, path=path)
+        probe, on_folds = fit_chosen(
+            *(x, y, only.inner), classes=classes, path=path, told=lambda done, _: told(done, total)
+        )
         chosen = {"strength": probe.strength, "validation": on_folds}
         convex = [probe.hits(query, truth)]
     else:
+        path = counted(path, lambda done: told(done, total))
         hits = hits_by_strength(parts, classes=classes, path=path)
         place = int(np.argmax([np.mean([found.mean() for found in row]) for row in hits]))
         chosen, convex = {"strength": STRENGTHS[place]}, hits[place]
     last, best = [], []
-    for x, y, query, truth in parts:
+    for place, (x, y, query, truth) in enumerate(parts):
+        told(convex_fits + place, total)
         scale = Scale.of(x)
         found = sgd_hits(scale(x), y, scale(query), truth, classes=classes, seed=seed, share=share)
         last.append(found["last"])
         best.append(found["best"])
+    told(total, total)
     return Judged(convex, last, best, chosen)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from c2vl.progress import progress
 from c2vl.protocols.features import cached
 from c2vl.protocols.linear import fit_chosen
 from c2vl.protocols.task import Floats, Outcome, Task, pooled
@@ -95,8 +96,9 @@ def robustness(task: Task) -> list[Outcome]:
         fit_chosen(*task.known(one.fit), one.inner, classes=task.classes)[0] for one in task.rounds
     ]
     found = []
-    for name, curve in CURVES.items():
-        for level in curve.levels:
+    levels = [(name, curve, level) for name, curve in CURVES.items() for level in curve.levels]
+    with progress("levels") as shown:
+        for name, curve, level in levels:
             rows = task.rows if level == curve.levels[0] else _spoilt(task, name, curve, level)
             rounds = [
                 (one.scored, probe.hits(rows[one.scored], task.labels[one.scored]))
@@ -104,6 +106,7 @@ def robustness(task: Task) -> list[Outcome]:
             ]
             key = f"{name.replace(' ', '_')}@{level:g}"
             found.append(pooled(key, "top-1", f"{name}, {level:g} {curve.unit}", rounds))
+            shown(len(found), len(levels))
     return found
 
 

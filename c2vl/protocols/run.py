@@ -17,12 +17,13 @@ from uuid import uuid4
 from c2vl.encoder import Encoder
 from c2vl.encoder.scorings import count_scoring
 from c2vl.files import unwritable, write_text
+from c2vl.progress import progress
 from c2vl.protocols.clustering import clustering
 from c2vl.protocols.ensemble import WEIGHTS, ensemble
 from c2vl.protocols.fewshot import few_shot
 from c2vl.protocols.finetune import DRAWS, fine_tune, semi_supervised
 from c2vl.protocols.knn import knn
-from c2vl.protocols.linear import Judged, judge, linear
+from c2vl.protocols.linear import judge, linear
 from c2vl.protocols.references import raw_neighbours
 from c2vl.protocols.results import Result, file_of, read_results, to_results, write_results
 from c2vl.protocols.robustness import robustness
@@ -57,13 +58,17 @@ class Options:
     say: Callable[[str], None] = lambda _: None
 
 
-def _judge(machines: Machines, work: Path) -> Callable[..., Judged]:
-    return judge if machines.workers == 1 else partial(judge_together, work=work, machines=machines)
+def _linear(task: Task, options: Options, work: Path) -> list[Outcome]:
+    if options.machines.workers > 1:
+        return linear(task, partial(judge_together, work=work, machines=options.machines))
+    _ = task.rows  # these have their own progress
+    with progress("probes") as shown:
+        return linear(task, partial(judge, told=shown))
 
 
 Run = Callable[[Task, Options, Path], list[Outcome]]
 PROTOCOLS: dict[str, Run] = {
-    "linear": lambda task, options, work: linear(task, _judge(options.machines, work)),
+    "linear": _linear,
     "knn": lambda task, options, work: knn(task),
     "clustering": lambda task, options, work: clustering(task),
     "few-shot": lambda task, options, work: few_shot(task),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from torch.nn import functional
 
 from c2vl.errors import UserError
 from c2vl.files import replacing
+from c2vl.progress import progress, silent
 from c2vl.protocols.linear import (
     STRENGTHS,
     Floats,
@@ -150,9 +152,14 @@ def judge_share(folder: Path, share: Share, _: torch.device) -> None:
     places = sum(name.startswith("fit-") for name in arrays)
     names = [field.name for field in dataclasses.fields(Round)]
     rounds = [Round(*(arrays[f"{name}-{place}"] for name in names)) for place in range(places)]
-    found = judge(
-        *(arrays["rows"], arrays["labels"], rounds), **job, path=SharedPath(share), share=share
-    )
+    with progress("probes") if share.rank == 0 else nullcontext(silent) as shown:
+        found = judge(
+            *(arrays["rows"], arrays["labels"], rounds),
+            **job,
+            path=SharedPath(share),
+            share=share,
+            told=shown,
+        )
     if share.rank == 0:
         results: dict[str, Any] = {"chosen": np.array(json.dumps(found.chosen))}
         for name in ("convex", "last", "best"):

@@ -17,6 +17,7 @@ from c2vl.encoder import Encoder
 from c2vl.encoder.card import read_file, read_versioned
 from c2vl.errors import UserError
 from c2vl.files import replacing_folder
+from c2vl.progress import progress
 from c2vl.protocols.linear import Probe, fit_chosen
 from c2vl.protocols.task import Floats, Task
 
@@ -70,7 +71,9 @@ class Head:
 def fit_head(task: Task) -> Head:
     """Fit the convex probe on the training part; its strength is chosen on folds of it."""
     train = task.split.train
-    probe, on_folds = fit_chosen(*task.known(train), task.fold, classes=task.classes)
+    known = task.known(train)
+    with progress("probes") as shown:
+        probe, on_folds = fit_chosen(*known, task.fold, classes=task.classes, told=shown)
     card = {
         "classes": list(task.store.class_names),
         "encoder": task.encoder.digest,

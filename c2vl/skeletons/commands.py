@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from c2vl.errors import UserError
+from c2vl.progress import progress
 
 if TYPE_CHECKING:
     from c2vl.skeletons.prepare import Prepared
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 _FOLDER = click.Path(path_type=Path)
 _NAMED = click.IntRange(1, 999)  # what three digits of an NTU file's name can say
-_EVERY = 15  # seconds between lines of progress in a log
 
 
 @click.group(
@@ -81,7 +80,7 @@ def prepare(
     from c2vl.skeletons.readers import Options
 
     try:
-        with _Progress() as progress:
+        with progress("files") as shown:
             prepared = preparing.prepare(
                 name,
                 source,
@@ -91,7 +90,7 @@ def prepare(
                 jobs=jobs,
                 max_rejected=max_rejected,
                 overwrite=overwrite,
-                progress=progress,
+                progress=shown,
                 licence=licence,
             )
     except KeyboardInterrupt:
@@ -125,9 +124,9 @@ def demo(
     settings = DemoSettings(
         seed=seed, subjects=subjects, cameras=cameras, replications=replications
     )
-    with _Progress() as progress:
+    with progress("files") as shown:
         prepared = prepare_demo(
-            out, settings, keep_raw=keep_raw, overwrite=overwrite, progress=progress
+            out, settings, keep_raw=keep_raw, overwrite=overwrite, progress=shown
         )
     _say(prepared, out)
 
@@ -199,39 +198,6 @@ def _say(prepared: Prepared, out: Path) -> None:
             f"{len(prepared.unusable)} rejected, {left_out} left out by rule: "
             f"{store.data / 'rejected.csv'}"
         )
-
-
-class _Progress:
-    """A bar on a terminal, a line now and then elsewhere; called with files done and in all."""
-
-    def __enter__(self) -> _Progress:
-        from rich.console import Console
-        from rich.progress import MofNCompleteColumn, Progress
-
-        console = Console(stderr=True)
-        self._bar = Progress(
-            *Progress.get_default_columns(),
-            MofNCompleteColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._task = self._bar.add_task("files", total=None)
-        self._bar.start()
-        self._lines = not console.is_terminal
-        self._began = self._said = time.monotonic()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def __call__(self, done: int, total: int) -> None:
-        self._bar.update(self._task, completed=done, total=total)
-        now = time.monotonic()
-        if self._lines and now - self._said > _EVERY:
-            self._said = now
-            rate = done / (now - self._began)
-            click.echo(f"{done} of {total} files, {rate:.0f} a second", err=True)
 
 
 @data.command()

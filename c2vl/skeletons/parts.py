@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from c2vl.errors import UserError
+from c2vl.progress import Progress, silent
 from c2vl.skeletons.readers.base import Item, Reader, Rejected, read_item
 from c2vl.skeletons.sequence import Sequence, rows_checksum
 
@@ -31,7 +32,6 @@ _ITEMS, _BYTES = 64, 32 << 20  # a part is at most so much
 _SMALL = 64 << 20  # bytes; less than this is read faster than processes start
 
 Read = Callable[[Item], Iterable[Sequence | Rejected]]
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def read_parts(
     size = sum(item.file.size for part in open_parts for item in part.items)
     if jobs is None:
         jobs = len(os.sched_getaffinity(0)) if size > _SMALL else 1
-    report = progress or (lambda done, total: None)
+    report = progress or silent
     report(done, total)
     if jobs == 1 or len(open_parts) < 2:
         for part in open_parts:

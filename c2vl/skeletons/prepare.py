@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 from c2vl.errors import UserError
 from c2vl.files import see_writable, write_text
+from c2vl.progress import Progress
 from c2vl.skeletons.assemble import (
     Assembled,
     Entry,
@@ -30,7 +31,7 @@ from c2vl.skeletons.assemble import (
     read_rejected,
     write_rejected,
 )
-from c2vl.skeletons.parts import Part, Progress, cut, read_parts
+from c2vl.skeletons.parts import Part, cut, read_parts
 from c2vl.skeletons.readers import Found, Options, Reader, Rejected, get_reader
 from c2vl.skeletons.store import FORMAT, Store, content_checksum, read_manifest
 

@@ -12,10 +12,10 @@ import pytest
 from click.testing import CliRunner
 
 from c2vl.errors import UserError
+from c2vl.progress import Progress
 from c2vl.prompts.cache import FeatureCache
 from c2vl.prompts.commands import prompts
 from c2vl.prompts.concepts import ConceptTable
-from c2vl.prompts.encoders import Progress
 from c2vl.prompts.kinematic_table import build
 from c2vl.prompts.probe import probe_table
 from c2vl.skeletons.store import Store

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from c2vl.errors import UserError
 from c2vl.files import see_writable
+from c2vl.progress import Progress
 from c2vl.skeletons.demo.generate import DemoSettings, generate
-from c2vl.skeletons.parts import Progress
 from c2vl.skeletons.prepare import Prepared, existing, prepare, with_licence
 from c2vl.skeletons.readers import get_reader
 
