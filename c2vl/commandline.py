@@ -6,6 +6,7 @@ Sub-commands are imported when they are called, so that ``--help`` never waits f
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 from typing import Any, NoReturn
 
@@ -41,7 +42,11 @@ class LazyGroup(click.Group):
 
 
 def run(group: click.Group, name: str) -> NoReturn:
-    """Run a command line; a user's mistake ends in its message and status 2, never a traceback."""
+    """Run a command line; a user's mistake ends in its message and status 2, never a traceback.
+
+    SIGTERM ends it as Ctrl-C does, so that what has a temporary name goes; the status is 143.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         group.main(prog_name=name)
     except UserError as error:

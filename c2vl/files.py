@@ -12,6 +12,8 @@ from typing import BinaryIO
 
 from c2vl.errors import StorageFull, UserError, is_full
 
+_PARTIAL = ".tmp-"  # how the names begin of what is not whole yet
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
@@ -25,7 +27,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     partial = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        number, partial = tempfile.mkstemp(prefix=f".tmp-{path.name}-", dir=path.parent)
+        number, partial = tempfile.mkstemp(prefix=f"{_PARTIAL}{path.name}-", dir=path.parent)
         with open(number, "w+b") as file:
             os.fchmod(number, 0o644)
             yield file
@@ -71,7 +73,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 
 def _exchange(partial: Path, folder: Path) -> None:
     """Put a folder in the place of another one."""
-    old = Path(tempfile.mkdtemp(prefix=f".tmp-{folder.name}-old-", dir=folder.parent))
+    old = Path(tempfile.mkdtemp(prefix=f"{_PARTIAL}{folder.name}-old-", dir=folder.parent))
     try:
         os.replace(folder, old / folder.name)
         try:
@@ -105,9 +107,20 @@ def adding_folder(folder: Path) -> Iterator[Path]:
 
 
 def unwritable(path: Path, error: OSError) -> UserError:
-    """Return what to raise where something cannot be written."""
+    """Return what to raise where something cannot be written.
+
+    Args:
+        path: what was to be written.
+        error: where it is about another file (one that was read meanwhile), that file is named.
+    """
     kind = StorageFull if is_full(error) else UserError
-    return kind(f"{path}: cannot be written ({error.strerror or error})")
+    why = error.strerror or error
+    if isinstance(error.filename, str | bytes):
+        named = Path(os.fsdecode(error.filename)).absolute()
+        ours = named in (path.absolute(), *path.absolute().parents)
+        if not ours and not any(part.startswith(_PARTIAL) for part in named.parts):
+            return kind(f"{os.fsdecode(error.filename)}: {why}")
+    return kind(f"{path}: cannot be written ({why})")
 
 
 def see_free(out: Path, *, overwrite: bool, known_by: Iterable[str] = ()) -> None:
@@ -144,7 +157,7 @@ def see_writable(folder: Path) -> None:
     while not there.exists() and there != there.parent:
         there = there.parent
     try:
-        with tempfile.TemporaryFile(dir=there):
+        with tempfile.TemporaryFile(prefix=_PARTIAL, dir=there):
             pass
     except OSError as error:
         raise unwritable(folder, error) from None
@@ -154,7 +167,7 @@ def see_writable(folder: Path) -> None:
 def _beside(folder: Path) -> Iterator[Path]:
     """Yield an empty folder beside another one; what is left of it goes at the end."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".tmp-{folder.name}-", dir=folder.parent))
+    partial = Path(tempfile.mkdtemp(prefix=f"{_PARTIAL}{folder.name}-", dir=folder.parent))
     try:
         partial.chmod(0o755)
         yield partial

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +14,7 @@ from click.testing import CliRunner
 
 from c2vl.cli import c2vl
 from c2vl.errors import UserError
+from c2vl.files import replacing_folder
 from c2vl.skeletons.store import Store
 from tests.protocols.conftest import encoder_folder
 
@@ -106,3 +111,29 @@ def test_a_folder_of_something_else_is_not_replaced(
         words = words.replace(name, str(path))
     assert "holds something else" in refused(words)
     assert precious.exists()
+
+
+def test_a_file_that_cannot_be_read_meanwhile_is_the_one_named(tmp_path: Path) -> None:
+    missing = tmp_path / "source" / "rows.csv"
+    with pytest.raises(UserError) as error, replacing_folder(tmp_path / "out") as folder:
+        (folder / "a").write_text("1")
+        missing.read_text()
+    assert str(error.value) == f"{missing}: No such file or directory"
+    for place in ("out", "out/deeper"):
+        match = pytest.raises(UserError, match="out: cannot be written")
+        with match, replacing_folder(tmp_path / "out") as folder:
+            (folder / place / "b").write_text("1")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sigterm_leaves_nothing_behind(tmp_path: Path) -> None:
+    temporary, out = tmp_path / "temporary", tmp_path / "store"
+    temporary.mkdir()
+    command = [sys.executable, "-m", "c2vl", "data", "demo", str(out)]
+    with subprocess.Popen(command, env=os.environ | {"TMPDIR": str(temporary)}) as process:
+        deadline = time.monotonic() + 60
+        while not list(temporary.rglob("*.skeleton")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.terminate()
+    assert process.returncode == 143
+    assert list(temporary.iterdir()) == [] and not out.exists()
