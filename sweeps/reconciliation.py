@@ -1,14 +1,13 @@
 """Where MLflow says something else than the study and the run folders, and putting it right.
 
 The study is the record of what was tried, and a training's folder that of its figures; MLflow is
-brought to them, never the other way. Nothing is trained and nothing is taken out of a run: a run
-that stands there twice, or that has an epoch twice, is deleted as MLflow deletes (it can be
+brought to them, never the other way. Nothing is trained and nothing is taken out of a run: one that
+stands there twice, has an epoch twice or no parameters, is deleted as MLflow deletes (it can be
 restored there), and its place is taken by one with everything.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from mlflow.entities import Metric, Run
+from mlflow.entities import Run
 from optuna.trial import TrialState
 
 from c2vl.config_files import load
@@ -24,7 +23,7 @@ from c2vl.training.checkpoint import read_metrics
 from sweeps import provenance
 from sweeps.jobs import Job, Outcome
 from sweeps.mlflow_store import answering, open_client
-from sweeps.runs import IDENTITY, KIND, OUTCOME, RUN, STATUS
+from sweeps.runs import IDENTITY, KIND, OUTCOME, RUN, STATUS, metrics_of
 from sweeps.spec import SweepSettings
 from sweeps.state import identity
 from sweeps.study import StudyReader, reader
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
 ORPHAN = "orphan"
 BATCH = 900  # MLflow takes 1000 metrics at once
-Kind = Literal["absent", "outcome", "steps", "twice", "repeated", "stranger", "parent"]
+Kind = Literal["absent", "outcome", "steps", "twice", "repeated", "bare", "stranger", "parent"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,8 @@ class Difference:
     Attributes:
         kind: "absent": no run; "outcome": the run ended otherwise, or has not ended; "steps":
             epochs are missing; "twice": more runs than one; "repeated": an epoch stands there
-            twice; "stranger": a run of no trial; "parent": about the run of the whole sweep.
+            twice; "bare": it has no parameters; "stranger": a run of no trial; "parent": about
+            the run of the whole sweep.
         run: its name.
         says: in words.
         job: the training; None for a stranger and the parent.
@@ -147,6 +147,9 @@ def _of_one(
         says = f"epochs stand there twice: {_ranges(repeated)}"
         yield Difference("repeated", job.name, says, job, outcome, ids)
         return  # it is written anew, with everything
+    if not runs[0].data.params:  # what opened it was lost
+        yield Difference("bare", job.name, "the run has no parameters", job, outcome, ids)
+        return  # likewise
     if not _agrees(job, outcome, runs[0]):
         tag = runs[0].data.tags.get(OUTCOME, "no outcome")
         says = f"{outcome}, but the run is {runs[0].info.status} ({tag})"
@@ -192,7 +195,7 @@ def _mend(spec: SweepSettings, found: list[Difference]) -> None:
             case "twice":
                 for run_id in difference.run_ids[1:]:
                     client.delete_run(run_id)
-            case "repeated":
+            case "repeated" | "bare":
                 client.delete_run(difference.run_ids[0])
             case "stranger":
                 for run_id in difference.run_ids:
@@ -201,7 +204,7 @@ def _mend(spec: SweepSettings, found: list[Difference]) -> None:
             case "steps":
                 assert difference.job is not None
                 _fill(client, difference.run_ids[0], difference.job.folder, difference.epochs)
-        if difference.kind in ("absent", "outcome", "repeated"):
+        if difference.kind in ("absent", "outcome", "repeated", "bare"):
             assert difference.job is not None
             anew.append((difference.job, difference.outcome))
     if anew or any(difference.kind == "parent" for difference in found):
@@ -224,12 +227,7 @@ def _write(spec: SweepSettings, anew: list[tuple[Job, Outcome]], parent: Run | N
 
 def _fill(client: MlflowClient, run_id: str, folder: Path, epochs: tuple[int, ...]) -> None:
     now = int(time.time() * 1000)
-    metrics = [
-        Metric(key, float(value), now, int(row["epoch"]))
-        for row in read_metrics(folder / "metrics.jsonl")
-        if row["epoch"] in epochs
-        for key, value in row.items()
-        if isinstance(value, int | float) and math.isfinite(value)
-    ]
+    rows = [row for row in read_metrics(folder / "metrics.jsonl") if row["epoch"] in epochs]
+    metrics = [metric for row in rows for metric in metrics_of(row, now)]
     for first in range(0, len(metrics), BATCH):
         client.log_batch(run_id, metrics=metrics[first : first + BATCH])

@@ -241,11 +241,7 @@ class Runs:
         for now, row in rows:
             if row["epoch"] <= newest:
                 continue
-            figures = [
-                Metric(re.sub("^system_", "system/", key), float(value), now, int(row["epoch"]))
-                for key, value in row.items()
-                if isinstance(value, int | float) and math.isfinite(value)
-            ]
+            figures = metrics_of(row, now)
             if len(batch) + len(figures) > BATCH:  # an epoch is never cut: it is there or not
                 self._log(name, run_id, batch, newest)
                 batch = []
@@ -289,6 +285,20 @@ class Runs:
             known[name] = Known(run.info.run_id, 0)
             self._known = known
         return known[name].id
+
+
+def metrics_of(row: Row, now: int) -> list[Metric]:
+    """Return an epoch's figures as MLflow keeps them; those that are not finite are left out.
+
+    Args:
+        row: an epoch of a training.
+        now: milliseconds since 1970.
+    """
+    return [
+        Metric(re.sub("^system_", "system/", key), float(value), now, int(row["epoch"]))
+        for key, value in row.items()
+        if isinstance(value, int | float) and math.isfinite(value)
+    ]
 
 
 def _collect(operation: Operation, rows: dict[str, list[tuple[int, Row]]]) -> None:

@@ -60,3 +60,20 @@ def test_every_kind_of_difference(finished_copy: Path) -> None:
     again = runs(storage, "final")[final.data.tags["run"]]
     assert again.info.run_id != final.info.run_id
     assert epochs(storage, again) == [1, 2, 3, 4]
+
+
+def test_a_run_whose_opening_was_lost_is_written_anew(finished_copy: Path) -> None:
+    """A damaged line of what waits for MLflow may be the one with the parameters."""
+    storage = finished_copy
+    before = runs(storage, "trial")["small-0002"]
+    assert before.data.params
+    with sqlite3.connect(storage / "mlflow.db") as database:
+        database.execute("delete from params where run_uuid = ?", [before.info.run_id])
+    shown = CliRunner().invoke(reconcile, ["small", "--check"])
+    assert shown.exit_code == 1 and "small-0002: the run has no parameters" in shown.output
+    assert CliRunner().invoke(reconcile, ["small"]).exit_code == 0
+    after = runs(storage, "trial")["small-0002"]
+    assert after.data.params == before.data.params
+    assert after.info.status == before.info.status
+    assert epochs(storage, after) == epochs(storage, before)
+    assert "says what the study says" in CliRunner().invoke(reconcile, ["small", "--check"]).output
