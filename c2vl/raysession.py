@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 
 @contextmanager
-def connected(*, told: bool = False, **options: Any) -> Iterator[None]:
+def connected(
+    *, told: bool = False, starting: Mapping[str, Any] | None = None, **options: Any
+) -> Iterator[None]:
     """Be connected to Ray: to what RAY_ADDRESS names, or to a Ray that is started here.
 
     A connection that is there already is used and left as it is; one that is made here ends here,
@@ -20,13 +22,17 @@ def connected(*, told: bool = False, **options: Any) -> Iterator[None]:
     Args:
         told: whether processes of a Ray that is started here are told its address. Those of Ray
             Train ask for it, and where another Ray runs on the machine they do not know which.
+        starting: of ``ray.init``, for a Ray that is started here: how many cores it has, whether
+            it has a dashboard.
         **options: of ``ray.init``, where a connection has to be made.
     """
     import ray
 
     ours, address = not ray.is_initialized(), os.environ.get("RAY_ADDRESS")
-    if told and not address:
-        options["runtime_env"] = {"worker_process_setup_hook": _tell_address}
+    if not address:
+        options |= starting or {}
+        if told:
+            options["runtime_env"] = {"worker_process_setup_hook": _tell_address}
     if ours:
         ray.init(address=address or "local", **options)
     try:

@@ -201,10 +201,9 @@ def ray_session(actors: int) -> Iterator[None]:
     """
     import ray.data
 
-    here = "RAY_ADDRESS" not in os.environ
+    cores = max(os.cpu_count() or 1, actors)
     with connected(
-        num_cpus=max(os.cpu_count() or 1, actors) if here else None,
-        include_dashboard=False if here else None,
+        starting={"num_cpus": cores, "include_dashboard": False},
         log_to_driver=False,
         logging_level=logging.WARNING,
     ):

@@ -191,8 +191,8 @@ def serving(settings: Settings) -> Iterator[str]:
             ) from None
     from ray import serve
 
-    needed = settings.replicas + 1
-    with connected(num_cpus=needed, include_dashboard=False, logging_level=logging.WARNING):
+    starting = {"num_cpus": settings.replicas + 1, "include_dashboard": False}
+    with connected(starting=starting, logging_level=logging.WARNING):
         try:
             serve.start(http_options={"host": settings.host, "port": settings.port})
             serve.run(application(settings), name="c2vl", route_prefix="/")
