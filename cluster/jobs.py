@@ -72,8 +72,18 @@ def sweep_submission(
         preflight: check every node before the first trial.
 
     Raises:
-        UserError: the sweep file is missing, or is not inside ``upload``.
+        UserError: the sweep file is missing, or is not inside ``upload``; an override has a
+            password, which everybody could read in the list of jobs.
     """
+    from sweeps.addresses import shown
+
+    overrides = list(overrides)
+    for key, _, value in (word.partition("=") for word in overrides):
+        if shown(value) != value:
+            raise UserError(
+                f"{key}: has a password, and a job's command is shown in Ray's list of jobs; write "
+                f"it into {sweep}"
+            )
     if not sweep.is_file():
         raise UserError(f"{sweep}: no such sweep file")
     where, file = "", shlex.quote(str(sweep.resolve()))

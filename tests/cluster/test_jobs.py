@@ -103,3 +103,17 @@ def test_a_cluster_elsewhere_needs_a_shared_folder(empty_folder: Path, root: lis
         result = CliRunner().invoke(command, [*words, "--address", "http://head:8265", *root])
         assert isinstance(result.exception, UserError)
         assert "--root" in str(result.exception)
+
+
+def test_no_password_gets_into_the_list_of_jobs(code: Path, tmp_path: Path) -> None:
+    sweep = code / "presets" / "a sweep.yaml"
+    for words in ("study=postgresql://me:s3cret@db/x", "tracking.uri=http://me:s3cret@mlflow:5000"):
+        with pytest.raises(UserError, match=r"has a password.*write it into .*a sweep\.yaml") as no:
+            jobs.sweep_submission(sweep, [words], tmp_path, upload=None, preflight=True)
+        assert "s3cret" not in str(no.value)
+    words = "tracking.uri=http://me@mlflow:5000/a:b?x=1"
+    with pytest.raises(UserError, match=r"tracking\.uri: has a password"):  # a user alone: a token
+        jobs.sweep_submission(sweep, [words], tmp_path, upload=None, preflight=True)
+    words = "tracking.uri=sqlite:////a:b@c/mlflow.db"
+    submission = jobs.sweep_submission(sweep, [words], tmp_path, upload=None, preflight=True)
+    assert words in submission.entrypoint
