@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from c2vl.errors import UserError
 from c2vl.raysession import connected
 
+SERVE_NAMESPACE = "serve"  # of Ray Serve's own actors
 BATCH, WAIT = 32, 0.005  # requests a forward pass; seconds that the first of them waits for others
 
 
@@ -170,17 +172,33 @@ def embed_together(encoder: Any, requests: list[Any]) -> list[Any]:
     return list(np.split(rows, np.cumsum([len(x) for x, _ in requests])[:-1]))
 
 
+def _absolute(settings: Settings) -> Settings:
+    """With paths that mean the same in any folder, since replicas run in others."""
+    here = Path(settings.encoder)
+    return replace(
+        settings,
+        encoder=str(here.absolute()) if here.exists() else settings.encoder,
+        head=settings.head and settings.head.absolute(),
+        index=settings.index and settings.index.absolute(),
+        token_file=settings.token_file and settings.token_file.absolute(),
+    )
+
+
 @contextmanager
 def serving(settings: Settings) -> Iterator[str]:
     """Serve for as long as the block lasts; gives the address.
 
+    On a cluster that RAY_ADDRESS names, replicas run where there is room; its head node listens.
+
     Raises:
-        UserError: something that is to be served is not in order, or the port is taken.
+        UserError: something that is to be served is not in order, the port is taken, or the cluster
+            serves something already.
     """
     import logging
     import socket
 
     checked(settings)
+    settings = _absolute(settings)
     with socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -190,11 +208,23 @@ def serving(settings: Settings) -> Iterator[str]:
                 f"--host {settings.host} --port {settings.port}: cannot be used ({error})"
             ) from None
     from ray import serve
+    from ray.util import list_named_actors
 
     starting = {"num_cpus": settings.replicas + 1, "include_dashboard": False}
     with connected(starting=starting, logging_level=logging.WARNING):
+        if any(actor["namespace"] == SERVE_NAMESPACE for actor in list_named_actors(True)):
+            raise UserError(
+                f"RAY_ADDRESS={os.environ.get('RAY_ADDRESS', '')}: Ray Serve runs on that cluster "
+                "already, and is not ended for this; unset RAY_ADDRESS to serve from this machine"
+            )
         try:
-            serve.start(http_options={"host": settings.host, "port": settings.port})
+            logging.getLogger("ray.serve").setLevel(logging.WARNING)  # each request has its line
+            listen = {"host": settings.host, "port": settings.port}
+            serve.start(
+                proxy_location="HeadOnly",
+                http_options=listen,
+                logging_config={"log_level": "WARNING"},
+            )
             serve.run(application(settings), name="c2vl", route_prefix="/")
             yield f"http://{settings.host}:{settings.port}"
         finally:
