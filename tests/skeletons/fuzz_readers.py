@@ -26,7 +26,7 @@ import time
 import traceback
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -291,9 +291,12 @@ def fuzz(
     outcome = Outcome()
     memory = "/dev/shm"
     where = memory if os.access(memory, os.W_OK) else None
-    with tempfile.TemporaryDirectory(dir=where) as name, _bounded():
+    with tempfile.TemporaryDirectory(dir=where) as name, ExitStack() as bounds:
         folder = Path(name)
         valid = datasets(reader, folder)
+        for dataset in valid:
+            see_read(dataset, folder / "valid")  # and what is compiled is there by then
+        bounds.enter_context(_bounded())
         start = time.monotonic()
         for position in range(inputs) if only is None else [only]:
             rng = random.Random(f"{reader} {seed} {position}")
@@ -315,6 +318,16 @@ def fuzz(
                 print(outcome.line(reader, seed), flush=True)
         outcome.seconds = time.monotonic() - start
     return outcome
+
+
+def see_read(dataset: Dataset, source: Path) -> None:
+    """See that a dataset without damage is read."""
+    for name, content in dataset.files.items():
+        path = source / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    assert use(dataset.case, source) == "read", dataset.case
+    shutil.rmtree(source)
 
 
 def write(dataset: Dataset, source: Path, rng: random.Random) -> None:
@@ -362,9 +375,6 @@ def check(one: Sequence, joints: int, classes: int) -> None:
 @contextmanager
 def _bounded() -> Iterator[None]:
     """Allow the process a gigabyte more than it has now."""
-    from c2vl.skeletons.readers.numbers import matrix
-
-    matrix(np.frombuffer(b"1 2\n", dtype=np.uint8), 2)  # what is compiled is there by now
     used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     before = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (used + BYTES, before[1]))
