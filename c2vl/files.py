@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from c2vl.errors import StorageFull, UserError, is_full
 
 _PARTIAL = ".tmp-"  # how the names begin of what is not whole yet
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return the value that a text from outside stands for.
+
+    Raises:
+        ValueError: it is not JSON, or nests too deeply to be read.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 @contextmanager

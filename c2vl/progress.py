@@ -25,14 +25,14 @@ def progress(what: str) -> Iterator[Progress]:
     A log has a line every 15 seconds, so that of short work it has none. Within a block of another
     ``progress`` nothing is shown.
     """
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn
-    from rich.progress import Progress as Bar
-
     global _shown
     if _shown:
         yield silent
         return
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn
+    from rich.progress import Progress as Bar
+
     _shown = True
     try:
         console = Console(stderr=True)

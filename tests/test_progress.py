@@ -11,7 +11,7 @@ from rich import console as rich_console
 
 from c2vl import progress as module
 from c2vl.progress import progress
-from c2vl.protocols.linear import STRENGTHS, fit_chosen, judge
+from c2vl.protocols.linear import STRENGTHS, counted, fit_chosen, fit_path, judge, most_fits
 from c2vl.protocols.task import Round
 
 
@@ -53,8 +53,10 @@ def test_probes_are_counted_to_the_end() -> None:
     rows = (draw.normal(size=(60, 4)) + 2 * labels[:, None]).astype(np.float32)
     fold = np.arange(60) // 3 % 4
     told: list[tuple[int, int]] = []
-    fit_chosen(rows, labels, fold, classes=3, told=lambda *at: told.append(at))
-    most = 5 * len(STRENGTHS)
+    most = most_fits(fold)
+    assert most == 5 * len(STRENGTHS)
+    path = counted(fit_path, lambda *at: told.append(at), most)
+    fit_chosen(rows, labels, fold, classes=3, path=path)
     assert told == [(done, most) for done in range(1, len(told) + 1)]
     assert 4 < len(told) <= most
 

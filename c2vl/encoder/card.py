@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from c2vl.errors import UserError
+from c2vl.files import parse_json
 
 FORMAT = "c2vl-encoder"
 VERSION = 2
@@ -62,8 +62,8 @@ def read_json(path: Path, made_by: str = _MADE_BY) -> Any:
         UserError: it is missing or no JSON.
     """
     try:
-        return json.loads(read_file(path, made_by).decode("utf-8"))
-    except (ValueError, RecursionError) as error:
+        return parse_json(read_file(path, made_by).decode("utf-8"))
+    except ValueError as error:
         raise UserError(
             f"{path}: altered or cut short ({error}); put it back, or make it anew ({made_by})"
         ) from None

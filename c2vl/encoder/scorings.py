@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from c2vl.errors import UserError
-from c2vl.files import replacing_folder
+from c2vl.files import parse_json, replacing_folder
 
 SCORINGS = "test_scorings.jsonl"
 
@@ -129,10 +129,10 @@ def _read(path: Path) -> bytes:
 
 def _parse(path: Path, text: bytes) -> list[dict[str, str]]:
     try:
-        lines = [json.loads(line) for line in text.splitlines() if line]
+        lines = [parse_json(line) for line in text.splitlines() if line]
         if not all(isinstance(line, dict) and "encoder" in line for line in lines):
             raise ValueError("a line names no encoder")
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UserError(
             f"{path}: is no count of test scorings ({error}); put it back as it was"
         ) from None

@@ -26,7 +26,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from c2vl.errors import UserError
-from c2vl.files import replacing_folder, see_writable, write_text
+from c2vl.files import parse_json, replacing_folder, see_writable, write_text
 
 FORMAT = 1
 MODALITIES = ("language", "vision")
@@ -81,7 +81,7 @@ class ConceptTable:
         path = Path(path)
         what = f"{modality} concept" if modality else "concept"
         try:
-            manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+            manifest = parse_json((path / "manifest.json").read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
             raise UserError(
                 f"{path}: there is no {what} table here; make a language table with `c2vl prompts "
@@ -89,7 +89,7 @@ class ConceptTable:
                 "with `c2vl prompts video` and `encode`, or bring features with `c2vl prompts "
                 "features`"
             ) from None
-        except (OSError, ValueError, RecursionError) as error:
+        except (OSError, ValueError) as error:
             raise UserError(f"{path}/manifest.json: cannot be read ({error})") from None
         if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
             raise UserError(f"{path}/manifest.json: no concept table of format {FORMAT}")

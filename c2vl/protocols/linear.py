@@ -105,15 +105,15 @@ FitPath = Callable[..., Iterator[Probe]]
 """What fits probes as :func:`fit_path` does."""
 
 
-def counted(path: FitPath, told: Callable[[int], None]) -> FitPath:
-    """Fit as ``path`` does, and tell how many probes have been fitted."""
+def counted(path: FitPath, told: Progress, most: int) -> FitPath:
+    """Fit as ``path`` does, and tell how many probes of at most so many have been fitted."""
     done = 0
 
     def fits(*rows: Any, **settings: Any) -> Iterator[Probe]:
         nonlocal done
         for probe in path(*rows, **settings):
             done += 1
-            told(done)
+            told(done, most)
             yield probe
 
     return fits
@@ -229,30 +229,19 @@ def fold_accuracies(
     return np.array([[hits.mean() for hits in row] for row in table]).T
 
 
+def most_fits(fold: Ints) -> int:
+    """The most probes that :func:`fit_chosen` fits."""
+    return len(STRENGTHS) * (len(np.unique(fold)) + 1)
+
+
 def fit_chosen(
-    features: Floats,
-    labels: Ints,
-    fold: Ints,
-    *,
-    classes: int,
-    path: FitPath = fit_path,
-    told: Progress = silent,
+    features: Floats, labels: Ints, fold: Ints, *, classes: int, path: FitPath = fit_path
 ) -> tuple[Probe, float]:
     """Fit on all rows with the strength that is best on the mean over folds.
-
-    Args:
-        features: (n, F).
-        labels: (n,).
-        fold: (n,) fold numbers.
-        classes: number of classes.
-        path: how probes are fitted.
-        told: called with the probes fitted and the most that may be.
 
     Returns:
         The probe and its mean accuracy over the folds, 0..1.
     """
-    most = len(STRENGTHS) * (len(np.unique(fold)) + 1)
-    path = counted(path, lambda done: told(done, most))
     mean = fold_accuracies(features, labels, fold, classes=classes, path=path).mean(0)
     best = int(mean.argmax())  # the first of equals is the strongest
     *_, probe = path(features, labels, classes=classes, strengths=STRENGTHS[: best + 1])
@@ -300,26 +289,23 @@ def judge(
         share: of the steps of SGD.
         told: called with the probes fitted, or passed over, and the most that may be.
     """
-    number = len(np.unique(rounds[0].inner)) + 1 if tested else len(rounds)
-    convex_fits = number * len(STRENGTHS)
-    total = convex_fits + len(rounds)
+    fits = most_fits(rounds[0].inner) if tested else len(rounds) * len(STRENGTHS)
+    total = fits + len(rounds)
+    path = counted(path, told, total)
     parts = [(rows[o.fit], labels[o.fit], rows[o.scored], labels[o.scored]) for o in rounds]
     chosen: dict[str, float]
     if tested:
         (only,), ((x, y, query, truth),) = rounds, parts
-        probe, on_folds = fit_chosen(
-            *(x, y, only.inner), classes=classes, path=path, told=lambda done, _: told(done, total)
-        )
+        probe, on_folds = fit_chosen(x, y, only.inner, classes=classes, path=path)
         chosen = {"strength": probe.strength, "validation": on_folds}
         convex = [probe.hits(query, truth)]
     else:
-        path = counted(path, lambda done: told(done, total))
         hits = hits_by_strength(parts, classes=classes, path=path)
         place = int(np.argmax([np.mean([found.mean() for found in row]) for row in hits]))
         chosen, convex = {"strength": STRENGTHS[place]}, hits[place]
     last, best = [], []
     for place, (x, y, query, truth) in enumerate(parts):
-        told(convex_fits + place, total)
+        told(fits + place, total)
         scale = Scale.of(x)
         found = sgd_hits(scale(x), y, scale(query), truth, classes=classes, seed=seed, share=share)
         last.append(found["last"])

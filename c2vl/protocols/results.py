@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c2vl.errors import UserError
-from c2vl.files import replacing, write_text
+from c2vl.files import parse_json, replacing, write_text
 from c2vl.protocols.clustering import agreement
 from c2vl.protocols.task import Outcome, Task
 from c2vl.versions import versions
@@ -199,11 +199,11 @@ def read_results(path: Path) -> list[Result]:
         UserError: the file is not one of ours.
     """
     try:
-        body = json.loads(path.read_text(encoding="utf-8"))
+        body = parse_json(path.read_text(encoding="utf-8"))
         if body["format"] != FORMAT:
             raise ValueError(f"format {body['format']}, this version reads {FORMAT}")
         return [Result(**row) for row in body["results"]]
-    except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: no results of `c2vl evaluate` ({error}); remove it") from None
 
 

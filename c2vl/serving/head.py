@@ -18,7 +18,7 @@ from c2vl.encoder.card import read_file, read_versioned
 from c2vl.errors import UserError
 from c2vl.files import replacing_folder
 from c2vl.progress import progress
-from c2vl.protocols.linear import Probe, fit_chosen
+from c2vl.protocols.linear import Probe, counted, fit_chosen, fit_path, most_fits
 from c2vl.protocols.task import Floats, Task
 
 FORMAT, VERSION = "c2vl-head", 1
@@ -73,7 +73,8 @@ def fit_head(task: Task) -> Head:
     train = task.split.train
     known = task.known(train)
     with progress("probes") as shown:
-        probe, on_folds = fit_chosen(*known, task.fold, classes=task.classes, told=shown)
+        path = counted(fit_path, shown, most_fits(task.fold))
+        probe, on_folds = fit_chosen(*known, task.fold, classes=task.classes, path=path)
     card = {
         "classes": list(task.store.class_names),
         "encoder": task.encoder.digest,

@@ -25,6 +25,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from c2vl.errors import UserError
+from c2vl.files import parse_json
 from c2vl.skeletons.layout import JointLayout
 from c2vl.skeletons.sequence import rows_checksum
 
@@ -149,12 +150,12 @@ def read_manifest(path: Path) -> dict[str, Any]:
         UserError: there is none, it is not one, or it is of another version.
     """
     try:
-        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+        manifest = parse_json((path / "manifest.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(
             f"{path}: no prepared store here; make one with `c2vl data prepare` or `c2vl data demo`"
         ) from None
-    except (ValueError, RecursionError, OSError) as error:
+    except (ValueError, OSError) as error:
         raise UserError(f"{path}/manifest.json: cannot be read ({error}); {_REMEDY}") from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         found = manifest.get("format") if isinstance(manifest, dict) else None

@@ -26,7 +26,7 @@ import time
 import traceback
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -256,23 +256,23 @@ class Dataset:
     archive: bytes
 
 
-def datasets(reader: str, folder: Path) -> list[Dataset]:
-    """Return the small datasets of a reader."""
-    found = []
+def datasets(reader: str) -> list[Dataset]:
+    """Return the small datasets of a reader, each read once: what is compiled is there by then."""
+    found: list[Dataset] = []
     for case in FUZZED:
         if case.reader != reader:
             continue
-        source = folder / f"case-{len(found)}"
-        source.mkdir()
-        case.write(source, "\r\n" if len(found) % 2 else "\n")
-        paths = sorted(path for path in source.rglob("*") if path.is_file())
-        files = {path.relative_to(source).as_posix(): path.read_bytes() for path in paths}
+        with tempfile.TemporaryDirectory() as name:
+            source = Path(name)
+            case.write(source, "\r\n" if len(found) % 2 else "\n")
+            assert use(case, source) == "read", case
+            paths = sorted(path for path in source.rglob("*") if path.is_file())
+            files = {path.relative_to(source).as_posix(): path.read_bytes() for path in paths}
         packed = io.BytesIO()
         with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, content in files.items():
                 archive.writestr(name, content)
         found.append(Dataset(case, files, packed.getvalue()))
-        shutil.rmtree(source)
     return found
 
 
@@ -291,12 +291,9 @@ def fuzz(
     outcome = Outcome()
     memory = "/dev/shm"
     where = memory if os.access(memory, os.W_OK) else None
-    with tempfile.TemporaryDirectory(dir=where) as name, ExitStack() as bounds:
+    valid = datasets(reader)
+    with tempfile.TemporaryDirectory(dir=where) as name, _bounded():
         folder = Path(name)
-        valid = datasets(reader, folder)
-        for dataset in valid:
-            see_read(dataset, folder / "valid")  # and what is compiled is there by then
-        bounds.enter_context(_bounded())
         start = time.monotonic()
         for position in range(inputs) if only is None else [only]:
             rng = random.Random(f"{reader} {seed} {position}")
@@ -318,16 +315,6 @@ def fuzz(
                 print(outcome.line(reader, seed), flush=True)
         outcome.seconds = time.monotonic() - start
     return outcome
-
-
-def see_read(dataset: Dataset, source: Path) -> None:
-    """See that a dataset without damage is read."""
-    for name, content in dataset.files.items():
-        path = source / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    assert use(dataset.case, source) == "read", dataset.case
-    shutil.rmtree(source)
 
 
 def write(dataset: Dataset, source: Path, rng: random.Random) -> None:
