@@ -7,7 +7,8 @@ import random
 import pytest
 
 from c2vl.skeletons.readers import READERS
-from tests.skeletons.fuzz_readers import DAMAGES, damage, fuzz
+from tests.skeletons.damages import DAMAGES, damage
+from tests.skeletons.fuzz_readers import fuzz
 
 
 @pytest.mark.parametrize("reader", READERS)
