@@ -1,5 +1,5 @@
 """``python -m c2vl`` is the command ``c2vl``."""
 
-from c2vl.cli import main
+from c2vl.commands.main import main
 
 main()

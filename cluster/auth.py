@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from c2vl.errors import UserError
+from c2vl.support.errors import UserError
 
 
 def enable() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from c2vl.commandline import LazyGroup, run
+from c2vl.support.command_line import LazyGroup, run
 
 EXAMPLES = """
 \b

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from c2vl.errors import UserError
+from c2vl.support.errors import UserError
 from cluster.state import STATE_FILE, ClusterState, load
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from c2vl.errors import UserError, did_you_mean, first_line
+from c2vl.support.errors import UserError, did_you_mean, first_line
 from cluster import auth
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def sweep_submission(
         UserError: the sweep file is missing, or is not inside ``upload``; an override has a
             password, which everybody could read in the list of jobs.
     """
-    from sweeps.addresses import shown
+    from sweeps.spec.store_addresses import shown
 
     overrides = list(overrides)
     for key, _, value in (word.partition("=") for word in overrides):

@@ -15,7 +15,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from c2vl.errors import UserError
+from c2vl.support.errors import UserError
 from cluster import auth, processes
 from cluster.state import ClusterState, load, save
 

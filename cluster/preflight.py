@@ -11,9 +11,9 @@ import os
 import sys
 from pathlib import Path
 
-from c2vl.errors import UserError
-from c2vl.versions import versions
-from sweeps.nodes import PACKAGES, Probe, ask, judge
+from c2vl.support.errors import UserError
+from c2vl.support.versions import versions
+from sweeps.planning.nodes import PACKAGES, Probe, ask, judge
 
 MIN_FREE_BYTES = 2 * 10**9
 

@@ -6,8 +6,8 @@ import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from c2vl.errors import UserError
-from c2vl.files import write_text
+from c2vl.support.errors import UserError
+from c2vl.support.files import write_text
 
 STATE_FILE = Path("runs/cluster/state.json")
 

@@ -20,33 +20,34 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from c2vl.encoder.scorings import scorings
-from c2vl.errors import StorageFull, TrainingError, UserError
-from c2vl.files import write_text
-from sweeps import provenance, trial
-from sweeps.checks import data_needs
-from sweeps.choice import choose, rounds
-from sweeps.engine import Listener, run_jobs
-from sweeps.export import keep_encoder, publish
-from sweeps.finals import (
+from c2vl.encoder.ledger import scorings
+from c2vl.support.errors import StorageFull, TrainingError, UserError
+from c2vl.support.files import write_text
+from sweeps.choosing.candidates import choose, rounds
+from sweeps.choosing.disk_cleanup import Keeper
+from sweeps.choosing.export import keep_encoder, publish
+from sweeps.choosing.finals import (
     Final,
     references,
     results_folder,
     score_runs,
     set_aside,
 )
-from sweeps.jobs import End, FixedSource, Job, Row, Source
-from sweeps.kept import Keeper
-from sweeps.lock import locked
-from sweeps.nodes import require_shared
-from sweeps.progress import Board, show_table
+from sweeps.planning.cluster_resources import Concurrency, NodeLost, cluster, trial_resources
+from sweeps.planning.nodes import require_shared
+from sweeps.planning.validation import data_needs
 from sweeps.report import write_report
-from sweeps.resources import Concurrency, NodeLost, cluster, trial_resources
-from sweeps.source import StudySource
-from sweeps.spec import SweepSettings, dump_sweep, read_sweep
-from sweeps.state import identity
-from sweeps.stopping import Stop, heed_signals, stopping
-from sweeps.tracking import Tracker
+from sweeps.running import trial
+from sweeps.running.engine import Listener, run_jobs
+from sweeps.running.progress import Board, show_table
+from sweeps.running.stopping import Stop, heed_signals, stopping
+from sweeps.search.status import identity
+from sweeps.search.trial_source import StudySource
+from sweeps.spec import provenance
+from sweeps.spec.lock import locked
+from sweeps.spec.sweep import SweepSettings, dump_sweep, read_sweep
+from sweeps.spec.training_job import End, FixedSource, Job, Row, Source
+from sweeps.tracking.tracker import Tracker
 
 RESULTS = ("trials", "finals", "final.json", "encoder")
 
@@ -70,7 +71,7 @@ def run(spec: SweepSettings, *, address: str | None = None, resume: bool = False
         StorageFull: the disk is full; trials wait, unharmed, for a resume.
         NodeLost: the Ray node that this process runs on is gone; likewise.
         TrainingError: more than ``max_failed_trials`` failed.
-        Interrupted: a stop was asked for (:mod:`sweeps.stopping`).
+        Interrupted: a stop was asked for (:mod:`sweeps.running.stopping`).
     """
     data, *_ = [provenance.data_manifest(experiment) for experiment in data_needs(spec)]
     with (

@@ -55,7 +55,7 @@ def demo_store(tmp_path_factory: pytest.TempPathFactory, demo_raw: Path) -> Stor
 @pytest.fixture(scope="session")
 def utd_store(tmp_path_factory: pytest.TempPathFactory, utd: Path) -> Store:
     """The prepared store of UTD-MHAD."""
-    from c2vl.skeletons.prepare import prepare
+    from c2vl.skeletons.preparing.prepare import prepare
 
     return prepare("utd-mhad", utd, tmp_path_factory.mktemp("stores") / "utd").store
 

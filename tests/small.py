@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from c2vl.prompts.concepts import ConceptTable
+from c2vl.prompts.table import ConceptTable
 from c2vl.skeletons.clips import load_clips
 from c2vl.skeletons.demo.generate import DemoSettings
 from c2vl.skeletons.demo.store import prepare_demo

@@ -16,11 +16,11 @@ from torch import Tensor
 from c2vl.encoder import concepts as maps
 from c2vl.encoder.card import CARD, FORMAT, VERSION, WEIGHTS, describe, read_card, read_file
 from c2vl.encoder.concepts import ConceptSpace
+from c2vl.encoder.ledger import replacing_encoder
 from c2vl.encoder.network import ESSENTIALS, Encoder, build, digest_of
-from c2vl.encoder.scorings import replacing_encoder
 from c2vl.encoder.sources import find
-from c2vl.errors import UserError
 from c2vl.skeletons.layout import JointLayout
+from c2vl.support.errors import UserError
 
 README, CONCEPTS = "README.md", "concepts.safetensors"
 LARGEST = {"hidden": 256, "feature": 4096, "temporal_kernel": 31}

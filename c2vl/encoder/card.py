@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from c2vl.errors import UserError
-from c2vl.files import parse_json
+from c2vl.support.errors import UserError
+from c2vl.support.files import parse_json
 
 FORMAT = "c2vl-encoder"
 VERSION = 2

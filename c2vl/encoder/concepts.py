@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from c2vl.errors import UserError
+from c2vl.support.errors import UserError
 
 Floats = NDArray[np.float32]
 _PARTS = ("skeleton.weight", "skeleton.bias", "concept.weight", "concept.bias")

@@ -12,9 +12,9 @@ from typing import Any
 
 from c2vl.encoder.artefact import README, write_artefact
 from c2vl.encoder.card import CARD, WEIGHTS
+from c2vl.encoder.ledger import replacing_encoder
 from c2vl.encoder.network import Encoder
-from c2vl.encoder.scorings import replacing_encoder
-from c2vl.errors import UserError
+from c2vl.support.errors import UserError
 
 NAMES = {CARD: "config.json", WEIGHTS: "model.safetensors"}
 HEAD = """---

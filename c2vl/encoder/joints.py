@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from c2vl.errors import UserError
 from c2vl.skeletons.layout import JointLayout
 from c2vl.skeletons.preprocess import preprocess
+from c2vl.support.errors import UserError
 
 Joints = NDArray[np.floating[Any]]
 WIDEST = 100.0

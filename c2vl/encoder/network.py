@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from c2vl.encoder.concepts import ConceptSpace
 from c2vl.encoder.joints import Joints, to_clips
-from c2vl.errors import UserError
 from c2vl.model.graph import spatial_partition
 from c2vl.model.stgcn import STGCN
 from c2vl.skeletons.layout import JointLayout
 from c2vl.skeletons.streams import to_stream
+from c2vl.support.errors import UserError
 
 ESSENTIALS = ("layout", "architecture", "preprocessing", "stream")
 """What of a card decides the features, beside the weights."""
@@ -30,7 +30,7 @@ def build(layout: JointLayout, architecture: Mapping[str, Any]) -> STGCN:
 
     Args:
         layout: gives the graph.
-        architecture: the settings of :class:`c2vl.config.ModelSettings`, by name.
+        architecture: the settings of :class:`c2vl.config.experiment.ModelSettings`, by name.
     """
     adjacency = torch.from_numpy(spatial_partition(layout.parents, layout.centre))
     return STGCN(adjacency, **architecture)

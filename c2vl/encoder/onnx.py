@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from c2vl.encoder.card import CARD, read_card, read_file
 from c2vl.encoder.joints import Joints, to_clips
-from c2vl.errors import UserError
 from c2vl.skeletons.layout import JointLayout
+from c2vl.support.errors import UserError
 
 
 class OnnxEncoder:

@@ -24,10 +24,10 @@ from torch import Tensor, nn
 
 from c2vl.encoder.artefact import README
 from c2vl.encoder.card import CARD, FORMAT, VERSION, describe
+from c2vl.encoder.ledger import replacing_encoder
 from c2vl.encoder.network import Encoder
-from c2vl.encoder.scorings import replacing_encoder
-from c2vl.errors import UserError
 from c2vl.skeletons.streams import to_stream
+from c2vl.support.errors import UserError
 
 FILES = {"onnx": "encoder.onnx", "torch-export": "encoder.pt2", "aot-inductor": "encoder.pt2"}
 TOLERANCE = 1e-4

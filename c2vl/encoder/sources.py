@@ -13,7 +13,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from c2vl.errors import UserError
+from c2vl.support.errors import UserError
 
 GROUP = "c2vl.encoders"
 ADDRESS = re.compile(r"^(models:/|runs:/|mlflow-artifacts:/)")

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from c2vl.config import ObjectiveSettings
+from c2vl.config.experiment import ObjectiveSettings
 from c2vl.model.heads import ConceptHeads
 from c2vl.objective import targets
 from c2vl.objective.gather import gather

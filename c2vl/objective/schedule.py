@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from c2vl.config import ScheduleSettings
+from c2vl.config.experiment import ScheduleSettings
 
 
 def softening(settings: ScheduleSettings, progress: float) -> float:

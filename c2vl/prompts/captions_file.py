@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from c2vl.errors import UserError, first_line
+from c2vl.support.errors import UserError, first_line
 
 Short = Literal["reject", "repeat"]
 _MAX_JSON = 2 << 30  # bytes, unpacked: a small archive must not fill the memory

@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from c2vl.errors import UserError
-from c2vl.files import write_text
-from c2vl.prompts.concepts import CHUNK, ConceptTable
+from c2vl.drawing.figure import bones, project, side_colours
 from c2vl.prompts.probe import ProbeResult, probe_names, probe_table, read_names
-from c2vl.prompts.shards import Folder
-from c2vl.skeletons.drawing.figure import bones, project, side_colours
+from c2vl.prompts.table import CHUNK, ConceptTable
+from c2vl.prompts.video.shards import Folder
 from c2vl.skeletons.store import Store
+from c2vl.support.errors import UserError
+from c2vl.support.files import write_text
 
 NEIGHBOURS = 5
 REPEATED = 15

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from c2vl.errors import UserError
-from c2vl.progress import Progress
-from c2vl.prompts.cache import Encoder, FeatureCache
-from c2vl.prompts.concepts import CHUNK, ConceptTable, may_write
+from c2vl.prompts.encoders.feature_cache import Encoder, FeatureCache
+from c2vl.prompts.table import CHUNK, ConceptTable, may_write
+from c2vl.support.errors import UserError
+from c2vl.support.progress import Progress
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from c2vl.errors import UserError
-from c2vl.prompts.concepts import ConceptTable
+from c2vl.prompts.table import ConceptTable
 from c2vl.skeletons.splits import split
 from c2vl.skeletons.store import Store
+from c2vl.support.errors import UserError
 
 STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 """Ridge penalties tried; chosen on held-out training subjects."""

@@ -18,9 +18,9 @@ from scipy.optimize import minimize
 from torch import Tensor
 from torch.nn import functional
 
-from c2vl.progress import Progress, silent
 from c2vl.protocols.task import Outcome, Round, Task, pooled
 from c2vl.protocols.workers import ALONE, Share
+from c2vl.support.progress import Progress, silent
 
 Floats = NDArray[np.float32]
 Floats64 = NDArray[np.float64]

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from c2vl.files import replacing
 from c2vl.protocols.linear import fit_chosen
 from c2vl.protocols.results import Result
 from c2vl.protocols.task import Ints, Task
+from c2vl.support.files import replacing
 
 MAPPED = 3000  # sequences in the map: t-SNE's cost grows faster than they do
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from c2vl.prompts.concepts import ConceptTable
 from c2vl.prompts.probe import probe_table
+from c2vl.prompts.table import ConceptTable
 from c2vl.protocols.knn import average_precisions, knn_accuracy, knn_predict
 from c2vl.protocols.task import Floats, Ints, Outcome, Task, pooled
 from c2vl.skeletons.clips import load_clips

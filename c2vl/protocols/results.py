@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from c2vl.errors import UserError
-from c2vl.files import parse_json, replacing, write_text
 from c2vl.protocols.clustering import agreement
 from c2vl.protocols.task import Outcome, Task
-from c2vl.versions import versions
+from c2vl.support.errors import UserError
+from c2vl.support.files import parse_json, replacing, write_text
+from c2vl.support.versions import versions
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from c2vl.progress import progress
-from c2vl.protocols.features import cached
+from c2vl.encoder.store_features import cached
 from c2vl.protocols.linear import fit_chosen
 from c2vl.protocols.task import Floats, Outcome, Task, pooled
 from c2vl.skeletons.layout import JointLayout
+from c2vl.support.progress import progress
 
 Spoil = Callable[[NDArray[np.float32], float, np.random.Generator, JointLayout], Floats]
 

@@ -20,9 +20,6 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional
 
-from c2vl.errors import UserError
-from c2vl.files import replacing
-from c2vl.progress import progress, silent
 from c2vl.protocols.linear import (
     STRENGTHS,
     Floats,
@@ -36,6 +33,9 @@ from c2vl.protocols.linear import (
 from c2vl.protocols.supervised import scratch_folder
 from c2vl.protocols.task import Round
 from c2vl.protocols.workers import Machines, Share, run_job
+from c2vl.support.errors import UserError
+from c2vl.support.files import replacing
+from c2vl.support.progress import progress, silent
 
 RESULT = "judged.npz"
 

@@ -25,12 +25,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from c2vl.encoder import Encoder, build, load_encoder, save_encoder
-from c2vl.files import write_text
 from c2vl.protocols.task import Floats, Ints
 from c2vl.protocols.workers import Machines, Share, run_job
 from c2vl.skeletons.clips import load_clips
 from c2vl.skeletons.store import Store
 from c2vl.skeletons.streams import to_stream
+from c2vl.support.files import write_text
 from c2vl.training import checkpoint
 from c2vl.training.batches import generator
 

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c2vl.encoder import Encoder
-from c2vl.errors import UserError
-from c2vl.protocols.features import store_features
+from c2vl.encoder.store_features import store_features
 from c2vl.skeletons.splits import Split, folds, split
 from c2vl.skeletons.store import Store
+from c2vl.support.errors import UserError
 
 Part = Literal["validation", "test"]
 By = Literal["subject", "camera", "setup"]

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from c2vl.files import adding_folder
 from c2vl.skeletons.conversion import convert
 from c2vl.skeletons.layout import JointLayout
 from c2vl.skeletons.sequence import rows_checksum
 from c2vl.skeletons.store import Store, content_checksum
+from c2vl.support.files import adding_folder
 
 VERSION = 1
 """Part of the folder's name; raise it when a conversion gives other numbers."""

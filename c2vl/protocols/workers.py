@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from c2vl.raysession import connected, quiet_train
+from c2vl.support.ray_session import connected, quiet_train
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c2vl.encoder.concepts import ConceptSpace
-from c2vl.errors import UserError, did_you_mean
-from c2vl.prompts.concepts import ConceptTable
-from c2vl.prompts.encoders import Long, TextEncoder
+from c2vl.prompts.encoders.text import Long, TextEncoder
+from c2vl.prompts.table import ConceptTable
 from c2vl.protocols.task import Floats, Outcome, Round, Task, pooled
-from c2vl.yaml_files import load_yaml
+from c2vl.support.errors import UserError, did_you_mean
+from c2vl.support.yaml_files import load_yaml
 
 By = Literal["head", "fitted"]
 TEMPLATES = ("{}", "a person is doing this: {}", "someone performs the action {}")

@@ -20,9 +20,9 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from c2vl.encoder import Encoder
 from c2vl.encoder.joints import to_clips
-from c2vl.errors import UserError
-from c2vl.serving.head import Head
+from c2vl.serving.classifier import Head
 from c2vl.serving.index import Index, text_rows
+from c2vl.support.errors import UserError
 
 Floats = NDArray[np.float32]
 Clips = tuple[Floats, NDArray[np.bool_]]

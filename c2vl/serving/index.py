@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 
 from c2vl.encoder import Encoder
 from c2vl.encoder.card import read_file, read_versioned
-from c2vl.errors import UserError
-from c2vl.files import replacing_folder
-from c2vl.protocols.features import store_features
+from c2vl.encoder.store_features import store_features
 from c2vl.skeletons.store import Store
+from c2vl.support.errors import UserError
+from c2vl.support.files import replacing_folder
 
 Floats = NDArray[np.float32]
 FORMAT, VERSION = "c2vl-index", 1

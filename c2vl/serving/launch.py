@@ -12,8 +12,8 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from c2vl.errors import UserError
-from c2vl.raysession import connected
+from c2vl.support.errors import UserError
+from c2vl.support.ray_session import connected
 
 SERVE_NAMESPACE = "serve"  # of Ray Serve's own actors
 BATCH, WAIT = 32, 0.005  # requests a forward pass; seconds that the first of them waits for others
@@ -96,7 +96,7 @@ def checked(settings: Settings) -> None:
 def load_parts(settings: Settings) -> tuple[Any, Any, Any]:
     """Load encoder, classifier and index, and see that they belong together."""
     from c2vl.encoder import load_encoder
-    from c2vl.serving.head import load_head
+    from c2vl.serving.classifier import load_head
     from c2vl.serving.index import load_index
 
     encoder = load_encoder(settings.encoder)

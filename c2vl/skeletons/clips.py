@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from c2vl.files import adding_folder
 from c2vl.skeletons.preprocess import VERSION, preprocess_batch
 from c2vl.skeletons.store import Store
+from c2vl.support.files import adding_folder
 
 if TYPE_CHECKING:
     from torch import Tensor

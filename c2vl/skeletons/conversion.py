@@ -18,8 +18,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from c2vl.errors import UserError
 from c2vl.skeletons.layout import JointLayout
+from c2vl.support.errors import UserError
 
 ALIASES: dict[str, str] = {
     "hip_center": "spine_base",

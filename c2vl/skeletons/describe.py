@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from c2vl.errors import UserError
-from c2vl.skeletons.assemble import read_rejected
+from c2vl.skeletons.preparing.assemble import read_rejected
 from c2vl.skeletons.splits import RULES, folds, split, split_names
 from c2vl.skeletons.store import Store
+from c2vl.support.errors import UserError
 
 _BINS = 10
 _BAR = 40

@@ -14,10 +14,10 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from c2vl.errors import UserError
-from c2vl.files import replacing
 from c2vl.skeletons.splits import RULES, split, split_names
 from c2vl.skeletons.store import Store
+from c2vl.support.errors import UserError
+from c2vl.support.files import replacing
 
 _BODIES = 2  # CTR-GCN's arrays always hold two
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from c2vl.errors import UserError, did_you_mean
+from c2vl.support.errors import UserError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -277,7 +277,7 @@ def layout_yaml(layout: JointLayout) -> str:
 
 
 def _yaml_mapping(path: Path) -> dict[Any, Any]:
-    from c2vl.yaml_files import load_yaml
+    from c2vl.support.yaml_files import load_yaml
 
     values = load_yaml(path, _LARGEST)
     if not isinstance(values, dict):

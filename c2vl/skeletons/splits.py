@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from c2vl.errors import UserError, did_you_mean
 from c2vl.skeletons.store import SPLIT_PREFIX
+from c2vl.support.errors import UserError, did_you_mean
 
 Positions = NDArray[np.int64]
 

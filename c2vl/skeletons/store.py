@@ -24,10 +24,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from c2vl.errors import UserError
-from c2vl.files import parse_json
 from c2vl.skeletons.layout import JointLayout
 from c2vl.skeletons.sequence import rows_checksum
+from c2vl.support.errors import UserError
+from c2vl.support.files import parse_json
 
 FORMAT = 2
 COLUMNS = (

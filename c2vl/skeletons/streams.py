@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from c2vl.errors import UserError, did_you_mean
 from c2vl.skeletons.layout import JointLayout
+from c2vl.support.errors import UserError, did_you_mean
 
 STREAMS = ("joint", "bone", "motion")
 

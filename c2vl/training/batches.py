@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from c2vl.config import Experiment
-from c2vl.errors import UserError
-from c2vl.prompts.concepts import ConceptTable
-from c2vl.skeletons.augment import augment
+from c2vl.config.experiment import Experiment
+from c2vl.prompts.table import ConceptTable
+from c2vl.skeletons.augmentation import augment
 from c2vl.skeletons.clips import Clips, load_clips
 from c2vl.skeletons.splits import Split, folds, split
 from c2vl.skeletons.store import Store
 from c2vl.skeletons.streams import to_stream
+from c2vl.support.errors import UserError
 
 
 @dataclass(frozen=True)

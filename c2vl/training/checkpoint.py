@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from c2vl.errors import UserError, first_line
-from c2vl.files import write_text
+from c2vl.support.errors import UserError, first_line
+from c2vl.support.files import write_text
 
 WARNINGS, ERROR = "warnings.txt", "error.json"
 _OF_A_TRAINING = ("checkpoints", "metrics.jsonl", "encoder", "done.json")

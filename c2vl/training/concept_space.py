@@ -7,7 +7,7 @@ from torch import Tensor
 
 from c2vl.encoder.concepts import ConceptSpace
 from c2vl.model.heads import ConceptHeads
-from c2vl.prompts.concepts import ConceptTable
+from c2vl.prompts.table import ConceptTable
 from c2vl.training.batches import TrainingSet, normalise
 
 

@@ -10,11 +10,11 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from c2vl.config import Experiment, TrainSettings
-from c2vl.config_files import dump, from_dict, resolved
-from c2vl.errors import StorageFull, TrainingError, UserError, first_line, is_full
-from c2vl.files import see_writable, write_text
-from c2vl.raysession import connected, quiet_train
+from c2vl.config.experiment import Experiment, TrainSettings
+from c2vl.config.reading import dump, from_dict, resolved
+from c2vl.support.errors import StorageFull, TrainingError, UserError, first_line, is_full
+from c2vl.support.files import see_writable, write_text
+from c2vl.support.ray_session import connected, quiet_train
 from c2vl.training import checkpoint, peers
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from c2vl.config import Experiment, OptimSettings
+from c2vl.config.experiment import Experiment, OptimSettings
 from c2vl.encoder import build
 from c2vl.model.heads import ConceptHeads, LabelHead
 from c2vl.model.stgcn import STGCN

@@ -17,18 +17,18 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from c2vl.config import Experiment
-from c2vl.config_files import dump
+from c2vl.config.experiment import Experiment
+from c2vl.config.reading import dump
 from c2vl.encoder import save_encoder
 from c2vl.encoder.card import UNKNOWN_LICENCE
-from c2vl.errors import TrainingError
 from c2vl.model.heads import ConceptHeads
 from c2vl.objective.schedule import softening
+from c2vl.support.errors import TrainingError
 from c2vl.training import checkpoint
 from c2vl.training.batches import TrainingSet, stream_batches
 from c2vl.training.concept_space import concept_spaces
 from c2vl.training.learner import Learner, learning_rate
-from c2vl.training.usage import Usage
+from c2vl.training.system_usage import Usage
 from c2vl.training.validation import validate
 
 log = logging.getLogger(__name__)

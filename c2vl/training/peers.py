@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from c2vl.errors import TrainingError, UserError
+from c2vl.support.errors import TrainingError, UserError
 
 log = logging.getLogger(__name__)
 Job = dict[str, Any]
@@ -114,7 +114,7 @@ class Peer:
 
     def run(self, loop: Loop, job: Job, rank: int, meeting: Meeting) -> None:
         """Be the worker of this rank until the loop ends or the first worker ends it."""
-        from c2vl.training.usage import give_memory_back
+        from c2vl.training.system_usage import give_memory_back
 
         try:
             with suppress(_Ended), meeting.joined(rank):

@@ -9,9 +9,9 @@ from torch.nn import functional
 
 from c2vl.encoder import embed_clips
 from c2vl.model.heads import LabelHead
+from c2vl.probes.feature_space import alignment, rankme, uniformity
 from c2vl.protocols.knn import knn_accuracy
 from c2vl.protocols.linear import fold_accuracies
-from c2vl.protocols.space import alignment, rankme, uniformity
 from c2vl.training.batches import TrainingSet, mean_of_prompts
 from c2vl.training.learner import Student
 

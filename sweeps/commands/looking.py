@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from c2vl.errors import UserError
+from c2vl.support.errors import UserError
 from sweeps.commands.options import JSON, NAME, STORAGE
 
 ABSENT = "–"
@@ -20,7 +20,7 @@ ABSENT = "–"
 @JSON
 def list_(storage: Path, as_json: bool) -> None:
     """List the sweeps in a storage folder, with their counts; of one that cannot be read, why."""
-    from sweeps.spec import sweep_names
+    from sweeps.spec.sweep import sweep_names
 
     found = []
     for name in sweep_names(storage):
@@ -39,10 +39,10 @@ def list_(storage: Path, as_json: bool) -> None:
 
 
 def _listed(storage: Path, name: str) -> dict[str, Any]:
-    from sweeps.lock import is_running
-    from sweeps.spec import read_sweep
-    from sweeps.state import counts
-    from sweeps.study import reader
+    from sweeps.search.status import counts
+    from sweeps.search.study import reader
+    from sweeps.spec.lock import is_running
+    from sweeps.spec.sweep import read_sweep
 
     spec = read_sweep(storage, name)
     driven = is_running(spec.folder)
@@ -55,8 +55,8 @@ def _listed(storage: Path, name: str) -> dict[str, Any]:
 @JSON
 def status(name: str, storage: Path, as_json: bool) -> None:
     """Show the sweep NAME: every trial, how it ended, and what was drawn."""
-    from sweeps.spec import read_sweep
-    from sweeps.state import COUNTS, state
+    from sweeps.search.status import COUNTS, state
+    from sweeps.spec.sweep import read_sweep
 
     now = state(read_sweep(storage, name))
     if as_json:
@@ -73,8 +73,8 @@ def status(name: str, storage: Path, as_json: bool) -> None:
 def best(name: str, storage: Path) -> None:
     """Show the best trial of the sweep NAME and the command that trains it again."""
     from sweeps.report import winning_overrides
-    from sweeps.spec import read_sweep
-    from sweeps.study import reader
+    from sweeps.search.study import reader
+    from sweeps.spec.sweep import read_sweep
 
     spec = read_sweep(storage, name)
     ranked = reader(spec).ranked()
@@ -100,8 +100,8 @@ def importance(name: str, storage: Path, as_json: bool) -> None:
     from dataclasses import asdict
 
     from sweeps.report.importance import FEWEST, importances
-    from sweeps.spec import read_sweep
-    from sweeps.study import reader
+    from sweeps.search.study import reader
+    from sweeps.spec.sweep import read_sweep
 
     found = importances(reader(read_sweep(storage, name)).study)
     if as_json:
@@ -137,7 +137,7 @@ Examples:
 @JSON
 def compare(names: tuple[str, ...], storage: Path, as_json: bool) -> None:
     """Set sweeps, or trials, side by side: settings that differ, objective, final figures."""
-    from sweeps.comparison import rows, side
+    from sweeps.report.comparison import rows, side
 
     if len(set(names)) < 2:
         raise UserError("compare: name two or more, each once")
@@ -157,8 +157,8 @@ def watch(name: str, storage: Path) -> None:
 
     On a terminal a table that keeps itself up to date, else a line for each change.
     """
-    from sweeps.spec import read_sweep
-    from sweeps.watch import follow
+    from sweeps.report.watch import follow
+    from sweeps.spec.sweep import read_sweep
 
     follow(read_sweep(storage, name))
 
@@ -168,6 +168,6 @@ def _short(value: object) -> str:
 
 
 def _print(rows: Iterable[dict[str, str]], title: str) -> None:
-    from sweeps.progress import show_table
+    from sweeps.running.progress import show_table
 
     show_table(list(rows), title)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from c2vl.errors import UserError
+from c2vl.support.errors import UserError
 from sweeps.commands.options import NAME, STORAGE
 
 
@@ -23,12 +23,12 @@ def reconcile(name: str, storage: Path, check: bool) -> None:
     Afterwards no run is RUNNING, each trial has exactly one run, and every epoch that was trained
     stands in it once. A trial that was cut off is KILLED there, until `resume` goes on with it.
     """
-    from sweeps.lock import locked
-    from sweeps.reconciliation import differences, mend
-    from sweeps.spec import read_sweep
-    from sweeps.spool import waiting
-    from sweeps.state import identity
-    from sweeps.tracking import deliver
+    from sweeps.search.status import identity
+    from sweeps.spec.lock import locked
+    from sweeps.spec.sweep import read_sweep
+    from sweeps.tracking.delivery import waiting
+    from sweeps.tracking.reconciliation import differences, mend
+    from sweeps.tracking.tracker import deliver
 
     spec = read_sweep(storage, name)
     with locked(spec.folder, name, make=False):
@@ -60,10 +60,10 @@ def delete(name: str, storage: Path, yes: bool) -> None:
     MLflow keeps deleted runs until `mlflow gc`, and registered versions of the model stay there.
     Interrupted, the same command goes on. A sweep that runs is refused.
     """
-    from sweeps.deletion import delete as remove
-    from sweeps.deletion import finish, look
-    from sweeps.lock import locked
-    from sweeps.spec import read_sweep, sweep_names
+    from sweeps.spec.lock import locked
+    from sweeps.spec.sweep import read_sweep, sweep_names
+    from sweeps.tracking.deletion import delete as remove
+    from sweeps.tracking.deletion import finish, look
 
     if name not in sweep_names(storage) and finish(storage, name):
         click.echo(f"{name}: deleted; only files were left of it")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from c2vl.errors import UserError
+from c2vl.support.errors import UserError
 from sweeps.commands.options import FOLDER, NAME, STORAGE
 
 
@@ -15,10 +15,10 @@ from sweeps.commands.options import FOLDER, NAME, STORAGE
 @STORAGE
 def report(name: str, storage: Path) -> None:
     """Write tables and pictures of the sweep NAME, finished or not, into its folder."""
-    from sweeps.finals import read_final
+    from sweeps.choosing.finals import read_final
     from sweeps.report import write_report
-    from sweeps.spec import read_sweep
-    from sweeps.study import reader
+    from sweeps.search.study import reader
+    from sweeps.spec.sweep import read_sweep
 
     spec = read_sweep(storage, name)
     click.echo(write_report(spec, reader(spec).study, read_final(spec.folder)))
@@ -32,8 +32,8 @@ def report(name: str, storage: Path) -> None:
 def export(name: str, out: Path, storage: Path, overwrite: bool) -> None:
     """Copy the winner's encoder of the finished sweep NAME to the folder OUT."""
     from c2vl.encoder import load_encoder, save_encoder
-    from c2vl.files import see_free
-    from sweeps.spec import read_sweep
+    from c2vl.support.files import see_free
+    from sweeps.spec.sweep import read_sweep
 
     folder = read_sweep(storage, name).folder / "encoder"
     if not folder.exists():
@@ -62,8 +62,8 @@ def promote(model: str, version: int | None, force: bool, uri: str | None) -> No
     Sweeps do this themselves for their winners; versions chosen by another metric or on other data
     wait as the candidate for a decision.
     """
-    from sweeps import registry
-    from sweeps.mlflow_store import answering, open_client
+    from sweeps.tracking import registry
+    from sweeps.tracking.mlflow_store import answering, open_client
 
     uri = uri or registry.tracking_uri()
     with answering(uri, "--uri"):

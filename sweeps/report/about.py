@@ -7,10 +7,10 @@ from typing import Any
 
 import optuna
 
-from sweeps import provenance
-from sweeps.jobs import Job
 from sweeps.report.trials import Trials
-from sweeps.spec import SweepSettings
+from sweeps.spec import provenance
+from sweeps.spec.sweep import SweepSettings
+from sweeps.spec.training_job import Job
 
 RUNGS = ("asha", "hyperband")
 Pairs = list[tuple[str, str]]

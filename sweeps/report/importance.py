@@ -17,7 +17,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.importance import FanovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from sweeps.study import PRIOR
+from sweeps.search.study import PRIOR
 
 FEWEST = 5  # complete trials; of fewer a forest cannot even be grown
 RESAMPLES = 16

@@ -7,8 +7,9 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
-from sweeps.finals import Final
-from sweeps.report import figures, landscape
+from sweeps.choosing.finals import Final
+from sweeps.report import search_pictures as figures
+from sweeps.report import space_pictures as landscape
 from sweeps.report.svg import STYLE
 from sweeps.report.trials import Trials
 

@@ -18,21 +18,23 @@ import optuna
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from c2vl.config_files import dump
-from sweeps.addresses import public_dump
-from sweeps.agreement import FEWEST
-from sweeps.finals import Final
-from sweeps.pruners import rank_correlation
-from sweeps.report import figures, judging, landscape
+from c2vl.config.reading import dump
+from sweeps.choosing.finals import Final
+from sweeps.report import choice_pictures as judging
+from sweeps.report import search_pictures as figures
+from sweeps.report import space_pictures as landscape
 from sweeps.report.about import about, steps
 from sweeps.report.importance import Importances, importances
 from sweeps.report.overview import winner_number
-from sweeps.report.protocols import protocol_tables
 from sweeps.report.svg import STYLE, blank, inline
 from sweeps.report.tables import OUTCOMES
+from sweeps.report.test_tables import protocol_tables
 from sweeps.report.trials import Trials
 from sweeps.report.winner import Judged, judged, winning_job
-from sweeps.study import StudyReader
+from sweeps.search.label_free_ranking import FEWEST
+from sweeps.search.pruners import rank_correlation
+from sweeps.search.study import StudyReader
+from sweeps.spec.store_addresses import public_dump
 
 AFTER = "after the search"
 HALF, FULL, SMALL = (560, 330), (1160, 400), (300, 230)

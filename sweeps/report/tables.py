@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from c2vl.protocols.table import markdown
-from sweeps.finals import Final
-from sweeps.jobs import Job, Outcome
+from sweeps.choosing.finals import Final
 from sweeps.report.trials import Trial, Trials, read_ended
-from sweeps.spec import SweepSettings
+from sweeps.spec.sweep import SweepSettings
+from sweeps.spec.training_job import Job, Outcome
 
 OUTCOMES: tuple[Outcome, ...] = ("complete", "pruned", "failed")
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from optuna.trial import TrialState
 
-from sweeps.agreement import Agreement, agreements
-from sweeps.jobs import Job, Outcome, Row
-from sweeps.spec import Objective, SweepSettings
-from sweeps.study import StudyReader, feasible, objective_values
+from sweeps.search.label_free_ranking import Agreement, agreements
+from sweeps.search.study import StudyReader, feasible, objective_values
+from sweeps.spec.sweep import Objective, SweepSettings
+from sweeps.spec.training_job import Job, Outcome, Row
 
 if TYPE_CHECKING:
     import optuna

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from c2vl.config_files import flatten
-from sweeps.finals import Final, seeded
-from sweeps.intervals import half_width
-from sweeps.jobs import Job
+from c2vl.config.reading import flatten
+from sweeps.choosing.finals import Final, seeded
+from sweeps.choosing.intervals import half_width
 from sweeps.report.trials import Trials, sign
-from sweeps.study import objective_values
+from sweeps.search.study import objective_values
+from sweeps.spec.training_job import Job
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from c2vl.config_files import dump
-from c2vl.files import replacing_folder
-from sweeps.addresses import public_dump
-from sweeps.finals import Final
+from c2vl.config.reading import dump
+from c2vl.support.files import replacing_folder
+from sweeps.choosing.finals import Final
 from sweeps.report.tables import rows_of, summary, to_csv
 from sweeps.report.trials import read_trials
 from sweeps.report.winner import winning_job
-from sweeps.spec import SweepSettings
+from sweeps.spec.store_addresses import public_dump
+from sweeps.spec.sweep import SweepSettings
 
 if TYPE_CHECKING:
     import optuna

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from c2vl.prompts import captions_file
-from c2vl.prompts.cache import SHARD, FeatureCache
-from c2vl.prompts.encoders import TextEncoder
+from c2vl.prompts.encoders.feature_cache import SHARD, FeatureCache
+from c2vl.prompts.encoders.text import TextEncoder
 from tests.conftest import _data
 
 BATCH = 32

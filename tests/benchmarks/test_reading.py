@@ -15,10 +15,10 @@ import pandas as pd
 import pytest
 import torch
 
-from c2vl.config_files import from_dict
+from c2vl.config.reading import from_dict
 from c2vl.skeletons.demo.ntu_files import Seen, skeleton_text
-from c2vl.skeletons.prepare import prepare
-from c2vl.skeletons.readers.ntu_text import parse
+from c2vl.skeletons.formats.ntu_text import parse
+from c2vl.skeletons.preparing.prepare import prepare
 from c2vl.skeletons.store import COLUMNS, FORMAT, Store, content_checksum
 from c2vl.training.batches import TrainingSet
 from c2vl.training.learner import Learner
@@ -114,7 +114,7 @@ def test_reading_in_flat_memory(tmp_path: Path) -> None:
         os.link(tmp_path / f"{number % 100}.skeleton", raw / name)
     script = (
         "import re, resource, sys; from pathlib import Path\n"
-        "from c2vl.skeletons.prepare import prepare\n"
+        "from c2vl.skeletons.preparing.prepare import prepare\n"
         "if __name__ == '__main__':\n"
         "    store = prepare('ntu60', Path(sys.argv[1]), Path(sys.argv[2]), jobs=2).store\n"
         # its own peak: ru_maxrss begins with that of whoever started it

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 from optuna.storages import InMemoryStorage
 
-from sweeps.pruners import rank_correlation
-from sweeps.source import StudySource
-from sweeps.spec import parse_sweep
+from sweeps.search.pruners import rank_correlation
+from sweeps.search.trial_source import StudySource
+from sweeps.spec.sweep import parse_sweep
 from tests.benchmarks.recorded import Table
 
 REPETITIONS, TRIALS, NEAR, WHOLE = 50, 400, (0.005, 0.02), 216
@@ -127,7 +127,7 @@ def test_epochs_until_near_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """Stopping at epochs that have been seen to rank costs no more than stopping nobody."""
     table = Table()
     assert len(table) == WHOLE
-    monkeypatch.setattr("sweeps.source.open_storage", lambda *_: Memory())
+    monkeypatch.setattr("sweeps.search.trial_source.open_storage", lambda *_: Memory())
     needed = {
         name: [epochs_needed(table, *way, seed, tmp_path / name) for seed in range(REPETITIONS)]
         for name, way in WAYS.items()

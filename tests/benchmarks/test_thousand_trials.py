@@ -24,13 +24,13 @@ import numpy as np
 import psutil
 import pytest
 
-from sweeps.engine import Listener, Session, Stop
-from sweeps.jobs import Job, Row
-from sweeps.kept import Keeper
-from sweeps.progress import Board
-from sweeps.source import StudySource
-from sweeps.spec import SweepSettings, parse_sweep
-from sweeps.tracking import Tracker
+from sweeps.choosing.disk_cleanup import Keeper
+from sweeps.running.engine import Listener, Session, Stop
+from sweeps.running.progress import Board
+from sweeps.search.trial_source import StudySource
+from sweeps.spec.sweep import SweepSettings, parse_sweep
+from sweeps.spec.training_job import Job, Row
+from sweeps.tracking.tracker import Tracker
 
 TRIALS, EPOCHS = 1000, 9
 FLAT = 1.2
@@ -111,7 +111,7 @@ def measure(folder: Path, sampler: str, trials: int) -> tuple[float, float]:
         def ended(self, *_: Any) -> None:
             gained.append(process.memory_info().rss)
 
-    with patch("sweeps.engine.living_node_ids", lambda: {"here"}):  # there is no Ray
+    with patch("sweeps.running.engine.living_node_ids", lambda: {"here"}):  # there is no Ray
         spent = drive(spec, source, [*listeners, Memory()])
     tracker.finish("complete")
     first, last = float(np.mean(spent[:100])), float(np.mean(spent[-100:]))

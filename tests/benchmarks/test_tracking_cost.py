@@ -12,13 +12,13 @@ from typing import Any, ClassVar
 
 import pytest
 
-from c2vl.config import Experiment
-from sweeps.engine import run_jobs
-from sweeps.jobs import FixedSource, Job
-from sweeps.resources import cluster
-from sweeps.spec import parse_sweep
-from sweeps.stopping import Stop
-from sweeps.tracking import Tracker
+from c2vl.config.experiment import Experiment
+from sweeps.planning.cluster_resources import cluster
+from sweeps.running.engine import run_jobs
+from sweeps.running.stopping import Stop
+from sweeps.spec.sweep import parse_sweep
+from sweeps.spec.training_job import FixedSource, Job
+from sweeps.tracking.tracker import Tracker
 
 EPOCHS = 200
 FIGURES = {f"figure_{i}": 0.1 * i for i in range(12)}

@@ -13,21 +13,21 @@ from typing import Any
 
 import pytest
 
-from c2vl.config import Experiment
-from c2vl.config_files import dump, from_dict
+from c2vl.config.experiment import Experiment
+from c2vl.config.reading import dump, from_dict
 from c2vl.skeletons.store import Store
 from c2vl.training.checkpoint import read_metrics
 from c2vl.training.peers import Report, lead
-from sweeps.engine import Trainable, run_jobs
-from sweeps.jobs import FixedSource, Job
-from sweeps.resources import cluster
-from sweeps.stopping import Stop
+from sweeps.planning.cluster_resources import cluster
+from sweeps.running.engine import Trainable, run_jobs
+from sweeps.running.stopping import Stop
+from sweeps.spec.training_job import FixedSource, Job
 
 TRIALS = 6
 
 
 def empty_training(config: dict[str, Any]) -> None:
-    """A trial as :func:`sweeps.trial.run` does it, with a loop that does nothing."""
+    """A trial as :func:`sweeps.running.trial.run` does it, with a loop that does nothing."""
     import ray.train
     from ray import tune
     from ray.train.torch import TorchTrainer

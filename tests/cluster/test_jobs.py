@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from c2vl.errors import UserError
+from c2vl.support.errors import UserError
 from cluster import jobs
 from cluster.commands import logs, preflight, status, submit
 

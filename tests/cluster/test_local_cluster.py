@@ -17,8 +17,8 @@ import psutil
 import pytest
 import yaml
 
-from c2vl.config_files import load as read_experiment
-from c2vl.config_files import override
+from c2vl.config.reading import load as read_experiment
+from c2vl.config.reading import override
 from c2vl.training.checkpoint import read_metrics
 from c2vl.training.launch import fit
 from cluster import local, processes

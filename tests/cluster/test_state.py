@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from c2vl.errors import UserError
+from c2vl.support.errors import UserError
 from cluster import local, processes
 from cluster.state import ClusterState, NodeProcess, load, save
 

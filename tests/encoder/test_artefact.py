@@ -17,10 +17,10 @@ import pytest
 from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 
+from c2vl.commands.encoder import export
 from c2vl.encoder import load_encoder, save_encoder
-from c2vl.encoder.commands import export
-from c2vl.encoder.scorings import count_scoring, scorings
-from c2vl.errors import UserError
+from c2vl.encoder.ledger import count_scoring, scorings
+from c2vl.support.errors import UserError
 from tests.encoder.small import sequences, small
 
 OLD = Path(__file__).parent / "artefacts"

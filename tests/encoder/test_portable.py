@@ -16,9 +16,9 @@ from c2vl.encoder import Encoder, load_encoder
 from c2vl.encoder.hub import push_folder, save_hub
 from c2vl.encoder.onnx import load_onnx
 from c2vl.encoder.portable import save as save_portable
-from c2vl.errors import UserError
 from c2vl.skeletons.conversion import convert
 from c2vl.skeletons.store import Store
+from c2vl.support.errors import UserError
 from tests.encoder.small import sequences, small
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from c2vl.config_files import load
+from c2vl.config.reading import load
 from c2vl.training.checkpoint import read_metrics
 from c2vl.training.launch import fit
 from tests.sweeps.command import start

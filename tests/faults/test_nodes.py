@@ -11,14 +11,15 @@ from typing import Any
 
 import pytest
 
-from c2vl.config import Experiment
-from c2vl.errors import UserError
-from sweeps import driver, trial
-from sweeps.engine import run_jobs
-from sweeps.jobs import End, FixedSource, Job, Row
-from sweeps.resources import Concurrency, trial_resources
-from sweeps.spec import parse_sweep
-from sweeps.stopping import Stop
+from c2vl.config.experiment import Experiment
+from c2vl.support.errors import UserError
+from sweeps import driver
+from sweeps.planning.cluster_resources import Concurrency, trial_resources
+from sweeps.running import trial
+from sweeps.running.engine import run_jobs
+from sweeps.running.stopping import Stop
+from sweeps.spec.sweep import parse_sweep
+from sweeps.spec.training_job import End, FixedSource, Job, Row
 from tests.faults.processes import wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.faults]
@@ -68,7 +69,7 @@ class Nodes:
 
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
-    from sweeps.resources import ENVIRONMENT
+    from sweeps.planning.cluster_resources import ENVIRONMENT
 
     before = {key: os.environ.get(key) for key in ENVIRONMENT}
     os.environ.update(ENVIRONMENT)
@@ -119,7 +120,7 @@ def test_refused_before_the_first_trial(
 
 
 def _changed(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    from c2vl.config_files import override
+    from c2vl.config.reading import override
 
     return override(base, {k: v for k, v in changes.items() if k.startswith(("train.", "data."))})
 

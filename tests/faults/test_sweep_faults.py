@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from c2vl.files import write_text
+from c2vl.support.files import write_text
 from tests.faults.processes import (
     digest,
     kill,

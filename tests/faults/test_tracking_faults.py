@@ -19,10 +19,10 @@ import torch
 
 from c2vl.encoder import load_encoder, save_encoder
 from c2vl.training.checkpoint import read_metrics
-from sweeps import export
-from sweeps.finals import read_final
-from sweeps.spec import read_sweep
-from sweeps.tracking import Tracker
+from sweeps.choosing import export
+from sweeps.choosing.finals import read_final
+from sweeps.spec.sweep import read_sweep
+from sweeps.tracking.tracker import Tracker
 from tests.sweeps.command import start
 from tests.sweeps.stores import client, epochs, outcomes, runs
 

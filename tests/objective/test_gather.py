@@ -11,8 +11,8 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch.nn.parallel import DistributedDataParallel
 
-from c2vl.config import Experiment
-from c2vl.config_files import from_dict
+from c2vl.config.experiment import Experiment
+from c2vl.config.reading import from_dict
 from c2vl.model.heads import LabelHead
 from c2vl.skeletons.layout import get_layout
 from c2vl.training.batches import Batch

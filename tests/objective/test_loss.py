@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from c2vl.config import ObjectiveSettings
+from c2vl.config.experiment import ObjectiveSettings
 from c2vl.model.heads import ConceptHeads
 from c2vl.objective import targets
 from c2vl.objective.loss import View, c2vl_loss, view

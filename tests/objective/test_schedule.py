@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from c2vl.config import ScheduleSettings
+from c2vl.config.experiment import ScheduleSettings
 from c2vl.objective.schedule import softening
 
 SHAPES = ("constant", "linear", "cosine", "exponential", "step")

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from c2vl.encoder import Encoder, build, save_encoder
-from c2vl.protocols.run import Options
+from c2vl.protocols.evaluate import Options
 from c2vl.protocols.task import Task
 from c2vl.skeletons.store import Store
 from tests.training.conftest import experiment

@@ -15,29 +15,29 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
+from c2vl.commands.evaluate import evaluate
 from c2vl.encoder import load_encoder
-from c2vl.encoder.scorings import SCORINGS, scorings
-from c2vl.errors import UserError
+from c2vl.encoder.ledger import SCORINGS, scorings
+from c2vl.encoder.store_features import store_features
 from c2vl.protocols.clustering import clustering
-from c2vl.protocols.commands import evaluate
-from c2vl.protocols.features import store_features
+from c2vl.protocols.evaluate import PROTOCOLS, Options, evaluate_all
+from c2vl.protocols.evaluate import evaluate as run_protocol
 from c2vl.protocols.fewshot import few_shot
 from c2vl.protocols.finetune import fine_tune, semi_supervised
 from c2vl.protocols.knn import knn
 from c2vl.protocols.linear import linear
 from c2vl.protocols.published import PUBLISHED, beside
 from c2vl.protocols.results import read_folder, read_results
-from c2vl.protocols.run import PROTOCOLS, Options, evaluate_all
-from c2vl.protocols.run import evaluate as run_protocol
 from c2vl.protocols.shared_linear import judge_together
 from c2vl.protocols.supervised import Recipe
 from c2vl.protocols.table import markdown, tables
 from c2vl.protocols.task import Outcome, Task
 from c2vl.protocols.transfer import converted_store
 from c2vl.protocols.workers import Machines
-from c2vl.raysession import connected
 from c2vl.skeletons.layout import get_layout
 from c2vl.skeletons.store import Store, content_checksum
+from c2vl.support.errors import UserError
+from c2vl.support.ray_session import connected
 from c2vl.training import checkpoint
 from c2vl.training.launch import fit
 from tests.protocols.conftest import random_encoder
@@ -117,7 +117,7 @@ def test_a_reading_is_counted_once_whatever_is_killed(
     score(again, kill=True)
     assert score(again) == scorings(tmp_path, digest) == 2
     # killed when all was written but the work not yet cleared up: asked again it is a new reading
-    monkeypatch.setattr("c2vl.protocols.run.shutil.rmtree", lambda *_, **__: None)
+    monkeypatch.setattr("c2vl.protocols.evaluate.shutil.rmtree", lambda *_, **__: None)
     assert score(again) == 3
     monkeypatch.undo()
     assert score(again) == 4

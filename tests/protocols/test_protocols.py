@@ -13,10 +13,8 @@ import torch
 from sklearn.metrics import average_precision_score
 
 from c2vl.encoder.concepts import ConceptSpace
-from c2vl.errors import UserError
 from c2vl.protocols import zeroshot
 from c2vl.protocols.clustering import clustering
-from c2vl.protocols.ensemble import WEIGHTS, ensemble
 from c2vl.protocols.fewshot import few_shot, nearest_mean
 from c2vl.protocols.finetune import labelled
 from c2vl.protocols.knn import average_precisions
@@ -25,9 +23,11 @@ from c2vl.protocols.references import raw_joints, raw_neighbours
 from c2vl.protocols.results import interval
 from c2vl.protocols.robustness import CURVES, robustness
 from c2vl.protocols.task import Outcome, Task
+from c2vl.protocols.three_streams import WEIGHTS, ensemble
 from c2vl.protocols.zeroshot import class_texts, read_texts, zero_shot
 from c2vl.skeletons.layout import get_layout
 from c2vl.skeletons.preprocess import preprocess
+from c2vl.support.errors import UserError
 
 WithRows = Callable[..., Task]
 

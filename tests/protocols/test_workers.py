@@ -13,7 +13,7 @@ import torch.distributed as dist
 from c2vl.protocols.linear import fit_path, sgd_hits
 from c2vl.protocols.shared_linear import SharedPath
 from c2vl.protocols.workers import ALONE, Share
-from tests.protocols.test_probes import Data, blobs
+from tests.probes.test_probes import Data, blobs
 
 STRENGTHS = (0.1, 0.01, 0.001)
 

@@ -22,18 +22,18 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 
-from c2vl.cli import c2vl
+from c2vl.commands.main import c2vl
 from c2vl.encoder import load_encoder, save_encoder
 from c2vl.encoder.concepts import ConceptSpace
-from c2vl.errors import UserError
 from c2vl.serving.app import make_app
-from c2vl.serving.head import load_head
+from c2vl.serving.classifier import load_head
 from c2vl.serving.index import load_index
 from c2vl.serving.launch import Settings, checked, embed_together, serving
 from c2vl.serving.limits import Guard, Rate
 from c2vl.skeletons.store import Store
-from sweeps.export import save_pyfunc
-from sweeps.mlflow_store import open_client
+from c2vl.support.errors import UserError
+from sweeps.choosing.export import save_pyfunc
+from sweeps.tracking.mlflow_store import open_client
 from tests.protocols.conftest import random_encoder
 
 TOKEN = "a-long-random-line-of-text"

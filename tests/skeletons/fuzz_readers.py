@@ -31,11 +31,11 @@ from types import FrameType
 
 import numpy as np
 
-from c2vl.errors import UserError
-from c2vl.skeletons.readers import READERS, Rejected, read_item
+from c2vl.skeletons.datasets import READERS, Rejected, read_item
 from c2vl.skeletons.sequence import Sequence
+from c2vl.support.errors import UserError
 from tests.skeletons.damages import damage
-from tests.skeletons.readers.cases import FUZZED, Case
+from tests.skeletons.datasets.cases import FUZZED, Case
 
 SECONDS = 1.0
 BYTES = 1 << 30

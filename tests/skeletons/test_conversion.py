@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from c2vl.errors import UserError
 from c2vl.skeletons.conversion import ALIASES, RULES, convert, correspondence
 from c2vl.skeletons.layout import KINECT20, LAYOUTS, NTU25, NWUCLA20, JointLayout
+from c2vl.support.errors import UserError
 
 METRES = st.floats(-8, 8, width=32)
 

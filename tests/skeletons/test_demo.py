@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from c2vl.errors import UserError
 from c2vl.skeletons.clips import load_clips
 from c2vl.skeletons.demo.body import Build, place_joints
 from c2vl.skeletons.demo.generate import DemoSettings, generate
@@ -14,6 +13,7 @@ from c2vl.skeletons.demo.store import prepare_demo
 from c2vl.skeletons.layout import NTU25
 from c2vl.skeletons.splits import split
 from c2vl.skeletons.store import Store
+from c2vl.support.errors import UserError
 from tests.skeletons.neighbours import nearest_neighbour
 
 TINY = DemoSettings(subjects=1, cameras=1, replications=1, frames=(40, 42))

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from c2vl.errors import UserError
 from c2vl.skeletons.export import export
 from c2vl.skeletons.splits import split
 from c2vl.skeletons.store import Store
+from c2vl.support.errors import UserError
 
 
 def test_pyskl(demo_store: Store, tmp_path: Path) -> None:

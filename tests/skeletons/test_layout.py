@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from c2vl.errors import UserError
 from c2vl.skeletons.layout import (
     KINECT20,
     LAYOUTS,
@@ -19,6 +18,7 @@ from c2vl.skeletons.layout import (
     layout_yaml,
     read_layout,
 )
+from c2vl.support.errors import UserError
 
 NTU_BONES = """1-2 2-21 3-21 4-3 5-21 6-5 7-6 8-7 9-21 10-9 11-10 12-11 13-1 14-13 15-14 16-15 17-1
 18-17 19-18 20-19 22-23 23-8 24-25 25-12 21-21"""

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from c2vl.errors import UserError
 from c2vl.skeletons.splits import RULES, folds, split
 from c2vl.skeletons.store import Store
+from c2vl.support.errors import UserError
 
 
 def table(reader: str | None = None, **columns: list[int]) -> pd.DataFrame:

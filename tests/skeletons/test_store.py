@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from c2vl.errors import UserError
 from c2vl.skeletons.clips import load_clips
 from c2vl.skeletons.preprocess import preprocess
 from c2vl.skeletons.store import Store
+from c2vl.support.errors import UserError
 
 
 def copied(store: Store, tmp_path: Path) -> Path:

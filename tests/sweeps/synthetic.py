@@ -14,10 +14,10 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState, create_trial
 
-from sweeps.jobs import Job, Outcome
-from sweeps.space import Float, Int, RandomDraws, Space, draw
-from sweeps.spec import SweepSettings, parse_sweep
-from sweeps.study import StudyReader, objective_values
+from sweeps.search.study import StudyReader, objective_values
+from sweeps.spec.space import Float, Int, RandomDraws, Space, draw
+from sweeps.spec.sweep import SweepSettings, parse_sweep
+from sweeps.spec.training_job import Job, Outcome
 
 NUMERIC = {
     "objective.temperature": {"type": "float", "low": 0.03, "high": 0.5, "log": True},

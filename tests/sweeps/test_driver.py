@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from c2vl.errors import UserError
-from sweeps import provenance
-from sweeps.budget import Budget
+from c2vl.support.errors import UserError
 from sweeps.driver import _claimed
-from sweeps.lock import is_running, locked
-from sweeps.spec import SweepSettings, dump_sweep, parse_sweep
+from sweeps.search.budget import Budget
+from sweeps.spec import provenance
+from sweeps.spec.lock import is_running, locked
+from sweeps.spec.sweep import SweepSettings, dump_sweep, parse_sweep
 
 
 @pytest.fixture

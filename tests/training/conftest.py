@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from c2vl.config import Experiment
-from c2vl.config_files import from_dict, override
+from c2vl.config.experiment import Experiment
+from c2vl.config.reading import from_dict, override
 from c2vl.skeletons.store import Store
 
 

@@ -16,17 +16,17 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from c2vl.config_files import dump
+from c2vl.commands.train import train
+from c2vl.config.reading import dump
 from c2vl.encoder import load_encoder
-from c2vl.errors import StorageFull, TrainingError, UserError
-from c2vl.prompts.concepts import ConceptTable
+from c2vl.prompts.table import ConceptTable
 from c2vl.protocols.knn import knn
 from c2vl.protocols.linear import linear
 from c2vl.protocols.task import Task
 from c2vl.skeletons.store import Store
+from c2vl.support.errors import StorageFull, TrainingError, UserError
 from c2vl.training.batches import TrainingSet
 from c2vl.training.checkpoint import claim, read_metrics
-from c2vl.training.commands import train
 from c2vl.training.launch import fit
 from c2vl.training.progress import SHOWN, following
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from c2vl.config import Experiment
-from c2vl.errors import TrainingError, UserError
+from c2vl.config.experiment import Experiment
+from c2vl.support.errors import TrainingError, UserError
 from c2vl.training.launch import fit
 from c2vl.training.peers import Report, lead
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import pandas as pd
 
-from c2vl.errors import UserError
+from c2vl.support.errors import UserError
 
 FIGURES = ["linear_val", "knn_val", "rankme", "alignment", "uniformity", "loss"]
 UTD_MHAD = Path(__file__).parent / "utd_mhad.parquet"
@@ -82,8 +82,8 @@ def record(sweeps: Sequence[Path], out: Path) -> pd.DataFrame:
         sweeps: their folders, ``runs/sweeps/NAME``.
         out: the Parquet file; what it holds stays.
     """
-    from sweeps.spec import read_sweep
-    from sweeps.study import reader
+    from sweeps.search.study import reader
+    from sweeps.spec.sweep import read_sweep
 
     rows = []
     for sweep in sweeps:

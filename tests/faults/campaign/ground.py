@@ -10,8 +10,8 @@ from pathlib import Path
 
 import yaml
 
-from c2vl.config_files import load, override
-from c2vl.errors import UserError
+from c2vl.config.reading import load, override
+from c2vl.support.errors import UserError
 from cluster import local, processes
 from cluster.state import STATE_FILE, ClusterState
 from cluster.state import load as load_state

@@ -1,0 +1,1 @@
+"""The console command ``c2vl``: modules of sub-commands that parse and call; imports are lazy."""

@@ -1,0 +1,222 @@
+"""``c2vl data``: prepare a dataset, generate the demo set, look at a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from c2vl.support.errors import UserError
+from c2vl.support.progress import progress
+
+if TYPE_CHECKING:
+    from c2vl.skeletons.preparing.prepare import Prepared
+    from c2vl.skeletons.store import Store
+
+_FOLDER = click.Path(path_type=Path)
+_NAMED = click.IntRange(1, 999)  # what three digits of an NTU file's name can say
+
+
+@click.group(
+    epilog="""
+\b
+Examples:
+  c2vl data demo runs/stores/demo
+  c2vl data prepare utd-mhad path/to/UTD-MHAD runs/stores/utd_mhad
+  c2vl data prepare ntu60 path/to/zips runs/stores/ntu60 --missing ntu60_missing.txt
+  c2vl data describe runs/stores/demo
+  c2vl data splits runs/stores/demo
+  c2vl data view runs/stores/demo 0 sequence.gif
+"""
+)
+def data() -> None:
+    """Prepare datasets, look at them, check them, take them elsewhere."""
+
+
+class _Prepare(click.Command):
+    """The help of ``prepare`` lists what the readers say of themselves."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from c2vl.skeletons.datasets import READERS
+
+        with formatter.section("NAME, and what SOURCE is"):
+            formatter.write_dl([(name, reader.expects) for name, reader in READERS.items()])
+
+
+@data.command(cls=_Prepare)
+@click.argument("name")
+@click.argument("source", type=_FOLDER)
+@click.argument("out", type=_FOLDER)
+@click.option("--missing", type=_FOLDER, help="NTU's list of samples without a usable skeleton")
+@click.option("--layout", help="joint layout of arrays: a name (c2vl data layouts) or a YAML file")
+@click.option("--window", type=click.IntRange(1), help="PKU-MMD: windows of so many frames")
+@click.option("--stride", type=click.IntRange(1), help="from window to window; half a window")
+@click.option("--jobs", type=click.IntRange(1), help="processes; one a core when there is much")
+@click.option("--float16", is_flag=True, help="half the size; rounds to 1 mm at 2 m")
+@click.option("--max-rejected", default=0, show_default=True, help="unusable files to put up with")
+@click.option("--licence", default="", help="terms of the data; every encoder's card names them")
+@click.option("--overwrite", is_flag=True, help="replace a different store at OUT, read all anew")
+def prepare(
+    name: str,
+    source: Path,
+    out: Path,
+    missing: Path | None,
+    layout: str | None,
+    window: int | None,
+    stride: int | None,
+    jobs: int | None,
+    float16: bool,
+    max_rejected: int,
+    licence: str,
+    overwrite: bool,
+) -> None:
+    """Read dataset NAME from SOURCE into a store at OUT.
+
+    Interrupted, even by SIGKILL, the same command goes on; with new files in SOURCE it reads those
+    alone; with nothing new it does nothing.
+    """
+    from c2vl.skeletons.datasets import Options
+    from c2vl.skeletons.preparing import prepare as preparing
+
+    try:
+        with progress("files") as shown:
+            prepared = preparing.prepare(
+                name,
+                source,
+                out,
+                options=Options(missing=missing, layout=layout, window=window, stride=stride),
+                dtype="float16" if float16 else "float32",
+                jobs=jobs,
+                max_rejected=max_rejected,
+                overwrite=overwrite,
+                progress=shown,
+                licence=licence,
+            )
+    except KeyboardInterrupt:
+        raise UserError("stopped; the same command goes on where it was") from None
+    _say(prepared, out)
+
+
+@data.command()
+@click.argument("out", type=_FOLDER)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="decides all")
+@click.option("--subjects", type=_NAMED, default=8, show_default=True, help="performers")
+@click.option("--cameras", type=_NAMED, default=2, show_default=True, help="directions of view")
+@click.option(
+    "--replications", type=_NAMED, default=2, show_default=True, help="for each class and camera"
+)
+@click.option("--keep-raw", type=_FOLDER, help="keep the .skeleton files in this folder")
+@click.option("--overwrite", is_flag=True, help="replace a different store at OUT")
+def demo(
+    out: Path,
+    seed: int,
+    subjects: int,
+    cameras: int,
+    replications: int,
+    keep_raw: Path | None,
+    overwrite: bool,
+) -> None:
+    """Generate the demo set (NTU layout, known classes) and prepare it at OUT."""
+    from c2vl.skeletons.demo.generate import DemoSettings
+    from c2vl.skeletons.demo.store import prepare_demo
+
+    settings = DemoSettings(
+        seed=seed, subjects=subjects, cameras=cameras, replications=replications
+    )
+    with progress("files") as shown:
+        prepared = prepare_demo(
+            out, settings, keep_raw=keep_raw, overwrite=overwrite, progress=shown
+        )
+    _say(prepared, out)
+
+
+@data.command()
+@click.argument("store", type=_FOLDER)
+def describe(store: Path) -> None:
+    """Show what a prepared STORE holds: counts, lengths, classes, subjects, what is missing."""
+    from c2vl.skeletons.describe import show
+    from c2vl.skeletons.store import Store
+
+    show(Store.open(store))
+
+
+@data.command()
+@click.argument("store", type=_FOLDER)
+@click.argument("split", required=False)
+def splits(store: Path, split: str | None) -> None:
+    """Show the splits of a STORE beside official counts, and SPLIT: a CSV file, or loso:3."""
+    from c2vl.skeletons.describe import show_splits
+    from c2vl.skeletons.store import Store
+
+    show_splits(Store.open(store), split)
+
+
+@data.command()
+@click.argument("store", type=_FOLDER)
+def verify(store: Path) -> None:
+    """Read all of a STORE and compare it with its checksums."""
+    from c2vl.skeletons.store import Store
+
+    opened = Store.open(store)
+    opened.verify()
+    click.echo(f"{store}: {len(opened)} sequences, all as they were prepared")
+
+
+@data.command(
+    epilog="""
+\b
+Examples:
+  c2vl data export runs/stores/utd_mhad utd.pkl
+  c2vl data export runs/stores/utd_mhad utd.npz --split utd_xsub --frames 300
+"""
+)
+@click.argument("store", type=_FOLDER)
+@click.argument("out", type=_FOLDER)
+@click.option("--split", help="of the npz (the dataset's usual one), or a CSV file to add")
+@click.option("--frames", type=click.IntRange(1), help="T of the npz; the longest sequence")
+def export(store: Path, out: Path, split: str | None, frames: int | None) -> None:
+    """Write a STORE to OUT.pkl (PYSKL) or OUT.npz (CTR-GCN), for other code."""
+    from c2vl.skeletons.export import export as write
+    from c2vl.skeletons.store import Store
+
+    click.echo(f"{out}: {write(Store.open(store), out, split, frames)}")
+
+
+def _say(prepared: Prepared, out: Path) -> None:
+    store: Store = prepared.store
+    counts = store.manifest["counts"]
+    what = f"{counts['sequences']} sequences of {store.manifest['dataset']}"
+    if prepared.already:
+        click.echo(f"{out}: already prepared from the same source ({what}); nothing to do")
+    else:
+        taken = f" ({prepared.taken} files taken over)" if prepared.taken else ""
+        click.echo(f"{out}: {what}, {counts['frames']} frames, checksum {store.digest[:12]}{taken}")
+    if prepared.rejected:
+        left_out = len(prepared.rejected) - len(prepared.unusable)
+        click.echo(
+            f"{len(prepared.unusable)} rejected, {left_out} left out by rule: "
+            f"{store.data / 'rejected.csv'}"
+        )
+
+
+@data.command()
+@click.argument("name", required=False)
+@click.option("--out", type=_FOLDER, help="draw it to FILE.png, or write it to FILE.yaml")
+def layouts(name: str | None, out: Path | None) -> None:
+    """List the joint layouts, or the joints of NAME: a layout, a YAML file or a store."""
+    from c2vl.commands.data_pictures import show_layouts
+
+    show_layouts(name, out)
+
+
+@data.command()
+@click.argument("store", type=_FOLDER)
+@click.argument("sequence", metavar="ID")
+@click.argument("out", type=_FOLDER)
+@click.option("--captions", type=_FOLDER, help="concept table whose texts are shown in time")
+def view(store: Path, sequence: str, out: Path, captions: Path | None) -> None:
+    """Draw sequence ID (or row number) of STORE to OUT, a .gif or an .html that plays it."""
+    from c2vl.commands.data_pictures import view as draw
+
+    click.echo(draw(store, sequence, out, captions))

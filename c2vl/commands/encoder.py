@@ -1,0 +1,113 @@
+"""``c2vl export`` and ``c2vl embed``: take an encoder away, and use it on a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from c2vl.support.errors import UserError
+from c2vl.support.files import see_free
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
+FILE = click.Path(path_type=Path, dir_okay=False)
+FORMATS = ("folder", "onnx", "torch-export", "aot-inductor", "hub")
+
+
+@click.command(
+    epilog="""
+\b
+Examples:
+  c2vl export runs/train/first exported/first
+  c2vl export runs/train/first exported/first_onnx --format onnx
+  c2vl export runs/train/first exported/first_hub --format hub --push owner/name
+"""
+)
+@click.argument("run_folder", metavar="RUN")
+@click.argument("out", type=FOLDER)
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(FORMATS),
+    default="folder",
+    show_default=True,
+    help="What to write: the artefact, or the network for another runtime beside the card.",
+)
+@click.option(
+    "--results", type=FOLDER, help="Put the figures that `c2vl evaluate` kept there into the card."
+)
+@click.option("--push", help="Upload to this repository of the Hugging Face Hub (hub format).")
+@click.option("--overwrite", is_flag=True, help="Replace what is at OUT.")
+def export(
+    run_folder: str, out: Path, kind: str, results: Path | None, push: str | None, overwrite: bool
+) -> None:
+    """Copy the skeleton-only encoder of a finished RUN to the folder OUT, after checking it.
+
+    RUN is a run's folder, an encoder's own folder, an MLflow address or the id of an MLflow run.
+    """
+    from c2vl.encoder import load_encoder, save_encoder
+    from c2vl.encoder.sources import is_address
+
+    if push is not None and kind != "hub":
+        raise UserError("--push: is for --format hub")
+    source: str | Path = run_folder
+    if not is_address(run_folder):
+        source = Path(run_folder)
+        if not (source / "encoder.json").exists():
+            if not (source / "done.json").exists():
+                raise UserError(
+                    f"{source}: neither an encoder nor a finished run (it has no done.json); "
+                    "train it first"
+                )
+            source = source / "encoder"
+    see_free(out, overwrite=overwrite, known_by=("encoder.json", "config.json"))
+    encoder = load_encoder(source)
+    if results is not None:
+        from c2vl.encoder.card import figures_of
+
+        encoder.card["results"] = figures_of(results, encoder.digest)
+    if kind == "folder":
+        counted = [source] if isinstance(source, Path) else []
+        save_encoder(out, encoder.model, encoder.card, encoder.concepts, counted=counted)
+    elif kind == "hub":
+        from c2vl.encoder.hub import push_folder, save_hub
+
+        save_hub(encoder, out)
+        if push is not None:
+            click.echo(push_folder(out, push))
+    else:
+        from c2vl.encoder import portable
+
+        portable.save(encoder, out, kind)
+    click.echo(f"{out}: {encoder.feature_size} features a sequence, {encoder.layout.name} layout")
+
+
+@click.command(
+    epilog="""
+\b
+Examples:
+  c2vl embed exported/first runs/stores/demo features.parquet
+  c2vl embed models:/demo@best runs/stores/demo features.parquet
+"""
+)
+@click.argument("encoder")
+@click.argument("store", type=FOLDER)
+@click.argument("out", type=FILE)
+@click.option("--overwrite", is_flag=True, help="Replace what is at OUT.")
+def embed(encoder: str, store: Path, out: Path, overwrite: bool) -> None:
+    """Write one row a sequence of STORE to the Parquet file OUT: id, label, subject, feature."""
+    from c2vl.encoder import load_encoder
+    from c2vl.encoder.store_features import store_features
+    from c2vl.skeletons.store import Store
+    from c2vl.support.files import replacing
+
+    if out.suffix != ".parquet":
+        raise UserError(f"{out}: a Parquet file is written; give OUT.parquet")
+    see_free(out, overwrite=overwrite)
+    opened = Store.open(store)
+    features = store_features(load_encoder(encoder), opened)
+    table = opened.index[["id", "label", "subject"]].copy()
+    table["feature"] = list(features)
+    with replacing(out) as file:
+        table.to_parquet(file)
+    click.echo(f"{out}: {len(table)} sequences, {features.shape[1]} features each")

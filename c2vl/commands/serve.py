@@ -1,0 +1,239 @@
+"""``c2vl classify``, ``classify-fit``, ``index``, ``search``, ``serve``."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from c2vl.support.errors import UserError
+from c2vl.support.files import see_free
+
+if TYPE_CHECKING:
+    from c2vl.encoder import Encoder
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
+ANY = click.Path(path_type=Path)
+
+
+class _Finite(click.FloatRange):
+    """A range has neither NaN nor infinity in it, which Click lets through."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is no finite number.", param, ctx)
+        return number
+
+
+@click.command(
+    epilog="""
+\b
+Example:
+  c2vl classify-fit exported/demo runs/stores/demo exported/demo_head --split xsub
+"""
+)
+@click.argument("encoder")
+@click.argument("store", type=FOLDER)
+@click.argument("out", type=FOLDER)
+@click.option("--split", "split_name", required=True, help="Its training part is fitted on.")
+@click.option(
+    "--folds",
+    type=click.IntRange(2),
+    default=4,
+    show_default=True,
+    help="For the choice of the penalty.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace what is at OUT.")
+def classify_fit(
+    encoder: str, store: Path, out: Path, split_name: str, folds: int, overwrite: bool
+) -> None:
+    """Fit a linear classifier on the ENCODER's features of a STORE's training part."""
+    from c2vl.encoder import load_encoder
+    from c2vl.protocols.task import Task
+    from c2vl.serving.classifier import CARD, fit_head, save_head
+    from c2vl.skeletons.store import Store
+
+    see_free(out, overwrite=overwrite, known_by=[CARD])
+    task = Task(load_encoder(encoder), Store.open(store), split_name, k=folds)
+    head = fit_head(task)
+    save_head(out, head)
+    figure = f"{100 * head.card['validation']:.1f} % on folds of training subjects"
+    click.echo(f"{out}: {len(head.classes)} classes, {figure}")
+
+
+@click.command(
+    epilog="""
+\b
+Examples:
+  c2vl classify exported/demo exported/demo_head joints.npy
+  c2vl classify exported/utd exported/utd_head a1_s1_t1_skeleton.mat --reader utd-mhad --top 3
+"""
+)
+@click.argument("encoder")
+@click.argument("head", type=FOLDER)
+@click.argument("files", nargs=-1, required=True, type=ANY)
+@click.option("--reader", help="Of a dataset, for files in its own format; default: .npy.")
+@click.option("--top", default=5, show_default=True, help="Classes to print.")
+def classify(
+    encoder: str, head: Path, files: tuple[Path, ...], reader: str | None, top: int
+) -> None:
+    """Print the likeliest classes of the sequences in FILES, by a fitted HEAD."""
+    from c2vl.serving.classifier import load_head
+    from c2vl.serving.sequence_files import read_sequences
+
+    if top < 1:
+        raise UserError(f"--top: {top}; give 1 or more")
+    loaded, fitted = _load(encoder), load_head(head)
+    fitted.fits(loaded)
+    for path in files:
+        for name, joints in read_sequences(path, reader):
+            (best,) = fitted.top(_features(loaded, path, joints), top)
+            likely = ", ".join(f"{label} {100 * share:.1f} %" for label, share in best)
+            click.echo(f"{name}: {likely}")
+
+
+@click.command(
+    epilog="""
+\b
+Examples:
+  c2vl index exported/demo runs/stores/demo exported/demo_index
+  c2vl search exported/demo exported/demo_index --text "the right hand waves"
+"""
+)
+@click.argument("encoder")
+@click.argument("store", type=FOLDER)
+@click.argument("out", type=FOLDER)
+@click.option("--overwrite", is_flag=True, help="Replace what is at OUT.")
+def index(encoder: str, store: Path, out: Path, overwrite: bool) -> None:
+    """Build a nearest-neighbour index of a STORE's motions at OUT."""
+    from c2vl.serving.index import CARD, build_index, load_index
+    from c2vl.skeletons.store import Store
+
+    see_free(out, overwrite=overwrite, known_by=[CARD])
+    build_index(_load(encoder), Store.open(store), out)
+    opened = load_index(out)
+    by = "example and by text" if opened.has_language else "example"
+    click.echo(f"{out}: {len(opened.rows)} sequences, to search by {by}")
+
+
+@click.command(
+    epilog="""
+\b
+Examples:
+  c2vl search exported/demo exported/demo_index joints.npy
+  c2vl search exported/demo exported/demo_index --text "a person sits down" -k 3
+"""
+)
+@click.argument("encoder")
+@click.argument("index_folder", metavar="INDEX", type=FOLDER)
+@click.argument("file", required=False, type=ANY)
+@click.option("--text", help="Search by a description instead of an example.")
+@click.option("--reader", help="Of a dataset, for a FILE in its own format; default: .npy.")
+@click.option("-k", default=5, show_default=True, help="Sequences to find.")
+def search(
+    encoder: str,
+    index_folder: Path,
+    file: Path | None,
+    text: str | None,
+    reader: str | None,
+    k: int,
+) -> None:
+    """Find the motions in an INDEX that are most like the one in FILE, or like a text."""
+    from c2vl.serving.index import load_index, text_rows
+    from c2vl.serving.sequence_files import read_sequences
+
+    if (file is None) == (text is None):
+        raise UserError("search: give one of FILE and --text")
+    if text is not None and not text.strip():
+        raise UserError("--text: is empty; describe a motion")
+    if k < 1:
+        raise UserError(f"-k: {k}; give 1 or more")
+    loaded, opened = _load(encoder), load_index(index_folder)
+    opened.fits(loaded)
+    if text is not None:
+        found = opened.by_text(text_rows(loaded, [text]), k)
+        asked = [text]
+    else:
+        assert file is not None
+        sequences = read_sequences(file, reader)
+        asked = [name for name, _ in sequences]
+        found = [
+            opened.by_features(_features(loaded, file, joints), k)[0] for _, joints in sequences
+        ]
+    for name, near in zip(asked, found, strict=True):
+        click.echo(f"{name}:")
+        for one in near:
+            click.echo(f"  {one.score:.3f}  {one.id}  {one.name}")
+
+
+@click.command(
+    epilog="""
+\b
+Examples:
+  c2vl serve exported/demo
+  c2vl serve models:/demo@best --head exported/demo_head --index exported/demo_index
+  c2vl serve exported/demo --host 0.0.0.0 --token-file token.txt --rate 20
+"""
+)
+@click.argument("encoder")
+@click.option("--head", type=FOLDER, help="A classifier of `c2vl classify-fit`.")
+@click.option("--index", "index_folder", type=FOLDER, help="An index of `c2vl index`.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to bind to.")
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
+@click.option("--token-file", type=ANY, help="Holds the bearer token that requests must bring.")
+@click.option("--replicas", default=1, show_default=True, help="Processes that serve.")
+@click.option(
+    "--max-body", type=_Finite(0), default=8.0, show_default=True, help="Of a request, in MiB."
+)
+@click.option("--max-frames", default=10_000, show_default=True, help="Of a sequence.")
+@click.option(
+    "--rate", type=_Finite(0), default=50.0, show_default=True, help="Requests a second and client."
+)
+@click.option("--gpu", is_flag=True, help="Each replica takes a GPU.")
+def serve(
+    encoder: str,
+    head: Path | None,
+    index_folder: Path | None,
+    host: str,
+    port: int,
+    token_file: Path | None,
+    replicas: int,
+    max_body: float,
+    max_frames: int,
+    rate: float,
+    gpu: bool,
+) -> None:
+    """Serve the ENCODER over HTTP with Ray Serve, until Ctrl-C; the page of it is at /docs."""
+    from c2vl.serving.launch import Settings, run
+
+    run(
+        Settings(
+            encoder=encoder,
+            head=head,
+            index=index_folder,
+            host=host,
+            port=port,
+            token_file=token_file,
+            replicas=replicas,
+            max_body=int(max_body * 2**20),
+            max_frames=max_frames,
+            rate=rate,
+            gpu=gpu,
+        )
+    )
+
+
+def _load(source: str) -> Encoder:
+    from c2vl.encoder import load_encoder
+
+    return load_encoder(source)
+
+
+def _features(encoder: Encoder, path: Path, joints: Any) -> Any:
+    try:
+        return encoder.embed([joints])
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None

@@ -1,0 +1,61 @@
+"""``c2vl train`` and ``c2vl settings``; heavy imports wait until one is called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from c2vl.support.errors import TrainingError, UserError
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command(
+    epilog="""
+\b
+Examples:
+  c2vl train experiment.yaml
+  c2vl train experiment.yaml optim.lr=0.05 train.epochs=30 --out runs/train/short
+  c2vl train experiment.yaml train.workers=4 train.batch_size=128
+"""
+)
+@click.argument("config", type=FILE)
+@click.argument("overrides", metavar="[KEY=VALUE]...", nargs=-1)
+@click.option("--out", type=FOLDER, help="Run folder; default runs/train/NAME.")
+@click.option("--max-failures", default=0, show_default=True, help="Lost workers to survive.")
+def train(config: Path, overrides: tuple[str, ...], out: Path | None, max_failures: int) -> None:
+    """Train the experiment in CONFIG, with any settings overridden.
+
+    The same command on the same folder goes on after an interruption, with the same result.
+    """
+    from c2vl.config.reading import load
+    from c2vl.training.checkpoint import abandon
+    from c2vl.training.launch import fit
+    from c2vl.training.progress import following
+
+    experiment = load(config, overrides)
+    folder = out or Path("runs/train") / experiment.name
+    made = not folder.exists()
+    with following(folder, experiment.train.epochs):
+        try:
+            fit(experiment, folder, name=experiment.name, max_failures=max_failures)
+        except KeyboardInterrupt:
+            raise UserError(
+                f"stopped; the same command goes on from the last checkpoint in {folder}"
+            ) from None
+        except (UserError, TrainingError):
+            abandon(folder, made=made)
+            raise
+    click.echo(f"encoder: {folder / 'encoder'}")
+
+
+@click.command(epilog="\b\nExample:\n  c2vl settings | grep temperature\n")
+def settings() -> None:
+    """List every setting of an experiment: name, default, meaning."""
+    from c2vl.config.experiment import Experiment
+    from c2vl.config.reading import described
+
+    for name, default, meaning in described(Experiment):
+        click.echo(f"{name}={default}" + (f"\n    {meaning}" if meaning else ""))

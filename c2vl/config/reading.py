@@ -1,0 +1,213 @@
+"""Experiments out of YAML files, command lines and nested mappings, and back into YAML.
+
+Unknown keys and impossible combinations raise :class:`c2vl.support.errors.UserError`, with the path
+of the field and the nearest name that exists.
+
+Example:
+    >>> experiment = from_dict({"objective": {"temperature": 0.1}})
+    >>> experiment.objective.temperature
+    0.1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from c2vl.config.experiment import Experiment, Settings
+from c2vl.support.errors import UserError, did_you_mean
+from c2vl.support.yaml_files import load_yaml, parse_yaml
+
+SettingsT = TypeVar("SettingsT", bound=Settings)
+
+
+def from_dict(values: Mapping[str, Any]) -> Experiment:
+    """Build settings from nested mappings.
+
+    Raises:
+        UserError: a key is unknown or a value is out of range; the message has the field's path.
+    """
+    return parse(Experiment, values, "experiment")
+
+
+def parse(model: type[SettingsT], values: Mapping[str, Any], what: str) -> SettingsT:
+    """Validate ``values`` as ``model``; one readable message for all that is wrong with them.
+
+    Args:
+        model: any settings class (the sweep file uses it too).
+        values: nested mappings, as YAML gives them.
+        what: what to call the whole in a message (a file's name, usually).
+
+    Raises:
+        UserError: naming each field by its path, the value given and the nearest known name.
+    """
+    if not isinstance(values, Mapping):
+        raise UserError(f"{what}: expected settings (name: value), found {type(values).__name__}")
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        lines = [_explain(model, what, problem) for problem in error.errors()]
+        raise UserError("\n".join(dict.fromkeys(lines))) from None
+
+
+def _explain(model: type[BaseModel], what: str, problem: Any) -> str:
+    parts, names = _place(model, problem["loc"])
+    where = f"{what}: {'.'.join(parts)}" if parts else what
+    if problem["type"] == "extra_forbidden":
+        near = did_you_mean(str(problem["loc"][-1]), names)
+        return f"{where}: no such setting{near}"
+    message = problem["msg"].removeprefix("Value error, ")
+    given = problem["input"]
+    return f"{where}: {message}" + ("" if isinstance(given, dict) else f" (given: {given!r})")
+
+
+def _place(model: type[BaseModel], loc: Iterable[str | int]) -> tuple[list[str], list[str]]:
+    """Return the path of a problem as it stands in the file, and the names that exist there.
+
+    Pydantic's own path also names the member of a union (``space.optim.lr.float.low``).
+    """
+    kinds: list[Any] = [model]
+    path: list[str] = []
+    names: list[str] = []
+    for part in loc:
+        models = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if len(models) > 1 and (chosen := [one for one in models if _tag(one) == part]):
+            kinds = list(chosen)
+            continue
+        path.append(str(part))
+        names = [name for one in models for name in one.model_fields]
+        kinds = [inner for kind in kinds for inner in _below(kind, part)]
+    return path, names
+
+
+def _tag(model: type[BaseModel]) -> str | None:
+    """What tells a member of a union from the others."""
+    field = model.model_fields.get("type")
+    return get_args(field.annotation)[0] if field is not None else None
+
+
+def _below(kind: Any, part: str | int) -> list[Any]:
+    """The types that may stand at a key, or an index, of a type."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        field = kind.model_fields.get(str(part))
+        return [] if field is None else _members(field.annotation)
+    return _members(get_args(kind)[-1]) if get_origin(kind) in (list, dict) else []
+
+
+def _members(annotation: Any) -> list[Any]:
+    if get_origin(annotation) is Annotated:
+        return _members(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return [member for one in get_args(annotation) for member in _members(one)]
+    return [annotation]
+
+
+def setting_names() -> dict[str, Any]:
+    """Return every dotted setting of an experiment with its default (the sweep's vocabulary)."""
+    return flatten(Experiment().model_dump(mode="json"))
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """``{"a": {"b": 1}}`` → ``{"a.b": 1}``."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def override(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested ``values`` with dotted ``changes`` put in; the arguments stay as they are."""
+    result = {k: dict(v) if isinstance(v, Mapping) else v for k, v in values.items()}
+    for path, value in changes.items():
+        head, _, rest = path.partition(".")
+        if rest:
+            below = result.get(head)
+            result[head] = override(below if isinstance(below, Mapping) else {}, {rest: value})
+        else:
+            result[head] = value
+    return result
+
+
+def parse_overrides(pairs: Iterable[str]) -> dict[str, Any]:
+    """``["optim.lr=0.1"]`` → ``{"optim.lr": 0.1}``; values are read as YAML.
+
+    Raises:
+        UserError: a word without ``=``.
+    """
+    changes: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise UserError(f'"{pair}": write settings as key=value, for example optim.lr=0.1')
+        try:
+            parsed = parse_yaml(value)
+        except ValueError:
+            raise UserError(f'"{pair}": the value is not YAML; quote it') from None
+        if isinstance(parsed, str):  # YAML 1.1 reads 1e-4 as text
+            try:
+                parsed = float(parsed)
+            except ValueError:
+                pass
+        changes[key] = parsed
+    return changes
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file of settings.
+
+    Raises:
+        UserError: the file is missing, is not YAML, or holds no mapping.
+    """
+    values = load_yaml(path)
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: expected settings (name: value), found {type(values).__name__}")
+    return values
+
+
+def load(path: Path, overrides: Iterable[str] = ()) -> Experiment:
+    """Read an experiment from YAML, with ``key=value`` overrides from a command line."""
+    values = override(read_yaml(path), parse_overrides(overrides))
+    return parse(Experiment, values, path.name)
+
+
+def dump(experiment: Experiment) -> str:
+    """Return the resolved experiment as YAML; :func:`load` reads it back equal."""
+    return yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False)
+
+
+def resolved(experiment: Experiment) -> Experiment:
+    """Return an experiment with absolute paths: workers start in folders of their own."""
+    data, prompts = experiment.data, experiment.prompts
+    split = str(Path(data.split).absolute()) if data.split.endswith(".csv") else data.split
+    tables = {
+        name: path.absolute()
+        for name, path in (("language", prompts.language), ("vision", prompts.vision))
+        if path is not None
+    }
+    return experiment.model_copy(
+        update={
+            "data": data.model_copy(update={"store": data.store.absolute(), "split": split}),
+            "prompts": prompts.model_copy(update=tables),
+        }
+    )
+
+
+def described(model: type[BaseModel], prefix: str = "") -> list[tuple[str, Any, str]]:
+    """List settings as (dotted name, default, meaning), in the order of their definition."""
+    rows: list[tuple[str, Any, str]] = []
+    for name, field in model.model_fields.items():
+        if isinstance(field.default, BaseModel):
+            rows += described(type(field.default), f"{prefix}{name}.")
+        else:
+            rows.append((f"{prefix}{name}", field.default, field.description or ""))
+    return rows

@@ -1,0 +1,139 @@
+"""The count of test scorings: every reading of the test part by an encoder leaves a line.
+
+The lines stand in the encoder's own folder, ``test_scorings.jsonl``, and go where it goes; for an
+encoder without a folder of its own (from MLflow, or fresh weights) they stand beside the results.
+A line names the run that read, so that a run that was killed and goes on is counted once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from c2vl.support.errors import UserError
+from c2vl.support.files import parse_json, replacing_folder
+
+SCORINGS = "test_scorings.jsonl"
+
+
+def count_scoring(
+    folder: Path, encoder: str, protocol: str, data: str, split: str, *, run: str
+) -> int:
+    """Write down one reading of the test part, before it happens; of a run that goes on, nothing.
+
+    Args:
+        folder: where the lines stand.
+        encoder: digest of what is scored.
+        protocol: by which.
+        data: checksum of the store.
+        split: of which split.
+        run: a name that no other reading has.
+
+    Returns:
+        The how manieth reading of this encoder it is.
+
+    Raises:
+        UserError: the line cannot be written; the test part is then not read.
+    """
+    line = {
+        "encoder": encoder,
+        "protocol": protocol,
+        "data": data,
+        "split": split,
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "run": run,
+    }
+    path = folder / SCORINGS
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _alone(path) as file:
+            text = file.read()
+            kept = text[: text.rfind(b"\n") + 1]  # a line that a kill cut short was never read by
+            own = [one for one in _parse(path, kept) if one["encoder"] == encoder]
+            for number, one in enumerate(own, start=1):
+                if one.get("run") == run:
+                    return number
+            file.truncate(len(kept))
+            file.seek(len(kept))
+            file.write(json.dumps(line).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+            return len(own) + 1
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be written ({error}); test scorings are counted there: make the "
+            "folder writable, or take a copy of the encoder"
+        ) from None
+
+
+def scorings(folder: Path, encoder: str | None = None) -> int:
+    """How many readings are written down, by one encoder or by all."""
+    lines = _parse(folder / SCORINGS, _read(folder / SCORINGS))
+    return sum(encoder is None or line["encoder"] == encoder for line in lines)
+
+
+@contextmanager
+def replacing_encoder(
+    folder: Path, encoder: str = "", counted: Iterable[Path] = ()
+) -> Iterator[Path]:
+    """Replace an encoder's folder, without losing a line of its count of test scorings.
+
+    Args:
+        folder: whose own lines stay, whatever becomes of the rest; nobody can add one meanwhile.
+        encoder: digest of what is written.
+        counted: other folders, whose lines about it come along.
+    """
+    found: Counter[bytes] = Counter()  # the same line in two folders is one reading
+    for source in counted:
+        path = source / SCORINGS
+        text = _read(path)
+        pairs = zip(text.splitlines(), _parse(path, text), strict=True)
+        found |= Counter(text for text, line in pairs if line["encoder"] == encoder)
+    with ExitStack() as held:
+        path = folder / SCORINGS
+        if path.is_file():
+            held.enter_context(_alone(path))
+            found = Counter(_read(path).splitlines()) | found
+        with replacing_folder(folder) as partial:
+            yield partial
+            if found:
+                lines = b"".join(line + b"\n" for line in found.elements())
+                (partial / SCORINGS).write_bytes(lines)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[BinaryIO]:
+    """Open a file of lines for one process at a time, which has not been replaced meanwhile."""
+    import fcntl  # not everywhere, and loading an encoder needs none of this
+
+    while True:
+        with path.open("a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                file.seek(0)
+                yield file
+                return
+
+
+def _read(path: Path) -> bytes:
+    """The whole lines of a file; none where there is no file."""
+    text = path.read_bytes() if path.is_file() else b""
+    return text[: text.rfind(b"\n") + 1]
+
+
+def _parse(path: Path, text: bytes) -> list[dict[str, str]]:
+    try:
+        lines = [parse_json(line) for line in text.splitlines() if line]
+        if not all(isinstance(line, dict) and "encoder" in line for line in lines):
+            raise ValueError("a line names no encoder")
+    except ValueError as error:
+        raise UserError(
+            f"{path}: is no count of test scorings ({error}); put it back as it was"
+        ) from None
+    return lines

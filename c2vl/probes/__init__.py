@@ -1,0 +1,1 @@
+"""Readings of frozen features that validation and protocols share."""

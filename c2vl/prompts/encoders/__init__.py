@@ -1,0 +1,1 @@
+"""Frozen text and image encoders, and the cache of their features."""

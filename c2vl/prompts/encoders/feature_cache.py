@@ -1,0 +1,208 @@
+"""Features by content: (text or picture, model, settings) → vector, in shards written atomically.
+
+A shard is two arrays, ``<name>.features.npy`` and, written last, ``<name>.keys.npy``, which also
+tells what was longer than the model reads. Nothing is ever changed in place, so processes and
+machines can fill one cache together; a damaged shard is dropped and its items are encoded again.
+Keys alone are held in memory, a few dozen bytes an item.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from c2vl.support.files import replacing, see_writable
+from c2vl.support.progress import Progress
+
+SHARD = 4096
+"""Items a shard: what an interrupted run can lose."""
+
+ItemT = TypeVar("ItemT", str, bytes)
+_ItemT_contra = TypeVar("_ItemT_contra", str, bytes, contravariant=True)
+Keys = NDArray[np.void]
+_KEY = np.dtype("V16")
+
+
+class Encoder(Protocol[_ItemT_contra]):
+    """What the cache needs of an encoder of texts or pictures."""
+
+    @property
+    def identity(self) -> str:
+        """Name and content of model and settings."""
+
+    def encode(
+        self, items: Sequence[_ItemT_contra], *, progress: Progress | None = None
+    ) -> NDArray[np.float32]:
+        """Return unit-norm features, (n, D)."""
+
+    def too_long(self, items: Sequence[_ItemT_contra]) -> NDArray[np.bool_]:
+        """Tell which items are longer than the model reads at once, (n,)."""
+
+
+class FeatureCache:
+    """Features of one encoder below a cache folder.
+
+    Args:
+        folder: the cache; one sub-folder an encoder is made in it.
+        identity: of the encoder.
+    """
+
+    def __init__(self, folder: Path, identity: str) -> None:
+        self.folder = Path(folder) / hashlib.sha256(identity.encode()).hexdigest()[:24]
+        self._shards: list[str] = []
+        self._keys: Keys = np.empty(0, dtype=_KEY)
+        self._place = np.empty((0, 3), dtype=np.int64)  # shard, row, long; as the keys are sorted
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look for shards that are new since, or have gone."""
+        keys: list[Keys] = []
+        place: list[NDArray[np.int64]] = []
+        self._shards = []
+        for path in sorted(self.folder.glob("shard-*.keys.npy")):
+            name = path.name.removesuffix(".keys.npy")
+            try:
+                found = np.load(path, allow_pickle=False)
+                rows = np.load(self._features(name), mmap_mode="r", allow_pickle=False)
+                if found.dtype != np.uint8 or found.shape != (len(rows), 17) or rows.ndim != 2:
+                    raise ValueError("not a shard")
+            except (OSError, ValueError, EOFError):
+                self._drop(name)
+                continue
+            keys.append(np.ascontiguousarray(found[:, :16]).view(_KEY)[:, 0])
+            number = np.full(len(rows), len(self._shards))
+            place.append(np.stack([number, np.arange(len(rows)), found[:, 16]], axis=1))
+            self._shards.append(name)
+        if keys:
+            everything = np.concatenate(keys)
+            self._keys, first = np.unique(everything, return_index=True)
+            self._place = np.concatenate(place)[first]
+        else:
+            self._keys, self._place = np.empty(0, dtype=_KEY), np.empty((0, 3), dtype=np.int64)
+
+    def missing(self, items: Sequence[ItemT]) -> list[ItemT]:
+        """Return the distinct items that are not there yet, in the order of their first use."""
+        distinct = list(dict.fromkeys(items))
+        known = self._found(keys_of(distinct)) >= 0
+        return [item for item, is_known in zip(distinct, known, strict=True) if not is_known]
+
+    def encode(
+        self, items: Sequence[ItemT], encoder: Encoder[ItemT], *, progress: Progress | None = None
+    ) -> None:
+        """Encode items and write them as one shard; call :meth:`refresh` before they are read.
+
+        Args:
+            items: n distinct texts or pictures.
+            encoder: the one that this cache is of.
+            progress: called with the items done and in all.
+        """
+        see_writable(self.folder)
+        rows, long = encoder.encode(items, progress=progress), encoder.too_long(items)
+        keys = keys_of(items)
+        name = "shard-" + hashlib.sha256(keys.tobytes()).hexdigest()[:24]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        _write(self._features(name), np.ascontiguousarray(rows, dtype=np.float32))
+        flat = keys.view(np.uint8).reshape(len(items), 16)
+        _write(self._keys_file(name), np.hstack([flat, long[:, None].astype(np.uint8)]))
+
+    def long(self, items: Sequence[ItemT]) -> int:
+        """Return how many of the distinct items, all of them there, are longer than is read."""
+        found = self._found(keys_of(list(dict.fromkeys(items))))
+        return int(self._place[found, 2].sum())
+
+    def get(self, items: Sequence[ItemT]) -> NDArray[np.float32] | None:
+        """Return the features of items that are all there, (n, D).
+
+        None where a shard turns out to be damaged; it is gone then, and its items are missing.
+        """
+        found = self._found(keys_of(items))
+        if (found < 0).any():
+            return None
+        place = self._place[found]
+        rows: NDArray[np.float32] | None = None
+        sound = True
+        for shard in np.unique(place[:, 0]):
+            here = np.flatnonzero(place[:, 0] == shard)
+            name = self._shards[shard]
+            part = np.load(self._features(name), mmap_mode="r")[place[here, 1]]
+            if not (np.abs(np.linalg.norm(part, axis=1) - 1) < 1e-2).all():  # false for NaN too
+                self._drop(name)
+                sound = False
+                continue
+            if rows is None:
+                rows = np.empty((len(items), part.shape[1]), dtype=np.float32)
+            rows[here] = part
+        if not sound:
+            self.refresh()
+            return None
+        return rows
+
+    def features(
+        self,
+        items: Sequence[ItemT],
+        encoder: Encoder[ItemT],
+        *,
+        on_new: Callable[[int], None] | None = None,
+    ) -> NDArray[np.float32]:
+        """Return features (n, D), encoding what is not there.
+
+        Args:
+            items: in any number and with repeats.
+            encoder: the one that this cache is of.
+            on_new: told how many more items the encoder has read.
+        """
+        while True:
+            new = self.missing(items)
+            for start in range(0, len(new), SHARD):
+                part = new[start : start + SHARD]
+                seen = 0
+
+                def report(done: int, _: int) -> None:
+                    nonlocal seen
+                    if on_new is not None:
+                        on_new(done - seen)
+                    seen = done
+
+                self.encode(part, encoder, progress=report)
+                if on_new is not None and seen < len(part):
+                    on_new(len(part) - seen)
+            if new:
+                self.refresh()
+            rows = self.get(items)
+            if rows is not None:
+                return rows
+
+    def _found(self, keys: Keys) -> NDArray[np.int64]:
+        """Place of each key among those known, -1 where it is not."""
+        if not len(self._keys):
+            return np.full(len(keys), -1)
+        at = np.searchsorted(self._keys, keys)
+        at = np.minimum(at, len(self._keys) - 1)
+        return np.where(self._keys[at] == keys, at, -1)
+
+    def _features(self, name: str) -> Path:
+        return self.folder / f"{name}.features.npy"
+
+    def _keys_file(self, name: str) -> Path:
+        return self.folder / f"{name}.keys.npy"
+
+    def _drop(self, name: str) -> None:
+        self._keys_file(name).unlink(missing_ok=True)
+        self._features(name).unlink(missing_ok=True)
+
+
+def keys_of(items: Sequence[str] | Sequence[bytes]) -> Keys:
+    """Return (n,) keys of 16 bytes: the start of each item's SHA-256."""
+    data = (item.encode() if isinstance(item, str) else item for item in items)
+    joined = b"".join(hashlib.sha256(item).digest()[:16] for item in data)
+    return np.frombuffer(joined, dtype=_KEY)
+
+
+def _write(path: Path, array: NDArray[np.generic]) -> None:
+    with replacing(path) as file:
+        np.save(file, array)

@@ -1,0 +1,132 @@
+"""Frozen image encoders, through transformers: the image towers of CLIP and SigLIP."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from c2vl.prompts.encoders import model_folders as models
+from c2vl.support.errors import UserError
+from c2vl.support.progress import Progress
+
+KINDS = ("clip", "clip_vision_model", "siglip", "siglip_vision_model")
+_IMAGES = 64  # of a batch
+
+
+@dataclass(frozen=True)
+class ImageEncoder:
+    """A frozen encoder of pictures, given as the bytes of their JPEG, WebP or PNG files.
+
+    Attributes:
+        name: what it is called (a folder's own name, without its path).
+        folder: where its files are.
+        kind: ``model_type`` of its configuration.
+        digest: SHA-256 of files and settings: equal digests give equal features.
+    """
+
+    name: str
+    folder: Path
+    kind: str
+    digest: str
+
+    @classmethod
+    def load(cls, name: str | Path) -> ImageEncoder:
+        """Find a model; the weights are loaded by the first :meth:`encode`.
+
+        Args:
+            name: a local folder, or a name on the Hugging Face hub.
+
+        Raises:
+            UserError: it is not there, its weights are no safetensors, it has no image tower or no
+                image processor.
+        """
+        folder = models.find(str(name))
+        kind = str(models.read_json(folder / "config.json").get("model_type", ""))
+        if kind not in KINDS:
+            raise UserError(
+                f"{folder}: {kind or 'a model without model_type'} has no image tower that is known"
+                f" here; give a CLIP or SigLIP ({', '.join(KINDS)})"
+            )
+        models.need_safetensors(folder)
+        if not any(
+            (folder / f).is_file() for f in ("preprocessor_config.json", "processor_config.json")
+        ):
+            raise UserError(
+                f"{folder}: has no image processor (preprocessor_config.json); save the model's "
+                "processor into the same folder"
+            )
+        digest = models.digest(folder, {"kind": kind})
+        return cls(models.label(str(name), folder), folder, kind, digest)
+
+    @property
+    def identity(self) -> str:
+        """Name and content: what cached features are filed under."""
+        return f"{self.name}@{self.digest[:16]}"
+
+    @cached_property
+    def _processor(self) -> Any:
+        from transformers import AutoImageProcessor
+
+        with models.loading(self.folder):
+            return AutoImageProcessor.from_pretrained(self.folder, local_files_only=True)
+
+    @cached_property
+    def _model(self) -> Any:
+        import torch
+        from transformers import CLIPVisionModelWithProjection, SiglipVisionModel
+
+        clip = self.kind.startswith("clip")
+        loader = CLIPVisionModelWithProjection if clip else SiglipVisionModel
+        with models.loading(self.folder):
+            config = models.tower_config(self.folder, "vision_config")
+            model: Any = loader.from_pretrained(
+                self.folder,
+                config=config,
+                local_files_only=True,
+                use_safetensors=True,
+                dtype=torch.float32,
+            )
+        return model.eval().requires_grad_(False).to(models.device())
+
+    def too_long(self, pictures: Sequence[bytes]) -> NDArray[np.bool_]:
+        """No picture is too large: all are brought to the tower's size, (n,)."""
+        return np.zeros(len(pictures), dtype=bool)
+
+    def encode(
+        self, pictures: Sequence[bytes], *, progress: Progress | None = None
+    ) -> NDArray[np.float32]:
+        """Return unit-norm features, (n, D); equal pictures are computed once.
+
+        Args:
+            pictures: picture files' bytes.
+            progress: called with the distinct pictures done and in all.
+        """
+        import torch
+        from PIL import Image
+
+        if not pictures:
+            raise ValueError("encode needs at least one picture")
+        place = {data: number for number, data in enumerate(dict.fromkeys(pictures))}
+        distinct = list(place)
+        parts: list[NDArray[np.float32]] = []
+        for start in range(0, len(distinct), _IMAGES):
+            files = distinct[start : start + _IMAGES]
+            images = [Image.open(io.BytesIO(data)).convert("RGB") for data in files]
+            pixels = self._processor(images=images, return_tensors="pt")["pixel_values"]
+            with torch.inference_mode():
+                output = self._model(pixel_values=pixels.to(self._model.device))
+                clip = self.kind.startswith("clip")
+                features = output.image_embeds if clip else output.pooler_output
+                features = torch.nn.functional.normalize(features.float(), dim=-1)
+            parts.append(features.cpu().numpy())
+            if progress is not None:
+                progress(min(start + _IMAGES, len(distinct)), len(distinct))
+        rows = np.concatenate(parts)
+        return rows[[place[data] for data in pictures]]

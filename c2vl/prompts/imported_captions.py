@@ -1,0 +1,78 @@
+"""Published captions and a user's own as language concept tables."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from c2vl.prompts import captions_file, language_table
+from c2vl.prompts.captions_file import Short
+from c2vl.prompts.encoders.feature_cache import Encoder
+from c2vl.prompts.language_table import Made
+from c2vl.skeletons.store import Store
+from c2vl.support.errors import UserError
+from c2vl.support.progress import Progress
+
+
+def import_captions(
+    source: Path,
+    out: Path,
+    encoder: Encoder[str],
+    *,
+    store: Store | None = None,
+    prompts: int | None = None,
+    short: Short = "reject",
+    cache: Path | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Made:
+    """Make a table of a file of captions; the very same one is left alone.
+
+    Args:
+        source: see :mod:`c2vl.prompts.captions_file`.
+        out: the table's folder.
+        encoder: what reads the captions.
+        store: sequences that it does not have are left out and listed in ``rejected.csv``.
+        prompts: captions a sequence; the most frequent number when not given.
+        short: what is done with a sequence that has fewer.
+        cache: where features are kept between runs; beside ``out`` when not given.
+        overwrite: replace another table at ``out``.
+        progress: called with captions encoded and to encode.
+
+    Raises:
+        UserError: the file cannot be read, nothing is left of it, or ``out`` holds something else.
+    """
+    found = captions_file.read(source)
+    with source.open("rb") as file:
+        content = hashlib.file_digest(file, "sha256").hexdigest()
+    settings = {"method": "import", "file": content, "prompts": prompts, "short": short}
+    digest = store.digest if store is not None else ""
+    known = (digest, encoder.identity, settings)
+    if (made := language_table.existing(out, *known, overwrite=overwrite)) is not None:
+        return Made(made, 0)
+    surplus: list[tuple[str, str]] = []
+    counts: dict[str, int] = {}
+    if store is not None:
+        names = {str(name) for name in store.index["id"]}
+        surplus = [(name, "not in the store") for name in found if name not in names]
+        counts = {"surplus": len(surplus), "missing": len(names - found.keys())}
+        found = {name: row for name, row in found.items() if name in names}
+        if not found:
+            raise UserError(
+                f"{source}: none of its {len(surplus)} sequences is in {store.path}; its names "
+                f"are like {surplus[0][0] if surplus else '-'}, the store's like {min(names)}"
+            )
+    even = captions_file.even(found, prompts=prompts, short=short)
+    return language_table.build(
+        out,
+        even.texts,
+        encoder,
+        cache=cache,
+        rejected=surplus + even.rejected,
+        store=digest,
+        source=source.name,
+        settings=settings,
+        counts=counts | {"filled": even.filled},
+        overwrite=overwrite,
+        progress=progress,
+    )

@@ -1,0 +1,1 @@
+"""Captions that rules write from the motion alone."""

@@ -1,0 +1,63 @@
+"""From a store's motion to a language concept table: captions by rules, then cached features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from c2vl.prompts import language_table
+from c2vl.prompts.encoders.feature_cache import Encoder
+from c2vl.prompts.language_table import Made
+from c2vl.prompts.rules.captions import RULES, WINDOWS, captions
+from c2vl.skeletons.store import Store
+from c2vl.support.progress import Progress
+
+
+def caption_store(store: Store, *, windows: int = WINDOWS) -> list[list[str]]:
+    """Return the captions of every sequence, in the store's order."""
+    fps = float(store.manifest.get("settings", {}).get("fps") or 30)
+    return [
+        captions(store.joints(position), store.layout, windows=windows, fps=fps)
+        for position in range(len(store))
+    ]
+
+
+def build(
+    store: Store,
+    out: Path,
+    encoder: Encoder[str],
+    *,
+    cache: Path | None = None,
+    windows: int = WINDOWS,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Made:
+    """Write the kinematic language table of a store; the very same one is left alone.
+
+    Args:
+        store: the sequences.
+        out: the table's folder.
+        encoder: what reads the captions.
+        cache: where features are kept between runs; beside ``out`` when not given.
+        windows: captions a sequence.
+        overwrite: replace another table at ``out``.
+        progress: called with captions encoded and to encode.
+
+    Raises:
+        UserError: ``out`` holds something else.
+    """
+    settings = {"method": "kinematic", "rules": RULES, "windows": windows}
+    known = (store.digest, encoder.identity, settings)
+    if (made := language_table.existing(out, *known, overwrite=overwrite)) is not None:
+        return Made(made, 0)
+    texts = caption_store(store, windows=windows)
+    return language_table.build(
+        out,
+        dict(zip((str(name) for name in store.index["id"]), texts, strict=True)),
+        encoder,
+        cache=cache,
+        store=store.digest,
+        source="kinematic captions, by rules from the motion alone",
+        settings=settings,
+        overwrite=overwrite,
+        progress=progress,
+    )

@@ -1,0 +1,106 @@
+"""What a body does in one window of time, in a clause for each hand and one for legs and trunk."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from c2vl.prompts.rules.measures import SIDES, Array, Body
+from c2vl.prompts.rules.whole_motion import main_hand
+from c2vl.prompts.rules.words import (
+    FORWARD,
+    HEIGHT,
+    KNEE,
+    OUTWARD,
+    PACE_OF_HAND,
+    directions,
+    word,
+)
+
+PHASES = ("At first", "Early on", "Midway", "Later on", "At last")
+REST = "rests at the side"
+
+
+def windows_of(energy: Array, windows: int) -> list[slice]:
+    """Divide the moving part of a sequence; neighbours overlap by half.
+
+    The stillness before and after is left out: how long somebody waits says nothing of the motion,
+    and this way a window holds the same part of it whoever moves.
+
+    Args:
+        energy: (T - 1,) movement between frames, from :func:`movement`.
+        windows: how many.
+
+    Returns:
+        Slices of at least two frames (of one where the sequence has one).
+    """
+    if not len(energy):
+        return [slice(0, 1)] * windows
+    moving = np.flatnonzero(energy >= 0.15 * energy.max())
+    first, last = int(moving[0]), int(moving[-1]) + 2
+    frames = last - first
+    slices = []
+    for i in range(windows):
+        centre, half = (i + 0.5) * frames / windows, frames / windows
+        start = int(max(0, min(np.floor(centre - half), frames - 2)))
+        stop = max(start + 2, int(min(np.ceil(centre + half), frames)))
+        slices.append(slice(first + start, first + stop))
+    return slices
+
+
+def movement(body: Body) -> Array:
+    """How much moves between frames: hands and feet against the trunk, and the body, (T - 1,)."""
+    parts: list[NDArray[np.float64]] = [*body.hand, *body.foot, body.place]
+    return np.asarray(
+        np.sum([np.linalg.norm(np.diff(part, axis=0), axis=-1) for part in parts], axis=0)
+    )
+
+
+def phase(i: int, windows: int) -> str:
+    """Word the place of window ``i`` in the motion."""
+    return PHASES[int(i / windows * len(PHASES))]
+
+
+def moment(body: Body, w: slice) -> str:
+    """Word a window; a resting second hand and plain standing go without saying."""
+    main = main_hand(body)
+    told = [hand(body, main, w)]
+    other = hand(body, 1 - main, w)
+    if not other.endswith(REST):
+        told.append(other)
+    legs = stance(body, w)
+    return "; ".join([*told, legs] if legs else told)
+
+
+def hand(body: Body, side: int, w: slice) -> str:
+    """Where a hand is in a window, and where it moves."""
+    x = body.hand[side, w]
+    place = x.mean(axis=0)
+    speed = float(np.linalg.norm(x[1:] - x[:-1], axis=-1).sum()) * body.fps / max(len(x) - 1, 1)
+    level = float(body.height[side, w].mean())
+    name = f"the {SIDES[side]} hand"
+    if speed < 0.5 and level < 0.3 and abs(place[2]) < 0.35:
+        return f"{name} {REST}"
+    where = (
+        word(HEIGHT, level),
+        word(OUTWARD, float(place[0]) * (1 if side else -1)),
+        word(FORWARD, float(place[2])),
+    )
+    told = f"{word(PACE_OF_HAND, speed)} {directions(x[-1] - x[0], 0.08)}".strip()
+    return f"{name} {told}, {', '.join(phrase for phrase in where if phrase)}"
+
+
+def stance(body: Body, w: slice) -> str:
+    """Legs and trunk in a window; empty when simply standing."""
+    told = []
+    pelvis = body.pelvis[w]
+    bent = float(body.knee[:, w].min(axis=0).mean())
+    if bent < 155:
+        told.append(word(KNEE, bent))
+    sinking = float(pelvis[-1] - pelvis[0])
+    if abs(sinking) > 0.03:
+        told.append("the body rises" if sinking > 0 else "the body sinks")
+    lean = float(body.lean[w, 1].mean())
+    if lean > 15:
+        told.append("bowing far down" if lean > 40 else "leaning forward")
+    return ", ".join(told)

@@ -1,0 +1,370 @@
+"""A concept table: the frozen encoder's features of every sequence's prompts, one a modality.
+
+A table is a folder::
+
+    manifest.json    modality, encoder (name and content), the store it was made for, source,
+                     settings (question, model that answered …), counts, digest
+    features.npy     float32 (N sequences, P prompts, D), memory-mapped
+    prompts.parquet  id, prompt (0..P-1), text (empty where the prompt is a picture), and what else
+                     is known of a prompt: status of an answer, crop (where its picture lies)
+    rejected.csv     sequences that got no row, with the reason (present when there are some)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from c2vl.support.errors import UserError
+from c2vl.support.files import parse_json, replacing_folder, see_writable, write_text
+
+FORMAT = 1
+MODALITIES = ("language", "vision")
+CHUNK = 4096
+"""Sequences read or written at a time: features of a whole table need not fit the memory."""
+
+
+@dataclass(frozen=True)
+class Joined:
+    """A table's sequences beside those of a store.
+
+    Attributes:
+        present: (n,) bool, of the store's sequences: it has prompts here.
+        missing: the names of those that have none.
+        surplus: names in the table that the store does not have.
+    """
+
+    present: NDArray[np.bool_]
+    missing: list[str]
+    surplus: list[str]
+
+
+class ConceptTable:
+    """Concept features, open for reading.
+
+    Attributes:
+        path: the table's folder.
+        manifest: ``manifest.json``.
+        ids: sequence names, in the order of the features.
+        features: (N, P, D), memory-mapped.
+    """
+
+    def __init__(
+        self, path: Path, manifest: dict[str, Any], ids: list[str], features: NDArray[np.float32]
+    ) -> None:
+        self.path = path
+        self.manifest = manifest
+        self.ids = ids
+        self.features = features
+
+    @classmethod
+    def open(cls, path: Path | str, *, modality: str | None = None) -> ConceptTable:
+        """Open a table.
+
+        Args:
+            path: its folder.
+            modality: what it must hold; a table of another one is an error.
+
+        Raises:
+            UserError: it is absent, damaged, of another version or of another modality.
+        """
+        path = Path(path)
+        what = f"{modality} concept" if modality else "concept"
+        try:
+            manifest = parse_json((path / "manifest.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            raise UserError(
+                f"{path}: there is no {what} table here; make a language table with `c2vl prompts "
+                "kinematic STORE OUT` or `c2vl prompts import`, one of either modality from video "
+                "with `c2vl prompts video` and `encode`, or bring features with `c2vl prompts "
+                "features`"
+            ) from None
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}/manifest.json: cannot be read ({error})") from None
+        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+            raise UserError(f"{path}/manifest.json: no concept table of format {FORMAT}")
+        if modality is not None and manifest["modality"] != modality:
+            raise UserError(
+                f"{path}: holds {manifest['modality']} concepts, and {modality} ones are asked for"
+            )
+        try:
+            features: NDArray[np.float32] = np.load(path / "features.npy", mmap_mode="r")
+            index = pd.read_parquet(path / "prompts.parquet", columns=["id", "prompt"])
+        except Exception as error:  # numpy and pyarrow raise many kinds on damaged files
+            raise UserError(f"{path}: the table is damaged ({error}); make it again") from None
+        ids = index.loc[index["prompt"] == 0, "id"].astype(str).tolist()
+        counts = manifest["counts"]
+        shape = (counts["sequences"], counts["prompts_per_sequence"], counts["dim"])
+        if features.shape != shape or features.dtype != np.float32 or len(ids) != shape[0]:
+            raise UserError(
+                f"{path}: features are {features.dtype} {features.shape} for {len(ids)} names, "
+                f"expected {shape}; make the table again"
+            )
+        return cls(path, manifest, ids, features)
+
+    @classmethod
+    def write(
+        cls,
+        path: Path,
+        ids: Sequence[str],
+        features: NDArray[np.float32] | Iterable[NDArray[np.float32]],
+        *,
+        modality: str,
+        model: str,
+        texts: Sequence[Sequence[str]] | None = None,
+        columns: pd.DataFrame | None = None,
+        rejected: Sequence[tuple[str, str]] = (),
+        store: str = "",
+        source: str = "",
+        settings: dict[str, Any] | None = None,
+        counts: dict[str, Any] | None = None,
+        overwrite: bool = False,
+    ) -> ConceptTable:
+        """Write a table, all or nothing.
+
+        Args:
+            path: the folder to make.
+            ids: N sequence names, each once.
+            features: (N, P, D), whole or in parts along N; parts are written as they come.
+            modality: ``language`` or ``vision``.
+            model: identity of the encoder.
+            texts: P prompts a sequence; None for pictures.
+            columns: N * P rows of more columns for the Parquet file.
+            rejected: sequences that got no row, with the reason.
+            store: digest of the store that the prompts describe.
+            source: where the prompts come from.
+            settings: how they were made.
+            counts: more figures for the manifest.
+            overwrite: replace a table at ``path``.
+
+        Raises:
+            UserError: shapes, names or values do not fit, or ``path`` is something else.
+        """
+        path = Path(path)
+        if isinstance(features, np.ndarray):
+            _check_shape(path, features)
+        if modality not in MODALITIES:
+            raise UserError(f"modality: {modality!r} is not one of {', '.join(MODALITIES)}")
+        may_write(path, overwrite=overwrite)
+        with replacing_folder(path) as folder:
+            parts = [features] if isinstance(features, np.ndarray) else features
+            number, prompts, dim = _write_features(folder / "features.npy", path, len(ids), parts)
+            if len(ids) != number or len(set(ids)) != len(ids):
+                raise UserError(
+                    f"{path}: {len(ids)} names ({len(set(ids))} distinct) for {number} rows of "
+                    "features; each sequence needs one row and its own name"
+                )
+            if texts is not None and {len(row) for row in texts} != {prompts}:
+                raise UserError(f"{path}: not every sequence has {prompts} prompts")
+            flat = [text for row in texts for text in row] if texts is not None else []
+            index = pd.DataFrame(
+                {
+                    "id": np.repeat(np.array(ids, dtype=object), prompts),
+                    "prompt": np.tile(np.arange(prompts, dtype=np.int32), number),
+                    "text": flat or [""] * (number * prompts),
+                }
+            )
+            if columns is not None:
+                index = index.assign(**{str(k): columns[k].to_numpy() for k in columns})
+            manifest = {
+                "format": FORMAT,
+                "modality": modality,
+                "model": model,
+                "store": store,
+                "source": source,
+                "settings": settings or {},
+                "counts": {"sequences": number, "prompts_per_sequence": prompts, "dim": dim}
+                | {"rejected": len(rejected)}
+                | (counts or {}),
+                "digest": _digest(folder / "features.npy", index),
+            }
+            index.to_parquet(folder / "prompts.parquet", index=False)
+            if rejected:
+                write_rejected(folder / "rejected.csv", rejected)
+            text = json.dumps(manifest, indent=1) + "\n"
+            (folder / "manifest.json").write_text(text, encoding="utf-8")
+        return cls.open(path)
+
+    @property
+    def modality(self) -> str:
+        """``language`` or ``vision``."""
+        return str(self.manifest["modality"])
+
+    @property
+    def prompts_per_sample(self) -> int:
+        """P, the prompts of a sequence."""
+        return int(self.features.shape[1])
+
+    @property
+    def dim(self) -> int:
+        """D, the size of a feature."""
+        return int(self.features.shape[2])
+
+    @property
+    def digest(self) -> str:
+        """Checksum of features and prompts, as recorded."""
+        return str(self.manifest["digest"])
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self.ids)}
+
+    def joined(self, ids: Sequence[str]) -> Joined:
+        """Compare the table's names with a store's."""
+        wanted = set(ids)
+        present = np.array([name in self._places for name in ids], dtype=bool)
+        missing = [name for name in ids if name not in self._places]
+        return Joined(present, missing, [name for name in self.ids if name not in wanted])
+
+    def join(self, ids: Sequence[str]) -> NDArray[np.float32]:
+        """Return the features of the named sequences in that order, (n, P, D).
+
+        Raises:
+            UserError: sequences have no features here; it names some of them.
+        """
+        missing = self.joined(ids).missing
+        if missing:
+            shown = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
+            raise UserError(
+                f"{self.path}: {len(missing)} of {len(ids)} sequences have no {self.modality} "
+                f"prompts ({shown}); make the table again for this store, or set prompts.missing "
+                "to exclude or mask"
+            )
+        return np.asarray(self.features[[self._places[name] for name in ids]], dtype=np.float32)
+
+    def means(self, ids: Sequence[str], *, parts: int = 1) -> NDArray[np.float32]:
+        """Return the unit-norm mean prompts of the named sequences, (n, parts * D).
+
+        Args:
+            ids: see :meth:`join`.
+            parts: equal parts of the prompts, in order, whose means stand side by side: what comes
+                early and what late in a sequence stays apart.
+        """
+        edges = np.linspace(0, self.prompts_per_sample, parts + 1).round().astype(int)
+        found = []
+        for start in range(0, len(ids), CHUNK):
+            rows = self.join(ids[start : start + CHUNK])
+            spans = itertools.pairwise(edges)
+            found.append(np.concatenate([rows[:, a:b].mean(axis=1) for a, b in spans], axis=1))
+        mean = np.concatenate(found)
+        unit: NDArray[np.float32] = mean / np.linalg.norm(mean, axis=1, keepdims=True)
+        return unit
+
+    def texts(self, sequence: str | None = None) -> pd.DataFrame:
+        """Return the prompts (id, prompt, text), of one sequence or of all.
+
+        Raises:
+            UserError: the sequence is not in the table.
+        """
+        table = pd.read_parquet(self.path / "prompts.parquet")
+        if sequence is None:
+            return table
+        self.join([sequence])
+        return table[table["id"] == sequence].reset_index(drop=True)
+
+
+def import_features(
+    features: Path, ids: Path, out: Path, *, modality: str, model: str, overwrite: bool = False
+) -> ConceptTable:
+    """Make a table of features computed elsewhere (person crops through CLIP, say).
+
+    Args:
+        features: ``.npy`` of floats, (N, P, D) or (N, D).
+        ids: text file, one sequence name a line, in the same order.
+        out: the table's folder.
+        modality: ``language`` or ``vision``.
+        model: what made the features.
+        overwrite: replace a table at ``out``.
+
+    Raises:
+        UserError: a file cannot be read, or they do not fit each other.
+    """
+    try:
+        rows = np.load(features, allow_pickle=False)
+        names = ids.read_text(encoding="utf-8").split()
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{features}, {ids}: cannot be read ({error})") from None
+    if not isinstance(rows, np.ndarray):
+        raise UserError(f"{features}: give one .npy array, not an archive")
+    return ConceptTable.write(
+        out,
+        names,
+        rows[:, None] if rows.ndim == 2 else rows,
+        modality=modality,
+        model=model,
+        source=features.name,
+        overwrite=overwrite,
+    )
+
+
+def may_write(path: Path, *, overwrite: bool) -> None:
+    """Refuse to write where something else, or an unwanted table, is.
+
+    Raises:
+        UserError: ``path`` holds a table and it is not to be replaced, or no table, or cannot be
+            written.
+    """
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        if not (path / "manifest.json").is_file():
+            raise UserError(f"{path}: exists and is no concept table; give another OUT")
+        if not overwrite:
+            raise UserError(f"{path}: holds a table already; give another OUT, or --overwrite")
+    see_writable(path.parent)
+
+
+def write_rejected(path: Path, rows: Sequence[tuple[str, str]]) -> None:
+    """Write ``rejected.csv``: id, reason."""
+    write_text(path, pd.DataFrame(list(rows), columns=["id", "reason"]).to_csv(index=False))
+
+
+def _check_shape(path: Path, rows: NDArray[Any]) -> None:
+    if rows.ndim != 3 or rows.dtype.kind != "f" or 0 in rows.shape:
+        raise UserError(
+            f"{path}: features are {rows.dtype} {rows.shape}; expected floats "
+            "(sequences, prompts, D)"
+        )
+
+
+def _write_features(
+    file: Path, path: Path, number: int, parts: Iterable[NDArray[np.float32]]
+) -> tuple[int, int, int]:
+    """Write parts along N as one ``.npy``; returns its shape."""
+    target: NDArray[np.float32] | None = None
+    done = 0
+    for part in parts:
+        _check_shape(path, part)
+        norms = np.linalg.norm(part.astype(np.float32, copy=False), axis=-1)
+        if not np.isfinite(norms).all() or (norms == 0).any():
+            raise UserError(f"{path}: some features are zero or not finite")
+        if target is None:
+            shape = (max(number, len(part)), *part.shape[1:])
+            target = np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape)
+        if part.shape[1:] != target.shape[1:] or done + len(part) > len(target):
+            raise UserError(f"{path}: features of {number} names do not fit each other")
+        target[done : done + len(part)] = part
+        done += len(part)
+    if target is None:
+        raise UserError(f"{path}: no sequence has prompts")
+    target.flush()  # type: ignore[attr-defined]
+    return done, int(target.shape[1]), int(target.shape[2])
+
+
+def _digest(features: Path, index: pd.DataFrame) -> str:
+    rows = np.load(features, mmap_mode="r")
+    digest = hashlib.sha256()
+    for start in range(0, len(rows), CHUNK):
+        digest.update(np.ascontiguousarray(rows[start : start + CHUNK]).tobytes())
+    for start in range(0, len(index), CHUNK):
+        part = index.iloc[start : start + CHUNK]
+        digest.update(part.to_csv(index=False, header=start == 0, lineterminator="\n").encode())
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Prompts from RGB video: frames, person crops, captions by large multimodal models."""

@@ -1,0 +1,85 @@
+"""What is made of a model's answers: which can be used, and what stands in for the others.
+
+The rule: an answer that was cut off at the limit of tokens keeps its whole sentences. An empty
+answer, a refusal, and a cut one without a whole sentence are replaced by the usable answer nearest
+in time. A sequence with fewer usable answers than half is rejected. All are counted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from c2vl.skeletons.datasets.base import RejectedError
+
+Status = Literal["ok", "cut", "empty", "refusal"]
+USABLE = 0.5
+"""Least share of usable answers of a sequence."""
+
+_REFUSAL = re.compile(
+    r"^\W*(i('m| am) (sorry|unable|not able)|sorry\b|i (can(no|')t|could not|couldn't) "
+    r"(see|help|assist|identify|determine|provide|answer|view|tell|describe)|as an ai\b|"
+    r"there is no (image|picture|person)|no (image|person) (is|was) )",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer of a model.
+
+    Attributes:
+        text: as it came.
+        whole: it was not cut off at the limit of tokens.
+        error: why there is none, where asking failed; trying again may help.
+    """
+
+    text: str
+    whole: bool = True
+    error: str = ""
+
+
+class Captioner(Protocol):
+    """Answers questions on pictures."""
+
+    @property
+    def identity(self) -> str:
+        """Model and revision, for the record."""
+
+    def answers(self, pictures: Sequence[bytes], questions: Sequence[str]) -> list[Answer]:
+        """Answer one question on each picture (a picture file's bytes)."""
+
+
+def judge(answer: Answer) -> tuple[str, Status]:
+    """Return the text that is used of an answer (empty where none is), and why."""
+    text = " ".join(answer.text.split())
+    if not text:
+        return "", "empty"
+    if _REFUSAL.match(text):
+        return "", "refusal"
+    if answer.whole:
+        return text, "ok"
+    end = max((match.end() for match in re.finditer(r"[.!?](?=\s|$)", text)), default=0)
+    return (text[:end], "cut") if end else ("", "cut")
+
+
+def settle(answers: Sequence[Answer]) -> tuple[list[str], list[Status]]:
+    """Return the captions of a sequence, in order of time, and what each answer was.
+
+    Raises:
+        RejectedError: asking failed, or too few answers are usable.
+    """
+    failed = [answer.error for answer in answers if answer.error]
+    if failed:
+        raise RejectedError(f"{len(failed)} of {len(answers)} questions failed: {failed[0]}")
+    judged = [judge(answer) for answer in answers]
+    status = [each[1] for each in judged]
+    usable = [i for i, (text, _) in enumerate(judged) if text]
+    if not usable or len(usable) < USABLE * len(answers):
+        counts = ", ".join(f"{n} {what}" for what, n in Counter(status).items() if what != "ok")
+        raise RejectedError(f"only {len(usable)} of {len(answers)} answers are usable ({counts})")
+    nearest = [min(usable, key=lambda j: abs(i - j)) for i in range(len(answers))]
+    return [judged[j][0] for j in nearest], status

@@ -1,0 +1,276 @@
+"""PKU-MMD, phases I and II (Liu et al., arXiv:1703.07475): untrimmed videos of a Kinect v2.
+
+Phase I names its videos ``0002-M.txt`` (recording, view), phase II ``A01N01-L.txt`` (script,
+performer, view). A skeleton file has a row of 150 numbers a frame, 2 bodies × 25 joints × xyz in
+metres; the label file of a video has the same name in another folder, and rows
+``class,start,end,confidence``. Which of the two a file is, its first line says.
+
+An instance is frames ``start`` to ``end - 1``, counted from 0: the length is ``end - start``, as in
+the evaluation code of the dataset's authors, and ``frames[start:end]`` as in published preparations
+of it.
+
+Ids of phase II are those of the published captions, ``AaaaNnnnVvvvCcccLlll``: script, performer,
+view (1 left, 2 middle, 3 right), class from 1, and which row of the label file it is, from 1 (all
+rows count, whatever their class). In phase I, where the performer is unknown, they are
+``RrrrrVvvvCcccLlll`` with the recording first. Windows end in ``Wwwwww``, numbered from 1, instead
+of ``CcccLlll``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from c2vl.skeletons.datasets.base import (
+    FARTHEST,
+    Found,
+    Item,
+    Options,
+    Reader,
+    Rejected,
+    RejectedError,
+    checked,
+    trimmed,
+)
+from c2vl.skeletons.formats.pkummd_text import LabelRow, part_lists, read_labels
+from c2vl.skeletons.formats.raw_files import RawFile, list_files, named
+from c2vl.skeletons.layout import NTU25
+from c2vl.skeletons.sequence import Sequence
+from c2vl.support.errors import UserError
+
+_NAMES = """
+    bow|brushing hair|brushing teeth|check time (from watch)|cheer up|clapping|
+    cross hands in front|drink water|drop|eat meal/snack|falling|giving something to other person|
+    hand waving|handshaking|hopping|hugging other person|jump up|kicking other person|
+    kicking something|make a phone call|pat on back of other person|pickup|
+    playing with phone/tablet|point finger at the other person|pointing to something with finger|
+    punching/slapping other person|pushing other person|put on a hat/cap|
+    put something inside pocket|reading|rub two hands together|salute|sitting down|standing up|
+    take off a hat/cap|take off glasses|take off jacket|take out something from pocket|
+    taking a selfie|tear up paper|throw|touch back|touch chest|touch head|touch neck|
+    typing on a keyboard|use a fan|wear jacket|wear on glasses|wipe face|writing"""
+CLASS_NAMES = tuple(" ".join(name.split()) for name in _NAMES.split("|"))
+BACKGROUND = len(CLASS_NAMES)
+"""The label of windows that no class covers by more than half."""
+
+_VIEWS = {"L": 1, "M": 2, "R": 3}
+_VIDEO_I = re.compile(r"(?P<recording>\d{4})-(?P<view>[LMR])")
+_VIDEO_II = re.compile(r"A(?P<script>\d{2})N(?P<performer>\d{2})-(?P<view>[LMR])")
+_BODIES, _JOINTS = 2, 25
+_COLUMNS = _BODIES * _JOINTS * 3
+_MOST_BYTES = 64 << 20  # the longest real videos have some 12 MB
+_CLIPPED = "ends clipped to the video"
+
+
+@dataclass(frozen=True)
+class _Video:
+    """What a video's name says."""
+
+    id: str
+    camera: int
+    recording: int
+    subject: int
+
+
+def _video(name: str, phase: int) -> _Video:
+    match = (_VIDEO_I if phase == 1 else _VIDEO_II).fullmatch(name)
+    assert match is not None, "discover chose it by its name"
+    view = _VIEWS[match["view"]]
+    if phase == 1:
+        recording = int(match["recording"])
+        return _Video(f"R{recording:04d}V{view:03d}", view, recording, -1)
+    script, performer = int(match["script"]), int(match["performer"])
+    video_id = f"A{script:03d}N{performer:03d}V{view:03d}"
+    return _Video(video_id, view, script * 100 + performer, performer)
+
+
+def _discover(phase: int) -> Callable[[Path, Options], Found]:
+    video = _VIDEO_I if phase == 1 else _VIDEO_II
+    example = "0002-M.txt" if phase == 1 else "A01N01-L.txt"
+
+    def discover(source: Path, options: Options) -> Found:
+        window = _window(options)
+        files = list_files(source)
+        found = named(files, re.compile(video.pattern + r"\.txt"))
+        if not found:
+            packed = any(file.base.endswith(".7z") for file in files)
+            hint = "; unpack the .7z archives first" if packed else ""
+            raise UserError(f"{source}: no file is named like {example}{hint}")
+        parts = part_lists(files, video)
+        rejected: list[Rejected] = []
+        items = []
+        for name, (skeletons, labels) in sorted(_by_video(found).items()):
+            for kind, same in (("skeleton", skeletons), ("label", labels)):
+                for file in same[1:]:
+                    reason = f"another {kind} file of this video: {same[0].name} is used"
+                    rejected.append(Rejected(file.name, reason))
+            if skeletons and labels:
+                mine = {split: part[name] for split, part in parts.items() if name in part}
+                facts: dict[str, Any] = {"phase": phase, "video": name, "parts": mine, **window}
+                items.append(Item(skeletons[0], beside=(labels[0],), facts=facts))
+            elif skeletons:
+                rejected.append(Rejected(skeletons[0].name, "no label file of this video"))
+            else:
+                rejected.append(Rejected(labels[0].name, "no skeleton file of this video"))
+        classes = (*CLASS_NAMES, "background") if window else CLASS_NAMES
+        return Found(items, NTU25, classes, "xsub", rejected=tuple(rejected))
+
+    return discover
+
+
+def _window(options: Options) -> dict[str, int]:
+    if options.window is None:
+        if options.stride is not None:
+            raise UserError("--stride: it is the distance of windows; give --window too")
+        return {}
+    stride = max(options.window // 2, 1) if options.stride is None else options.stride
+    for name, value in (("window", options.window), ("stride", stride)):
+        if value < 1:
+            raise UserError(f"--{name} {value}: it must be one frame or more")
+    return {"window": options.window, "stride": stride}
+
+
+def _by_video(files: list[RawFile]) -> dict[str, tuple[list[RawFile], list[RawFile]]]:
+    """Return skeleton and label files by video; an empty file is whichever is lacking."""
+    videos: dict[str, tuple[list[RawFile], list[RawFile]]] = {}
+    unclear = []
+    for file in files:
+        first = file.start(256).lstrip().partition(b"\n")[0]
+        kinds = videos.setdefault(file.base.removesuffix(".txt"), ([], []))
+        if not first:
+            unclear.append((file, kinds))
+        else:
+            kinds[b"," in first].append(file)
+    for file, (skeletons, labels) in unclear:
+        (labels if skeletons and not labels else skeletons).append(file)
+    return videos
+
+
+def read(item: Item) -> Iterator[Sequence | Rejected]:
+    """Read a video and cut out its instances, or windows where these were asked for.
+
+    Yields:
+        Sequences of joints (1 or 2, T, 25, 3); frames without a body are dropped, and counted, as
+        is an end that overruns the video.
+
+    Raises:
+        RejectedError: the skeleton file does not hold.
+    """
+    labels = item.beside[0]
+    frames = _frames(item.file.read(_MOST_BYTES))
+    try:
+        rows = read_labels(labels, len(CLASS_NAMES), len(frames))
+    except (RejectedError, OSError) as error:
+        yield Rejected(labels.name, str(error), getattr(error, "line", None))
+        return
+    yield from (_windows if "window" in item.facts else _instances)(item, frames, rows)
+
+
+def _instances(
+    item: Item, frames: NDArray[np.float64], rows: list[LabelRow]
+) -> Iterator[Sequence | Rejected]:
+    labels = item.beside[0]
+    if not rows:
+        yield Rejected(labels.name, "no row: the video has no instance", left_out=True)
+    for row in rows:
+        if row.fault:
+            yield Rejected(labels.name, row.fault, row.line)
+            continue
+        video_id = _video(item.facts["video"], item.facts["phase"]).id
+        name = f"{video_id}C{row.label + 1:03d}L{row.number:03d}"
+        clipped = {_CLIPPED: 1} if row.end > len(frames) else {}
+        end = min(row.end, len(frames))
+        yield _cut(item, frames, (row.start, end), name, row.label, row.number, clipped)
+
+
+def _windows(
+    item: Item, frames: NDArray[np.float64], rows: list[LabelRow]
+) -> Iterator[Sequence | Rejected]:
+    """Cut windows over the whole video, the last one moved back to end with it."""
+    labels = item.beside[0]
+    classes = np.full(len(frames), BACKGROUND)
+    for row in rows:
+        if row.fault:
+            yield Rejected(labels.name, f"{row.fault}; windows need every row", row.line)
+            return
+        classes[row.start : row.end] = row.label
+    window, stride = item.facts["window"], item.facts["stride"]
+    last = max(len(frames) - window, 0)
+    starts = [*range(0, last, stride), last]
+    for number, start in enumerate(starts, start=1):
+        end = min(start + window, len(frames))
+        counts = np.bincount(classes[start:end], minlength=BACKGROUND + 1)
+        most = int(counts.argmax())
+        label = most if 2 * counts[most] > end - start else BACKGROUND
+        name = f"{_video(item.facts['video'], item.facts['phase']).id}W{number:05d}"
+        yield _cut(item, frames, (start, end), name, label, number, {})
+
+
+def _cut(
+    item: Item,
+    frames: NDArray[np.float64],
+    place: tuple[int, int],
+    name: str,
+    label: int,
+    number: int,
+    decisions: dict[str, int],
+) -> Sequence | Rejected:
+    start, end = place
+    video = _video(item.facts["video"], item.facts["phase"])
+    rows = frames[start:end]
+    try:
+        joints = checked(rows.reshape(-1, _BODIES, _JOINTS, 3).transpose(1, 0, 2, 3))
+    except RejectedError as error:
+        sound = (np.abs(rows) < FARTHEST).all(axis=1)
+        line = None if sound.all() else start + int(sound.argmin()) + 1
+        return Rejected(f"{item.name}[{start}:{end}]", error.reason, line)
+    try:
+        shown, dropped = trimmed(joints)
+    except RejectedError as error:
+        return Rejected(f"{item.name}[{start}:{end}]", error.reason, start + 1, left_out=True)
+    return Sequence(
+        id=name,
+        joints=shown,
+        label=label,
+        subject=video.subject,
+        camera=video.camera,
+        setup=video.recording,
+        replication=number,
+        start=start,
+        end=end,
+        source=item.name,
+        parts=item.facts["parts"],
+        decisions=decisions | dropped,
+    )
+
+
+def _frames(text: bytes) -> NDArray[np.float64]:
+    from c2vl.skeletons.formats.numbers import matrix, matrix_by_lines
+
+    rows, sound = matrix(np.frombuffer(text, dtype=np.uint8), _COLUMNS)
+    if not sound:
+        rows = matrix_by_lines(text, _COLUMNS)
+    if not len(rows):
+        raise RejectedError("no frame in the file", 1)
+    return rows
+
+
+def _reader(phase: int, title: str) -> Reader:
+    return Reader(
+        f"pkummd{phase}",
+        title,
+        "the folder that holds the skeleton, label and split files, or zip archives of them",
+        _discover(phase),
+        read,
+        options=frozenset({"window", "stride"}),
+    )
+
+
+PKUMMD1 = _reader(1, "PKU-MMD phase I")
+PKUMMD2 = _reader(2, "PKU-MMD phase II")

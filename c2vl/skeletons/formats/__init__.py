@@ -1,0 +1,1 @@
+"""File formats below the datasets: read without trust, every length checked."""

@@ -1,0 +1,123 @@
+"""One numeric array out of a MATLAB file of version 5 to 7.2, with every length checked.
+
+SciPy reads these files too, and everything else that can be in them, but a damaged one can end the
+process (a segmentation fault in SciPy 1.17, found by fuzzing). The format is MathWorks' "MAT-File
+Format", chapter 1: a header of 128 bytes, then elements of a type, a number of bytes, and these,
+padded to eight; an array is an element of elements (flags, dimensions, name, numbers), often
+deflated.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from c2vl.skeletons.datasets.base import RejectedError
+
+_INT8, _INT32, _UINT32, _MATRIX, _COMPRESSED = 1, 5, 6, 14, 15
+_NUMBERS = {
+    1: "i1",
+    2: "u1",
+    3: "i2",
+    4: "u2",
+    5: "i4",
+    6: "u4",
+    7: "f4",
+    9: "f8",
+    12: "i8",
+    13: "u8",
+}
+_NUMERIC = range(6, 16)  # classes of arrays: double, single, and integers
+_COMPLEX = 0x0800
+_HEADER = 128
+_MOST_AXES = 8
+
+
+class _Element(NamedTuple):
+    kind: int
+    content: memoryview
+
+
+def read_array(content: bytes, name: str, limit: int) -> NDArray[np.generic]:
+    """Return a numeric array.
+
+    Args:
+        content: the file.
+        name: of the variable.
+        limit: most bytes that a variable can have.
+
+    Raises:
+        RejectedError: not such a file, damaged, or there is no such array in it.
+    """
+    order = {b"IM": "<", b"MI": ">"}.get(content[126:_HEADER])
+    if order is None:
+        newer = "; it is of version 7.3" if content[:8] == b"\x89HDF\r\n\x1a\n" else ""
+        raise RejectedError(f"not a MATLAB file of version 5 to 7.2{newer}")
+    for element in _elements(memoryview(content)[_HEADER:], order):
+        if element.kind == _COMPRESSED:
+            element = next(_elements(_inflated(element.content, limit), order), element)
+        if element.kind == _MATRIX:
+            array = _array(element.content, name, order)
+            if array is not None:
+                return array
+    raise RejectedError(f"no variable {name}")
+
+
+def _elements(data: memoryview, order: str) -> Iterator[_Element]:
+    at = 0
+    while len(data) - at >= 8:
+        kind, length = struct.unpack_from(order + "2I", data, at)
+        if kind >> 16:  # up to four bytes stand in the place of the length
+            kind, length, start = kind & 0xFFFF, kind >> 16, at + 4
+            after = at + 8
+            if length > 4:
+                raise RejectedError("damaged: a small element of over four bytes")
+        else:
+            start = at + 8
+            after = start + length + (-length % 8 if kind != _COMPRESSED else 0)
+        if length > len(data) - start:
+            raise RejectedError(f"damaged: it ends {start + length - len(data)} bytes early")
+        yield _Element(kind, data[start : start + length])
+        at = after
+
+
+def _inflated(packed: memoryview, limit: int) -> memoryview:
+    inflate = zlib.decompressobj()
+    try:
+        content = inflate.decompress(packed, limit)
+    except zlib.error as error:
+        raise RejectedError(f"damaged: {error}") from None
+    if inflate.unconsumed_tail:
+        raise RejectedError(f"a variable is larger than {limit} bytes")
+    if not inflate.eof:
+        raise RejectedError("damaged: a variable ends early")
+    return memoryview(content)
+
+
+def _array(data: memoryview, name: str, order: str) -> NDArray[np.generic] | None:
+    """Return an array if it has this name."""
+    parts = _elements(data, order)
+    flags, axes, called, numbers = (next(parts, None) for _ in range(4))
+    if flags is None or axes is None or called is None or called.kind != _INT8:
+        raise RejectedError("damaged: an array without its dimensions or name")
+    if bytes(called.content) != name.encode():
+        return None
+    if flags.kind != _UINT32 or len(flags.content) != 8 or axes.kind != _INT32:
+        raise RejectedError("damaged: an array without its flags or dimensions")
+    (word,) = struct.unpack_from(order + "I", flags.content)
+    if word & 0xFF not in _NUMERIC or word & _COMPLEX or numbers is None:
+        raise RejectedError(f"{name} is no array of real numbers")
+    shape = tuple(np.frombuffer(axes.content[: len(axes.content) // 4 * 4], order + "i4").tolist())
+    code = _NUMBERS.get(numbers.kind)
+    if code is None or not 2 <= len(shape) <= _MOST_AXES or min(shape) < 0:
+        raise RejectedError(f"damaged: {name} is {shape}")
+    dtype = np.dtype(order + code)
+    if math.prod(shape) * dtype.itemsize != len(numbers.content):
+        raise RejectedError(f"damaged: {name} is {shape} of {len(numbers.content)} bytes")
+    return np.frombuffer(numbers.content, dtype).reshape(shape, order="F")

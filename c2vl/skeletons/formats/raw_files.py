@@ -1,0 +1,180 @@
+"""Raw files, on disk or inside zip archives, found and read without unpacking anything."""
+
+from __future__ import annotations
+
+import functools
+import lzma
+import os
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from c2vl.support.errors import UserError
+
+DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError),
+    *(RuntimeError, NotImplementedError, KeyError, ValueError),
+)
+"""What ``zipfile`` raises on archives that are damaged, encrypted (RuntimeError) or packed in a way
+that it does not know (NotImplementedError)."""
+
+
+class UnreadableError(OSError):
+    """A file that cannot be read as what it is: damaged, encrypted, too large."""
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """A file of a dataset.
+
+    Attributes:
+        name: relative to the source, with slashes; inside an archive ``archive.zip/path/in/it``.
+        path: the file, or the archive that holds it.
+        member: its name in the archive.
+        size: bytes, uncompressed.
+        stamp: time of change in ns, or the checksum that the archive gives.
+    """
+
+    name: str
+    path: Path
+    member: str | None
+    size: int
+    stamp: int
+
+    @property
+    def base(self) -> str:
+        """The last part of the name."""
+        return self.name.rpartition("/")[2]
+
+    @property
+    def folder(self) -> str:
+        """The name without its last part."""
+        return self.name.rpartition("/")[0]
+
+    def open(self) -> IO[bytes]:
+        """Open for reading from the start.
+
+        Raises:
+            OSError: it is gone, encrypted or damaged.
+        """
+        if self.member is None:
+            return self.path.open("rb")
+        try:
+            stat = self.path.stat()
+            archive = _archive(self.path, stat.st_mtime_ns)
+            check_extent(archive.getinfo(self.member), stat.st_size)
+            return archive.open(self.member)
+        except DAMAGE as error:
+            raise UnreadableError(f"in {self.path.name}: {error}") from None
+
+    def read(self, limit: int) -> bytes:
+        """Return the content.
+
+        Args:
+            limit: most bytes that a sound file can have; an archive that inflates to more, whatever
+                it says of itself, stops there.
+
+        Raises:
+            OSError: it is larger, gone, encrypted or damaged.
+        """
+        if self.size > limit:
+            raise UnreadableError(f"larger than {limit} bytes")
+        try:
+            with self.open() as file:
+                content = file.read(limit + 1)
+        except DAMAGE as error:
+            raise UnreadableError(f"damaged in {self.path.name}: {error}") from None
+        if len(content) > limit:
+            raise UnreadableError(f"larger than {limit} bytes")
+        return content
+
+    def start(self, size: int) -> bytes:
+        """Return the first bytes; nothing when the file cannot be read."""
+        try:
+            with self.open() as file:
+                return file.read(size)
+        except (OSError, *DAMAGE):
+            return b""
+
+
+@functools.lru_cache(maxsize=8)  # to read the directory of 56,880 files takes a second
+def _archive(path: Path, stamp: int) -> zipfile.ZipFile:
+    return zipfile.ZipFile(path)
+
+
+def check_extent(member: zipfile.ZipInfo, size: int) -> None:
+    """Refuse a member of an archive that would reach past its end: ``zipfile`` allocates all of it.
+
+    Args:
+        member: from the archive's directory.
+        size: bytes of the archive.
+
+    Raises:
+        UnreadableError: it would.
+    """
+    if member.header_offset + member.compress_size > size:
+        raise UnreadableError(f"damaged: {member.filename} reaches past the end of its archive")
+
+
+def list_files(source: Path) -> list[RawFile]:
+    """Return all files below a folder, and those inside its zip archives, sorted by name.
+
+    Args:
+        source: a folder or one zip archive.
+
+    Raises:
+        UserError: there is nothing, or an archive cannot be opened.
+    """
+    if source.is_file() and source.suffix.lower() == ".zip":
+        found = list(_members(source, ""))
+    elif source.is_dir():
+        found = list(_walk(source))
+    elif source.is_file():
+        stat = source.stat()
+        found = [RawFile(source.name, source, None, stat.st_size, stat.st_mtime_ns)]
+    else:
+        raise UserError(f"{source}: no such folder or file")
+    return sorted(found, key=lambda file: file.name)
+
+
+def _walk(source: Path) -> Iterator[RawFile]:
+    """List a folder; with ``scandir``, since a dataset has a hundred thousand files."""
+    folders = [(os.fspath(source), "")]
+    while folders:
+        folder, prefix = folders.pop()
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                relative = prefix + entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append((entry.path, relative + "/"))
+                elif entry.is_file() and entry.name.lower().endswith(".zip"):
+                    yield from _members(Path(entry.path), relative + "/")
+                elif entry.is_file():
+                    stat = entry.stat()
+                    yield RawFile(relative, Path(entry.path), None, stat.st_size, stat.st_mtime_ns)
+
+
+def _members(path: Path, prefix: str) -> Iterator[RawFile]:
+    """List an archive; nothing is ever unpacked, so where its names point does not matter."""
+    try:
+        entries = _archive(path, path.stat().st_mtime_ns).infolist()
+    except (OSError, *DAMAGE) as error:
+        raise UserError(f"{path}: not a zip archive that can be read: {error}") from None
+    for entry in entries:
+        parts = PurePosixPath(entry.filename.replace("\\", "/")).parts
+        hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
+        if not parts or hidden or entry.filename.startswith(("/", "\\")) or entry.is_dir():
+            continue
+        name = prefix + "/".join(parts)
+        yield RawFile(name, path, entry.filename, entry.file_size, entry.CRC)
+
+
+def named(files: list[RawFile], pattern: re.Pattern[str]) -> list[RawFile]:
+    """Return the files whose last part of the name matches in full."""
+    return [file for file in files if pattern.fullmatch(file.base)]

@@ -1,0 +1,200 @@
+"""Reading raw files in parts, over processes, so that no part is ever read twice.
+
+A part is some tens of items. Its result is two files named by a hash of all that decides it (the
+items' fingerprints, the reader and its version, the stored type): the rows, and a JSON file that is
+renamed into place last. A part that is there is never read again, after whatever kind of end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from multiprocessing.connection import wait as wait_for_end
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from c2vl.skeletons.datasets.base import Item, Reader, Rejected, read_item
+from c2vl.skeletons.sequence import Sequence, rows_checksum
+from c2vl.support.errors import UserError
+from c2vl.support.progress import Progress, silent
+
+_ITEMS, _BYTES = 64, 32 << 20  # a part is at most so much
+_SMALL = 64 << 20  # bytes; less than this is read faster than processes start
+
+Read = Callable[[Item], Iterable[Sequence | Rejected]]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Items that are read together.
+
+    Attributes:
+        key: names the result.
+        items: in the order of the store.
+    """
+
+    key: str
+    items: tuple[Item, ...]
+
+    def rows(self, folder: Path) -> Path:
+        """The file of the joints."""
+        return folder / f"{self.key}.rows"
+
+    def table(self, folder: Path) -> Path:
+        """The file of everything else, an entry an item; its presence says that all is there."""
+        return folder / f"{self.key}.json"
+
+
+def cut(items: list[Item], reader: Reader, dtype: str) -> list[Part]:
+    """Divide items into parts, in order."""
+    groups: list[list[Item]] = []
+    size = 0
+    for item in items:
+        if not groups or len(groups[-1]) == _ITEMS or size + item.file.size > _BYTES:
+            groups.append([])
+            size = 0
+        groups[-1].append(item)
+        size += item.file.size
+    parts = []
+    for group in groups:
+        marks = [reader.name, reader.version, dtype, [item.fingerprint for item in group]]
+        key = hashlib.sha256(json.dumps(marks).encode()).hexdigest()[:24]
+        parts.append(Part(key, tuple(group)))
+    return parts
+
+
+def read_parts(
+    parts: list[Part],
+    folder: Path,
+    read: Read,
+    dtype: str,
+    jobs: int | None,
+    progress: Progress | None,
+) -> None:
+    """Read all parts whose result is not in the folder.
+
+    Args:
+        parts: what to read.
+        folder: where the results go.
+        read: the reader's function, importable by name.
+        dtype: the stored type.
+        jobs: processes; with None one a core, or this one alone where there is little to read.
+        progress: called with items done and items in all.
+
+    Raises:
+        UserError: a process died.
+    """
+    total = sum(len(part.items) for part in parts)
+    open_parts = [part for part in parts if not part.table(folder).is_file()]
+    done = total - sum(len(part.items) for part in open_parts)
+    size = sum(item.file.size for part in open_parts for item in part.items)
+    if jobs is None:
+        jobs = len(os.sched_getaffinity(0)) if size > _SMALL else 1
+    report = progress or silent
+    report(done, total)
+    if jobs == 1 or len(open_parts) < 2:
+        for part in open_parts:
+            for _ in read_part(part, folder, read, dtype):
+                done += 1
+                report(done, total)
+        return
+    for part in _in_processes(open_parts, folder, read, dtype, jobs):
+        done += len(part.items)
+        report(done, total)
+
+
+def _in_processes(
+    parts: list[Part], folder: Path, read: Read, dtype: str, jobs: int
+) -> Iterator[Part]:
+    pool = ProcessPoolExecutor(
+        min(jobs, len(parts)), multiprocessing.get_context("spawn"), initializer=_start_process
+    )
+    waiting = iter(parts)
+    running: dict[Future[None], Part] = {}
+    try:
+        while True:
+            for part in waiting:  # a few ahead: a future of each of a million parts is memory too
+                running[pool.submit(_read_whole, part, folder, read, dtype)] = part
+                if len(running) == 2 * jobs:
+                    break
+            if not running:
+                return
+            finished, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                future.result()
+                yield running.pop(future)
+    except BrokenProcessPool:
+        raise UserError(
+            "a reading process died (killed, or out of memory); the same command goes on where it "
+            "was, --jobs 1 needs the least memory"
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _start_process() -> None:
+    """Leave Ctrl-C to the parent, and end when it does, even by SIGKILL."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    sentinel = parent.sentinel
+
+    def follow() -> None:
+        wait_for_end([sentinel])
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
+def _read_whole(part: Part, folder: Path, read: Read, dtype: str) -> None:
+    for _ in read_part(part, folder, read, dtype):
+        pass
+
+
+def read_part(part: Part, folder: Path, read: Read, dtype: str) -> Iterator[Item]:
+    """Read a part, yielding each item that is done; the last one when its result is in place."""
+    temporary = part.rows(folder).with_suffix(f".{os.getpid()}.tmp")
+    entries: list[dict[str, Any]] = []
+    with temporary.open("wb") as file:
+        for number, item in enumerate(part.items, start=1):
+            entries.append(_read_item(item, read, dtype, file.write))
+            if number < len(part.items):
+                yield item
+    os.replace(temporary, part.rows(folder))
+    temporary.write_text(json.dumps(entries), encoding="utf-8")
+    os.replace(temporary, part.table(folder))
+    yield part.items[-1]
+
+
+def _read_item(
+    item: Item, read: Read, dtype: str, write: Callable[[memoryview], Any]
+) -> dict[str, Any]:
+    """Read one item: sequences' rows are written, what is known of them returned."""
+    sequences: list[dict[str, Any]] = []
+    rejected: list[dict[str, Any]] = []
+    decisions: dict[str, list[int]] = {}
+    for one in read_item(read, item):
+        if isinstance(one, Rejected):
+            rejected.append(asdict(one))
+            continue
+        rows = np.ascontiguousarray(one.joints, dtype=dtype)
+        write(rows.data)
+        facts = {key: value for key, value in vars(one).items() if key != "joints"}
+        for name, count in facts.pop("decisions").items():
+            times, where = decisions.get(name, (0, 0))
+            decisions[name] = [times + count, where + 1]
+        bodies, frames = one.joints.shape[:2]
+        sequences.append(
+            facts | {"bodies": bodies, "frames": frames, "checksum": rows_checksum(rows)}
+        )
+    return {"sequences": sequences, "rejected": rejected, "decisions": decisions}

@@ -1,0 +1,58 @@
+"""What the three console commands share: lazy sub-commands, and errors as one message.
+
+Sub-commands are imported when they are called, so that ``--help`` never waits for torch or Ray.
+"""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from c2vl.support.errors import TrainingError, UserError
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are named by ``"module:attribute"`` with a line of help each.
+
+    Args:
+        lazy: command name → (``"package.module:command"``, one line for the listing).
+    """
+
+    def __init__(self, *args: Any, lazy: dict[str, tuple[str, str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._lazy = lazy
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self._lazy)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self._lazy:
+            return None
+        module, _, attribute = self._lazy[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in self._lazy.items()])
+
+
+def run(group: click.Group, name: str) -> NoReturn:
+    """Run a command line; a user's mistake ends in its message and status 2, never a traceback.
+
+    SIGTERM ends it as Ctrl-C does, so that what has a temporary name goes; the status is 143.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        group.main(prog_name=name)
+    except UserError as error:
+        click.echo(f"{name}: {error}", err=True)
+        sys.exit(2)
+    except TrainingError as error:
+        click.echo(f"{name}: {error}", err=True)
+        sys.exit(3)
+    sys.exit(0)

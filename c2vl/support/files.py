@@ -1,0 +1,188 @@
+"""Files and folders that are written whole or not at all: under a temporary name, then renamed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from c2vl.support.errors import StorageFull, UserError, is_full
+
+_PARTIAL = ".tmp-"  # how the names begin of what is not whole yet
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return the value that a text from outside stands for.
+
+    Raises:
+        ValueError: it is not JSON, or nests too deeply to be read.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Open a file to write under a temporary name, which becomes ``path`` if all goes well.
+
+    The bytes are on the disk before the name is, so that a power cut cannot leave half a file.
+
+    Raises:
+        UserError: it cannot be written there.
+    """
+    partial = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        number, partial = tempfile.mkstemp(prefix=f"{_PARTIAL}{path.name}-", dir=path.parent)
+        with open(number, "w+b") as file:
+            os.fchmod(number, 0o644)
+            yield file
+            file.flush()
+            os.fsync(number)
+        os.replace(partial, path)
+    except OSError as error:
+        raise unwritable(path, error) from None
+    finally:
+        if partial and os.path.exists(partial):
+            os.unlink(partial)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file of text (UTF-8).
+
+    Raises:
+        UserError: it cannot be written there.
+    """
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
+@contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder that becomes ``folder`` if all goes well.
+
+    A folder that is there is moved aside first, and goes when the new one stands.
+
+    Raises:
+        UserError: it cannot be written there.
+    """
+    try:
+        with _beside(folder) as partial:
+            yield partial
+            if not folder.exists():
+                os.replace(partial, folder)
+                return
+            _exchange(partial, folder)
+    except OSError as error:
+        raise unwritable(folder, error) from None
+
+
+def _exchange(partial: Path, folder: Path) -> None:
+    """Put a folder in the place of another one."""
+    old = Path(tempfile.mkdtemp(prefix=f"{_PARTIAL}{folder.name}-old-", dir=folder.parent))
+    try:
+        os.replace(folder, old / folder.name)
+        try:
+            os.replace(partial, folder)
+        except BaseException:
+            os.replace(old / folder.name, folder)
+            raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def adding_folder(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder that becomes ``folder``, unless another process was first.
+
+    For caches: whoever comes first, the content is the same.
+
+    Raises:
+        UserError: it cannot be written there.
+    """
+    try:
+        with _beside(folder) as partial:
+            yield partial
+            try:
+                os.rename(partial, folder)
+            except OSError:
+                if not folder.is_dir():
+                    raise
+    except OSError as error:
+        raise unwritable(folder, error) from None
+
+
+def unwritable(path: Path, error: OSError) -> UserError:
+    """Return what to raise where something cannot be written.
+
+    Args:
+        path: what was to be written.
+        error: where it is about another file (one that was read meanwhile), that file is named.
+    """
+    kind = StorageFull if is_full(error) else UserError
+    why = error.strerror or error
+    if isinstance(error.filename, str | bytes):
+        named = Path(os.fsdecode(error.filename)).absolute()
+        ours = named in (path.absolute(), *path.absolute().parents)
+        if not ours and not any(part.startswith(_PARTIAL) for part in named.parts):
+            return kind(f"{os.fsdecode(error.filename)}: {why}")
+    return kind(f"{path}: cannot be written ({why})")
+
+
+def see_free(out: Path, *, overwrite: bool, known_by: Iterable[str] = ()) -> None:
+    """See that a command may write to its OUT, before it works for that.
+
+    Args:
+        out: file or folder.
+        overwrite: what is there may be replaced.
+        known_by: names of files; a folder that has none of them holds something else, and stays.
+
+    Raises:
+        UserError: something is there that is not to be replaced, or nothing can be written there.
+    """
+    if out.exists() and not overwrite:
+        raise UserError(f"{out}: is there already; add --overwrite to replace it")
+    if out.is_dir() and any(out.iterdir()):
+        if not any((out / name).exists() for name in known_by):
+            raise UserError(
+                f"{out}: holds something else (no {' or '.join(known_by)}), and --overwrite does "
+                "not remove that; give another OUT"
+            )
+    see_writable(out.parent)
+
+
+def see_writable(folder: Path) -> None:
+    """See that files can be made in a folder, which need not exist, and make none.
+
+    For commands that work long before they write.
+
+    Raises:
+        UserError: they cannot.
+    """
+    there = folder.absolute()
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    try:
+        with tempfile.TemporaryFile(prefix=_PARTIAL, dir=there):
+            pass
+    except OSError as error:
+        raise unwritable(folder, error) from None
+
+
+@contextmanager
+def _beside(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder beside another one; what is left of it goes at the end."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f"{_PARTIAL}{folder.name}-", dir=folder.parent))
+    try:
+        partial.chmod(0o755)
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""After the search: candidates over seeds, the winner, its test figures, its export."""

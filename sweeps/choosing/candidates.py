@@ -1,0 +1,143 @@
+"""The choice, on validation alone: the best trials are trained anew with other seeds.
+
+A lucky seed must not win: with ``final.seeds`` the best ``final.candidates`` trials are judged by
+their mean over the seeds. With ``final.rounds`` not every candidate is trained with every seed:
+they get one new seed after another, and after each the better half stays (successive re-evaluation,
+after successive halving: Jamieson and Talwalkar, AISTATS 2016). The last one gets all seeds.
+
+A winner from before the sweep was extended has them all already: it is judged again to the end,
+whatever its one seed in the search is worth among the new trials.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from c2vl.config.experiment import Experiment
+from sweeps.choosing.finals import (
+    Final,
+    Ranked,
+    former_figures,
+    former_winners,
+    read_final,
+    seeded,
+    write_final,
+)
+from sweeps.search.study import objective_values
+from sweeps.spec.sweep import SweepSettings
+from sweeps.spec.training_job import Job
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A trial that may win.
+
+    Attributes:
+        trial: itself.
+        value: what it was ranked by in the search.
+        runs: its trainings, one a seed; the trial itself first, where it has one of the seeds.
+        former: whether it won before the sweep was extended.
+    """
+
+    trial: Job
+    value: float
+    runs: list[Job]
+    former: bool
+
+    def values(self, spec: SweepSettings, seeds: int) -> list[float]:
+        """The first objective of its first so many trainings."""
+        found = []
+        for job in self.runs[:seeds]:
+            own = objective_values(spec.objectives[:1], job.rows())
+            found.append(self.value if job is self.trial or own is None else own[0])
+        return found
+
+
+def _candidates(spec: SweepSettings, ranked: Ranked) -> list[Candidate]:
+    former = former_winners(spec.folder)
+    return [
+        Candidate(
+            trial,
+            value,
+            sorted(seeded(spec, trial), key=lambda job: job is not trial),
+            trial.number in former,
+        )
+        for rank, (trial, value) in enumerate(ranked)
+        if rank < spec.final.candidates or trial.number in former
+    ]
+
+
+def _rounds(spec: SweepSettings, left: list[Candidate]) -> range:
+    """After how many seeds one chooses; a first seed that all had in the search decides nothing."""
+    total = len(left[0].runs)
+    if not spec.final.rounds:
+        return range(total, total + 1)
+    return range(2 if all(one.runs[0] is one.trial for one in left) else 1, total + 1)
+
+
+def rounds(spec: SweepSettings, ranked: Ranked) -> Iterator[list[Job]]:
+    """Yield the trainings that the choice waits for; each round is asked for after the one before.
+
+    Args:
+        spec: says how many candidates, which seeds, and whether in rounds.
+        ranked: complete trials, best first.
+    """
+    left = _candidates(spec, ranked)
+    trained = 0
+    for seeds in _rounds(spec, left):
+        runs = [(one.trial, job) for one in left for job in one.runs[trained:seeds]]
+        yield [job for trial, job in runs if job is not trial]
+        left, trained = _stay(spec, left, seeds), seeds
+
+
+def _stay(spec: SweepSettings, left: list[Candidate], seeds: int) -> list[Candidate]:
+    """Who stays after so many seeds: the better half, rounded up; after the last one alone."""
+    sign = 1 if spec.objectives[0].direction == "maximize" else -1
+    order = sorted(left, key=lambda one: -sign * statistics.mean(one.values(spec, seeds)))
+    if seeds == len(left[0].runs):
+        return order[:1]
+    half = (len(left) + 1) // 2
+    return order[:half] + [one for one in order[half:] if one.former]
+
+
+def choose(spec: SweepSettings, ranked: Ranked) -> Final:
+    """Choose the winner by the mean over its seeds; a choice that is on disk stands.
+
+    Args:
+        spec: says how many candidates, and which seeds.
+        ranked: complete trials, best first; the trainings of :func:`rounds` are done.
+    """
+    if (known := read_final(spec.folder)) is not None:
+        return known
+    left = _candidates(spec, ranked)
+    total = len(left[0].runs)
+    judged: dict[str, list[float]] = {}
+    for seeds in _rounds(spec, left):
+        judged |= {str(one.trial.number): one.values(spec, seeds) for one in left}
+        left = _stay(spec, left, seeds)
+    winner = left[0]
+    values = winner.values(spec, total)
+    sign = 1 if spec.objectives[0].direction == "maximize" else -1
+    best, _ = max(zip(winner.runs, values, strict=True), key=lambda run: sign * run[1])
+    final = Final(
+        name=spec.name,
+        data=_data(spec.experiment),
+        metric=spec.objectives[0].metric,
+        trial=winner.trial.number,
+        values=dict(winner.trial.values),
+        run=best.name,
+        folder=str(best.folder.relative_to(spec.folder)),
+        validation={job.name: value for job, value in zip(winner.runs, values, strict=True)},
+        judged=judged,
+        test=former_figures(spec.folder, winner.trial.number),
+    )
+    write_final(spec, final)
+    return final
+
+
+def _data(experiment: Experiment) -> str:
+    from c2vl.skeletons.store import read_manifest
+
+    return f"{read_manifest(experiment.data.store)['dataset']} {experiment.data.split}"

@@ -1,0 +1,98 @@
+"""What stays of trials that have ended: the checkpoints and encoders of the best, or all encoders.
+
+Anything else is removed from storage as soon as a trial has ended. A kill at any point leaves too
+much rather than too little, and the next start removes that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from c2vl.training.checkpoint import drop_checkpoints, drop_encoder
+from sweeps.choosing.finals import former_winners, is_base
+from sweeps.search.study import objective_values, pareto_front
+from sweeps.spec.constraints import violations
+from sweeps.spec.sweep import SweepSettings
+from sweeps.spec.training_job import End, Job, Outcome, Row
+
+
+class Keeper:
+    """Removes what ``keep`` does not name: a listener of the engine.
+
+    Which trials lead is read from their run folders, as the study ranks them: a study that is away
+    for a while holds nobody up.
+
+    Args:
+        spec: the sweep.
+        ended: all trials that have ended before this start.
+    """
+
+    def __init__(self, spec: SweepSettings, ended: Iterable[tuple[Job, Outcome]]) -> None:
+        self._spec, self._former = spec, former_winners(spec.folder)
+        self._costs: dict[int, list[float]] = {}
+        self._full: dict[int, Job] = {}  # trials that have more than most will keep
+        jobs = list(ended)
+        for job, outcome in jobs:
+            self._judge(job, outcome)
+        leading = self._leading()
+        for job, outcome in jobs:
+            self._settle(job, outcome, leading)
+
+    def started(self, job: Job, attempt: int) -> None:
+        """Nothing has ended."""
+
+    def reported(self, job: Job, row: Row) -> None:
+        """Nothing has ended."""
+
+    def ended(self, job: Job, end: End) -> None:
+        """Remove what the job leaves, or what it has made superfluous by beating others."""
+        if end.outcome == "interrupted":
+            return
+        if job.kind != "trial":
+            drop_checkpoints(job.folder)
+            return
+        self._judge(job, end.outcome)
+        leading = self._leading()
+        self._settle(job, end.outcome, leading)
+        for other in list(self._full.values()):
+            self._settle(other, "complete", leading)
+
+    def encoders(self) -> list[Job]:
+        """The trials whose encoders stay, best first; none where all stay."""
+        wanted = self._spec.keep.encoders
+        numbers = [] if wanted == "all" else self._leading()[:wanted]
+        return [self._full[number] for number in numbers]
+
+    def _judge(self, job: Job, outcome: Outcome) -> None:
+        rows = job.rows() if outcome == "complete" else []
+        values = objective_values(self._spec.objectives, rows)
+        broken = violations(self._spec.rules, job.experiment, rows).values()
+        if values is not None and all(by <= 0 for by in broken):
+            signs = [-1 if o.direction == "maximize" else 1 for o in self._spec.objectives]
+            self._costs[job.number] = [s * v for s, v in zip(signs, values, strict=True)]
+
+    def _leading(self) -> list[int]:
+        """Numbers of the trials that are ranked, best first."""
+        numbers = sorted(self._costs, key=lambda number: (self._costs[number][0], number))
+        if len(self._spec.objectives) > 1:
+            front = pareto_front([self._costs[number] for number in numbers])
+            numbers = [number for number, best in zip(numbers, front, strict=True) if best]
+        return numbers
+
+    def _settle(self, job: Job, outcome: Outcome, leading: list[int]) -> None:
+        keep = self._spec.keep
+        complete = outcome == "complete"
+        checkpoint = complete and job.number in leading[: keep.checkpoints]
+        if not checkpoint:
+            drop_checkpoints(job.folder)
+        encoder = complete and (
+            keep.encoders == "all"
+            or job.number in leading[: keep.encoders]
+            or job.number in self._former  # it may win again
+            or is_base(self._spec, job)  # a row of the final table may stand on it
+        )
+        if complete and not encoder:
+            drop_encoder(job.folder)
+        self._full.pop(job.number, None)
+        if checkpoint or (encoder and keep.encoders != "all"):
+            self._full[job.number] = job

@@ -1,0 +1,143 @@
+"""The winner's encoder: a folder beside the sweep, and a registered model that MLflow loads back.
+
+The model's code travels with it as source (MLflow's "models from code"), its weights as
+safetensors: nothing in it is a pickle.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import warnings
+from importlib import metadata
+from pathlib import Path
+
+from mlflow.exceptions import MlflowException
+
+import c2vl
+from c2vl.encoder import load_encoder, save_encoder
+from c2vl.skeletons.store import read_manifest
+from sweeps.choosing.finals import WINNER, Final, results_folder
+from sweeps.spec.sweep import SweepSettings
+from sweeps.tracking.mlflow_store import answering
+from sweeps.tracking.registry import CANDIDATE, Standing, own_store, promote
+from sweeps.tracking.tracker import Tracker
+
+DIGEST, READY = "encoder_sha256", "complete"
+NEEDS = ("torch", "numpy", "safetensors")
+
+
+def keep_encoder(spec: SweepSettings, final: Final) -> Path:
+    """Copy the winner's encoder to the sweep's folder, with its origin and figures in the card.
+
+    Returns:
+        The folder, an artefact of :mod:`c2vl.encoder`.
+    """
+    encoder = load_encoder(spec.folder / final.folder / "encoder")
+    card = encoder.card
+    card["provenance"] |= {"sweep": spec.name, "trial": final.trial, "run": final.run}
+    if scored := final.test.get(WINNER):
+        card["test"] = {"data": final.data, **scored[str(card["provenance"]["seed"])]}
+    out = spec.folder / "encoder"
+    save_encoder(out, encoder.model, card, encoder.concepts, counted=[results_folder(spec)])
+    return out
+
+
+def publish(spec: SweepSettings, final: Final, folder: Path, tracker: Tracker) -> str:
+    """Register the encoder as a version of ``spec.model``; aliases move last, when all is there.
+
+    A version with the same weights is found again, so that a rerun adds nothing. It is the
+    candidate at once, and the best by the rule of :mod:`sweeps.tracking.registry`.
+
+    Args:
+        spec: the sweep.
+        final: the choice.
+        folder: the encoder's artefact.
+        tracker: gives the client and the parent run.
+
+    Returns:
+        ``models:/NAME@best (version N)``, or ``models:/NAME/N`` with the reason why not best;
+        where MLflow stays away, what registers it later.
+    """
+    again = f"c2vl-sweep resume {spec.name}"
+    if not tracker.flush():  # what waits goes first, and tells whether MLflow answers at all
+        return f"not registered, since MLflow does not answer: {again}"
+    with own_store(spec.tracking_uri), answering(spec.tracking_uri, then=again):
+        return _publish(spec, final, folder, tracker)
+
+
+def _publish(spec: SweepSettings, final: Final, folder: Path, tracker: Tracker) -> str:
+    client, digest = tracker.client, load_encoder(folder).card["weights_sha256"]
+    try:
+        client.get_registered_model(spec.model)
+    except MlflowException:
+        client.create_registered_model(spec.model)
+    same = f"name = '{spec.model}' and tags.{DIGEST} = '{digest}'"
+    found = [v for v in client.search_model_versions(same) if v.tags.get(READY)]
+    if found:
+        version = found[0]
+    else:
+        model = client.create_logged_model(
+            tracker.experiment,
+            name="encoder",
+            source_run_id=tracker.parent,
+            model_type="skeleton-encoder",
+            tags={"sweep": spec.name, "run": final.run},
+        )
+        with tempfile.TemporaryDirectory(dir=spec.folder) as scratch:
+            place = Path(scratch) / "model"
+            save_pyfunc(folder, place, model.model_id)
+            client.log_model_artifacts(model.model_id, str(place))
+        client.finalize_logged_model(model.model_id, "READY")
+        version = client.create_model_version(
+            spec.model,
+            source=f"models:/{model.model_id}",
+            run_id=tracker.parent,
+            tags={DIGEST: digest, "sweep": spec.name, "trial": str(final.trial)},
+            model_id=model.model_id,
+        )
+        client.set_model_version_tag(spec.model, version.version, READY, "true")
+    for key, value in _standing(spec, final).tags().items():
+        client.set_model_version_tag(spec.model, version.version, key, value)
+    client.set_registered_model_alias(spec.model, CANDIDATE, version.version)
+    return promote(client, spec.model, version.version)
+
+
+def _standing(spec: SweepSettings, final: Final) -> Standing:
+    data = spec.experiment.data
+    return Standing(
+        statistics.mean(final.validation.values()),
+        final.metric,
+        spec.objectives[0].direction,
+        f"{read_manifest(data.store)['checksum']} {data.split}",
+    )
+
+
+def save_pyfunc(encoder: Path, out: Path, model_id: str | None = None) -> None:
+    """Write an encoder as an MLflow model; ``predict`` takes rows of a column ``joints``.
+
+    Args:
+        encoder: the artefact.
+        out: folder to make.
+        model_id: of the logged model that it becomes.
+    """
+    import mlflow.pyfunc
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types.schema import Array
+
+    frames = Array(Array(Array(Array(DataType.double))))  # bodies, frames, joints, x y z
+    names = [ColSpec(DataType.float, f"f{i}") for i in range(load_encoder(encoder).feature_size)]
+    signature = ModelSignature(Schema([ColSpec(frames, "joints")]), Schema(list(names)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on type hints; the signature stands instead
+        mlflow.pyfunc.save_model(
+            str(out),
+            python_model=str(Path(__file__).with_name("pyfunc.py")),
+            artifacts={"encoder": str(encoder)},
+            # given, not inferred: inferring loads the model in a fresh process, ten seconds a time
+            pip_requirements=[f"{name}=={metadata.version(name).split('+')[0]}" for name in NEEDS],
+            code_paths=[str(Path(c2vl.__file__).parent)],
+            signature=signature,
+            mlflow_model=Model(model_id=model_id),
+        )

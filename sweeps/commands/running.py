@@ -1,0 +1,143 @@
+"""Starting a sweep, going on with it, adding to it, and stopping it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from c2vl.support.errors import UserError, did_you_mean
+from sweeps.commands.options import ADDRESS, FILE, NAME, OVERRIDES, STORAGE
+
+if TYPE_CHECKING:
+    from sweeps.spec.sweep import SweepSettings
+
+RESUMABLE = (
+    *("concurrency", "autoscaling", "max_hours", "max_cpu_hours", "max_gpu_hours"),
+    *("max_failures", "max_failed_trials", "study_patience", "tracking.patience"),
+)
+
+
+@click.command(
+    epilog="""
+\b
+Examples:
+  c2vl-sweep run sweeps/presets/demo.yaml
+  c2vl-sweep run sweeps/presets/demo.yaml name=longer trials=40 train.epochs=80
+  c2vl-sweep run sweeps/presets/utd_mhad.yaml sampler.name=random concurrency=1
+"""
+)
+@click.argument("file", type=FILE)
+@OVERRIDES
+@ADDRESS
+def run(file: Path, overrides: tuple[str, ...], address: str | None) -> None:
+    """Run the sweep FILE: trials, choice on validation, test figures, report, registered encoder.
+
+    An override names a key of the sweep file, or a setting of its base experiment.
+    """
+    from sweeps.spec.sweep import load_sweep
+
+    _drive(load_sweep(file, overrides), address, resume=False)
+
+
+@click.command(epilog="\b\nExample:\n  c2vl-sweep resume demo concurrency=1\n")
+@NAME
+@OVERRIDES
+@STORAGE
+@ADDRESS
+def resume(name: str, overrides: tuple[str, ...], storage: Path, address: str | None) -> None:
+    """Go on with the sweep NAME after Ctrl-C or a kill, to exactly the asked number of trials."""
+    _drive(_changed(storage, name, overrides), address, resume=True)
+
+
+@click.command(
+    epilog="""
+\b
+Examples:
+  c2vl-sweep extend demo --trials 20
+  c2vl-sweep extend demo --trials 20 concurrency=1
+"""
+)
+@NAME
+@OVERRIDES
+@click.option("--trials", type=click.IntRange(1), required=True, help="How many more.")
+@STORAGE
+@ADDRESS
+def extend(
+    name: str, overrides: tuple[str, ...], trials: int, storage: Path, address: str | None
+) -> None:
+    """Add trials to the sweep NAME, finished or not, in the same study; none is run again.
+
+    Trials that a kill cut off are gone on with first. If this run is cut off too, `resume` goes on
+    to the new number. The winner is then chosen anew among all; a former choice stays on record.
+    """
+    _drive(_changed(storage, name, overrides, more=trials), address, resume=True)
+
+
+def _changed(
+    storage: Path, name: str, overrides: tuple[str, ...], *, more: int = 0
+) -> SweepSettings:
+    """A sweep that is there, with what may change once it has begun."""
+    from c2vl.config.reading import override, parse_overrides
+    from sweeps.spec.sweep import parse_sweep, read_sweep
+
+    spec = read_sweep(storage, name)
+    changes = parse_overrides(overrides)
+    for key in changes:
+        if key not in RESUMABLE:
+            near = did_you_mean(key, RESUMABLE)
+            raise UserError(f"{key}: a sweep that has begun keeps it{near}")
+    if more:
+        changes["trials"] = spec.trials + more
+    if changes:
+        spec = parse_sweep(override(spec.model_dump(mode="json"), changes), name)
+    return spec
+
+
+def _drive(spec: SweepSettings, address: str | None, *, resume: bool) -> None:
+    from sweeps import driver
+
+    try:
+        driver.run(spec, address=address, resume=resume)
+    except driver.Interrupted as interrupted:
+        click.echo(f"c2vl-sweep: {interrupted}", err=True)
+        sys.exit(130)
+
+
+@click.command(epilog="\b\nExample:\n  c2vl-sweep stop demo\n")
+@NAME
+@STORAGE
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0),
+    default=600.0,
+    show_default=True,
+    help="Seconds to wait for its end.",
+)
+def stop(name: str, storage: Path, timeout: float) -> None:
+    """Ask the running sweep NAME to stop after its running epochs, and wait until it has.
+
+    It works from any host that sees the sweep's folder. `resume` goes on with it.
+    """
+    from sweeps.running.stopping import ask_to_stop, wait_for_end
+    from sweeps.spec.sweep import read_sweep
+
+    spec = read_sweep(storage, name)
+    asked = ask_to_stop(spec.folder)
+    if asked is None:
+        click.echo(f"{name}: nothing runs it")
+        return
+    click.echo(f"{name}: asked {asked}; it ends after the running epochs")
+    if not wait_for_end(spec.folder, timeout):
+        raise UserError(
+            f"{name}: still runs after {timeout:g} s: epochs take longer, or MLflow is waited for; "
+            f"wait on with c2vl-sweep stop {name} --timeout SECONDS, or end {asked.split(',')[0]}"
+        )
+    from sweeps.search.status import COUNTS, state  # only now: asking must not wait for it
+
+    now = state(spec)
+    click.echo(f"{name}: stopped  " + "  ".join(f"{key} {now[key]}" for key in COUNTS))
+    if now["unfinished"]:
+        click.echo(f"go on with it: c2vl-sweep resume {name}")

@@ -1,0 +1,165 @@
+"""What a sweep amounts to: trainings, epochs, disk, and, once calibrated, hours and cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from c2vl.skeletons.store import Store
+from sweeps.choosing.finals import TRAINED
+from sweeps.search.pruners import epochs as longest
+from sweeps.spec.space import RandomDraws, draw, experiment
+from sweeps.spec.sweep import SweepSettings
+
+if TYPE_CHECKING:
+    from sweeps.planning.calibration import Calibration
+
+SMALL_FILES = 200_000  # bytes of a training: settings, figures, its part of the databases
+SAMPLED = 200
+VALIDATED = ("knn_val", "linear_val", "uniformity", "rankme", "alignment")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to come.
+
+    Attributes:
+        trials: of the search.
+        finals: trainings after it, at most.
+        at_once: trials at the same time; None where it is not known.
+        epochs: of the longest trial.
+        share: of the epochs that trials will have trained, by the assumption.
+        assumption: about the pruner, in words.
+    """
+
+    trials: int
+    finals: int
+    at_once: int | None
+    epochs: int
+    share: float
+    assumption: str
+
+    @property
+    def total_epochs(self) -> float:
+        """Epochs in all, as expected."""
+        return self.epochs * (self.trials * self.share + self.finals)
+
+
+def plan(spec: SweepSettings, fitting: int | None) -> Plan:
+    """Return the plan of a sweep, of whose trials so many fit at once."""
+    at_once = fitting if spec.concurrency is None else min(spec.concurrency, fitting or 0) or None
+    share, assumption = expected_share(spec)
+    return Plan(spec.trials, _finals(spec), at_once, longest(spec), share, assumption)
+
+
+def _finals(spec: SweepSettings) -> int:
+    """Trainings after the search, at most: a seed that a trial had is not trained again."""
+    seeds = len(spec.final.seeds)
+    own = spec.experiment.seed in spec.final.seeds and "seed" not in spec.space
+    again = spec.final.candidates * max(0, seeds - own)
+    beside = sum(who in TRAINED or who == "base" for who in spec.final.beside)
+    return again + (beside * max(1, seeds) if spec.final.test else 0)
+
+
+def expected_share(spec: SweepSettings) -> tuple[float, str]:
+    """Return the share of a trial's epochs that a pruner lets through on average, and why.
+
+    Successive halving in its ideal form (Jamieson and Talwalkar, AISTATS 2016): one in
+    ``reduction`` goes on at each rung. Run asynchronously (Li et al., MLSys 2020) the first trials
+    at a rung go on as well, so that short sweeps train more than this.
+    """
+    settings, total = spec.pruner, longest(spec)
+    if settings.name == "none":
+        return 1.0, "no trial is stopped early"
+    if settings.name == "median":
+        return 0.75, "half of the trials are stopped, halfway on average"
+    r = settings.reduction
+    if settings.name == "asha":
+        share = _halving(spec, settings.min_epochs, total)
+        return share, f"one in {r} goes on at each rung from epoch {settings.min_epochs} on"
+    starts = []
+    start = settings.min_epochs
+    while start < total:
+        starts.append(start)
+        start *= r
+    shares = [_halving(spec, start, total) for start in starts] or [1.0]
+    mean = sum(shares) / len(shares)
+    return mean, f"brackets of equal size; one in {r} goes on at each of their rungs"
+
+
+def rungs(spec: SweepSettings, start: int, total: int) -> list[int]:
+    """Return the epochs at which successive halving from ``start`` on judges, below ``total``."""
+    every = 1
+    if spec.objectives[0].metric in VALIDATED:  # judged only where there is a figure
+        every = spec.experiment.train.evaluate_every
+    found = set()
+    epoch = start
+    while epoch < total:
+        found.add(-(-epoch // every) * every)
+        epoch *= spec.pruner.reduction
+    return sorted(rung for rung in found if rung < total)
+
+
+def _halving(spec: SweepSettings, start: int, total: int) -> float:
+    """Share of the epochs when one in ``reduction`` goes on at each rung."""
+    trained, alive, before = 0.0, 1.0, 0
+    for rung in rungs(spec, start, total):
+        trained += alive * (rung - before)
+        alive, before = alive / spec.pruner.reduction, rung
+    return (trained + alive * (total - before)) / total
+
+
+def disk(spec: SweepSettings, at_once: int | None) -> float:
+    """Return how many bytes trials write at most, if nothing is cleared away but checkpoints.
+
+    Encoders are kept in the run folders and in MLflow; checkpoints while a trial runs. The largest
+    model of some draws stands for all.
+
+    Raises:
+        UserError: the store is not there.
+    """
+    encoder, whole = 0, 0
+    seeds = map(RandomDraws, range(SAMPLED))
+    drawn = [experiment(spec.base, spec.space, draw(spec.space, seed)) for seed in seeds]
+    models = {(s.model, s.train.ema > 0, s.optim.name): s for s in [spec.experiment, *drawn]}
+    largest = sorted(models.values(), key=lambda s: s.model.hidden**2 + s.model.feature)[-3:]
+    layout = Store.open(spec.experiment.data.store).layout
+    for settings in largest:
+        from c2vl.encoder import build  # torch: only now
+
+        model = build(layout, settings.model.model_dump())
+        weights = sum(4 * tensor.numel() for tensor in model.state_dict().values())
+        copies = 1 + (settings.train.ema > 0) + (2 if settings.optim.name == "adamw" else 1)
+        encoder, whole = max(encoder, weights), max(whole, copies * weights)
+    trainings = spec.trials + _finals(spec)
+    kept = spec.experiment.train.keep_checkpoints + 1
+    return trainings * (2 * encoder + SMALL_FILES) + (at_once or 1) * kept * whole
+
+
+def lines(spec: SweepSettings, coming: Plan, measured: Calibration | None) -> list[tuple[str, str]]:
+    """Return the plan in words: what, and how much."""
+    train = spec.experiment.train
+    at_once = f", {coming.at_once} at once" if coming.at_once else ""
+    after = f", then up to {coming.finals} more trainings" if coming.finals else ""
+    found = [
+        ("trials", f"{coming.trials}{at_once}{after}"),
+        ("epochs", f"up to {coming.epochs} a trial; about {coming.total_epochs:.0f} in all"),
+        ("assumed", coming.assumption),
+    ]
+    if measured is None:
+        return [*found, ("time", "not known; --calibrate measures it")]
+    each = measured.training(spec.experiment, coming.epochs)
+    search = coming.trials * measured.training(spec.experiment, coming.epochs * coming.share)
+    hours = (search + coming.finals * each) / 3600
+    cost = f"{hours * train.workers * train.cpus_per_worker:.2g} CPU hours"
+    if train.gpus_per_worker:
+        cost += f", {hours * train.workers * train.gpus_per_worker:.2g} GPU hours"
+    steps = f"{measured.steps} steps of {1000 * measured.step:.3g} ms an epoch"
+    full = f"{each / 60:.2g} min a full trial"
+    wall = f"{hours / (coming.at_once or 1):.2g} h in all"
+    return [
+        *found,
+        ("measured", f"{steps}, {measured.evaluation:.2g} s a validation"),
+        ("time", f"{full}; {wall}, without Ray's start and the test figures"),
+        ("cost", cost),
+    ]

@@ -1,0 +1,197 @@
+"""What every node of a cluster is asked before a sweep starts there: shared folders and versions.
+
+Trials run on any node and leave their checkpoints in the sweep's folder; the driver reads them
+there. A folder that only looks the same on each node would lose them one by one, so that each node
+reads what the driver wrote into it, and the driver what each node wrote.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from c2vl.config.experiment import Experiment
+from c2vl.config.reading import resolved
+from c2vl.support.errors import UserError
+from c2vl.support.versions import versions
+from sweeps.planning.cluster_resources import living_node_ids
+
+PACKAGES = ("ray", "torch", "numpy", "optuna", "mlflow", "c2vl")
+ANSWER_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What one node found.
+
+    Attributes:
+        node: its name.
+        versions: package → version; absent packages are left out.
+        free_bytes: free disk below the root; 0 where it can't be reached.
+        problem: empty, or why the shared folder is of no use there.
+        absent: files and folders that it should read and cannot.
+        seen: whether the driver can read what it wrote.
+    """
+
+    node: str
+    versions: dict[str, str] = field(default_factory=dict)
+    free_bytes: int = 0
+    problem: str = ""
+    absent: tuple[str, ...] = ()
+    seen: bool = True
+
+
+def probe(node: str, file: str, root: str, token: str, reads: tuple[str, ...] = ()) -> Probe:
+    """Look at one node; runs there as a Ray task.
+
+    Args:
+        node: the node's name.
+        file: the node's own name for what it writes.
+        root: absolute folder that it should share with the driver.
+        token: the driver wrote it into a file of that name below ``root``; this node answers with
+            a file of its own, which the driver reads.
+        reads: absolute paths of data that trials read.
+    """
+    folder, absent = Path(root) / token, tuple(p for p in reads if not os.access(p, os.R_OK))
+    if not (folder / "driver").is_file():
+        problem = f"{root} is not the folder that the driver sees"
+        return Probe(node, versions(PACKAGES), 0, problem, absent)
+    try:
+        (folder / file).write_text(token, encoding="utf-8")
+    except OSError as error:
+        problem = f"{root} cannot be written: {error.strerror}"
+        return Probe(node, versions(PACKAGES), 0, problem, absent)
+    return Probe(node, versions(PACKAGES), shutil.disk_usage(root).free, "", absent)
+
+
+def judge(probes: Iterable[Probe], here: dict[str, str], min_free_bytes: int = 0) -> list[str]:
+    """Return what is wrong, each with its remedy.
+
+    Args:
+        probes: one a node.
+        here: :func:`versions` of the driver.
+        min_free_bytes: disk that every node should have left below the root.
+    """
+    problems = []
+    for result in probes:
+        for path in result.absent:
+            problems.append(
+                f"node {result.node}: cannot read {path}; put it where every node reaches it, "
+                "under the same path"
+            )
+        if result.problem:
+            problems.append(
+                f"node {result.node}: {result.problem}; mount the same folder (NFS or the like) at "
+                "that path on every node, or name another with storage (c2vl-cluster: --root)"
+            )
+            continue
+        if not result.seen:
+            problems.append(
+                f"node {result.node}: what it wrote does not show at the driver; the folder is "
+                "not shared, or its mount caches too long (NFS: mount with actimeo=1)"
+            )
+        if result.free_bytes < min_free_bytes:
+            problems.append(
+                f"node {result.node}: {result.free_bytes / 1e9:.1f} GB of disk free, "
+                f"{min_free_bytes / 1e9:.0f} GB are wanted for checkpoints and results: make room"
+            )
+        for package, version in here.items():
+            other = result.versions.get(package)
+            if other != version:
+                problems.append(
+                    f"node {result.node}: {package} {other or 'is missing'}, the driver has "
+                    f"{version}; install requirements.lock on every node"
+                )
+    return problems
+
+
+def ask(root: Path, reads: Iterable[Path] = ()) -> tuple[list[Probe], list[str]]:
+    """Probe every living node of the cluster that this process is connected to.
+
+    A node that is lost meanwhile is passed over. Ray notices that some ten seconds after its end.
+
+    Args:
+        root: the folder that all should share; made if it is not there.
+        reads: data that trials read, absolute.
+
+    Returns:
+        The probes of the nodes that answered, and a line for each that did not.
+
+    Raises:
+        UserError: ``root`` cannot be written here.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    root = root.absolute()
+    token = f".preflight-{uuid.uuid4().hex}"
+    folder = root / token
+    try:
+        folder.mkdir(parents=True)
+        (folder / "driver").write_text(token, encoding="utf-8")
+    except OSError as error:
+        raise UserError(
+            f"{root}: cannot be written: {error.strerror}; choose another storage "
+            "(c2vl-cluster: --root)"
+        ) from None
+    try:
+        nodes = {node["NodeID"]: node["NodeName"] for node in ray.nodes() if node["Alive"]}
+        task: Any = ray.remote(num_cpus=0)(probe)
+        words = (str(root), token, tuple(map(str, reads)))
+        waiting = {
+            task.options(
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)
+            ).remote(name, node, *words): node
+            for node, name in nodes.items()
+        }
+        done, late = ray.wait(
+            list(waiting), num_returns=len(waiting), timeout=ANSWER_SECONDS, fetch_local=False
+        )
+        found, problems = {}, []
+        for answer in done:
+            node = waiting[answer]
+            try:
+                found[node] = ray.get(answer)
+            except ray.exceptions.RayError as error:
+                if node not in living_node_ids():  # lost meanwhile: no trial will run there
+                    continue
+                reason = str(error).strip().splitlines()[-1]
+                problems.append(f"node {nodes[node]}: the check failed there: {reason}")
+        problems += [
+            f"node {nodes[waiting[answer]]}: no answer in {ANSWER_SECONDS:.0f} s; is it "
+            "overloaded, or its runtime environment still being set up? Try again"
+            for answer in late
+            if waiting[answer] in living_node_ids()
+        ]
+        probes = [
+            replace(result, seen=bool(result.problem) or (folder / node).is_file())
+            for node, result in found.items()
+        ]
+        return sorted(probes, key=lambda result: result.node), problems
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def require_shared(root: Path, experiments: Iterable[Experiment]) -> None:
+    """Check on a cluster of several nodes that each shares the folder and reads the data.
+
+    Args:
+        root: the sweep's storage.
+        experiments: name the data that trials read.
+
+    Raises:
+        UserError: all that is wrong, node by node, with the remedies.
+    """
+    if len(living_node_ids()) < 2:
+        return
+    reads = set()
+    for experiment in map(resolved, experiments):
+        reads |= {experiment.data.store, *filter(None, experiment.concept_tables().values())}
+    probes, problems = ask(root, sorted(reads))
+    if problems := problems + judge(probes, versions(PACKAGES)):
+        raise UserError("\n  ".join(["storage: not every node can run trials", *problems]))

@@ -1,0 +1,236 @@
+"""What a sweep needs beside its file, looked at before it runs: each part with what it found.
+
+No training is started, and nothing is written but a mark in an MLflow experiment that is there
+already (whether a server takes writes cannot be known otherwise) and, on a cluster, files in the
+storage folder that each node is to see, which go again.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import optuna
+
+from c2vl.config.experiment import Experiment
+from c2vl.prompts.table import ConceptTable
+from c2vl.skeletons.splits import folds, split
+from c2vl.skeletons.store import Store, read_manifest
+from c2vl.support.errors import UserError
+from sweeps.planning.cluster_resources import Node, cluster, living_nodes, slots
+from sweeps.planning.nodes import require_shared
+from sweeps.planning.validation import check_draws, data_needs
+from sweeps.search.storage import open_storage
+from sweeps.spec.store_addresses import shown, sqlite_file
+from sweeps.spec.sweep import SweepSettings
+
+DRAWS = 1000
+CHECKED = "c2vl.checked"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found of one part.
+
+    Attributes:
+        part: its name.
+        says: what was found, in words; empty where nothing could be.
+        problems: what is wrong, each with its remedy.
+    """
+
+    part: str
+    says: str = ""
+    problems: list[str] = field(default_factory=list)
+
+
+def look(part: str, check: Callable[[], str]) -> Finding:
+    """Run a check; what it raises is its problem."""
+    try:
+        return Finding(part, check())
+    except UserError as error:
+        return Finding(part, "", [str(error)])
+
+
+def ready(spec: SweepSettings) -> list[Finding]:
+    """Look at all that needs no cluster: name, space, data, MLflow, Optuna's storage."""
+    return [
+        look("name", lambda: free_name(spec)),
+        look("space", lambda: space(spec)),
+        data(spec),
+        look("tracking", lambda: tracking(spec)),
+        look("study", lambda: study(spec)),
+    ]
+
+
+def free_name(spec: SweepSettings) -> str:
+    """Check that no sweep has the name."""
+    if (spec.folder / "sweep.yaml").exists():
+        raise UserError(
+            f"name: there is a sweep {spec.name} in {spec.folder}; go on with it: "
+            f"c2vl-sweep resume {spec.name}, or start another: name=OTHER"
+        )
+    return f"{spec.name}, in {spec.folder}"
+
+
+def space(spec: SweepSettings) -> str:
+    """Draw often, and build each experiment."""
+    check_draws(spec, DRAWS)
+    return f"{DRAWS} draws make valid experiments"
+
+
+def data(spec: SweepSettings) -> Finding:
+    """Open every store and concept table that a trial may read, and cut the splits."""
+    says, problems = [], []
+    for experiment in data_needs(spec):
+        try:
+            says.append(_data(experiment))
+        except UserError as error:
+            problems.append(str(error))
+    return Finding("data", "; ".join(dict.fromkeys(says)), list(dict.fromkeys(problems)))
+
+
+def _data(experiment: Experiment) -> str:
+    settings, prompts = experiment.data, experiment.prompts
+    store = Store.open(settings.store)
+    parts = split(store.index, settings.split)
+    folds(store.index, parts.train, by=settings.validation_by, k=settings.validation_folds)
+    ids = [str(name) for name in store.index["id"].to_numpy()[parts.train]]
+    says = f"{read_manifest(settings.store)['dataset']} {settings.split}: {len(ids)} for training"
+    for modality, folder in experiment.concept_tables().items():
+        assert folder is not None, "checked with the settings"
+        try:
+            table = ConceptTable.open(folder, modality=modality)
+        except UserError as error:
+            raise UserError(f"prompts.{modality}: {error}") from None
+        there = int(table.joined(ids).present.sum())
+        says += f", {modality} for {there}"
+        if there < len(ids) and prompts.missing == "error":
+            raise UserError(
+                f"prompts.{modality}: {folder} has nothing for {len(ids) - there} of {len(ids)} "
+                "training sequences; make them with `c2vl prompts`, or set prompts.missing to "
+                "exclude or mask"
+            )
+        if prompts.per_sample > table.features.shape[1]:
+            raise UserError(
+                f"prompts.per_sample: {prompts.per_sample} asked, but {folder} has "
+                f"{table.features.shape[1]} prompts a sequence; lower it"
+            )
+    return says
+
+
+def tracking(spec: SweepSettings) -> str:
+    """Check that MLflow answers, and takes what is written."""
+    from sweeps.tracking.mlflow_store import answering, open_client
+
+    uri = spec.tracking_uri
+    file = sqlite_file(uri)
+    if file is not None and not file.exists():
+        _writable(file, "tracking.uri")
+        return f"MLflow's {file} will be made"
+    with answering(uri, then="start the server, or name another"):
+        client = open_client(uri)
+        found = client.get_experiment_by_name(spec.tracking.experiment)
+        if found is not None:
+            client.set_experiment_tag(found.experiment_id, CHECKED, "writable")
+    return f"MLflow at {shown(uri)} answers" + (", and takes writes" if found is not None else "")
+
+
+def study(spec: SweepSettings) -> str:
+    """Check that Optuna's storage answers, and that the name is free there."""
+    if (spec.folder / "sweep.yaml").exists():
+        return ""  # it is that sweep's; its name is taken
+    file = sqlite_file(spec.study_uri)
+    if file is not None and not file.exists():
+        _writable(file, "study")
+        return f"Optuna's {file} will be made"
+    storage = open_storage(spec.study_uri, 0.0)
+    if spec.name in optuna.get_all_study_names(storage):
+        raise UserError(
+            f"study: the storage holds a study called {spec.name} already; choose another name"
+        )
+    return "Optuna's storage answers"
+
+
+def _writable(path: Path, what: str) -> Path:
+    """Return the nearest folder above ``path`` that is there, if it can be written."""
+    folder = next(folder for folder in path.absolute().parents if folder.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UserError(f"{what}: {folder} cannot be written; choose another place")
+    return folder
+
+
+def room(spec: SweepSettings, needed: float) -> str:
+    """Compare what trials will write with the free disk.
+
+    Args:
+        spec: the sweep.
+        needed: bytes.
+    """
+    free = shutil.disk_usage(_writable(spec.folder, "storage")).free
+    if needed > free:
+        raise UserError(
+            f"storage: trials write up to {_size(needed)}, and {spec.storage.absolute()} has "
+            f"{_size(free)} free; make room, name another storage, or lower trials, model.hidden "
+            "or train.keep_checkpoints"
+        )
+    return f"up to {_size(needed)} of {_size(free)} free"
+
+
+def _size(number: float) -> str:
+    return f"{number / 1e9:.1f} GB" if number >= 1e8 else f"{number / 1e6:.1f} MB"
+
+
+def resources(spec: SweepSettings, address: str | None) -> tuple[int | None, list[Finding]]:
+    """Return how many trials fit at once, and what was found of nodes and their shared folder.
+
+    Args:
+        spec: the sweep.
+        address: of a Ray cluster; with none (and no RAY_ADDRESS) this machine is asked.
+    """
+    if address is None and not os.environ.get("RAY_ADDRESS"):
+        nodes = [_this_machine()]
+        return _fitting(spec, nodes), [look("resources", lambda: _fits(spec, nodes, "here"))]
+    try:
+        with cluster(address):
+            nodes = living_nodes()
+            where = f"{len(nodes)} nodes"
+            found = [
+                look("resources", lambda: _fits(spec, nodes, where)),
+                look("nodes", lambda: _shared(spec, where)),
+            ]
+            return _fitting(spec, nodes), found
+    except UserError as error:
+        return None, [Finding("resources", "", [str(error)])]
+
+
+def _fitting(spec: SweepSettings, nodes: list[Node]) -> int | None:
+    if spec.autoscaling:
+        return spec.concurrency
+    try:
+        return slots(nodes, spec.experiment.train)
+    except UserError:  # found by `_fits`
+        return None
+
+
+def _shared(spec: SweepSettings, where: str) -> str:
+    require_shared(spec.storage, data_needs(spec))
+    return f"{where} reach {spec.storage.absolute()} and the data"
+
+
+def _fits(spec: SweepSettings, nodes: list[Node], where: str) -> str:
+    train = spec.experiment.train
+    at_once = spec.concurrency if spec.autoscaling else slots(nodes, train)
+    have = {kind: sum(node.get(kind, 0.0) for node in nodes) for kind in ("CPU", "GPU")}
+    return (
+        f"{at_once} at once: {train.workers} × {train.cpus_per_worker:g} CPU, "
+        f"{train.gpus_per_worker:g} GPU each; {where}: {have['CPU']:g} CPU, {have['GPU']:g} GPU"
+    )
+
+
+def _this_machine() -> Node:
+    import torch
+
+    return {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}

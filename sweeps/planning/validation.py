@@ -1,0 +1,204 @@
+"""What a sweep's settings must satisfy together; found before anything runs."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from c2vl.config.experiment import Experiment
+from c2vl.config.reading import flatten, setting_names
+from c2vl.support.errors import UserError, did_you_mean
+from sweeps.search.pruners import check_pruner
+from sweeps.search.samplers import check_sampler
+from sweeps.search.warm_start import check_warm_start
+from sweeps.spec.constraints import impossible
+from sweeps.spec.space import (
+    Float,
+    Int,
+    RandomDraws,
+    Variant,
+    draw,
+    experiment,
+    holds,
+    order,
+)
+from sweeps.spec.sweep import METRICS, SweepSettings
+
+FIXED = {
+    "name": "trials get their names from the sweep",
+    "objective.supervised": "it is a reference (final.beside), not a way to train without labels",
+    "train.workers": "every trial takes the same resources",
+    "train.cpus_per_worker": "every trial takes the same resources",
+    "train.gpus_per_worker": "every trial takes the same resources",
+}
+DRAWS = 100
+# What a variant may be called: MLflow takes no more as a tag of the trials' runs (drawn.NAME)
+FREE = re.compile(r"(?!.{200})\w[\w.: -]*(/\w[\w.: -]*)*")
+
+
+def check(spec: SweepSettings) -> SweepSettings:
+    """Return the sweep with what depends on the whole filled in (a grid's number of trials).
+
+    Raises:
+        UserError: the first thing that is wrong, with its field and a remedy.
+    """
+    spec.rules  # noqa: B018  a mistake in one is told as its own, and not of a draw
+    _check_names(spec)
+    order(spec.space)
+    _check_objectives(spec)
+    if spec.autoscaling and spec.concurrency is None:
+        raise UserError("autoscaling: say how far the cluster may be asked to grow: concurrency=N")
+    _check_points(spec)
+    _check_budget(spec)
+    _check_keep(spec)
+    check_pruner(spec)
+    spec = check_sampler(spec)
+    check_draws(spec, DRAWS)
+    if not (spec.folder / "sweep.yaml").exists():  # begun, it has what it takes from there
+        check_warm_start(spec)
+    return spec
+
+
+def _check_keep(spec: SweepSettings) -> None:
+    kept, needed = spec.keep.encoders, spec.final.candidates
+    if kept != "all" and kept < needed:
+        raise UserError(
+            f"keep.encoders: {kept} asked, and final.candidates needs the {needed} best; keep as "
+            "many at least"
+        )
+
+
+def _check_names(spec: SweepSettings) -> None:
+    known = setting_names()
+    for name, variable in spec.space.items():
+        if isinstance(variable, Variant):
+            if name in known:
+                raise UserError(
+                    f"space.{name}: a variant needs a name of its own, not that of a setting"
+                )
+            if not FREE.fullmatch(name):
+                raise UserError(
+                    f"space.{name}: MLflow takes no such name for what was drawn; choose one of "
+                    "letters, digits, spaces and _ . : - /, that begins with a letter"
+                )
+            for label, changes in variable.choices.items():
+                for key in flatten(changes):
+                    _check_setting(key, f"space.{name}.choices.{label}.{key}")
+        else:
+            _check_setting(name, f"space.{name}")
+    taken: dict[str, str] = {}
+    for name, variable in spec.space.items():
+        for key in _sets(name, variable):
+            if key in taken and not variable.when:
+                raise UserError(f"space: {key} is set by {taken[key]} and by {name}")
+            taken[key] = name
+
+
+def _sets(name: str, variable: Any) -> set[str]:
+    """The settings that a variable sets."""
+    if not isinstance(variable, Variant):
+        return {name}
+    return {key for changes in variable.choices.values() for key in flatten(changes)}
+
+
+def _check_setting(name: str, where: str) -> None:
+    known = setting_names()
+    if name not in known:
+        raise UserError(f"{where}: no such setting{did_you_mean(name, known)}")
+    if name in FIXED:
+        raise UserError(f"{where}: cannot be searched; {FIXED[name]}")
+
+
+def _check_objectives(spec: SweepSettings) -> None:
+    for objective in spec.objectives:
+        if objective.metric not in METRICS:
+            near = did_you_mean(objective.metric, METRICS)
+            raise UserError(f'objectives: no figure "{objective.metric}"{near}')
+    searched = {key for name, variable in spec.space.items() for key in _sets(name, variable)}
+    if (weight := unreported(spec, spec.experiment)) and weight not in searched:
+        raise UserError(
+            f"objectives: {_never(weight)} in the base; raise it, or choose another figure"
+        )
+    if "captions" in spec.final.beside and spec.experiment.prompts.language is None:
+        raise UserError("final.beside: captions needs prompts.language in the base; leave it out")
+    if spec.final.rounds and min(len(spec.final.seeds), spec.final.candidates) < 2:
+        raise UserError("final.rounds: needs two final.seeds and two final.candidates, or more")
+    if len({o.metric for o in spec.objectives}) < len(spec.objectives):
+        raise UserError("objectives: a metric stands there twice")
+
+
+def unreported(spec: SweepSettings, experiment: Experiment) -> str:
+    """Return the weight that keeps an objective out of a training's figures; nothing: all come."""
+    weights = experiment.objective.weights
+    for objective in spec.objectives:
+        edge = objective.metric.removeprefix("loss_")
+        if getattr(weights, edge, 1.0) == 0:
+            return f"objective.weights.{edge}"
+    return ""
+
+
+def _never(weight: str) -> str:
+    return f"loss_{weight.rpartition('.')[2]} is never reported, since {weight} is 0"
+
+
+def _check_points(spec: SweepSettings) -> None:
+    for index, point in enumerate(spec.points):
+        for name, value in point.items():
+            if name not in spec.space:
+                near = did_you_mean(name, spec.space)
+                raise UserError(f"points[{index}]: {name} is not searched{near}")
+            if not holds(spec.space, name, value):
+                where = f"points[{index}].{name}: {value!r} is outside of its range"
+                raise UserError(where + _steps(spec.space[name]))
+    if len(spec.points) > spec.trials:
+        raise UserError(f"points: {len(spec.points)} of them, but trials is {spec.trials}")
+
+
+def _steps(variable: Any) -> str:
+    if isinstance(variable, Float | Int) and variable.step is not None:
+        return f", or between its steps of {variable.step:g} from {variable.low:g} on"
+    return ""
+
+
+def _check_budget(spec: SweepSettings) -> None:
+    if spec.max_gpu_hours is not None and not spec.experiment.train.gpus_per_worker:
+        raise UserError(
+            "max_gpu_hours: a trial takes no GPU (train.gpus_per_worker is 0); use max_cpu_hours"
+        )
+
+
+def check_draws(spec: SweepSettings, draws: int) -> None:
+    """Draw from the space so many times, and build each experiment.
+
+    Raises:
+        UserError: a draw makes none, or all of them are impossible by the constraints.
+    """
+    reasons = []
+    for seed in range(draws):
+        values = draw(spec.space, RandomDraws(seed))
+        try:
+            drawn = experiment(spec.base, spec.space, values)
+            reason = impossible(spec.rules, drawn)
+            if not reason and (weight := unreported(spec, drawn)):
+                raise UserError(f"objectives: {_never(weight)}")
+            reasons.append(reason)
+        except UserError as error:
+            raise UserError(
+                f"space: a draw from it makes no valid experiment.\n  draw: {values}\n  {error}\n"
+                "  Narrow the range, add a `when`, or change the base."
+            ) from None
+    if all(reasons):
+        raise UserError(f"{reasons[0]} in any of {draws} draws from the space; widen it")
+
+
+def data_needs(spec: SweepSettings) -> list[Experiment]:
+    """Return experiments of the space that differ in the data they read, the base first."""
+    found = {_reads(spec.experiment): spec.experiment}
+    for seed in range(DRAWS):
+        drawn = experiment(spec.base, spec.space, draw(spec.space, RandomDraws(seed)))
+        found.setdefault(_reads(drawn), drawn)
+    return list(found.values())
+
+
+def _reads(settings: Experiment) -> tuple[object, ...]:
+    return settings.data.store, *settings.concept_tables().items()

@@ -1,0 +1,92 @@
+"""Sweeps, or trials, side by side: settings that differ, the objective, what the end scored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from c2vl.config.reading import flatten
+from c2vl.support.errors import UserError, did_you_mean
+from sweeps.choosing.finals import read_final
+from sweeps.search.study import objective_values, reader
+from sweeps.spec.sweep import SweepSettings, read_sweep, sweep_names
+
+# They say nothing of what was done, and an address may hold a password
+APART = ("name", "description", "storage", "study", "tracking.uri", "base.name")
+
+
+@dataclass(frozen=True)
+class Side:
+    """A column.
+
+    Attributes:
+        name: of the sweep or the trial.
+        settings: by dotted name.
+        figures: by name, in the order in which they are shown.
+    """
+
+    name: str
+    settings: dict[str, Any]
+    figures: dict[str, Any] = field(default_factory=dict)
+
+
+def side(storage: Path, name: str) -> Side:
+    """Read a sweep (``demo``) or a trial (``demo-0007``).
+
+    Raises:
+        UserError: there is neither.
+    """
+    known = sweep_names(storage)
+    if name in known:
+        return _sweep(read_sweep(storage, name))
+    sweep, _, number = name.rpartition("-")
+    if sweep not in known or not number.isdecimal():
+        near = did_you_mean(name, known)
+        raise UserError(f"{name}: neither a sweep in {storage} nor a trial (SWEEP-0007){near}")
+    return _trial(read_sweep(storage, sweep), name)
+
+
+def _sweep(spec: SweepSettings) -> Side:
+    source, final = reader(spec), read_final(spec.folder)
+    ranked, counts = source.ranked(), source.counts()
+    figures: dict[str, Any] = {key: counts[key] for key in ("complete", "pruned", "failed")}
+    if ranked:
+        job, value = ranked[0]
+        figures |= {"best trial": job.name, f"best {spec.objectives[0].metric}": value}
+        figures |= {f"best: {key}": drawn for key, drawn in job.values.items()}
+    if final is not None:
+        figures |= final.figures()
+    return Side(spec.name, flatten(spec.model_dump(mode="json")), figures)
+
+
+def _trial(spec: SweepSettings, name: str) -> Side:
+    source, final = reader(spec), read_final(spec.folder)
+    ended = {job.name: (job, outcome) for job, outcome in source.ended()}
+    if name not in ended:
+        raise UserError(f"{name}: no such trial has ended; c2vl-sweep status {spec.name}")
+    job, outcome = ended[name]
+    rows = job.rows()
+    figures: dict[str, Any] = {"outcome": outcome, "epochs": len(rows)}
+    figures["seconds"] = sum(row.get("seconds", 0.0) for row in rows)
+    values = objective_values(spec.objectives, rows)
+    if values is not None:
+        figures |= {o.metric: v for o, v in zip(spec.objectives, values, strict=True)}
+    if final is not None and final.trial == job.number:
+        figures |= final.figures()
+    return Side(name, flatten(job.experiment.model_dump(mode="json")), figures)
+
+
+def rows(sides: Sequence[Side]) -> list[dict[str, Any]]:
+    """Return a row a setting that differs, then one a figure; None where a side has none."""
+    found = []
+    for what in ("settings", "figures"):
+        own = [getattr(one, what) for one in sides]
+        for key in dict.fromkeys(key for values in own for key in values):
+            values = [one.get(key) for one in own]
+            if what == "settings" and (key in APART or all(v == values[0] for v in values)):
+                continue
+            names = [one.name for one in sides]
+            found.append({"": key, **dict(zip(names, values, strict=True))})
+    return found

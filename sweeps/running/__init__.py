@@ -1,0 +1,1 @@
+"""Ray Tune: the engine that runs trials, the trial itself, stopping."""

@@ -1,0 +1,162 @@
+"""Progress of a sweep: a line that keeps itself up to date on a terminal, plain lines in a log."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from sweeps.spec.sweep import Objective
+from sweeps.spec.training_job import End, Job, Row
+
+QUIET_SECONDS = 60.0
+UNBOUND = 200  # columns
+
+
+class Board:
+    """Shows jobs done, running, pruned and failed, the best so far, and the time left.
+
+    Args:
+        title: what is running.
+        total: jobs in all.
+        counts: how many had which outcome before this start.
+        objective: what "best" means.
+        best: the best value before this start.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        total: int,
+        counts: Counter[str],
+        objective: Objective,
+        best: float | None = None,
+    ) -> None:
+        self.console = Console()
+        self._counts = Counter({k: v for k, v in counts.items() if k != "running"})
+        self._objective, self._best, self._total = objective, best, total
+        self._running: dict[str, int] = {}
+        self._seconds: list[float] = []
+        self._began: dict[str, float] = {}
+        self._width = 1
+        self._spoken = time.monotonic()
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[figures]}"),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self._task = self._bar.add_task(title, total=total, figures="")
+
+    def __enter__(self) -> Board:
+        self._bar.start()
+        self._show()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def started(self, job: Job, attempt: int) -> None:
+        """A job runs."""
+        self._running[job.name] = 0
+        self._began.setdefault(job.name, time.monotonic())
+        self._width = max(self._width, len(self._running))
+        if attempt > 1:
+            self.console.print(f"{job.name}: lost, goes on from its checkpoint (attempt {attempt})")
+        self._show()
+
+    def reported(self, job: Job, row: Row) -> None:
+        """A job has finished an epoch."""
+        self._running[job.name] = row["epoch"]
+        self._show()
+        if not self.console.is_terminal and time.monotonic() - self._spoken > QUIET_SECONDS:
+            epochs = ", ".join(f"{name} epoch {epoch}" for name, epoch in self._running.items())
+            self.say(f"{self.line()}  [{epochs}]")
+
+    def ended(self, job: Job, end: End) -> None:
+        """A job has ended."""
+        self._running.pop(job.name, None)
+        began = self._began.pop(job.name, None)
+        for line in end.warnings.splitlines():
+            self.say(f"{job.name}: {line}")
+        if end.outcome == "interrupted":
+            return
+        if began is not None:
+            self._seconds.append(time.monotonic() - began)
+        self._counts[end.outcome] += 1
+        value = self._value(job) if end.outcome == "complete" else None
+        self._better(value)
+        drawn = "  ".join(f"{k.split('.')[-1]}={_short(v)}" for k, v in job.values.items())
+        figure = f" {self._objective.metric} {value:.4f}" if value is not None else ""
+        self.say(f"{job.name}: {end.outcome}{figure}  {drawn}")
+        if end.outcome == "failed":
+            lines = [line for line in end.error.strip().splitlines() if line.strip()]
+            self.say(f"{job.name}: {lines[-1] if lines else 'no reason given'}")
+        if not self.console.is_terminal:
+            self.say(self.line())
+        self._show()
+
+    def _value(self, job: Job) -> float | None:
+        from sweeps.search.study import objective_values
+
+        values = objective_values([self._objective], job.rows())
+        return values[0] if values else None
+
+    def _better(self, value: float | None) -> None:
+        if value is None:
+            return
+        sign = 1 if self._objective.direction == "maximize" else -1
+        if self._best is None or sign * value > sign * self._best:
+            self._best = value
+
+    def line(self) -> str:
+        """All figures in one line."""
+        done = sum(self._counts.values())
+        parts = [f"{done}/{self._total} ended", f"{len(self._running)} running"]
+        parts += [f"{self._counts[key]} {key}" for key in ("complete", "pruned", "failed")]
+        if self._best is not None:
+            parts.append(f"best {self._objective.metric} {self._best:.4f}")
+        if self._seconds and done < self._total:
+            mean = sum(self._seconds) / len(self._seconds)
+            parts.append(f"about {_clock(mean * (self._total - done) / self._width)} left")
+        return ", ".join(parts)
+
+    def say(self, text: str) -> None:
+        """Print lines above the bar."""
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._spoken = time.monotonic()
+
+    def _show(self) -> None:
+        done = sum(self._counts.values())
+        self._bar.update(self._task, completed=done, figures=self.line())
+
+
+def show_table(rows: list[dict[str, str]], title: str) -> None:
+    """Print rows with the same keys as a table; nothing where there are none."""
+    if not rows:
+        return
+    shown = Table(title=title)
+    for name in rows[0]:
+        shown.add_column(name, overflow="fold")
+    for row in rows:
+        shown.add_row(*row.values())
+    console = Console()
+    if not console.is_terminal:  # a log or a pipe has no edge at which to break lines
+        console.width = max(console.width, UNBOUND)
+    console.print(shown)
+
+
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest:02d} s"

@@ -1,0 +1,121 @@
+"""Asking a running sweep to stop cleanly, and how its driver hears of it.
+
+On the driver's own host a signal asks; elsewhere a file in the sweep's folder, which the driver
+looks for. Either way the running epochs end, every store is brought up to date, and the sweep can
+be resumed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from c2vl.support.errors import UserError
+from sweeps.spec.lock import holder, is_ours_to_signal, is_running, mark_stopping
+
+REQUEST = "stop"
+POLL_SECONDS = 1.0
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stop:
+    """Why a run of jobs should end before its source is empty; empty while it should not.
+
+    Attributes:
+        reason: a word for it.
+        error: what a user has to do something about, where that is why.
+    """
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self.reason = ""
+        self.error: UserError | None = None
+
+    def __bool__(self) -> bool:
+        return self._event.is_set()
+
+    def request(self, reason: str) -> None:
+        """Ask for it; the first reason stands."""
+        if not self._event.is_set():
+            self.reason = reason
+            self._event.set()
+
+
+@contextmanager
+def stopping(folder: Path) -> Iterator[Stop]:
+    """Turn the first SIGINT or SIGTERM, or a request's file, into a clean stop.
+
+    A second signal ends at once.
+
+    Args:
+        folder: of the sweep, whose lock this process holds.
+    """
+    stop, over = Stop(), threading.Event()
+    request = folder / REQUEST
+    request.unlink(missing_ok=True)  # meant for a driver that is gone
+
+    def listen() -> None:
+        while not stop and not over.wait(POLL_SECONDS):
+            if request.exists():
+                stop.request("request")
+        if stop and not over.is_set():
+            mark_stopping(folder)
+
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    heed_signals(stop)
+    thread = threading.Thread(target=listen, daemon=True, name="stop")
+    thread.start()
+    try:
+        yield stop
+    finally:
+        over.set()
+        thread.join()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        request.unlink(missing_ok=True)
+
+
+def heed_signals(stop: Stop) -> None:
+    """Let SIGINT and SIGTERM ask for a stop; once more after Ray's start, which takes SIGTERM."""
+
+    def asked(number: int, _: object) -> None:
+        if stop:
+            raise KeyboardInterrupt
+        stop.request("signal")
+        os.write(2, b"\nstopping after the running epochs; once more to end at once\n")
+
+    for number in SIGNALS:
+        signal.signal(number, asked)
+
+
+def ask_to_stop(folder: Path) -> str | None:
+    """Ask the driver of the sweep in ``folder`` to stop; returns at once.
+
+    Returns:
+        Whom it asked and how; None where nobody drives it.
+    """
+    who = holder(folder)
+    if who is None and not is_running(folder):
+        return None
+    if who is not None and who.stopping:  # a second signal would cut it off
+        return f"{who}, already"
+    if who is not None and is_ours_to_signal(folder, who):
+        os.kill(who.pid, signal.SIGINT)
+        return f"{who}, by a signal"
+    (folder / REQUEST).touch()
+    return f"{who or 'its driver'}, by a file in {folder}"
+
+
+def wait_for_end(folder: Path, timeout: float) -> bool:
+    """Wait until nobody drives the sweep in ``folder``; False after ``timeout`` seconds."""
+    deadline = time.monotonic() + timeout
+    while is_running(folder):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
+    return True

@@ -1,0 +1,1 @@
+"""Optuna: samplers, pruners, the study and its storage."""

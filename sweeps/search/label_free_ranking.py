@@ -1,0 +1,123 @@
+"""How well figures that need no labels ranked the trials: could they have chosen alone?
+
+Spearman's rank correlation of each label-free score with each labelled one over a sweep's complete
+trials, with a bootstrap interval over trials, and the regret: what choosing by the score would have
+cost on the labelled one. All are validation figures.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sweeps.search.study import objective_values
+from sweeps.spec.sweep import Objective
+from sweeps.spec.training_job import Row
+
+# Better is lower for alignment and uniformity (Wang and Isola, ICML 2020) and for the loss, higher
+# for RankMe (Garrido et al., ICML 2023).
+SCORES = {"alignment": -1, "uniformity": -1, "rankme": 1, "loss": -1}
+LABELLED = ("linear_val", "knn_val")
+FEWEST = 4  # trials, below which a correlation says nothing
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """One label-free score against one labelled figure.
+
+    Attributes:
+        score: the label-free one.
+        labelled: the labelled one.
+        trials: how many have both.
+        correlation: Spearman's, of better with better: 1 is the same order. NaN where one of the
+            two is the same for all trials.
+        low: end of the 95 % percentile interval of the bootstrap over trials.
+        high: its other end.
+        chosen: number of the trial that the score would have chosen.
+        regret: how much less that trial has on ``labelled`` than the best one (0..1).
+    """
+
+    score: str
+    labelled: str
+    trials: int
+    correlation: float
+    low: float
+    high: float
+    chosen: int
+    regret: float
+
+    @property
+    def sign(self) -> int:
+        """1 where more of the score is better, else -1."""
+        return SCORES[self.score]
+
+    def row(self) -> dict[str, str]:
+        """As a line of a table."""
+        return {
+            "label-free": self.score,
+            "labelled": self.labelled,
+            "trials": str(self.trials),
+            "Spearman": f"{self.correlation:.2f}",
+            "95 % interval": f"{self.low:.2f} to {self.high:.2f}",
+            "it would choose": str(self.chosen),
+            "points lost": f"{100 * self.regret:.1f}",
+        }
+
+
+def agreements(complete: Mapping[int, Sequence[Row]]) -> list[Agreement]:
+    """Compare each label-free score with each labelled one; pairs of too few trials are left out.
+
+    Args:
+        complete: figures by epoch of each complete trial, by its number; the last value counts.
+    """
+    found = []
+    for labelled in LABELLED:
+        for score, sign in SCORES.items():
+            both = {
+                number: values
+                for number, rows in sorted(complete.items())
+                if (values := _last(rows, score, labelled)) is not None
+            }
+            if len(both) >= FEWEST:
+                pairs = np.array(list(both.values())) * [sign, 1]
+                found.append(_agreement(score, labelled, list(both), pairs))
+    return found
+
+
+def _last(rows: Sequence[Row], *metrics: str) -> list[float] | None:
+    return objective_values([Objective(metric=metric) for metric in metrics], list(rows))
+
+
+def _agreement(
+    score: str, labelled: str, numbers: list[int], pairs: NDArray[np.float64]
+) -> Agreement:
+    chosen = int(pairs[:, 0].argmax())
+    regret = float(pairs[:, 1].max() - pairs[chosen, 1])
+    rho = float(spearman(pairs[None, :, 0], pairs[None, :, 1])[0])
+    count = len(pairs)
+    drawn = np.random.default_rng(0).integers(count, size=(RESAMPLES, count))
+    resampled = spearman(pairs[drawn, 0], pairs[drawn, 1])
+    resampled = resampled[np.isfinite(resampled)]
+    low, high = np.percentile(resampled, [2.5, 97.5]) if len(resampled) else (math.nan, math.nan)
+    return Agreement(score, labelled, count, rho, float(low), float(high), numbers[chosen], regret)
+
+
+def spearman(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rank correlation of each row (R, n) with its like; ties share their mean rank.
+
+    Returns:
+        (R,), NaN where a row of either has one value alone.
+    """
+    from scipy.stats import rankdata
+
+    x, y = (rankdata(rows, axis=1) for rows in (a, b))
+    x, y = (rows - rows.mean(1, keepdims=True) for rows in (x, y))
+    scale = np.sqrt((x * x).sum(1) * (y * y).sum(1))
+    found = np.full(len(x), math.nan)
+    np.divide((x * y).sum(1), scale, out=found, where=scale > 0)
+    return found

@@ -1,0 +1,67 @@
+"""Where a sweep stands: its trials by outcome, and whether a process drives it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from c2vl.support.errors import UserError
+from sweeps.search.study import StudyReader, reader
+from sweeps.spec.lock import is_running
+from sweeps.spec.sweep import SweepSettings
+
+COUNTS = ("asked", "complete", "pruned", "failed", "running", "interrupted")
+
+
+def state(spec: SweepSettings) -> dict[str, Any]:
+    """Return counts and trials; a trial that nobody drives is "interrupted", not "running".
+
+    Returns:
+        The keys of ``COUNTS``, "driven", "unfinished" (trials to come, or no choice made yet) and
+        "trials" (:func:`sweeps.report.table`).
+    """
+    from sweeps.report import table
+
+    driven = is_running(spec.folder)
+    source = reader(spec)
+    return {
+        "sweep": spec.name,
+        **counts(spec, source, driven=driven),
+        "driven": driven,
+        "unfinished": unfinished(spec, source),
+        "trials": table(spec, source.ended()),
+    }
+
+
+def counts(spec: SweepSettings, source: StudyReader, *, driven: bool) -> dict[str, int]:
+    """Return how many trials stand where, by the names in ``COUNTS``."""
+    found = source.counts()
+    going = found.pop("running", 0)
+    return {
+        "asked": spec.trials,
+        **{key: found[key] for key in ("complete", "pruned", "failed")},
+        "running": going if driven else 0,
+        "interrupted": 0 if driven else going,
+    }
+
+
+def unfinished(spec: SweepSettings, source: StudyReader) -> bool:
+    """Say whether a resume has something to do."""
+    found = source.counts()
+    ended = sum(number for key, number in found.items() if key != "running")
+    chosen = all((spec.folder / name).exists() for name in ("final.json", "encoder"))
+    return ended < spec.trials or not chosen
+
+
+def identity(spec: SweepSettings) -> str:
+    """Return what tells a sweep from others of its name, in the study and in MLflow.
+
+    Raises:
+        UserError: its folder has lost it.
+    """
+    path = spec.folder / "id"
+    if not path.exists():
+        raise UserError(
+            f"{path}: is not there, and without it the sweep's runs cannot be told from others'; "
+            "restore it (the tag sweep_id of its MLflow runs)"
+        )
+    return path.read_text(encoding="utf-8")

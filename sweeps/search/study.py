@@ -1,0 +1,158 @@
+"""The sweep's Optuna study: proposes, judges and remembers trials, over any number of restarts.
+
+The study is the one record of what was tried; :mod:`.trial_source` adds to it. What it holds
+beside the sweep's own trials, draws that were impossible and trials of an earlier sweep, is marked
+and stays out of every count, ranking and table.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from c2vl.support.errors import UserError
+from sweeps.search.storage import READING_PATIENCE, open_storage
+from sweeps.spec.space import experiment
+from sweeps.spec.store_addresses import shown
+from sweeps.spec.sweep import Objective, SweepSettings
+from sweeps.spec.training_job import Job, Outcome, Row
+
+ENDED: dict[TrialState, Outcome] = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+}
+IMPOSSIBLE, PRIOR = "impossible", "prior"  # marks of a trial
+
+
+class StudyReader:
+    """What a study says of its trials; reads only.
+
+    Attributes:
+        spec: the sweep.
+        study: the Optuna study, under the sweep's name.
+    """
+
+    def __init__(self, spec: SweepSettings, study: optuna.Study) -> None:
+        self.spec, self.study = spec, study
+
+    def job(self, number: int, values: dict[str, Any]) -> Job:
+        """Return the job of a trial: its name and folder follow from its number.
+
+        Raises:
+            UserError: the drawn settings exclude each other.
+        """
+        name = f"{self.spec.name}-{number:04d}"
+        settings = experiment(self.spec.base, self.spec.space, values)
+        settings = settings.model_copy(update={"name": name})
+        folder = self.spec.folder / "trials" / name
+        return Job(name, settings, folder, "trial", number, values)
+
+    def trials(self, *states: TrialState) -> list[FrozenTrial]:
+        """The sweep's own trials, in the order in which they were asked for.
+
+        Args:
+            states: which; default: all that have begun.
+        """
+        return [
+            trial
+            for trial in self.study.get_trials(deepcopy=False, states=states or None)
+            if trial.state != TrialState.WAITING
+            and not trial.user_attrs.get(IMPOSSIBLE)
+            and not trial.user_attrs.get(PRIOR)
+        ]
+
+    def counts(self) -> Counter[str]:
+        """Trials by outcome, and those "running"."""
+        return Counter(ENDED.get(trial.state, "running") for trial in self.trials())
+
+    def ended(self) -> list[tuple[Job, Outcome]]:
+        """All trials that have run and ended, and how."""
+        return [(self.job(t.number, t.params), ENDED[t.state]) for t in self.trials(*ENDED)]
+
+    def ranked(self) -> list[tuple[Job, float]]:
+        """Complete trials, best first by the first objective, with its value.
+
+        A trial that breaks a constraint is not among them. Of several objectives only the trials
+        that no other beats in all of them are ranked.
+        """
+        trials = [t for t in self.trials(TrialState.COMPLETE) if feasible(t)]
+        signs = [-1 if o.direction == "maximize" else 1 for o in self.spec.objectives]
+        if len(signs) > 1:
+            costs = [[s * v for s, v in zip(signs, t.values, strict=True)] for t in trials]
+            front = pareto_front(costs)
+            trials = [trial for trial, best in zip(trials, front, strict=True) if best]
+        trials.sort(key=lambda trial: (signs[0] * trial.values[0], trial.number))
+        return [(self.job(trial.number, trial.params), trial.values[0]) for trial in trials]
+
+
+def feasible(trial: FrozenTrial) -> bool:
+    """Whether a trial that has ended breaks no constraint."""
+    return all(broken <= 0 for broken in trial.constraints.values())
+
+
+def pareto_front(costs: list[list[float]]) -> list[bool]:
+    """Say which rows no other row beats: is nowhere worse than, and somewhere better.
+
+    Args:
+        costs: (rows, objectives), lower is better.
+    """
+    found = [False] * len(costs)
+    front: list[list[float]] = []
+    # In this order a row can only be beaten by one before it, so by one of the front.
+    for row in sorted(range(len(costs)), key=lambda row: costs[row]):
+        cost = costs[row]
+        beaten = any(
+            other != cost and all(a <= b for a, b in zip(other, cost, strict=True))
+            for other in front
+        )
+        if not beaten:
+            found[row] = True
+            front.append(cost)
+    return found
+
+
+def objective_values(objectives: list[Objective], rows: list[Row]) -> list[float] | None:
+    """Return each objective's value: the mean of its last so many finite figures.
+
+    Args:
+        objectives: what is judged.
+        rows: figures by epoch; an epoch that stands there twice counts once.
+
+    Returns:
+        None where one of them was never reported.
+    """
+    by_epoch = {row["epoch"]: row for row in rows if "epoch" in row}
+    values = []
+    for objective in objectives:
+        seen = [
+            float(by_epoch[epoch][objective.metric])
+            for epoch in sorted(by_epoch)
+            if math.isfinite(by_epoch[epoch].get(objective.metric, math.nan))
+        ]
+        if not seen:
+            return None
+        kept = seen[-objective.last :]
+        values.append(sum(kept) / len(kept))
+    return values
+
+
+def reader(spec: SweepSettings) -> StudyReader:
+    """Open a sweep's study for reading.
+
+    Raises:
+        UserError: it has none yet.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if spec.study is None and not (spec.folder / "study.db").exists():
+        raise UserError(f"{spec.name}: has no study yet; c2vl-sweep resume {spec.name}")
+    try:
+        storage = open_storage(spec.study_uri, min(spec.study_patience, READING_PATIENCE))
+        study = optuna.load_study(study_name=spec.name, storage=storage)
+    except KeyError:
+        raise UserError(f"{spec.name}: not in {shown(spec.study_uri)}") from None
+    return StudyReader(spec, study)

@@ -1,0 +1,295 @@
+"""A study as a source of jobs: proposes, judges and remembers trials, over any number of restarts.
+
+A trial that a kill left RUNNING is handed out again under its number, with its parameters and its
+run folder, so that the count stays exact and its training goes on from a checkpoint. Epochs that a
+trial had run and the study had not heard of are judged first, in their order: what is proposed and
+what is stopped does not depend on where a sweep was cut.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import deque
+from concurrent.futures import Future
+
+import optuna
+from optuna.trial import Trial, TrialState
+
+from c2vl.support.errors import UserError
+from sweeps.search.budget import Budget
+from sweeps.search.pruners import judge, pruner
+from sweeps.search.samplers import grid_points, sampler
+from sweeps.search.storage import Order, open_storage
+from sweeps.search.study import IMPOSSIBLE, StudyReader, objective_values
+from sweeps.search.warm_start import known_trials, starting_points
+from sweeps.spec.constraints import impossible, violations
+from sweeps.spec.space import draw
+from sweeps.spec.store_addresses import shown
+from sweeps.spec.sweep import SweepSettings
+from sweeps.spec.training_job import Job, Outcome, Row
+
+log = logging.getLogger(__name__)
+ENQUEUED, OWNER = "points enqueued", "sweep_id"
+DRAWS_IN_A_ROW = 1000  # that are impossible: then the space as good as has no other
+# A sampler learns nothing from an impossible draw, and may propose it again for ever: after so many
+# in a row the next ones are random.
+STUBBORN = 5
+
+
+class StudySource(StudyReader):
+    """Trials of a study, as jobs; all that is asked of the study is done by one thread, in order.
+
+    Args:
+        spec: the sweep.
+        identity: tells it from another one of the same name in the same storage.
+
+    Attributes:
+        budget: what has been used up; to be told of the trials' course as a listener.
+
+    Raises:
+        UserError: the storage cannot be used, or holds another sweep of this name.
+    """
+
+    def __init__(self, spec: SweepSettings, identity: str) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._storage = open_storage(spec.study_uri, spec.study_patience)
+        study = optuna.create_study(
+            study_name=spec.name,
+            storage=self._storage,
+            directions=[objective.direction for objective in spec.objectives],
+            load_if_exists=True,
+        )
+        super().__init__(spec, study)
+        if (owner := self.study.user_attrs.get(OWNER, identity)) != identity:
+            raise UserError(
+                f"study: {shown(spec.study_uri)} holds another sweep called {spec.name} ({owner}); "
+                "choose another name"
+            )
+        self.study.set_user_attr(OWNER, identity)
+        self.study.pruner = pruner(spec, self.study)
+        self._enqueue()
+        self.budget = Budget(spec, self._trained())
+        self._trials: dict[str, Trial] = {}
+        self._seen: dict[str, int] = {}  # last epoch of a job that was judged
+        self._pruned: set[str] = set()
+        self._unheard: dict[str, list[Future[bool]]] = {}
+        self._interrupted: deque[tuple[Job, Trial]] = deque()
+        self._asking: Future[Job | None] | None = None
+        self._dropped = self._dropped_last()
+        for frozen in self.trials(TrialState.RUNNING):
+            self._adopt(frozen._trial_id)
+        self._created = len(self.trials())
+        self._order = Order()
+
+    def close(self) -> None:
+        """Wait for the study no longer: what it has not been told is in the run folders."""
+        self._storage.give_up()
+
+    def _enqueue(self) -> None:
+        """Line up points to be tried; of a grid those that an extension has added, too."""
+        spec, done = self.spec, int(self.study.user_attrs.get(ENQUEUED, 0))
+        if spec.sampler.name == "grid":
+            points = grid_points(spec)[: spec.trials]
+        elif done:
+            return
+        else:
+            for trial in known_trials(spec, self.study):
+                self.study.add_trial(trial)
+            points = [*spec.points, *starting_points(spec)][: spec.trials]
+        for point in points[done:]:
+            self.study.enqueue_trial(point, skip_if_exists=True)  # a kill may have come in between
+        self.study.set_user_attr(ENQUEUED, max(1, len(points)))
+
+    def _dropped_last(self) -> int:
+        """How many draws in a row were impossible, up to the last one."""
+        found = 0
+        for trial in reversed(self.study.get_trials(deepcopy=False)):
+            if trial.state == TrialState.WAITING:
+                continue
+            if not trial.user_attrs.get(IMPOSSIBLE):
+                break
+            found += 1
+        return found
+
+    def _trained(self) -> float:
+        """Seconds of training in the run folders, where there is a limit that asks for them."""
+        if self.spec.max_cpu_hours is None and self.spec.max_gpu_hours is None:
+            return 0.0
+        jobs = [self.job(trial.number, trial.params) for trial in self.trials()]
+        return float(sum(row.get("seconds", 0.0) for job in jobs for row in job.rows()))
+
+    # --- the engine's side ---------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        fresh = 0 if self.budget.spent() else max(0, self.spec.trials - self._created)
+        return len(self._interrupted) + fresh + (self._asking is not None)
+
+    def next(self) -> Job | None:
+        if self._asking is None:
+            if not len(self):
+                return None
+            self._asking = self._order.submit(self._ask)
+        if not self._order.wait(self._asking):
+            return None  # the study is away, or its model takes its time: asked again later
+        job, self._asking = self._asking.result(), None
+        if job is not None:
+            self._unheard[job.name] = []
+        return job
+
+    def report(self, job: Job, row: Row) -> bool:
+        future = self._order.submit(lambda: self._hear(job, self._trials[job.name], row))
+        waiting = self._unheard[job.name]
+        waiting.append(future)
+        try:
+            self._order.wait(future)
+        except Exception:
+            return False  # the study is lost, which is told when it is asked for the next trial
+        heard = [one for one in waiting if one.done()]
+        self._unheard[job.name] = [one for one in waiting if not one.done()]
+        if any(one.exception() is None and one.result() for one in heard):
+            self._pruned.add(job.name)
+            return True
+        return False
+
+    def end(self, job: Job, outcome: Outcome, row: Row) -> Outcome:
+        if outcome == "complete" and job.name in self._pruned:
+            outcome = "pruned"
+        self._unheard.pop(job.name, None)
+        if outcome == "interrupted":
+            return outcome  # it stays RUNNING until a resume
+        rows = [*job.rows(), row] if row else job.rows()
+        values = objective_values(self.spec.objectives, rows) if outcome == "complete" else None
+        if outcome == "complete" and values is None:
+            outcome = "failed"
+        future = self._order.submit(lambda: self._tell(job, outcome, values, rows))
+        try:
+            self._order.wait(future)
+        except Exception:
+            pass  # as above
+        return outcome
+
+    def reason(self, job: Job) -> str:
+        rows, objectives = job.rows(), self.spec.objectives
+        lacking = [one.metric for one in objectives if objective_values([one], rows) is None]
+        return f"never reported {', '.join(lacking)}, which it is judged by, as a finite number"
+
+    def trials(self, *states: TrialState) -> list[optuna.trial.FrozenTrial]:
+        if hasattr(self, "_order"):
+            self._order.drain()
+        return super().trials(*states)
+
+    # --- the study's side: in one thread, in order -----------------------------------------------
+
+    def _ask(self) -> Job | None:
+        for _ in range(DRAWS_IN_A_ROW):
+            if self._interrupted:
+                job, trial = self._interrupted.popleft()
+            elif self._created < self.spec.trials and not self.budget.spent():
+                trial = self._new_trial()
+                drawn = self._draw(trial)
+                if drawn is None:
+                    continue
+                job = drawn
+                self._created += 1
+            else:
+                return None
+            self._trials[job.name] = trial
+            return job
+        raise UserError(
+            f"space: {DRAWS_IN_A_ROW} draws in a row are impossible (see the last warning); "
+            "widen the space, or loosen the constraints"
+        )
+
+    def _new_trial(self) -> Trial:
+        before = self._storage.interruptions
+        trial = self.study.ask()
+        if self._storage.interruptions > before:
+            own = {*self._trials.values(), trial, *(known for _, known in self._interrupted)}
+            self._find_unanswered({one._trial_id for one in own})
+        return trial
+
+    def _find_unanswered(self, known: set[int]) -> None:
+        """See to trials whose asking came through to the storage, while the answer did not."""
+        for frozen in super().trials(TrialState.RUNNING):
+            if frozen._trial_id in known:
+                continue
+            if "fixed_params" in frozen.system_attrs:  # a point that is to be tried
+                self._created += self._adopt(frozen._trial_id)
+            else:
+                self._drop(Trial(self.study, frozen._trial_id), "asked for twice")
+
+    def _adopt(self, trial_id: int) -> bool:
+        """Take over a trial that is RUNNING; says whether it counts."""
+        # The only way to a trial that another process asked for is its own constructor;
+        # asked for a parameter again, it gives the stored one.
+        trial = Trial(self.study, trial_id)
+        job = self._draw(trial)
+        if job is None:
+            return False
+        for row in job.rows():
+            if self._judge(trial, job, row):
+                self.study.tell(trial, state=TrialState.PRUNED)
+                return True
+        self._interrupted.append((job, trial))
+        return True
+
+    def _draw(self, trial: Trial) -> Job | None:
+        """Return the job of a new trial; one that is impossible is told so, and is none."""
+        self.study.sampler = sampler(self.spec, trial.number, plain=self._dropped >= STUBBORN)
+        try:
+            job = self.job(trial.number, draw(self.spec.space, trial))
+            reason = impossible(self.spec.rules, job.experiment)
+        except UserError as error:  # a rare draw that the check of the space did not meet
+            reason = str(error)
+        if reason:
+            self._drop(trial, reason)
+            self._dropped += 1
+            return None
+        self._dropped = 0
+        return job
+
+    def _drop(self, trial: Trial, reason: str) -> None:
+        log.info("draw %d: %s; drawn again", trial.number, reason)
+        trial.set_user_attr(IMPOSSIBLE, reason)
+        self.study.tell(trial, state=TrialState.FAIL)
+
+    def _hear(self, job: Job, trial: Trial, row: Row) -> bool:
+        """Judge an epoch, and those before it that a lost process did not report."""
+        seen = self._seen.get(job.name, 0)
+        rows = [row]
+        if row["epoch"] > seen + 1:
+            rows = [old for old in job.rows() if seen < old["epoch"] < row["epoch"]] + rows
+        return any(self._judge(trial, job, one) for one in rows)
+
+    def _judge(self, trial: Trial, job: Job, row: Row) -> bool:
+        """Store an epoch's value once; True asks to stop. Without a value it is not judged."""
+        self._seen[job.name] = max(row["epoch"], self._seen.get(job.name, 0))
+        if len(self.spec.objectives) > 1:
+            return False
+        value = row.get(self.spec.objectives[0].metric)
+        if value is None or not math.isfinite(value):
+            return False
+        frozen = self.study._storage.get_trial(trial._trial_id)
+        if row["epoch"] not in frozen.intermediate_values:
+            trial.report(float(value), row["epoch"])
+        elif row["epoch"] != frozen.last_step:
+            return False  # judged long ago
+        if row["epoch"] >= job.experiment.train.epochs:
+            return False
+        return judge(self.study, trial, row["epoch"], self.spec.pruner)
+
+    def _tell(
+        self, job: Job, outcome: Outcome, values: list[float] | None, rows: list[Row]
+    ) -> None:
+        trial = self._trials.pop(job.name)
+        if outcome != "failed":
+            known = self.study._storage.get_trial(trial._trial_id).constraints
+            for rule, broken in violations(self.spec.rules, job.experiment, rows).items():
+                if rule not in known:
+                    trial.set_constraint(rule, broken)
+        if outcome == "complete":
+            self.study.tell(trial, values)
+        else:
+            state = TrialState.PRUNED if outcome == "pruned" else TrialState.FAIL
+            self.study.tell(trial, state=state)

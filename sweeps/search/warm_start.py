@@ -1,0 +1,185 @@
+"""A sweep that begins with what an earlier one has found.
+
+Figures of other data, or of another base experiment, say little about this sweep. So the best
+configurations are tried first and measured anew (``points``), unless base, data and objectives are
+the same: then the earlier trials may count as known (``trials``): the sampler learns from them, and
+they are no trials of this sweep, in no count, ranking or table.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import FrozenTrial, TrialState
+
+from c2vl.config.reading import flatten
+from c2vl.support.errors import UserError
+from sweeps.search.study import PRIOR, reader
+from sweeps.spec.provenance import data_manifest, recorded
+from sweeps.spec.space import Float, Int, Space, Variant, active, holds, order
+from sweeps.spec.sweep import SweepSettings, read_sweep
+from sweeps.spec.training_job import Job
+
+log = logging.getLogger(__name__)
+PATHS = ("data.store", "prompts.language", "prompts.vision")  # what is there is compared
+
+
+def starting_points(spec: SweepSettings) -> list[dict[str, Any]]:
+    """Return the best configurations of the earlier sweep, as points of this space.
+
+    What the earlier sweep did not search stands as its base experiment had it. A value outside of
+    this space is left out, with a message, and drawn instead.
+
+    Raises:
+        UserError: there is no such sweep, or it has no complete trial.
+    """
+    if spec.warm_start is None or spec.warm_start.how != "points":
+        return []
+    points: list[dict[str, Any]] = []
+    for job, _ in _best(spec):
+        point, strange = _point(spec.space, job)
+        for name, value in strange.items():
+            log.warning("warm_start: %s: %s = %r is outside of this space", job.name, name, value)
+        if point and point not in points:
+            points.append(point)
+    return points
+
+
+def known_trials(spec: SweepSettings, study: optuna.Study) -> list[FrozenTrial]:
+    """Return complete trials of the earlier sweep that this study does not hold yet.
+
+    A trial with a value outside of this space is left out, with a message.
+
+    Raises:
+        UserError: there is no such sweep, or its figures were measured under other conditions.
+    """
+    if spec.warm_start is None or spec.warm_start.how != "trials":
+        return []
+    _require_same(spec, _earlier(spec))
+    there = {trial.user_attrs.get(PRIOR) for trial in study.get_trials(deepcopy=False)}
+    made = []
+    for job, values in _best(spec):
+        point, strange = _point(spec.space, job)
+        missing = [name for name in order(spec.space) if name not in point]
+        missing = [name for name in missing if active(spec.space[name], point)]
+        if strange or missing:
+            log.warning(
+                "warm_start: %s is left out: %s not in this space",
+                job.name,
+                ", ".join(dict.fromkeys([*strange, *missing])),
+            )
+        elif job.name not in there:
+            made.append(
+                optuna.trial.create_trial(
+                    params=point,
+                    distributions={name: distribution(spec.space, name) for name in point},
+                    values=values,
+                    user_attrs={PRIOR: job.name},
+                )
+            )
+    return made
+
+
+def check_warm_start(spec: SweepSettings) -> None:
+    """Check that the earlier sweep is there and fits, before anything runs.
+
+    Raises:
+        UserError: it is not, or does not.
+    """
+    if spec.warm_start is None:
+        return
+    earlier = _earlier(spec)
+    if spec.warm_start.how == "trials":
+        _require_same(spec, earlier)
+    _best(spec)
+
+
+def distribution(space: Space, name: str) -> BaseDistribution:
+    """Return a variable as Optuna's distribution, as :func:`sweeps.spec.space.draw` asks for it."""
+    variable = space[name]
+    if isinstance(variable, Float):
+        return FloatDistribution(variable.low, variable.high, log=variable.log, step=variable.step)
+    if isinstance(variable, Int):
+        return IntDistribution(variable.low, variable.high, log=variable.log, step=variable.step)
+    return CategoricalDistribution(list(variable.choices))
+
+
+def _earlier(spec: SweepSettings) -> SweepSettings:
+    assert spec.warm_start is not None, "asked for by those who have one"
+    given = spec.warm_start.sweep
+    try:
+        if "/" in given:
+            path = Path(given).absolute()  # STORAGE/sweeps/NAME
+            return read_sweep(path.parents[1], path.name)
+        return read_sweep(spec.storage, given)
+    except (UserError, IndexError) as error:
+        raise UserError(f"warm_start.sweep: {error}") from None
+
+
+def _best(spec: SweepSettings) -> list[tuple[Job, list[float]]]:
+    assert spec.warm_start is not None, "asked for by those who have one"
+    source = reader(_earlier(spec))
+    values = {trial.number: trial.values for trial in source.trials(TrialState.COMPLETE)}
+    found = [(job, values[job.number]) for job, _ in source.ranked()[: spec.warm_start.top]]
+    if not found:
+        raise UserError(f"warm_start.sweep: {spec.warm_start.sweep} has no complete trial yet")
+    return found
+
+
+def _require_same(spec: SweepSettings, earlier: SweepSettings) -> None:
+    """Check that figures of both sweeps mean the same."""
+    remedy = "so its figures say little here; use warm_start.how: points"
+    mine, other = flatten(spec.base), flatten(earlier.base)
+    searched = {"name", *PATHS, *spec.space, *earlier.space}
+    for one in (spec, earlier):
+        for variable in one.space.values():
+            if isinstance(variable, Variant):
+                searched |= {key for bundle in variable.choices.values() for key in flatten(bundle)}
+    for name in sorted((mine.keys() | other.keys()) - searched):
+        if mine.get(name) != other.get(name):
+            raise UserError(
+                f"warm_start: {earlier.name} had {name} {json.dumps(other.get(name))}, "
+                f"this sweep {json.dumps(mine.get(name))}, {remedy}"
+            )
+    if spec.objectives != earlier.objectives:
+        raise UserError(f"warm_start: {earlier.name} had other objectives, {remedy}")
+    here = json.loads(json.dumps(data_manifest(spec.experiment)))
+    starts = recorded(earlier.folder)
+    if not starts or any(start["data"] != here for start in starts):
+        raise UserError(f"warm_start: {earlier.name} was run on other data, {remedy}")
+
+
+def _point(space: Space, job: Job) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a trial's configuration as values of ``space``, and the values that it cannot take."""
+    settings = flatten(job.experiment.model_dump(mode="json"))
+    point: dict[str, Any] = {}
+    strange: dict[str, Any] = {}
+    for name in order(space):
+        variable = space[name]
+        if not active(variable, point):
+            continue
+        value = settings.get(name)
+        if isinstance(variable, Variant):
+            value = job.values.get(name) or next(
+                (
+                    label
+                    for label, bundle in variable.choices.items()
+                    if all(settings.get(k) == v for k, v in flatten(bundle).items())
+                ),
+                None,
+            )
+        if holds(space, name, value):
+            point[name] = value
+        else:
+            strange[name] = value
+    return point, strange

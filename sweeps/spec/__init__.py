@@ -1,0 +1,1 @@
+"""The sweep file: settings, space, constraints. Opens no database, imports no Optuna."""

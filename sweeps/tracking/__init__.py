@@ -1,0 +1,1 @@
+"""MLflow: runs, their delivery, reconciliation, the model registry."""

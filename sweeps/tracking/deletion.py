@@ -1,0 +1,91 @@
+"""Deleting a sweep: its runs in MLflow, its study, its folder, in an order that a rerun goes on in.
+
+As long as the folder is there, everything else can be found from it: it goes last, under another
+name first, so that it never stands there in part.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+
+from c2vl.support.errors import UserError
+from sweeps.search.status import identity
+from sweeps.search.storage import READING_PATIENCE, open_storage
+from sweeps.search.trial_source import OWNER
+from sweeps.spec.sweep import SweepSettings, sweep_folder
+from sweeps.tracking.mlflow_store import answering, open_client
+from sweeps.tracking.reconciliation import runs_of
+
+LATER = "the sweep is still there, delete it again later"
+
+
+@dataclass(frozen=True)
+class Doomed:
+    """What deleting takes away.
+
+    Attributes:
+        runs: ids of MLflow runs that are not deleted yet, the parent last.
+        size: bytes of the folder.
+    """
+
+    runs: list[str]
+    size: int
+
+
+def look(spec: SweepSettings) -> Doomed:
+    """Return what would go; changes nothing.
+
+    Raises:
+        UserError: MLflow does not answer.
+    """
+    with answering(spec.tracking_uri, then=LATER):
+        runs = runs_of(open_client(spec.tracking_uri), spec)
+    runs = sorted(runs, key=lambda run: run.data.tags.get("kind") == "sweep")
+    files = (path for path in spec.folder.rglob("*") if path.is_file() and not path.is_symlink())
+    return Doomed([run.info.run_id for run in runs], sum(path.stat().st_size for path in files))
+
+
+def delete(spec: SweepSettings, doomed: Doomed) -> None:
+    """Delete a sweep; cut off, it can be called again. The caller holds the sweep's lock.
+
+    Raises:
+        UserError: MLflow or Optuna's storage does not answer, or holds another sweep's study; what
+            is left is whole and can be deleted later.
+    """
+    with answering(spec.tracking_uri, then=LATER):
+        client = open_client(spec.tracking_uri)
+        for run_id in doomed.runs:
+            client.delete_run(run_id)
+    if spec.study is not None:  # the default one lies in the folder
+        storage = open_storage(spec.study_uri, READING_PATIENCE)
+        if spec.name in optuna.get_all_study_names(storage):
+            study = optuna.load_study(study_name=spec.name, storage=storage)
+            if study.user_attrs.get(OWNER, identity(spec)) != identity(spec):
+                raise UserError(
+                    f"study: {spec.name} in the storage is another sweep's and stays; set study in "
+                    f"{spec.folder / 'sweep.yaml'} right"
+                )
+            optuna.delete_study(study_name=spec.name, storage=storage)
+    aside = _aside(spec.storage, spec.name)
+    shutil.rmtree(aside, ignore_errors=True)
+    os.replace(spec.folder, aside)
+    finish(spec.storage, spec.name)
+
+
+def finish(storage: Path, name: str) -> bool:
+    """Remove what a deletion that was cut off has left; says whether there was anything."""
+    aside = _aside(storage, name)
+    if not aside.exists():
+        return False
+    shutil.rmtree(aside)
+    return True
+
+
+def _aside(storage: Path, name: str) -> Path:
+    folder = sweep_folder(storage, name)
+    return folder.with_name(f".deleted-{folder.name}")

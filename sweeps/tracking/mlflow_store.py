@@ -1,0 +1,101 @@
+"""MLflow's tracking store: opened, made whole where it is a file of its own, told of when away."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # sweeps.tracking.tracker tries again
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+from mlflow import MlflowClient
+from mlflow.store.db.db_types import DATABASE_ENGINES
+
+from c2vl.support.errors import UserError
+from sweeps.spec.store_addresses import reason, shown, sqlite_file
+
+ARTIFACTS = "mlartifacts"
+
+
+def open_client(uri: str) -> MlflowClient:
+    """Return a client of a tracking store, without its noise; an SQLite file is made if absent."""
+    for name in ("alembic", "mlflow.tracking"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # A page of SQLAlchemy a try; the error itself is raised, and told by whoever tries again
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    file = sqlite_file(uri)
+    if file is not None and file.parent.is_dir() and not file.exists():
+        _make(file)
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _make(file: Path) -> None:
+    """Make an SQLite store under another name, then give it its own.
+
+    MLflow makes its tables in some fifty steps, each for itself; whoever is killed between them
+    would leave a file that MLflow can neither use nor finish.
+    """
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    partial = file.with_name(f".{file.name}.partial")
+    with file.with_name(f".{file.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if file.exists():  # another process has made it meanwhile
+            return
+        for left in (partial, partial.with_name(f"{partial.name}-journal")):
+            left.unlink(missing_ok=True)
+        store = SqlAlchemyStore(f"sqlite:///{partial}", (file.parent / ARTIFACTS).as_uri())
+        store.engine.dispose()
+        partial.rename(file)
+
+
+def open_experiment(client: MlflowClient, uri: str, name: str, storage: Path) -> str:
+    """Return the id of an MLflow experiment, which is made where it is absent.
+
+    A server decides itself where artefacts go. With a database alone MLflow would put them into
+    the working directory: they go beside the file, or into ``storage``.
+    """
+    if (found := client.get_experiment_by_name(name)) is not None:
+        return str(found.experiment_id)
+    place = None
+    if uri.partition(":")[0].partition("+")[0] in DATABASE_ENGINES:
+        if (file := sqlite_file(uri)) is not None:
+            storage = file.parent
+        place = (storage.absolute() / ARTIFACTS).as_uri()
+    return str(client.create_experiment(name, artifact_location=place))
+
+
+@contextmanager
+def answering(uri: str, option: str = "tracking.uri", then: str = "") -> Iterator[None]:
+    """Turn what MLflow, and the stores behind it, raise into one message.
+
+    Args:
+        uri: of the tracking store.
+        option: that named it.
+        then: what to do about it, if anything but trying again.
+
+    Raises:
+        UserError: the store does not answer.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # of many kinds
+        raise does_not_answer(uri, error, option, then) from None
+
+
+def does_not_answer(
+    uri: str, error: Exception, option: str = "tracking.uri", then: str = ""
+) -> UserError:
+    """The message for a store that is away; a password in its address is not shown."""
+    why = reason(error, uri)
+    if "_alembic_tmp_" in why:
+        then = "a change of its tables was cut short: go back to a copy, or remove it if it is new"
+    said = f"{option}: MLflow at {shown(uri)} does not answer: {why}"
+    return UserError(f"{said}; {then}" if then else said)

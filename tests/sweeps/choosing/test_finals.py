@@ -1,0 +1,123 @@
+"""What is trained after the search, and what is not trained twice."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from c2vl.support.errors import UserError
+from c2vl.support.files import write_text
+from sweeps.choosing.candidates import choose, rounds
+from sweeps.choosing.finals import references, set_aside, trainings, write_final
+from sweeps.spec.space import experiment
+from sweeps.spec.sweep import Objective, SweepSettings, parse_sweep
+from sweeps.spec.training_job import Job
+
+
+def sweep(folder: Path) -> SweepSettings:
+    return parse_sweep(
+        {
+            "name": "s",
+            "storage": str(folder),
+            "base": {"optim": {"lr": 0.1}},
+            "space": {"optim.lr": {"type": "float", "low": 0.01, "high": 1.0}},
+            "final": {"seeds": [0, 1], "candidates": 2, "beside": ["base", "hard", "supervised"]},
+        },
+        "s.yaml",
+    )
+
+
+def trial(spec: SweepSettings, number: int, lr: float) -> Job:
+    values = {"optim.lr": lr}
+    settings = experiment(spec.base, spec.space, values)
+    name = f"s-{number:04d}"
+    settings = settings.model_copy(update={"name": name})
+    return Job(name, settings, spec.folder / "trials" / name, "trial", number, values)
+
+
+def names(jobs: list[Job]) -> list[str]:
+    return [job.name for job in jobs]
+
+
+def test_every_row_has_every_seed_and_the_winners_budget(tmp_path: Path) -> None:
+    spec = sweep(tmp_path)
+    ranked = [(trial(spec, 4, 0.2), 0.9), (trial(spec, 2, 0.3), 0.8), (trial(spec, 1, 0.4), 0.7)]
+    assert names(next(rounds(spec, ranked))) == ["s-final-0004-s1", "s-final-0002-s1"]
+    winner = ranked[0][0]
+    jobs = references(spec, ranked, winner)
+    rows = ("base", "0004-hard", "0004-supervised")
+    assert names(jobs) == [f"s-final-{who}-s{seed}" for who in rows for seed in (0, 1)]
+    base, hard, supervised = jobs[1].experiment, jobs[3].experiment, jobs[5].experiment
+    assert (base.optim.lr, hard.optim.lr, supervised.optim.lr) == (0.1, 0.2, 0.2)
+    assert hard.objective.targets == "hard" and supervised.objective.supervised
+    assert {job.experiment.train for job in jobs} == {winner.experiment.train}
+    assert [job.experiment.seed for job in jobs] == [0, 1] * 3
+
+
+def test_a_trial_with_the_bases_settings_is_the_base(tmp_path: Path) -> None:
+    spec = sweep(tmp_path)
+    ranked = [(trial(spec, 4, 0.2), 0.9), (trial(spec, 0, 0.1), 0.8)]
+    winner = ranked[0][0]
+    assert names(trainings(spec, ranked, winner, "base")) == ["s-0000", "s-final-0000-s1"]
+    again = set(names(references(spec, ranked, winner))) & set(names(next(rounds(spec, ranked))))
+    assert again == {"s-final-0000-s1"}  # the same run: done already by then
+
+
+def test_rounds_leave_the_worse_half_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three candidates, ranked 0.9, 0.8, 0.7 in the search; seed 1 turns that round."""
+    monkeypatch.setattr("sweeps.choosing.candidates._data", lambda _: "data")
+    plain = sweep(tmp_path)
+    final = plain.final.model_copy(update={"seeds": [1, 0, 2], "candidates": 3, "rounds": True})
+    objective = Objective(metric="knn_val")
+    spec = plain.model_copy(update={"final": final, "objectives": [objective]})
+    ranked = [(trial(spec, n, 0.1 * n), value) for n, value in ((2, 0.9), (5, 0.8), (1, 0.7))]
+    value = {(2, 1): 0.1, (5, 1): 0.7, (1, 1): 0.7, (5, 2): 0.5, (1, 2): 0.66}
+
+    def trained() -> list[list[str]]:
+        asked = []
+        for jobs in rounds(spec, ranked):
+            left = [job for job in jobs if not job.folder.exists()]
+            asked.append(names(left))
+            for job in left:
+                row = {"epoch": 1, "knn_val": value[job.number, job.experiment.seed]}
+                write_text(job.folder / "metrics.jsonl", json.dumps(row))
+        return asked
+
+    assert trained() == [
+        ["s-final-0002-s1", "s-final-0005-s1", "s-final-0001-s1"],
+        ["s-final-0005-s2", "s-final-0001-s2"],
+    ]
+    chosen = choose(spec, ranked)
+    assert chosen.trial == 1 and list(chosen.validation.values()) == [0.7, 0.7, 0.66]
+    assert chosen.judged == {"2": [0.9, 0.1], "5": [0.8, 0.7, 0.5], "1": [0.7, 0.7, 0.66]}
+    assert [row["trial"] for row in chosen.candidates()] == ["1", "2", "5"]
+    mean, half = 2.06 / 3, 4.302653 * statistics.stdev([0.7, 0.7, 0.66]) / math.sqrt(3)
+    assert chosen.candidates()[0]["95 % interval"] == f"{mean - half:.4f} to {mean + half:.4f}"
+    assert chosen.figures()["winner_validation"] == pytest.approx(mean)
+    assert choose(spec, ranked[:1]) == chosen  # what is on disk stands
+
+    # Extended, three better trials take the candidates' places; the former winner stays one, and
+    # though its one seed and its first two are worth less than theirs, all three are worth more.
+    said = {"winner": {"0": {"linear": 0.7}}}
+    write_final(spec, replace(chosen, test=said))
+    (spec.folder / "encoder").mkdir()
+    set_aside(spec.folder)
+    left = {path.name for path in spec.folder.iterdir() if path.name.startswith(("enc", "final"))}
+    assert left == {"encoder-1", "final-1.json", "finals"}  # nothing to be taken for the new one
+    ranked = [(trial(spec, 7, 0.7), 0.95), *ranked]
+    value |= {(7, 1): 0.65, (7, 2): 0.2}
+    assert trained() == [["s-final-0007-s1"], ["s-final-0007-s2"]]
+    again = choose(spec, ranked)
+    assert again.judged == {"7": [0.95, 0.65, 0.2], **chosen.judged}
+    assert again.trial == 1 and again.validation == chosen.validation
+    assert again.test == said  # the test part is not asked again for the same winner
+    (spec.folder / "final.json").write_text("{")
+    with pytest.raises(UserError, match=r"final\.json: is damaged"):
+        choose(spec, ranked)

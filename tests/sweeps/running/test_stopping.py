@@ -1,0 +1,148 @@
+"""A running sweep that is stopped from outside, and one that gets more trials."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from optuna.trial import TrialState
+
+from c2vl.support.errors import UserError
+from c2vl.training.checkpoint import read_metrics
+from sweeps.commands.running import extend, stop
+from sweeps.running.stopping import ask_to_stop, stopping, wait_for_end
+from sweeps.search.trial_source import StudySource
+from sweeps.spec.lock import holder, is_ours_to_signal, is_running, locked
+from sweeps.spec.sweep import parse_sweep
+from tests.sweeps.command import start
+from tests.sweeps.stores import epochs, outcomes, runs, trials
+
+DRIVER = """
+import sys
+from pathlib import Path
+from sweeps.search.trial_source import StudySource
+from sweeps.spec.sweep import parse_sweep
+from sweeps.spec.lock import locked
+from sweeps.running.stopping import stopping
+with locked(Path(sys.argv[1]), "s", make=True), stopping(Path(sys.argv[1])) as stop:
+    print("drives", flush=True)
+    while not stop:
+        pass
+    print(stop.reason, flush=True)
+"""
+
+
+@pytest.mark.parametrize(("host", "how"), [("", "signal"), ("elsewhere", "request")])
+def test_a_driver_is_asked_by_a_signal_or_by_a_file(host: str, how: str, tmp_path: Path) -> None:
+    folder = tmp_path / "s"
+    command = [sys.executable, "-c", DRIVER, str(folder)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None and process.stdout.readline() == "drives\n"
+        who = holder(folder)
+        assert who is not None and (who.pid, who.host) == (process.pid, socket.gethostname())
+        assert is_ours_to_signal(folder, who)
+        if host:  # as if it ran on another node, where no signal gets to
+            (folder / "lock").write_text(f"process {process.pid} on {host}")
+        asked = ask_to_stop(folder)
+        assert asked is not None and asked.startswith(f"process {process.pid}")
+        assert wait_for_end(folder, 20)
+        assert process.communicate()[0] == f"{how}\n"
+        assert not (folder / "stop").exists() and ask_to_stop(folder) is None
+    finally:
+        process.kill()
+
+
+def test_a_number_that_another_process_has_now_gets_no_signal(tmp_path: Path) -> None:
+    """The lock names a process that is not its holder: a file asks, nobody is hit."""
+    bystander = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        with locked(tmp_path, "s", make=True), stopping(tmp_path) as asked:
+            (tmp_path / "lock").write_text(f"process {bystander.pid} on {socket.gethostname()}")
+            assert "by a file" in str(ask_to_stop(tmp_path))
+            deadline = time.monotonic() + 20
+            while not asked:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        assert asked.reason == "request" and bystander.poll() is None
+        assert not is_running(tmp_path)
+    finally:
+        bystander.kill()
+
+
+def test_a_driver_that_stops_already_is_left_to_it(tmp_path: Path) -> None:
+    with locked(tmp_path, "s", make=True), stopping(tmp_path) as asked:
+        asked.request("failures")
+        deadline = time.monotonic() + 20
+        while (who := holder(tmp_path)) is None or not who.stopping:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert str(ask_to_stop(tmp_path)).endswith("already")
+        with pytest.raises(UserError, match="is running already"), locked(tmp_path, "s", make=True):
+            pass
+
+
+def test_a_longer_grid_has_the_points_that_were_left(tmp_path: Path) -> None:
+    choices = {"type": "categorical", "choices": ["joint", "bone", "motion"]}
+    values = {"name": "s", "storage": str(tmp_path), "space": {"data.stream": choices}}
+    drawn = []
+    for trials_asked in (2, 3):
+        asked = {"sampler": {"name": "grid"}, "trials": trials_asked}
+        source = StudySource(parse_sweep({**values, **asked}, "s.yaml"), "identity")
+        while (job := source.next()) is not None:
+            drawn.append(job.values["data.stream"])
+            source.end(job, "failed", {})
+        source.close()
+    assert drawn == choices["choices"]
+
+
+@pytest.mark.ray
+@pytest.mark.mlflow
+def test_stopped_then_extended(
+    sweep_file: Path,
+    c2vl_sweep: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What was cut off goes on, one trial is added, and none is run again."""
+    storage = tmp_path / "runs"
+    words = ["train.epochs=12", "pruner.name=none", "final.test=false", "trials=1", "points=[]"]
+    process = start("run", sweep_file, *words, cwd=tmp_path)
+    try:
+        deadline = time.monotonic() + 150
+        while len(read_metrics(storage / "sweeps/small/trials/small-0000/metrics.jsonl")) < 2:
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        monkeypatch.chdir(tmp_path)
+        out = CliRunner().invoke(stop, ["small"]).output
+        assert process.wait(30) == 130
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    assert f"asked process {process.pid}" in out and "by a signal" in out
+    assert "interrupted 1" in out and "c2vl-sweep resume small" in out
+    # What cannot start changes nothing: the number asked for stays
+    no_cluster = CliRunner().invoke(extend, ["small", "--trials", "1", "train.workers=3"])
+    assert isinstance(no_cluster.exception, UserError)
+    assert yaml.safe_load((storage / "sweeps/small/sweep.yaml").read_text())["trials"] == 1
+    c2vl_sweep("extend", "small", "--trials", 1, cwd=tmp_path)
+    assert yaml.safe_load((storage / "sweeps/small/sweep.yaml").read_text())["trials"] == 2
+    assert [t.state for t in trials(storage)] == [TrialState.COMPLETE] * 2
+    assert outcomes(storage) == {("FINISHED", "complete"): 2}
+    assert outcomes(storage, "sweep") == {("FINISHED", "complete"): 1}
+    found = runs(storage, "trial")
+    assert [found[f"small-000{i}"].data.tags["attempts"] for i in (0, 1)] == ["2", "1"]
+    for run in found.values():
+        assert epochs(storage, run) == list(range(1, 13))
+    assert "says what the study says" in c2vl_sweep("reconcile", "small", cwd=tmp_path).stdout

@@ -1,0 +1,187 @@
+"""Samplers and pruners on a study, driven without Ray; restarts change nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+
+from sweeps.running.engine import Session
+from sweeps.running.stopping import Stop
+from sweeps.search.pruners import rank_correlation
+from sweeps.search.trial_source import StudySource
+from sweeps.spec.sweep import SweepSettings, parse_sweep
+from sweeps.spec.training_job import End, Job
+
+LR = {"type": "float", "low": 0.001, "high": 1.0, "log": True}
+TAU = {"type": "float", "low": 0.05, "high": 0.5}
+SHAPE = {"type": "categorical", "choices": ["constant", "linear", "cosine"]}
+TWO = {"optim.lr": LR, "objective.temperature": TAU}
+BOTH = [{"metric": "loss", "direction": "minimize"}, {"metric": "rankme"}]
+HALF = {"min_epochs": 1, "reduction": 2}
+EPOCHS, TRIALS = 4, 6
+
+
+DECIDED = "decided"
+
+
+class Killed(Exception):
+    pass
+
+
+def sweep(folder: Path, **changes: Any) -> SweepSettings:
+    values = {
+        "name": "s",
+        "storage": str(folder),
+        "base": {"train": {"epochs": EPOCHS}},
+        "space": TWO,
+        "objectives": BOTH[:1],
+        "sampler": {"startup_trials": 2},
+        "trials": TRIALS,
+    }
+    return parse_sweep(values | changes, "s.yaml")
+
+
+def figures(job: Job, epoch: int) -> dict[str, Any]:
+    """What a training would report: it falls, sooner or later, to what the settings are worth."""
+    settings = job.experiment
+    worth = abs(math.log(settings.optim.lr / 0.03)) + settings.objective.temperature
+    loss = worth + 2 / (epoch + settings.objective.temperature)
+    return {"epoch": epoch, "loss": loss, "rankme": 10 * worth % 7, "seconds": 2.0}
+
+
+def misleading(job: Job, epoch: int) -> dict[str, Any]:
+    """The same, but what ends well looks the worse until the last epoch."""
+    row = figures(job, EPOCHS)
+    return row | {"epoch": epoch, "loss": row["loss"] if epoch == EPOCHS else -row["loss"]}
+
+
+def drive(
+    spec: SweepSettings,
+    clock: Iterator[int],
+    last: int | str | None = None,
+    figures: Callable[[Job, int], dict[str, Any]] = figures,
+) -> StudySource:
+    """Train one after another; ``last`` is the tick at which everything is killed.
+
+    With DECIDED that is between the decision to stop a trial and its end.
+    """
+
+    def tick() -> None:
+        if next(clock) == last:
+            raise Killed
+
+    source = StudySource(spec, "me")
+    while (job := source.next()) is not None:
+        tick()
+        row: dict[str, Any] = {}
+        pruned = False
+        for epoch in range(len(job.rows()) + 1, EPOCHS + 1):
+            row = figures(job, epoch)
+            job.folder.mkdir(parents=True, exist_ok=True)
+            with (job.folder / "metrics.jsonl").open("a") as file:
+                file.write(json.dumps(row) + "\n")
+            tick()  # trained, and nobody has heard of it
+            pruned = source.report(job, row)
+            tick()
+            if pruned and last == DECIDED:
+                raise Killed
+            if pruned:
+                break
+        source.end(job, "complete", row)
+        tick()
+    return source
+
+
+def told(trials: list[FrozenTrial]) -> list[Any]:
+    return [(t.number, t.params, t.state, t.values, t.intermediate_values) for t in trials]
+
+
+CASES: list[dict[str, Any]] = [
+    {"sampler": {"name": "tpe", "startup_trials": 2}, "pruner": {"name": "hyperband", **HALF}},
+    {"sampler": {"name": "gp", "startup_trials": 2}, "pruner": {"name": "none"}},
+    {"sampler": {"name": "cmaes", "startup_trials": 2}, "pruner": {"name": "asha", **HALF}},
+    {"sampler": {"name": "sobol"}, "pruner": {"name": "median", "startup_trials": 1}},
+    {
+        "sampler": {"name": "halton"},
+        "pruner": {"name": "asha", **HALF, "startup_trials": 2, "min_rank_correlation": 0.5},
+    },
+    {
+        "sampler": {"name": "nsgaii", "population": 3},
+        "objectives": BOTH,
+        "pruner": {"name": "none"},
+        "space": {**TWO, "objective.schedule.shape": SHAPE},
+    },
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["sampler"]["name"])
+def test_a_sweep_goes_on_after_kills_as_if_there_were_none(
+    case: dict[str, Any], tmp_path: Path
+) -> None:
+    straight = drive(sweep(tmp_path / "straight", **case), count())
+    spec, clock, kills = sweep(tmp_path / "killed", **case), count(), 0
+    pruning = case["pruner"]["name"] != "none"
+    for kill in (4, 11, DECIDED if pruning else 19):
+        try:
+            drive(spec, clock, kill)
+        except Killed:
+            kills += 1
+    again = drive(spec, clock)
+    assert kills == 3
+    assert told(again.trials()) == told(straight.trials())
+    assert len(again) == 0 and sum(again.counts().values()) == TRIALS
+    assert (again.counts()["pruned"] > 0) == pruning
+    assert len({str(trial.params) for trial in again.trials()}) == TRIALS
+
+
+def test_trials_are_stopped_only_where_early_figures_have_ranked_others_right(
+    tmp_path: Path,
+) -> None:
+    """``pruner.min_rank_correlation``."""
+    half = {"name": "asha", **HALF}
+    careful = half | {"startup_trials": 3, "min_rank_correlation": 0.5}
+
+    def stopped(name: str, pruner: dict[str, Any], reported: Any) -> list[int]:
+        case = {"sampler": {"name": "random"}, "pruner": pruner, "trials": 12}
+        source = drive(sweep(tmp_path / name, **case), count(), figures=reported)
+        return [trial.number for trial in source.trials(TrialState.PRUNED)]
+
+    assert min(stopped("blind", half, figures)) < 3
+    assert stopped("blind and misled", half, misleading)
+    assert min(stopped("careful", careful, figures)) >= 3
+    assert stopped("careful and misled", careful, misleading) == []
+
+
+def test_a_trial_that_never_reports_its_objective_fails_with_that_reason(tmp_path: Path) -> None:
+    ends: list[End] = []
+
+    class Listener:
+        def started(self, job: Job, attempt: int) -> None: ...
+        def reported(self, job: Job, row: dict[str, Any]) -> None: ...
+        def ended(self, job: Job, end: End) -> None:
+            ends.append(end)
+
+    session = Session(StudySource(sweep(tmp_path), "me"), [Listener()], Stop())
+    for tune_id, figure in (("a", {}), ("b", {"loss": math.nan}), ("c", {"loss": 1.0})):
+        assert session.take(tune_id)
+        session.result(tune_id, {"epoch": EPOCHS, "outcome": "complete", **figure})
+        session.ended(tune_id)
+    reason = "never reported loss, which it is judged by, as a finite number"
+    told = [(end.outcome, end.error) for end in ends]
+    assert told == [("failed", reason), ("failed", reason), ("complete", "")]
+
+
+def test_the_rank_correlation_of_an_epoch() -> None:
+    ended = [({1: 0.1, 2: 0.3}, 1.0), ({1: 0.2, 2: 0.2}, 2.0), ({1: 0.3, 2: 0.1}, 4.0), ({}, 3.0)]
+    assert rank_correlation(ended, 1) == (1.0, 3)
+    assert rank_correlation(ended, 2) == (-1.0, 3)
+    correlation, trials = rank_correlation(ended, 3)
+    assert math.isnan(correlation) and trials == 0
+    assert math.isnan(rank_correlation([({1: 0.5}, 1.0), ({1: 0.5}, 2.0)], 1)[0])

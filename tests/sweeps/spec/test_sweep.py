@@ -1,0 +1,184 @@
+"""Sweep files: presets load, mistakes are named."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from pydantic import TypeAdapter
+
+from c2vl.support.errors import UserError
+from sweeps.search.warm_start import distribution
+from sweeps.spec.space import RandomDraws, Variable, choices, draw, experiment, grid, holds
+from sweeps.spec.sweep import dump_sweep, load_sweep, parse_sweep, read_sweep, sweep_folder
+
+PRESETS = Path(__file__).parents[3] / "sweeps" / "presets"
+LR = {"optim.lr": {"type": "float", "low": 0.01, "high": 1, "log": True}}
+HIDDEN = {"model.hidden": {"type": "int", "low": 4, "high": 16, "step": 4}}
+TAU = {"objective.temperature": {"type": "float", "low": 0.05, "high": 0.5, "step": 0.05}}
+END: dict[str, Any] = {"type": "float", "low": 0.1, "high": 1.0, "step": 0.1}
+VISION = "loss_skeleton_vision is never reported, since objective.weights.skeleton_vision is 0"
+
+
+@pytest.mark.parametrize("path", sorted(PRESETS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_presets_load_and_draw(path: Path) -> None:
+    assert path.read_text().startswith("# c2vl-sweep "), "it opens with the command that runs it"
+    spec = load_sweep(path)
+    assert spec.name == path.stem
+    drawn = [draw(spec.space, RandomDraws(seed)) for seed in range(20)]
+    made = [experiment(spec.base, spec.space, values) for values in drawn]
+    assert len({str(one) for one in made}) > 1
+
+
+def test_round_trip() -> None:
+    spec = parse_sweep({"name": "a", "space": LR}, "a.yaml")
+    import yaml
+
+    assert parse_sweep(yaml.safe_load(dump_sweep(spec)), "a.yaml") == spec
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"space": {"optim.lrr": LR["optim.lr"]}}, r"optim\.lrr: no such setting"),
+        ({"space": {"optim.lr": {**LR["optim.lr"], "low": 2}}}, r"optim\.lr"),
+        (
+            {"space": {"v": {"type": "variant", "choices": {"a": {"train.workers": 2}}}}},
+            r"choices\.a\.train\.workers: cannot be searched",
+        ),
+        ({"space": {"optim.lr": {**LR["optim.lr"], "high": 1000}}}, r"optim\.lr"),
+        ({"trails": 3}, r'trails: no such setting; did you mean "trials"'),
+        ({"sampler": {"name": "grid"}}, "grid"),
+        ({"objectives": [{"metric": "knn_test"}]}, "knn_test"),
+        ({"base": {"train": {"batch_size": 63, "workers": 2}}}, "does not divide"),
+        ({"final": {"seeds": [1, 0, 1]}}, r"final\.seeds.*1 is named twice"),
+        ({"final": {"seeds": [-1]}}, r"final\.seeds"),
+        ({"final": {"beside": ["base", "base"]}}, r"final\.beside.*base is named twice"),
+        ({"tracking": {"model": "O'Brien"}}, r"tracking\.model"),
+        ({"storage": "odd%41 folder"}, r"storage: .*has a % in it"),
+        ({"space": HIDDEN, "points": [{"model.hidden": 6}]}, "6 is outside .* steps of 4 from 4"),
+        ({"space": TAU, "points": [{"objective.temperature": 0.17}]}, "0.17 is outside .* 0.05"),
+        *(
+            ({"space": HIDDEN, "points": [{"model.hidden": odd}]}, f"{odd!r} is outside")
+            for odd in (math.inf, math.nan, 10**400)
+        ),
+        ({"space": {"optim.lr": {**LR["optim.lr"], "step": 1}}}, "log and step exclude"),
+        (
+            {
+                "space": {
+                    **TAU,
+                    "v": {"type": "variant", "choices": {"a": {"objective": {"temperature": 1}}}},
+                }
+            },
+            r"objective\.temperature is set by objective\.temperature and by v",
+        ),
+        (
+            {"space": {"form (α)": {"type": "variant", "choices": {"a": {"optim.lr": 1}}}}},
+            r"space\.form \(α\): MLflow takes no such name .* letters",
+        ),
+        (
+            {"objectives": [{"metric": "loss_skeleton_vision", "direction": "minimize"}]},
+            rf"a\.yaml: objectives: {VISION} in the base; raise it",
+        ),
+        (
+            {
+                "base": {"prompts": {"vision": "table"}},
+                "space": {
+                    "objective.weights.skeleton_vision": {"type": "categorical", "choices": [0, 1]}
+                },
+                "objectives": [{"metric": "loss_skeleton_vision", "direction": "minimize"}],
+            },
+            f"objectives: {VISION}\n",
+        ),
+        (
+            {"constraints": ["secnds <= 600"]},
+            r'a\.yaml: constraints: "secnds <= 600": .* "seconds"',
+        ),
+        (
+            {"space": {**LR, "objective.beta": {**END, "when": {"optim.lr": [0.3]}}}},
+            "has no choices, but a range",
+        ),
+        (
+            {
+                "space": {
+                    "objective.schedule.end": END,
+                    "objective.beta": {**END, "when": {"objective.schedule.end": [0.35]}},
+                }
+            },
+            r"is never 0\.35: \[0\.1, 0\.2, 0\.3,",
+        ),
+    ],
+)
+def test_mistakes_are_named(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        parse_sweep({"name": "a", "space": LR, **changes}, "a.yaml")
+
+
+def test_a_variant_sets_what_it_names_and_no_more() -> None:
+    variant = {"type": "variant", "choices": {"a": {"objective": {"temperature": 0.2}}}}
+    base = {"objective": {"beta": 0.37}}
+    spec = parse_sweep({"name": "a", "base": base, "space": {"in form: v": variant}}, "a.yaml")
+    made = experiment(spec.base, spec.space, {"in form: v": "a"}).objective
+    assert (made.temperature, made.beta) == (0.2, 0.37)
+
+
+def test_a_condition_on_steps_holds_for_what_optuna_draws_there() -> None:
+    when = {"objective.schedule.end": [0.3, 1]}
+    space = {"objective.schedule.end": END, "objective.beta": {**END, "when": when}}
+    spec = parse_sweep({"name": "a", "space": space}, "a.yaml")
+    for step, drawn in enumerate((0.1, 0.2, 0.1 + 2 * 0.1, 0.4), 1):
+        trial = optuna.trial.FixedTrial({"objective.schedule.end": drawn, "objective.beta": 0.5})
+        assert ("objective.beta" in draw(spec.space, trial)) == (step == 3)
+    assert {len(point) for point in grid(spec.space)} == {1, 2} and len(grid(spec.space)) == 28
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        {"type": "float", "low": 0.1, "high": 0.3, "step": 0.1},
+        {"type": "float", "low": 0.1, "high": 0.35, "step": 0.1},
+        {"type": "float", "low": -0.3, "high": 0.3, "step": 0.1},
+        {"type": "float", "low": 0.1, "high": 0.35},
+        {"type": "int", "low": 1, "high": 9, "step": 3},
+        {"type": "int", "low": 1, "high": 9, "log": True},
+    ],
+)
+def test_a_variable_can_be_what_optuna_says(variable: dict[str, Any]) -> None:
+    space = {"v": TypeAdapter(Variable).validate_python(variable)}
+    theirs = distribution(space, "v")
+    values = [0.1 * i for i in range(-4, 5)] + [0.1 + 0.1 * i for i in range(4)] + [0.3, 0.35]
+    values += [0.3 + 1e-10, 0.3 - 1e-10, 0.31, *range(-1, 11)]
+    for value in values:
+        if variable["type"] == "float" or value == int(value):
+            assert holds(space, "v", value) == theirs._contains(value), value
+    assert all(holds(space, "v", value) for value in choices(space["v"]) or [])
+
+
+@pytest.mark.parametrize("path", sorted(PRESETS.rglob("*.yaml")), ids=lambda path: path.stem)
+def test_every_preset_is_a_sweep_and_opens_with_its_command(path: Path) -> None:
+    spec = load_sweep(path)  # draws from its space and builds each experiment
+    where = path.relative_to(Path(__file__).parents[3])
+    assert path.read_text().splitlines()[0] == f"# c2vl-sweep run {where}"
+    assert spec.name in (path.stem, f"ablation_{path.stem}")
+
+
+def test_a_copied_folder_is_not_taken_for_the_sweep_in_it(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        folder = sweep_folder(tmp_path, name)
+        folder.mkdir(parents=True)
+        (folder / "sweep.yaml").write_text(dump_sweep(parse_sweep({"name": "a", "space": LR}, "a")))
+    assert read_sweep(tmp_path, "a").name == "a"
+    with pytest.raises(UserError, match="is of the sweep a"):
+        read_sweep(tmp_path, "b")
+    (tmp_path / "elsewhere").mkdir()
+    with pytest.raises(UserError, match=r"no such sweep.*there: a, b"):
+        read_sweep(tmp_path, "../sweeps/a")
+
+
+def test_a_space_may_come_from_the_command_line_alone(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("name: a\nspace:\n")
+    spec = load_sweep(tmp_path / "a.yaml", ["space.optim.lr={type: float, low: 0.1, high: 1}"])
+    assert list(spec.space) == ["optim.lr"]
