@@ -1,0 +1,209 @@
+"""The named parts that others may add: backbones, objectives, datasets and more, each by a name.
+
+A part is registered when its module is imported, ours as anybody's::
+
+    from c2vl.registry import register
+
+    register("backbone", "mine", MyNetwork, settings=MySettings)
+
+A module reaches the registry in two ways: an installed package names it as an entry point of the
+group ``c2vl.KIND`` (ours stand in pyproject.toml), or an experiment file lists it under
+``imports``, by its dotted name or as a path of a Python file.
+
+Example:
+    >>> "stgcn" in names("backbone")
+    True
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import EntryPoint, entry_points, packages_distributions, version
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel
+
+from c2vl.support.errors import UserError, did_you_mean, first_line
+
+Kind = Literal[
+    "backbone",
+    "objective",
+    "schedule",
+    "augmentation",
+    "optimizer",
+    "protocol",
+    "dataset",
+    "text_encoder",
+    "image_encoder",
+    "label_free_score",
+]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A registered part.
+
+    Attributes:
+        kind: which door it came through.
+        name: how settings and commands call it.
+        target: the part itself, or its ``"module:attribute"``, imported when it is first used.
+        settings: its settings, where it has any.
+        help: one line for lists of parts.
+        module: the module that registered it.
+    """
+
+    kind: Kind
+    name: str
+    target: Any
+    settings: type[BaseModel] | None
+    help: str
+    module: str
+
+    def load(self) -> Any:
+        """Return the part itself."""
+        if not isinstance(self.target, str):
+            return self.target
+        module, _, attribute = self.target.partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+    @property
+    def package(self) -> tuple[str, str] | None:
+        """Name and version of the installed distribution that it comes from, if there is one."""
+        found = packages_distributions().get(self.module.partition(".")[0])
+        return (found[0], version(found[0])) if found else None
+
+
+_parts: dict[tuple[Kind, str], Part] = {}
+_searched: set[Kind] = set()
+
+
+def register(
+    kind: Kind,
+    name: str,
+    target: Any,
+    *,
+    settings: type[BaseModel] | None = None,
+    help: str = "",
+) -> None:
+    """Add a part.
+
+    Args:
+        kind: one of :data:`KINDS`.
+        name: unique within its kind.
+        target: the part (a class or function; its kind's documentation says which), or
+            ``"module:attribute"``, so that registering it imports nothing heavy.
+        settings: a class of settings, checked and listed like our own.
+        help: one line for lists of parts.
+
+    Raises:
+        UserError: the name is taken by a part of another module, or there is no such kind.
+    """
+    if kind not in KINDS:
+        raise UserError(f"{kind}: no such kind of part{did_you_mean(kind, KINDS)}")
+    module = str(sys._getframe(1).f_globals.get("__name__", "?"))
+    there = _parts.get((kind, name))
+    if there is not None and there.module != module:
+        raise UserError(
+            f"{kind} {name}: registered by {there.module} and by {module}; rename one of them"
+        )
+    _parts[kind, name] = Part(kind, name, target, settings, help, module)
+
+
+def find(kind: Kind, name: str) -> Part:
+    """Return a part by its name.
+
+    Raises:
+        UserError: there is none; the message names those that are there and says how to add one.
+    """
+    _search(kind)
+    if (kind, name) not in _parts:
+        known = names(kind)
+        raise UserError(
+            f"{name}: no such {kind.replace('_', ' ')}{did_you_mean(name, known)}; "
+            f"there: {', '.join(known) or 'none'}. A part of your own: name its module under "
+            "`imports`, or install its package here"
+        )
+    return _parts[kind, name]
+
+
+def names(kind: Kind) -> list[str]:
+    """Return the names of a kind's parts, in the order in which they were registered."""
+    _search(kind)
+    return [name for of, name in _parts if of == kind]
+
+
+def parts(kind: Kind) -> list[Part]:
+    """Return a kind's parts, in the order in which they were registered."""
+    return [_parts[kind, name] for name in names(kind)]
+
+
+def _search(kind: Kind) -> None:
+    """Import the modules that installed packages name for a kind; once, ours first."""
+    if kind in _searched:
+        return
+    _searched.add(kind)
+    found = entry_points(group=f"c2vl.{kind}")
+    for entry in sorted(found, key=lambda entry: (entry.name != "c2vl", entry.name)):
+        _import(entry.load, f"entry point {_from(entry)}")
+
+
+def _from(entry: EntryPoint) -> str:
+    package = entry.dist.name if entry.dist else "?"
+    return f"{entry.name} = {entry.value} of {package}"
+
+
+def import_modules(modules: Iterable[str], base: Path | None = None) -> None:
+    """Import the modules that an experiment lists under ``imports``; they register their parts.
+
+    Args:
+        modules: dotted names, or paths of Python files (they end in ``.py``).
+        base: what relative paths start from; default: the working directory.
+
+    Raises:
+        UserError: one is not there, or fails on import.
+    """
+    for module in modules:
+        if module.endswith(".py"):
+            path = ((base or Path()) / module).absolute()
+            _import(partial(_import_file, path), f"imports: {module}")
+        else:
+            _import(partial(importlib.import_module, module), f"imports: {module}")
+
+
+def _import(load: Callable[[], Any], what: str) -> None:
+    try:
+        load()
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"{what}: cannot be imported here ({type(error).__name__}: {first_line(error)}); on a "
+            "cluster, install its package on every node or submit it with the working directory"
+        ) from error
+
+
+def _import_file(path: Path) -> None:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    # Two files of one name are two modules; the same file is imported once.
+    digest = hashlib.sha256(str(path).encode()).hexdigest()[:8]
+    name = f"{path.stem}_{digest}"
+    if name in sys.modules:
+        return
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
