@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "compare_sweep.ipynb"
+NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "compare_sweep.ipynb"
 
 
 @pytest.mark.ray

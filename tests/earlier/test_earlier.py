@@ -1,0 +1,120 @@
+"""What the code before the rooms wrote (see README.md here) loads, resumes and reads the same.
+
+The archive is unpacked into a folder of the test's; MLflow's store has absolute addresses of
+artefacts in it, which are moved along, as a user who moves a storage folder has to.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from c2vl.commands.main import c2vl
+
+HERE = Path(__file__).parent
+MADE_IN = "/tmp/fx"
+
+
+@pytest.fixture(scope="module")
+def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The archive, unpacked."""
+    root = tmp_path_factory.mktemp("earlier")
+    with tarfile.open(HERE / "before_rooms.tar.xz") as archive:
+        archive.extractall(root, filter="data")
+    with sqlite3.connect(root / "runs" / "mlflow.db") as store:
+        for table, column in (
+            ("experiments", "artifact_location"),
+            ("runs", "artifact_uri"),
+            ("logged_models", "artifact_location"),
+            ("model_versions", "source"),
+            ("model_versions", "storage_location"),
+        ):
+            store.execute(
+                f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (MADE_IN, str(root))
+            )
+    for path in (root / "runs").rglob("experiment.yaml"):
+        path.write_text(path.read_text().replace(MADE_IN, str(root)))
+    return root
+
+
+@pytest.fixture
+def there(earlier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The unpacked archive as the working directory."""
+    monkeypatch.chdir(earlier)
+    return earlier
+
+
+def run(*words: str) -> Result:
+    result = CliRunner().invoke(c2vl, list(words))
+    assert result.exit_code == 0, (words, result.output, result.exception)
+    return result
+
+
+def test_store_table_and_encoder_load(there: Path) -> None:
+    import c2vl as library
+    from c2vl.prompts.table import ConceptTable
+    from c2vl.skeletons.store import Store
+
+    store = Store.open("runs/stores/demo")
+    assert len(store) == 52 and len(store.class_names) == 13
+    table = ConceptTable.open(there / "runs/stores/language")
+    assert len(table.ids) == 52
+    encoder = library.load_encoder("runs/train/done/encoder")
+    features = encoder.embed([np.load("joints.npy")])
+    assert features.shape == (1, 16) and np.isfinite(features).all()
+
+
+def test_a_finished_run_is_finished_and_a_cut_one_goes_on(there: Path) -> None:
+    before = (there / "runs/train/done/metrics.jsonl").read_bytes()
+    run("train", "train.yaml", "--out", "runs/train/done")
+    assert (there / "runs/train/done/metrics.jsonl").read_bytes() == before
+    cut = there / "runs/train/cut/metrics.jsonl"
+    old = cut.read_text().splitlines()
+    run("train", "train.yaml", "train.epochs=30", "--out", "runs/train/cut")
+    rows = cut.read_text().splitlines()
+    assert rows[: len(old)] == old and [json.loads(row)["epoch"] for row in rows] == [*range(1, 31)]
+
+
+def test_results_head_and_index_read(there: Path) -> None:
+    assert "linear" in run("evaluate", "table", "runs/results").output
+    run("classify", "runs/train/done/encoder", "runs/head", "joints.npy")
+    run("search", "runs/train/done/encoder", "runs/index", "joints.npy")
+
+
+@pytest.mark.ray
+@pytest.mark.mlflow
+def test_sweeps_are_read_resumed_and_extended(
+    earlier: Path, tmp_path: Path, c2vl_sweep: Callable[..., Any]
+) -> None:
+    shutil.copytree(earlier, tmp_path, dirs_exist_ok=True)
+    shown = c2vl_sweep("status", "small", cwd=tmp_path).stdout
+    assert shown.count("complete") >= 2 and "pruned" in shown
+    c2vl_sweep("report", "small", cwd=tmp_path)
+    c2vl_sweep("resume", "killed", cwd=tmp_path)
+    with sqlite3.connect(tmp_path / "runs/sweeps/killed/study.db") as study:
+        states = study.execute("SELECT number, state FROM trials ORDER BY number").fetchall()
+    assert len(states) == 3 and "RUNNING" not in {state for _, state in states}
+    c2vl_sweep("reconcile", "killed", "--check", cwd=tmp_path)
+    with sqlite3.connect(tmp_path / "runs/mlflow.db") as store:
+        left = store.execute("SELECT count(*) FROM runs WHERE status = 'RUNNING'").fetchone()
+    assert left == (0,)
+
+
+@pytest.mark.mlflow
+def test_the_registered_model_loads(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import mlflow
+    import pandas as pd
+
+    mlflow.set_tracking_uri(f"sqlite:///{there / 'runs/mlflow.db'}")
+    model = mlflow.pyfunc.load_model("models:/small@best")
+    features = np.asarray(model.predict(pd.DataFrame({"joints": [np.load("joints.npy")]})))
+    assert features.shape == (1, 16) and np.isfinite(features).all()
