@@ -120,7 +120,8 @@ class Learner:
         """Do one optimizer step; a non-finite loss changes nothing.
 
         Returns:
-            ``loss`` and ``loss_<edge>``; the loss is NaN or infinite where it is so.
+            ``loss``, ``loss_<edge>`` and, where it is clipped, ``grad_norm``; the loss is NaN or
+            infinite where it is so.
         """
         settings = self.experiment.optim
         for group in self.optimizer.param_groups:
@@ -133,7 +134,8 @@ class Learner:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if settings.clip:
-            nn.utils.clip_grad_norm_(self.student.parameters(), settings.clip)
+            norm = nn.utils.clip_grad_norm_(self.student.parameters(), settings.clip)
+            figures["grad_norm"] = float(norm)
         self.optimizer.step()
         if isinstance(self.student.heads, ConceptHeads):
             self.student.heads.keep_floor()

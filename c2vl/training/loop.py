@@ -23,8 +23,8 @@ from c2vl.encoder import save_encoder
 from c2vl.encoder.card import UNKNOWN_LICENCE
 from c2vl.model.heads import ConceptHeads
 from c2vl.objective.schedule import softening
-from c2vl.support.errors import TrainingError
-from c2vl.training import checkpoint
+from c2vl.support.errors import TrainingError, UserError
+from c2vl.training import checkpoint, figures
 from c2vl.training.batches import TrainingSet, stream_batches
 from c2vl.training.concept_space import concept_spaces
 from c2vl.training.learner import Learner, learning_rate
@@ -83,7 +83,8 @@ def train(experiment: Experiment, session: Session) -> dict[str, Any]:
         checkpoint.warn(folder, unreadable)
     if state is not None:
         learner.load_state_dict(state["learner"])
-        first, tally.sums = state["step"], state["sums"]
+        first = state["step"]
+        tally.load(state)
         log.info("%s: goes on from step %d of %d", folder.name, first, steps)
     metrics = checkpoint.MetricsFile(folder / "metrics.jsonl") if lead else None
     usage = Usage(session.device) if settings.system_metrics else None
@@ -96,14 +97,14 @@ def train(experiment: Experiment, session: Session) -> dict[str, Any]:
         torch.manual_seed((experiment.seed * 1_000_003 + step) * 4099 + session.rank)
         learner.student.train()
         alpha = softening(experiment.objective.schedule, step / max(steps - 1, 1))
-        figures = learner.step(batch, step, alpha)
-        if not math.isfinite(figures["loss"]):
+        found = learner.step(batch, step, alpha)
+        if not math.isfinite(found["loss"]):
             raise TrainingError(
-                f"{folder.name}: the loss is {figures['loss']} at step {step} (epoch "
+                f"{folder.name}: the loss is {found['loss']} at step {step} (epoch "
                 f"{step // source.steps_per_epoch + 1}); lower optim.lr, raise "
                 "objective.temperature, or set optim.clip"
             )
-        tally.add(figures, waited, len(batch.x) * settings.workers)
+        tally.add(found, waited, len(batch.x) * settings.workers)
         done = step + 1
         epoch, place = divmod(done, source.steps_per_epoch)
 
@@ -128,7 +129,7 @@ def train(experiment: Experiment, session: Session) -> dict[str, Any]:
         by_epoch = place == 0 and (epoch % settings.checkpoint_every == 0 or done == steps)
         by_step = settings.checkpoint_steps and done % settings.checkpoint_steps == 0
         if lead and (by_epoch or by_step):
-            state = {"step": done, "sums": tally.sums, "learner": learner.state_dict()}
+            state = {"step": done, **tally.state(), "learner": learner.state_dict()}
             checkpoint.save(
                 folder / "checkpoints", state, step=done, keep=settings.keep_checkpoints
             )
@@ -144,22 +145,43 @@ def train(experiment: Experiment, session: Session) -> dict[str, Any]:
 class Tally:
     """Sums over an epoch; they are part of the checkpoint, so that a resumed epoch adds up."""
 
+    # What a step may not return: columns of a row that are not means over steps, and own sums.
+    _OWN = {one for one in figures.names() if figures.describe(one).when != "step"} | {
+        "steps", "waited", "samples", *figures.COUNTERS
+    }  # fmt: skip
+
     def __init__(self) -> None:
-        self.sums: dict[str, float] = {}
+        self._sums: dict[str, float] = {}
+        self._counts: dict[str, int] = {}
         self._last = time.perf_counter()
 
-    def add(self, figures: dict[str, float], waited: float, samples: int) -> None:
+    def add(self, step: dict[str, float], waited: float, samples: int) -> None:
         """Add one step's figures, the seconds waited for its batch, and its samples."""
+        if taken := self._OWN & step.keys():
+            raise UserError(
+                f"objective: it returns {min(taken)}, which the loop reports; rename it"
+            )
         now = time.perf_counter()
-        step = {**figures, "steps": 1, "waited": waited, "samples": samples}
-        for name, value in {**step, "seconds": now - self._last}.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
+        own = {"steps": 1, "waited": waited, "samples": samples, "seconds": now - self._last}
+        for name, value in {**step, **own}.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+            self._counts[name] = self._counts.get(name, 0) + 1
         self._last = now
 
+    def state(self) -> dict[str, dict[str, Any]]:
+        """What a checkpoint holds of it."""
+        return {"sums": self._sums, "counts": self._counts}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Put a saved state back; a checkpoint without counts had every figure in every step."""
+        self._sums = state["sums"]
+        steps = int(self._sums.get("steps", 0))
+        self._counts = state.get("counts", dict.fromkeys(self._sums, steps))
+
     def figures(self) -> dict[str, float]:
-        """Mean losses, throughput (samples/s) and the share of time spent waiting for data."""
-        sums = self.sums
-        means = {k: v / sums["steps"] for k, v in sums.items() if k.startswith("loss")}
+        """The mean of each figure over the steps that returned it, throughput, share of waiting."""
+        sums, counts = self._sums, self._counts
+        means = {k: v / counts[k] for k, v in sums.items() if k not in self._OWN}
         return {
             **means,
             "seconds": sums["seconds"],
@@ -168,16 +190,16 @@ class Tally:
         }
 
 
-def export(learner: Learner, source: TrainingSet, figures: dict[str, Any], folder: Path) -> None:
+def export(learner: Learner, source: TrainingSet, last: dict[str, Any], folder: Path) -> None:
     """Write the skeleton-only encoder of a finished run."""
     experiment, data = learner.experiment, learner.experiment.data
-    selection = ("knn_val", "linear_val", "rankme")
+    shown = [name for name in figures.short_names() if figures.describe(name).when == "validation"]
     card = {
         "layout": source.layout.to_dict(),
         "architecture": experiment.model.model_dump(mode="json"),
         "preprocessing": {"frames": data.frames, "centre": data.centre, "align": data.align},
         "stream": data.stream,
-        "figures": {name: figures[name] for name in selection if name in figures},
+        "figures": {name: last[name] for name in shown if name in last},
         "licence": source.store.manifest.get("licence", UNKNOWN_LICENCE),
         "provenance": {
             "dataset": source.store.manifest.get("dataset"),

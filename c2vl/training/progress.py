@@ -15,13 +15,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from c2vl.training.checkpoint import read_metrics
-
-SHOWN = ("loss", "alpha", "knn_val", "linear_val", "rankme", "samples_per_second")
+from c2vl.training.figures import short_names
 
 
 def line(row: dict[str, Any]) -> str:
-    """One epoch in words: ``loss 2.31  alpha 0.40  knn_val 0.71 …``."""
-    return "  ".join(f"{name} {row[name]:.4g}" for name in SHOWN if name in row)
+    """One epoch in words: ``loss 2.31  alpha 0.40  linear_val 0.71 …``."""
+    return "  ".join(f"{name} {row[name]:.4g}" for name in short_names() if name in row)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from c2vl.skeletons.store import Store
+from c2vl.training.figures import describe
 from sweeps.choosing.finals import TRAINED
 from sweeps.search.pruners import epochs as longest
 from sweeps.spec.space import RandomDraws, draw, experiment
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 SMALL_FILES = 200_000  # bytes of a training: settings, figures, its part of the databases
 SAMPLED = 200
-VALIDATED = ("knn_val", "linear_val", "uniformity", "rankme", "alignment")
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,9 @@ def expected_share(spec: SweepSettings) -> tuple[float, str]:
 def rungs(spec: SweepSettings, start: int, total: int) -> list[int]:
     """Return the epochs at which successive halving from ``start`` on judges, below ``total``."""
     every = 1
-    if spec.objectives[0].metric in VALIDATED:  # judged only where there is a figure
+    if (
+        describe(spec.objectives[0].metric).when == "validation"
+    ):  # judged only where there is a figure
         every = spec.experiment.train.evaluate_every
     found = set()
     epoch = start

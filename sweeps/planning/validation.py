@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Set
 from typing import Any
 
 from c2vl.config.experiment import Experiment
 from c2vl.config.reading import flatten, setting_names
 from c2vl.support.errors import UserError, did_you_mean
+from c2vl.training import figures
 from sweeps.search.pruners import check_pruner
 from sweeps.search.samplers import check_sampler
 from sweeps.search.warm_start import check_warm_start
@@ -22,7 +24,7 @@ from sweeps.spec.space import (
     holds,
     order,
 )
-from sweeps.spec.sweep import METRICS, SweepSettings
+from sweeps.spec.sweep import SweepSettings
 
 FIXED = {
     "name": "trials get their names from the sweep",
@@ -111,14 +113,11 @@ def _check_setting(name: str, where: str) -> None:
 
 def _check_objectives(spec: SweepSettings) -> None:
     for objective in spec.objectives:
-        if objective.metric not in METRICS:
-            near = did_you_mean(objective.metric, METRICS)
+        if objective.metric not in figures.names():
+            near = did_you_mean(objective.metric, figures.names())
             raise UserError(f'objectives: no figure "{objective.metric}"{near}')
     searched = {key for name, variable in spec.space.items() for key in _sets(name, variable)}
-    if (weight := unreported(spec, spec.experiment)) and weight not in searched:
-        raise UserError(
-            f"objectives: {_never(weight)} in the base; raise it, or choose another figure"
-        )
+    _check_reported(spec, spec.experiment, " in the base; {}, or choose another figure", searched)
     if "captions" in spec.final.beside and spec.experiment.prompts.language is None:
         raise UserError("final.beside: captions needs prompts.language in the base; leave it out")
     if spec.final.rounds and min(len(spec.final.seeds), spec.final.candidates) < 2:
@@ -127,18 +126,19 @@ def _check_objectives(spec: SweepSettings) -> None:
         raise UserError("objectives: a metric stands there twice")
 
 
-def unreported(spec: SweepSettings, experiment: Experiment) -> str:
-    """Return the weight that keeps an objective out of a training's figures; nothing: all come."""
-    weights = experiment.objective.weights
-    for objective in spec.objectives:
-        edge = objective.metric.removeprefix("loss_")
-        if getattr(weights, edge, 1.0) == 0:
-            return f"objective.weights.{edge}"
-    return ""
-
-
-def _never(weight: str) -> str:
-    return f"loss_{weight.rpartition('.')[2]} is never reported, since {weight} is 0"
+def _check_reported(
+    spec: SweepSettings, settings: Experiment, remedy: str = "", searched: Set[str] = frozenset()
+) -> None:
+    """Refuse objectives and constraints on figures that a training does not report."""
+    named = [("objectives", objective.metric) for objective in spec.objectives]
+    named += [("constraints", name) for rule in spec.rules for name in sorted(rule.figures)]
+    for where, name in named:
+        lacking = figures.lacking(name, settings)
+        if lacking and not lacking.keys() & searched:
+            key, value = next(iter(lacking.items()))
+            is_off, how = ("false", "set it to true") if value is False else ("0", "raise it")
+            off = f"{name} is never reported, since {key} is {is_off}"
+            raise UserError(f"{where}: {off}{remedy.format(how)}")
 
 
 def _check_points(spec: SweepSettings) -> None:
@@ -179,8 +179,8 @@ def check_draws(spec: SweepSettings, draws: int) -> None:
         try:
             drawn = experiment(spec.base, spec.space, values)
             reason = impossible(spec.rules, drawn)
-            if not reason and (weight := unreported(spec, drawn)):
-                raise UserError(f"objectives: {_never(weight)}")
+            if not reason:
+                _check_reported(spec, drawn)
             reasons.append(reason)
         except UserError as error:
             raise UserError(

@@ -7,6 +7,7 @@ from typing import Any
 
 import optuna
 
+from c2vl.training.figures import describe
 from sweeps.report.trials import Trials
 from sweeps.spec import provenance
 from sweeps.spec.sweep import SweepSettings
@@ -28,7 +29,8 @@ def about(trials: Trials, study: optuna.Study) -> dict[str, Pairs]:
 
 def _search(spec: SweepSettings, study: optuna.Study) -> Pairs:
     objectives = ", ".join(
-        f"{o.metric} ({o.direction}" + (f", mean of the last {o.last})" if o.last > 1 else ")")
+        f"{o.metric}: {describe(o.metric).meaning} ({o.direction}"
+        + (f", mean of the last {o.last})" if o.last > 1 else ")")
         for o in spec.objectives
     )
     found = [

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.collections import LineCollection
 
 from c2vl.objective.schedule import softening
+from c2vl.training.figures import describe
 from sweeps.planning.cost import rungs as planned_rungs
 from sweeps.report.svg import DOTS, LINES, link
 from sweeps.report.trials import Curve, Trial, Trials, scored, sign
@@ -118,7 +119,9 @@ def front(axes: Any, trials: Trials, winner: int | None, first: int = 0, second:
 
 def label(objective: Objective) -> str:
     """Name an objective on an axis."""
-    return f"{objective.metric} ({'higher' if sign(objective) > 0 else 'lower'} is better)"
+    unit = describe(objective.metric).unit
+    better = "higher" if sign(objective) > 0 else "lower"
+    return f"{objective.metric} ({f'{unit}, ' if unit else ''}{better} is better)"
 
 
 def curves(axes: Any, trials: Trials, winner: int | None, objective: Objective) -> None:

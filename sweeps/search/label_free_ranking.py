@@ -14,14 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from c2vl.training.figures import FIGURES
 from sweeps.search.study import objective_values
 from sweeps.spec.sweep import Objective
 from sweeps.spec.training_job import Row
 
-# Better is lower for alignment and uniformity (Wang and Isola, ICML 2020) and for the loss, higher
-# for RankMe (Garrido et al., ICML 2023).
-SCORES = {"alignment": -1, "uniformity": -1, "rankme": 1, "loss": -1}
-LABELLED = ("linear_val", "knn_val")
+SCORES = {one.name: one.sign for one in FIGURES if one.labels is False and not one.over}
+LABELLED = [one.name for one in FIGURES if one.labels]
 FEWEST = 4  # trials, below which a correlation says nothing
 RESAMPLES = 2000
 

@@ -28,15 +28,11 @@ from c2vl.config.reading import (
     setting_names,
 )
 from c2vl.support.errors import UserError, did_you_mean
+from c2vl.training import figures
 from sweeps.spec.constraints import Constraint, parse_constraint
 from sweeps.spec.space import Variable
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
-METRICS = (  # what training reports of each epoch, or of those that are validated
-    *("loss", "loss_skeleton_language", "loss_skeleton_vision", "loss_vision_language"),
-    *("alignment", "uniformity", "rankme", "knn_val", "linear_val"),
-    *("samples_per_second", "data_wait", "seconds"),
-)
 
 
 T = TypeVar("T")
@@ -222,7 +218,7 @@ class SweepSettings(Settings):
     @cached_property
     def rules(self) -> list[Constraint]:
         """The constraints, read."""
-        return [parse_constraint(text, METRICS) for text in self.constraints]
+        return [parse_constraint(text, figures.names()) for text in self.constraints]
 
     @property
     def experiment(self) -> Experiment:

@@ -24,6 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from c2vl.config.reading import flatten, read_yaml
 from c2vl.training.checkpoint import read_metrics
+from c2vl.training.figures import SYSTEM
 from sweeps.spec.store_addresses import reason
 from sweeps.spec.training_job import Outcome, Row
 from sweeps.tracking.delivery import Operation
@@ -295,7 +296,7 @@ def metrics_of(row: Row, now: int) -> list[Metric]:
         now: milliseconds since 1970.
     """
     return [
-        Metric(re.sub("^system_", "system/", key), float(value), now, int(row["epoch"]))
+        Metric(re.sub(f"^{SYSTEM}", "system/", key), float(value), now, int(row["epoch"]))
         for key, value in row.items()
         if isinstance(value, int | float) and math.isfinite(value)
     ]

@@ -18,6 +18,7 @@ from mlflow import MlflowClient
 
 from c2vl.config.experiment import Experiment
 from c2vl.support.errors import UserError
+from c2vl.training.figures import markdown
 from sweeps.spec import provenance
 from sweeps.spec.store_addresses import public_dump, shown
 from sweeps.spec.sweep import SweepSettings
@@ -93,12 +94,13 @@ class Tracker:
         """
         spec = self.spec
         self._code = provenance.code()
+        note = f"{spec.description}\n\n{markdown()}".lstrip()  # MLflow has no notes on metrics
         self._put(
             "open",
             spec.name,
             kind="sweep",
             data=self._datasets(spec.experiment),
-            tags={**self._code, "mlflow.note.content": spec.description},
+            tags={**self._code, "mlflow.note.content": note},
             texts={
                 "sweep.yaml": public_dump(spec),
                 "data.json": provenance.as_json(data),

@@ -27,8 +27,9 @@ from c2vl.skeletons.store import Store
 from c2vl.support.errors import StorageFull, TrainingError, UserError
 from c2vl.training.batches import TrainingSet
 from c2vl.training.checkpoint import claim, read_metrics
+from c2vl.training.figures import short_names
 from c2vl.training.launch import fit
-from c2vl.training.progress import SHOWN, following
+from c2vl.training.progress import following
 
 
 def weights(folder: Path) -> str:
@@ -238,7 +239,7 @@ def test_a_folder_in_which_nothing_was_trained_is_taken_over(
 def test_a_line_of_a_log_is_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """However many columns the terminal has that is not there."""
     with following(tmp_path / "run", 1):
-        row = {"epoch": 1, **dict.fromkeys(SHOWN, 123.456)}
+        row = {"epoch": 1, **dict.fromkeys(short_names(), 123.456)}
         (tmp_path / "run").mkdir()
         (tmp_path / "run" / "metrics.jsonl").write_text(json.dumps(row) + "\n")
     (written,) = capsys.readouterr().out.splitlines()

@@ -141,7 +141,7 @@ def test_the_page_in_chromium(chosen: tuple[Path, Final]) -> None:
         shown = page.locator("#rounds text").all_text_contents()
         assert {"4 candidates", "2 candidates", "2 left behind"} <= set(shown)
         scores = page.locator("#agreement ~ .scroll").first.locator("td:first-child")
-        assert scores.all_text_contents()[:4] == ["alignment", "uniformity", "rankme", "loss"]
+        assert scores.all_text_contents()[:4] == ["loss", "alignment", "uniformity", "rankme"]
 
         # Every trial has its dot; under the pointer all its marks are lit, and it says what it is.
         assert page.locator("#history [data-t]").count() == 60

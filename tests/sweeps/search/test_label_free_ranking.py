@@ -25,7 +25,7 @@ def test_a_score_that_ranks_alike_costs_nothing_and_one_that_ranks_against_costs
         ]
         for number in range(1, 9)
     }
-    rankme, loss = agreements(trials)
+    loss, rankme = agreements(trials)
     assert (rankme.score, rankme.labelled, rankme.trials) == ("rankme", "linear_val", 8)
     assert (rankme.correlation, rankme.low, rankme.high) == pytest.approx((1, 1, 1))
     assert (rankme.chosen, rankme.regret) == (8, 0)

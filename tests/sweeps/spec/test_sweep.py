@@ -94,6 +94,15 @@ def test_round_trip() -> None:
             f"objectives: {VISION}\n",
         ),
         (
+            {"constraints": ["system_memory_mib <= 4000"]},
+            "constraints: system_memory_mib is never reported, since train.system_metrics is false "
+            "in the base; set it to true",
+        ),
+        (
+            {"objectives": [{"metric": "grad_norm", "direction": "minimize"}]},
+            "objectives: grad_norm is never reported, since optim.clip is 0 in the base; raise it",
+        ),
+        (
             {"constraints": ["secnds <= 600"]},
             r'a\.yaml: constraints: "secnds <= 600": .* "seconds"',
         ),
