@@ -47,6 +47,7 @@ def export(
     """
     from c2vl.encoder import load_encoder, save_encoder
     from c2vl.encoder.sources import is_address
+    from c2vl.training.run_folder import RunFolder
 
     if push is not None and kind != "hub":
         raise UserError("--push: is for --format hub")
@@ -54,12 +55,13 @@ def export(
     if not is_address(run_folder):
         source = Path(run_folder)
         if not (source / "encoder.json").exists():
-            if not (source / "done.json").exists():
+            run = RunFolder(source)
+            if not run.done:
                 raise UserError(
                     f"{source}: neither an encoder nor a finished run (it has no done.json); "
                     "train it first"
                 )
-            source = source / "encoder"
+            source = run.encoder
     see_free(out, overwrite=overwrite, known_by=("encoder.json", "config.json"))
     encoder = load_encoder(source)
     if results is not None:

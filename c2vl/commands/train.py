@@ -31,9 +31,9 @@ def train(config: Path, overrides: tuple[str, ...], out: Path | None, max_failur
     The same command on the same folder goes on after an interruption, with the same result.
     """
     from c2vl.config.reading import load
-    from c2vl.training.checkpoint import abandon
     from c2vl.training.launch import fit
     from c2vl.training.progress import following
+    from c2vl.training.run_folder import RunFolder
 
     experiment = load(config, overrides)
     folder = out or Path("runs/train") / experiment.name
@@ -46,9 +46,9 @@ def train(config: Path, overrides: tuple[str, ...], out: Path | None, max_failur
                 f"stopped; the same command goes on from the last checkpoint in {folder}"
             ) from None
         except (UserError, TrainingError):
-            abandon(folder, made=made)
+            RunFolder(folder).abandon(made=made)
             raise
-    click.echo(f"encoder: {folder / 'encoder'}")
+    click.echo(f"encoder: {RunFolder(folder).encoder}")
 
 
 @click.command(epilog="\b\nExample:\n  c2vl settings | grep temperature\n")

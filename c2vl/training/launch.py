@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -13,9 +12,10 @@ from typing import Any
 from c2vl.config.experiment import Experiment, TrainSettings
 from c2vl.config.reading import dump, from_dict, resolved
 from c2vl.support.errors import StorageFull, TrainingError, UserError, first_line, is_full
-from c2vl.support.files import see_writable, write_text
+from c2vl.support.files import see_writable
 from c2vl.support.ray_session import connected, quiet_train
-from c2vl.training import checkpoint, peers
+from c2vl.training import peers
+from c2vl.training.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 Report = Callable[[dict[str, Any]], None]
@@ -35,8 +35,7 @@ def fit(
 
     Args:
         experiment: the settings.
-        folder: the run's folder, on storage that all workers reach: ``experiment.yaml``,
-            ``metrics.jsonl``, ``checkpoints/``, then ``encoder/`` and, last, ``done.json``.
+        folder: the run's folder, on storage that all workers reach.
         name: name of the Ray Train run.
         on_report: told the figures of each epoch when the loop runs in this process.
         max_failures: lost workers or unexpected errors that a worker group is started again for.
@@ -57,22 +56,19 @@ def fit(
         in_process = experiment.train.workers == 1
     if not in_process:
         experiment = resolved(experiment)
-    done = folder / "done.json"
-    checkpoint.reopen(folder, dump(experiment))
-    if done.exists():
-        metrics: dict[str, Any] = json.loads(done.read_text(encoding="utf-8"))["metrics"]
-        return metrics
+    run = RunFolder(folder)
+    run.reopen(dump(experiment))
+    if run.done:
+        return run.result()
     see_writable(folder)
     began = time.monotonic()
     trainer = _trainer(experiment, folder, name, on_report, max_failures, in_process)
     with nullcontext() if in_process else connected(told=True):
         _run(trainer, folder)
-    rows = checkpoint.read_metrics(folder / "metrics.jsonl")
-    finished = {"metrics": rows[-1], "seconds": time.monotonic() - began}
     with _room(folder):
-        write_text(done, json.dumps(finished))
-    checkpoint.drop_checkpoints(folder, keep=int(keep_checkpoint))
-    return rows[-1]
+        last = run.finish(time.monotonic() - began)
+    run.drop_checkpoints(keep=int(keep_checkpoint))
+    return last
 
 
 def _trainer(
@@ -108,7 +104,7 @@ def _trainer(
         ),
         run_config=ray.train.RunConfig(
             name=name,
-            storage_path=str(folder / "ray"),
+            storage_path=str(RunFolder(folder).ray),
             failure_config=ray.train.FailureConfig(max_failures=max_failures),
             logging_config=quiet,  # type: ignore[call-arg]  # its types are those of version 1
         ),
@@ -132,11 +128,8 @@ def _run(trainer: Any, folder: Path) -> None:
 
 
 def _raise_final(folder: Path) -> None:
-    path = folder / checkpoint.ERROR
-    if path.exists():
-        error = json.loads(path.read_text(encoding="utf-8"))
-        kinds = {kind.__name__: kind for kind in (UserError, StorageFull)}
-        raise kinds.get(error["kind"], TrainingError)(error["message"])
+    if (error := RunFolder(folder).error()) is not None:
+        raise error
 
 
 def _in_this_process(job: dict[str, Any], settings: TrainSettings, report: Report) -> None:
@@ -164,7 +157,7 @@ def _in_a_worker(job: dict[str, Any]) -> None:
     from ray.train.torch import get_device
 
     folder = Path(job["folder"])
-    if (folder / checkpoint.ERROR).exists():
+    if RunFolder(folder).failed:
         return  # final: the group was started again, but trying again will not help
     quiet_train()
     rank = ray.train.get_context().get_world_rank()
@@ -192,9 +185,8 @@ def _train(experiment: Experiment, folder: Path, report: Report, rank: int, devi
                 f"data.frames, or use more workers ({first_line(error)})"
             ) from None
     except (UserError, TrainingError) as error:
-        final = {"kind": type(error).__name__, "message": str(error)}
         try:
-            write_text(folder / checkpoint.ERROR, json.dumps(final))
+            RunFolder(folder).fail(error)
         except UserError as unwritten:
             log.warning("%s", unwritten)
         raise

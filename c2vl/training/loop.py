@@ -28,6 +28,7 @@ from c2vl.training import checkpoint, figures
 from c2vl.training.batches import TrainingSet, stream_batches
 from c2vl.training.concept_space import concept_spaces
 from c2vl.training.learner import Learner, learning_rate
+from c2vl.training.run_folder import MetricsFile, RunFolder
 from c2vl.training.system_usage import Usage
 from c2vl.training.validation import validate
 
@@ -66,27 +67,27 @@ def train(experiment: Experiment, session: Session) -> dict[str, Any]:
     # --- load ---------------------------------------------------------------------------------
     torch.set_num_threads(session.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    folder, settings, lead = session.folder, experiment.train, session.rank == 0
+    run, settings, lead = RunFolder(session.folder), experiment.train, session.rank == 0
     source = TrainingSet(experiment)
     dims = {name: rows.shape[2] for name, rows in source.concepts.items()}
     steps = settings.epochs * source.steps_per_epoch
     classes = len(source.store.class_names)
     learner = Learner(experiment, source.layout, dims, classes, steps, session.device)
     if lead:  # not before: settings that do not fit the data take no folder
-        checkpoint.claim(folder, dump(experiment))
+        run.claim(dump(experiment))
     tally = Tally()
     first = 0
-    state, unreadable = checkpoint.latest(folder / "checkpoints")
+    state, unreadable = checkpoint.latest(run.checkpoints)
     for line in unreadable:
         log.warning(line)
     if lead:
-        checkpoint.warn(folder, unreadable)
+        run.warn(unreadable)
     if state is not None:
         learner.load_state_dict(state["learner"])
         first = state["step"]
         tally.load(state)
-        log.info("%s: goes on from step %d of %d", folder.name, first, steps)
-    metrics = checkpoint.MetricsFile(folder / "metrics.jsonl") if lead else None
+        log.info("%s: goes on from step %d of %d", run.path.name, first, steps)
+    metrics = MetricsFile(run) if lead else None
     usage = Usage(session.device) if settings.system_metrics else None
 
     # --- step ---------------------------------------------------------------------------------
@@ -100,7 +101,7 @@ def train(experiment: Experiment, session: Session) -> dict[str, Any]:
         found = learner.step(batch, step, alpha)
         if not math.isfinite(found["loss"]):
             raise TrainingError(
-                f"{folder.name}: the loss is {found['loss']} at step {step} (epoch "
+                f"{run.path.name}: the loss is {found['loss']} at step {step} (epoch "
                 f"{step // source.steps_per_epoch + 1}); lower optim.lr, raise "
                 "objective.temperature, or set optim.clip"
             )
@@ -130,15 +131,13 @@ def train(experiment: Experiment, session: Session) -> dict[str, Any]:
         by_step = settings.checkpoint_steps and done % settings.checkpoint_steps == 0
         if lead and (by_epoch or by_step):
             state = {"step": done, **tally.state(), "learner": learner.state_dict()}
-            checkpoint.save(
-                folder / "checkpoints", state, step=done, keep=settings.keep_checkpoints
-            )
+            checkpoint.save(run.checkpoints, state, step=done, keep=settings.keep_checkpoints)
         if place == 0:
             session.report(last)
 
     # --- keep what training was for ------------------------------------------------------------
     if lead:
-        export(learner, source, last, folder / "encoder")
+        export(learner, source, last, run.encoder)
     return last
 
 

@@ -14,8 +14,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from c2vl.training.checkpoint import read_metrics
 from c2vl.training.figures import short_names
+from c2vl.training.run_folder import RunFolder
 
 
 def line(row: dict[str, Any]) -> str:
@@ -42,11 +42,12 @@ def following(folder: Path, epochs: int) -> Iterator[None]:
         disable=not console.is_terminal,
     )
     task = bar.add_task(folder.name, total=epochs, figures="")
-    shown = len(read_metrics(folder / "metrics.jsonl"))  # what an earlier start has shown
+    run = RunFolder(folder)
+    shown = len(run.rows())  # what an earlier start has shown
 
     def show() -> None:
         nonlocal shown
-        rows = read_metrics(folder / "metrics.jsonl")
+        rows = run.rows()
         for row in rows[shown:]:
             if console.is_terminal:
                 bar.update(task, completed=row["epoch"], figures=line(row))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from c2vl.training.checkpoint import drop_checkpoints, drop_encoder
+from c2vl.training.run_folder import RunFolder
 from sweeps.choosing.finals import former_winners, is_base
 from sweeps.search.study import objective_values, pareto_front
 from sweeps.spec.constraints import violations
@@ -49,7 +49,7 @@ class Keeper:
         if end.outcome == "interrupted":
             return
         if job.kind != "trial":
-            drop_checkpoints(job.folder)
+            RunFolder(job.folder).drop_checkpoints()
             return
         self._judge(job, end.outcome)
         leading = self._leading()
@@ -84,7 +84,7 @@ class Keeper:
         complete = outcome == "complete"
         checkpoint = complete and job.number in leading[: keep.checkpoints]
         if not checkpoint:
-            drop_checkpoints(job.folder)
+            RunFolder(job.folder).drop_checkpoints()
         encoder = complete and (
             keep.encoders == "all"
             or job.number in leading[: keep.encoders]
@@ -92,7 +92,7 @@ class Keeper:
             or is_base(self._spec, job)  # a row of the final table may stand on it
         )
         if complete and not encoder:
-            drop_encoder(job.folder)
+            RunFolder(job.folder).drop_encoder()
         self._full.pop(job.number, None)
         if checkpoint or (encoder and keep.encoders != "all"):
             self._full[job.number] = job

@@ -17,6 +17,7 @@ from mlflow.exceptions import MlflowException
 import c2vl
 from c2vl.encoder import load_encoder, save_encoder
 from c2vl.skeletons.store import read_manifest
+from c2vl.training.run_folder import RunFolder
 from sweeps.choosing.finals import WINNER, Final, results_folder
 from sweeps.spec.sweep import SweepSettings
 from sweeps.tracking.mlflow_store import answering
@@ -33,7 +34,7 @@ def keep_encoder(spec: SweepSettings, final: Final) -> Path:
     Returns:
         The folder, an artefact of :mod:`c2vl.encoder`.
     """
-    encoder = load_encoder(spec.folder / final.folder / "encoder")
+    encoder = load_encoder(RunFolder(spec.folder / final.folder).encoder)
     card = encoder.card
     card["provenance"] |= {"sweep": spec.name, "trial": final.trial, "run": final.run}
     if scored := final.test.get(WINNER):

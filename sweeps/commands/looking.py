@@ -72,6 +72,7 @@ def status(name: str, storage: Path, as_json: bool) -> None:
 @STORAGE
 def best(name: str, storage: Path) -> None:
     """Show the best trial of the sweep NAME and the command that trains it again."""
+    from c2vl.training.run_folder import RunFolder
     from sweeps.report import winning_overrides
     from sweeps.search.study import reader
     from sweeps.spec.sweep import read_sweep
@@ -83,7 +84,7 @@ def best(name: str, storage: Path) -> None:
     job, value = ranked[0]
     click.echo(f"{job.name}: {spec.objectives[0].metric} {value:.4f} (validation)")
     click.echo("differs from the base: " + " ".join(winning_overrides(spec.base, job)))
-    click.echo(f"c2vl train {job.folder / 'experiment.yaml'} --out runs/train/{job.name}")
+    click.echo(f"c2vl train {RunFolder(job.folder).settings} --out runs/train/{job.name}")
 
 
 @click.command(

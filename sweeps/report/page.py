@@ -19,6 +19,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from c2vl.config.reading import dump
+from c2vl.training.run_folder import RunFolder
 from sweeps.choosing.finals import Final
 from sweeps.report import choice_pictures as judging
 from sweeps.report import search_pictures as figures
@@ -119,12 +120,10 @@ class Costs:
 
 def costs(trials: Trials) -> Costs:
     """Add up what was spent."""
-    from c2vl.training.checkpoint import read_metrics
-
     spec = trials.spec
     seconds: dict[str, float] = {o: sum(t.seconds for t in trials.of(o)) for o in OUTCOMES}
-    after = (spec.folder / "finals").glob("*/metrics.jsonl")
-    seconds[AFTER] = sum(r.get("seconds", 0.0) for p in sorted(after) for r in read_metrics(p))
+    after = map(RunFolder, sorted((spec.folder / "finals").glob("*")))
+    seconds[AFTER] = sum(row.get("seconds", 0.0) for run in after for row in run.rows())
     saved = sum(
         t.seconds / t.epochs * max(t.job.experiment.train.epochs - t.epochs, 0)
         for t in trials.of("pruned")

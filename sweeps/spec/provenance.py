@@ -16,6 +16,7 @@ from c2vl.config.experiment import Experiment
 from c2vl.support.errors import UserError
 from c2vl.support.files import write_text
 from c2vl.support.versions import versions
+from c2vl.training.run_folder import RunFolder
 
 PACKAGES = ("c2vl", "torch", "ray", "optuna", "mlflow", "numpy", "transformers")
 LOCK = Path("requirements.lock")
@@ -144,7 +145,7 @@ def commit_of(folder: Path, run: Path) -> str:
         folder: of the sweep.
         run: of the training.
     """
-    settings = run / "experiment.yaml"  # written as it begins
+    settings = RunFolder(run).settings  # written as it begins
     began = settings.stat().st_mtime if settings.exists() else math.inf
     starts = recorded(folder)
     before = [start for start in starts if start.get(SINCE, 0.0) <= began] or starts[:1]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from c2vl.config.experiment import Experiment
+from c2vl.training.run_folder import RunFolder
 
 Outcome = Literal["complete", "pruned", "failed", "interrupted"]
 Row = dict[str, Any]
@@ -36,25 +37,20 @@ class Job:
     @property
     def done(self) -> bool:
         """Whether it has run to its end."""
-        return (self.folder / "done.json").exists()
+        return RunFolder(self.folder).done
 
     @property
     def encoder(self) -> Path:
         """Where its encoder is, once it is done."""
-        return self.folder / "encoder"
+        return RunFolder(self.folder).encoder
 
     def rows(self) -> list[Row]:
         """The figures of every epoch so far, from the run's folder: it outlives any process."""
-        from c2vl.training.checkpoint import read_metrics
-
-        return read_metrics(self.folder / "metrics.jsonl")
+        return RunFolder(self.folder).rows()
 
     def warnings(self) -> str:
         """What its training met and went on from, a line each (a checkpoint that was damaged)."""
-        from c2vl.training.checkpoint import WARNINGS
-
-        path = self.folder / WARNINGS
-        return path.read_text(encoding="utf-8") if path.exists() else ""
+        return RunFolder(self.folder).warnings()
 
 
 @dataclass(frozen=True)

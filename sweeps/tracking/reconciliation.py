@@ -19,7 +19,7 @@ from mlflow.entities import Run
 from optuna.trial import TrialState
 
 from c2vl.config.reading import load
-from c2vl.training.checkpoint import read_metrics
+from c2vl.training.run_folder import RunFolder
 from sweeps.search.status import identity
 from sweeps.search.study import StudyReader, reader
 from sweeps.spec import provenance
@@ -227,7 +227,7 @@ def _write(spec: SweepSettings, anew: list[tuple[Job, Outcome]], parent: Run | N
 
 def _fill(client: MlflowClient, run_id: str, folder: Path, epochs: tuple[int, ...]) -> None:
     now = int(time.time() * 1000)
-    rows = [row for row in read_metrics(folder / "metrics.jsonl") if row["epoch"] in epochs]
+    rows = [row for row in RunFolder(folder).rows() if row["epoch"] in epochs]
     metrics = [metric for row in rows for metric in metrics_of(row, now)]
     for first in range(0, len(metrics), BATCH):
         client.log_batch(run_id, metrics=metrics[first : first + BATCH])

@@ -23,8 +23,8 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from c2vl.config.reading import flatten, read_yaml
-from c2vl.training.checkpoint import read_metrics
 from c2vl.training.figures import SYSTEM
+from c2vl.training.run_folder import RunFolder
 from sweeps.spec.store_addresses import reason
 from sweeps.spec.training_job import Outcome, Row
 from sweeps.tracking.delivery import Operation
@@ -137,7 +137,7 @@ class Runs:
         if kind == "open":
             self._open(name, operation, now)
         elif kind == "fill":
-            rows = read_metrics(Path(operation["folder"]) / "metrics.jsonl")
+            rows = RunFolder(Path(operation["folder"])).rows()
             self._rows(name, [(now, row) for row in rows if row["epoch"] <= operation["until"]])
         elif kind == "add":
             self._add(self.id(name, operation.get("kind", "trial")), operation, now)
@@ -223,16 +223,14 @@ class Runs:
             name, outcome, run = job["run"], job["outcome"], there.get(job["run"])
             if run is not None and settled(run, outcome):
                 continue
-            folder = Path(job["folder"])
+            folder = RunFolder(Path(job["folder"]))
             if run is None:  # MLflow never heard of it
-                settings = folder / "experiment.yaml"
-                config = read_yaml(settings) if settings.is_file() else {}
+                config = read_yaml(folder.settings) if folder.settings.is_file() else {}
                 self._open(name, {**job, "id": "settled", "config": config}, now)
-            rows = read_metrics(folder / "metrics.jsonl")
-            self._rows(name, [(now, row) for row in rows])
+            self._rows(name, [(now, row) for row in folder.rows()])
             done: dict[str, Any] = {"status": STATUS[outcome], "tags": {OUTCOME: outcome}}
-            if (error := folder / "error.json").is_file():
-                done["texts"] = {"error.txt": json.loads(error.read_text("utf-8"))["message"]}
+            if (error := folder.error()) is not None:
+                done["texts"] = {"error.txt": str(error)}
             self._close(name, {**job, **done}, now)
 
     def _rows(self, name: str, rows: Iterable[tuple[int, Row]]) -> None:

@@ -16,7 +16,7 @@ import pytest
 from c2vl.config.experiment import Experiment
 from c2vl.config.reading import dump, from_dict
 from c2vl.skeletons.store import Store
-from c2vl.training.checkpoint import read_metrics
+from c2vl.training.run_folder import RunFolder
 from c2vl.training.peers import Report, lead
 from sweeps.planning.cluster_resources import cluster
 from sweeps.running.engine import Trainable, run_jobs
@@ -144,15 +144,15 @@ def test_time_to_the_first_step(demo_store: Store, language: Path, tmp_path: Pat
     subprocess.run([sys.executable, "-c", "import torch, ray.train.torch"], check=True)
     imports = time.perf_counter() - began
     out = tmp_path / "run"
-    began, metrics = time.perf_counter(), out / "metrics.jsonl"
+    began, folder = time.perf_counter(), RunFolder(out)
     command = [sys.executable, "-m", "c2vl", "train", str(config), "--out", str(out)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
-        while not (rows := read_metrics(metrics)):
+        while not (rows := folder.rows()):
             assert run.poll() in (None, 0)
             time.sleep(0.02)
         first = time.perf_counter() - began - rows[0]["seconds"]
         run.wait()
-    share = read_metrics(metrics)[1]["data_wait"]  # not the epoch that begins with nothing read
+    share = folder.rows()[1]["data_wait"]  # not the epoch that begins with nothing read
     print(f"\nfirst step after {first:.2f} s; importing torch and Ray alone {imports:.2f} s")
     print(f"waiting for data: {share:.2%} of a step")
     assert first < 3 * imports and share < 0.05

@@ -19,7 +19,7 @@ import yaml
 
 from c2vl.config.reading import load as read_experiment
 from c2vl.config.reading import override
-from c2vl.training.checkpoint import read_metrics
+from c2vl.training.run_folder import RunFolder
 from c2vl.training.launch import fit
 from cluster import local, processes
 from cluster.state import STATE_FILE, load
@@ -167,7 +167,7 @@ def test_a_node_lost_in_the_middle_of_an_epoch(
     storage = cluster.folder / "runs"
     trials = [storage / f"sweeps/lost/trials/lost-{number:04d}" for number in range(3)]
     deadline = time.monotonic() + 180
-    while min(len(read_metrics(trial / "metrics.jsonl")) for trial in trials) < 3:
+    while min(len(RunFolder(trial).rows()) for trial in trials) < 3:
         assert time.monotonic() < deadline, cluster.call("c2vl-cluster", "logs", job)
         time.sleep(0.1)
     state = load(cluster.folder / STATE_FILE)

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from c2vl.config.reading import load
-from c2vl.training.checkpoint import read_metrics
+from c2vl.training.run_folder import RunFolder
 from c2vl.training.launch import fit
 from tests.sweeps.command import start
 
@@ -49,7 +49,7 @@ def wait_until(what: Callable[[], bool], process: subprocess.Popen[str] | None =
 
 def wait_for_epoch(process: subprocess.Popen[str], trial: Path, epoch: int) -> None:
     """Wait until a trial's folder has the figures of an epoch."""
-    wait_until(lambda: len(read_metrics(trial / "metrics.jsonl")) >= epoch, process)
+    wait_until(lambda: len(RunFolder(trial).rows()) >= epoch, process)
 
 
 def kill(process: subprocess.Popen[str]) -> None:

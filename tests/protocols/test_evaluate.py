@@ -171,7 +171,7 @@ def test_shuffled_test_labels_change_no_selection(
         timing = {"seconds", "samples_per_second", "data_wait"}
         rows = [
             {key: value for key, value in row.items() if key not in timing}
-            for row in checkpoint.read_metrics(tmp_path / name / "metrics.jsonl")
+            for row in RunFolder(tmp_path / name).rows()
         ]
         encoder = load_encoder(tmp_path / name / "encoder")
         task = Task(encoder, store, "xsub", k=2)

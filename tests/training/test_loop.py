@@ -26,10 +26,10 @@ from c2vl.protocols.task import Task
 from c2vl.skeletons.store import Store
 from c2vl.support.errors import StorageFull, TrainingError, UserError
 from c2vl.training.batches import TrainingSet
-from c2vl.training.checkpoint import claim, read_metrics
 from c2vl.training.figures import short_names
 from c2vl.training.launch import fit
 from c2vl.training.progress import following
+from c2vl.training.run_folder import RunFolder
 
 
 def weights(folder: Path) -> str:
@@ -39,8 +39,8 @@ def weights(folder: Path) -> str:
 def same_figures(a: Path, b: Path) -> bool:
     timing = {"seconds", "samples_per_second", "data_wait"}
     rows = [
-        [{k: v for k, v in row.items() if k not in timing} for row in read_metrics(f)]
-        for f in (a / "metrics.jsonl", b / "metrics.jsonl")
+        [{k: v for k, v in row.items() if k not in timing} for row in RunFolder(folder).rows()]
+        for folder in (a, b)
     ]
     return rows[0] == rows[1]
 
@@ -60,7 +60,7 @@ def stop_at(epoch: int) -> Any:
 def test_it_learns_the_concepts(experiment: Any, tmp_path: Path) -> None:
     settings = experiment(train__epochs=25, train__evaluate_every=5, model__dropout=0.0)
     last = fit(settings, tmp_path / "run", name="run")
-    rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    rows = RunFolder(tmp_path / "run").rows()
     assert [row["epoch"] for row in rows] == list(range(1, 26))
     assert rows[-1]["loss"] < rows[0]["loss"] - 0.1
     figures = {"knn_val", "linear_val", "rankme", "uniformity", "alignment"}
@@ -103,7 +103,7 @@ def test_stopped_and_resumed_equals_straight(
     fit(settings, tmp_path / "straight", name="straight")
     with pytest.raises(Stop):
         fit(settings, tmp_path / "cut", name="cut", on_report=stop_at(2))
-    assert not (tmp_path / "cut" / "done.json").exists()
+    assert not RunFolder(tmp_path / "cut").done
     seen: list[int] = []
     fit(settings, tmp_path / "cut", name="cut", on_report=lambda m: seen.append(m["epoch"]))
     assert seen == [3]
@@ -124,12 +124,12 @@ def test_killed_in_the_middle_of_an_epoch(experiment: Any, tmp_path: Path) -> No
     for enough in (4, 30):
         with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
             deadline = time.monotonic() + 90
-            while len(read_metrics(cut / "metrics.jsonl")) < enough:
+            while len(RunFolder(cut).rows()) < enough:
                 assert process.poll() is None, "it ended before it could be killed"
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
             process.send_signal(signal.SIGKILL)
-    assert not (cut / "done.json").exists()
+    assert not RunFolder(cut).done
     subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
     assert weights(tmp_path / "straight") == weights(cut)
     assert same_figures(tmp_path / "straight", cut)
@@ -169,7 +169,7 @@ def test_a_damaged_checkpoint_is_passed_over(experiment: Any, tmp_path: Path, ca
 def test_a_full_disk_stops_with_a_remedy_and_loses_nothing(experiment: Any, tmp_path: Path) -> None:
     """The kernel refuses to write: the second checkpoint's temporary name is ``/dev/full``."""
     fit(experiment(), tmp_path / "straight", name="straight")
-    steps = [row["step"] for row in read_metrics(tmp_path / "straight" / "metrics.jsonl")]
+    steps = [row["step"] for row in RunFolder(tmp_path / "straight").rows()]
     cut = tmp_path / "cut"
     (cut / "checkpoints").mkdir(parents=True)
     full = cut / "checkpoints" / f".step-{steps[1]:08d}.pt.{os.getpid()}"
@@ -179,7 +179,7 @@ def test_a_full_disk_stops_with_a_remedy_and_loses_nothing(experiment: Any, tmp_
         fit(experiment(), cut, name="cut", on_report=lambda row: seen.append(row["epoch"]))
     assert seen == [1]  # nobody is told of an epoch that is not safe
     files = [path.name for path in (cut / "checkpoints").iterdir()]
-    assert files == [f"step-{steps[0]:08d}.pt"] and not (cut / "done.json").exists()
+    assert files == [f"step-{steps[0]:08d}.pt"] and not RunFolder(cut).done
     fit(experiment(), cut, name="cut", on_report=lambda row: seen.append(row["epoch"]))
     assert seen == [1, 2, 3]
     assert weights(tmp_path / "straight") == weights(cut)
@@ -191,7 +191,7 @@ def test_a_loss_that_is_not_finite_stops_with_a_remedy(experiment: Any, tmp_path
     settings = settings.model_copy(update={"optim": settings.optim.model_copy(update={"lr": 1e30})})
     with pytest.raises((TrainingError, UserError), match=r"lower optim\.lr|optim\.lr"):
         fit(settings, tmp_path / "run", name="run")
-    assert not (tmp_path / "run" / "done.json").exists()
+    assert not RunFolder(tmp_path / "run").done
 
 
 def test_another_experiment_does_not_take_the_folder(experiment: Any, tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_a_folder_in_which_nothing_was_trained_is_taken_over(
     assert (tmp_path / "run" / "error.json").exists()
     fit(experiment(optim__lr=0.01), tmp_path / "run", name="run")
     assert not (tmp_path / "run" / "error.json").exists()
-    claim(tmp_path / "begun", dump(bad))
+    RunFolder(tmp_path / "begun").claim(dump(bad))
     with pytest.raises(UserError, match="other settings"):
         fit(experiment(optim__lr=0.01), tmp_path / "begun", name="begun")
 
@@ -267,7 +267,7 @@ def test_two_workers_learn_the_same_weights(
     data = settings.data.model_copy(update={"store": Path(store.name)})
     settings = settings.model_copy(update={"data": data})
     last = fit(settings, tmp_path / "run", name="two")
-    rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    rows = RunFolder(tmp_path / "run").rows()
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
     assert last["loss"] < rows[0]["loss"]
     assert load_encoder(tmp_path / "run" / "encoder").feature_size == 16
@@ -283,7 +283,7 @@ def test_the_supervised_reference_reads_no_concepts(experiment: Any, tmp_path: P
         model__dropout=0.0,
     )
     last = fit(settings, tmp_path / "run", name="run")
-    rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    rows = RunFolder(tmp_path / "run").rows()
     assert rows[-1]["loss"] < rows[0]["loss"] - 0.2
     assert "alignment" not in last and "loss_skeleton_language" not in last
     card = json.loads((tmp_path / "run" / "encoder" / "encoder.json").read_text())

@@ -9,7 +9,7 @@ from pathlib import Path
 from mlflow.entities import Run
 from optuna.trial import FrozenTrial, TrialState
 
-from c2vl.training.checkpoint import read_metrics
+from c2vl.training.run_folder import RunFolder
 from tests.faults.campaign.ground import EPOCHS, NAME, POINTS, TRIALS, Ground
 from tests.faults.campaign.results import Result
 from tests.faults.processes import digest
@@ -61,7 +61,7 @@ def _disagreements(trial: FrozenTrial, name: str, run: Run, storage: Path) -> It
     steps = epochs(storage, run)
     if steps != list(range(1, len(steps) + 1)):
         yield f"{name}: steps {steps}"
-    rows = read_metrics(storage / "sweeps" / NAME / "trials" / name / "metrics.jsonl")
+    rows = RunFolder(storage / "sweeps" / NAME / "trials" / name).rows()
     if [row["epoch"] for row in rows] != steps:
         yield f"{name}: {len(rows)} epochs in its folder, steps {steps} in MLflow"
     if trial.state == TrialState.COMPLETE and len(steps) != EPOCHS:

@@ -9,7 +9,7 @@ import time
 
 import psutil
 
-from c2vl.training.checkpoint import read_metrics
+from c2vl.training.run_folder import RunFolder
 from cluster import processes
 from tests.faults.campaign.checks import check
 from tests.faults.campaign.ground import EPOCHS, NAME, TRIALS, Ground
@@ -95,7 +95,7 @@ class Sweep:
         folder = self.folder / "runs/sweeps" / NAME
         ended = 0.0
         while driver.poll() is None and (now := time.monotonic()) < began + LIMIT:
-            rows = sum(len(read_metrics(path)) for path in folder.glob("trials/*/metrics.jsonl"))
+            rows = sum(len(RunFolder(path).rows()) for path in folder.glob("trials/*"))
             if not ended and (folder / "final.json").exists():
                 ended = now
             if share < 0.2:

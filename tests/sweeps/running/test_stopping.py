@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from optuna.trial import TrialState
 
 from c2vl.support.errors import UserError
-from c2vl.training.checkpoint import read_metrics
+from c2vl.training.run_folder import RunFolder
 from sweeps.commands.running import extend, stop
 from sweeps.running.stopping import ask_to_stop, stopping, wait_for_end
 from sweeps.search.trial_source import StudySource
@@ -120,7 +120,7 @@ def test_stopped_then_extended(
     process = start("run", sweep_file, *words, cwd=tmp_path)
     try:
         deadline = time.monotonic() + 150
-        while len(read_metrics(storage / "sweeps/small/trials/small-0000/metrics.jsonl")) < 2:
+        while len(RunFolder(storage / "sweeps/small/trials/small-0000").rows()) < 2:
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.05)
         monkeypatch.chdir(tmp_path)

@@ -19,7 +19,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from c2vl.config.reading import dump
-from c2vl.training.checkpoint import MetricsFile, claim
+from c2vl.training.run_folder import MetricsFile, RunFolder
 from sweeps.spec.space import experiment
 from sweeps.spec.sweep import SweepSettings, parse_sweep
 from sweeps.spec.training_job import End, Job, Outcome
@@ -234,7 +234,7 @@ def test_a_driver_without_its_server_leaves_what_the_next_one_delivers(
     assert run.data.tags["attempts"] == "3"
     # What MLflow never heard of is written from the training's own folder.
     lost = replace(job(spec, 0), name="small-0001", number=1)  # its folder has three epochs
-    claim(lost.folder, dump(lost.experiment))
+    RunFolder(lost.folder).claim(dump(lost.experiment))
     fourth = Tracker(spec, "i")
     ended: list[tuple[Job, Outcome]] = [(job(spec, 0), "complete"), (lost, "pruned")]
     fourth.reconcile(ended)
@@ -247,6 +247,6 @@ def test_a_driver_without_its_server_leaves_what_the_next_one_delivers(
 
 def train(one: Job, numbers: range) -> None:
     one.folder.mkdir(parents=True, exist_ok=True)
-    file = MetricsFile(one.folder / "metrics.jsonl")
+    file = MetricsFile(RunFolder(one.folder))
     for epoch in numbers:
         file.add(row(epoch))

@@ -1,0 +1,228 @@
+"""A run's folder: the name of every file in it, and what is done with them.
+
+::
+
+    experiment.yaml   resolved settings, written when training begins
+    metrics.jsonl     one line an epoch
+    checkpoints/      the latest, until training is done
+    encoder/          the trained encoder
+    done.json         figures of the last epoch and seconds; written last
+    error.json        why training ended for good
+    warnings.txt      what it met and continued from
+    ray/              Ray Train's own files
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from c2vl.support.errors import StorageFull, TrainingError, UserError
+from c2vl.support.files import write_text
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one training; it need not exist.
+
+    Attributes:
+        path: the folder.
+    """
+
+    path: Path
+
+    @property
+    def settings(self) -> Path:
+        """The resolved experiment."""
+        return self.path / "experiment.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        """The figures, one line an epoch."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def encoder(self) -> Path:
+        """The folder of the trained encoder."""
+        return self.path / "encoder"
+
+    @property
+    def ray(self) -> Path:
+        """What Ray Train keeps of a worker group."""
+        return self.path / "ray"
+
+    @property
+    def _done(self) -> Path:
+        return self.path / "done.json"
+
+    @property
+    def _error(self) -> Path:
+        return self.path / "error.json"
+
+    @property
+    def _warnings(self) -> Path:
+        return self.path / "warnings.txt"
+
+    # --- begin --------------------------------------------------------------------------------
+
+    def claim(self, resolved: str) -> None:
+        """Make the folder, or check that it belongs to the same experiment.
+
+        Args:
+            resolved: the resolved experiment as YAML.
+
+        Raises:
+            UserError: the folder holds another experiment, or cannot be written.
+        """
+        self._refuse_another(resolved)
+        if not self.settings.exists():
+            write_text(self.settings, resolved)
+
+    def reopen(self, resolved: str) -> None:
+        """Forget the error that the last start ended with.
+
+        Where that start reached no epoch, its settings are forgotten too: the user has corrected
+        them, and there is nothing yet that the new ones could not continue from.
+
+        Args:
+            resolved: the resolved experiment as YAML.
+
+        Raises:
+            UserError: the folder holds another experiment.
+        """
+        failed = self._error.exists()
+        made = (self.checkpoints, self.metrics, self.encoder, self._done)
+        if failed and not any(path.exists() for path in made):
+            self.settings.unlink(missing_ok=True)
+        self._refuse_another(resolved)
+        if failed:
+            self._error.unlink(missing_ok=True)
+
+    def _refuse_another(self, resolved: str) -> None:
+        if self.settings.exists() and self.settings.read_text(encoding="utf-8") != resolved:
+            raise UserError(
+                f"{self.path}: holds a run with other settings (see its {self.settings.name}); "
+                "choose another folder, or remove this one"
+            )
+
+    def abandon(self, *, made: bool) -> None:
+        """Leave nothing of a start that a mistake ended before the folder was claimed.
+
+        Args:
+            made: the folder was not there before that start.
+        """
+        if self.settings.exists():
+            return
+        if made:
+            shutil.rmtree(self.path, ignore_errors=True)
+        else:
+            self._error.unlink(missing_ok=True)
+
+    # --- figures ------------------------------------------------------------------------------
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the figures by epoch; a last line that was cut short is left out."""
+        rows = []
+        if self.metrics.exists():
+            for line in self.metrics.read_text(encoding="utf-8").splitlines():
+                try:
+                    rows.append(json.loads(line))
+                except json.JSONDecodeError:
+                    break
+        return rows
+
+    # --- end ----------------------------------------------------------------------------------
+
+    @property
+    def done(self) -> bool:
+        """Whether training has run to its end."""
+        return self._done.exists()
+
+    def result(self) -> dict[str, Any]:
+        """Return the figures of a finished training's last epoch."""
+        result: dict[str, Any] = json.loads(self._done.read_text(encoding="utf-8"))["metrics"]
+        return result
+
+    def finish(self, seconds: float) -> dict[str, Any]:
+        """Mark training as done after so many seconds; return the figures of its last epoch."""
+        last = self.rows()[-1]
+        write_text(self._done, json.dumps({"metrics": last, "seconds": seconds}))
+        return last
+
+    @property
+    def failed(self) -> bool:
+        """Whether training ended with an error that trying again does not help."""
+        return self._error.exists()
+
+    def fail(self, error: UserError | TrainingError) -> None:
+        """Keep the error that training ended with.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        written = {"kind": type(error).__name__, "message": str(error)}
+        write_text(self._error, json.dumps(written))
+
+    def error(self) -> UserError | TrainingError | None:
+        """Return the error that training ended with, if it did."""
+        if not self.failed:
+            return None
+        found = json.loads(self._error.read_text(encoding="utf-8"))
+        kinds = {kind.__name__: kind for kind in (UserError, StorageFull)}
+        return kinds.get(found["kind"], TrainingError)(found["message"])
+
+    def warn(self, lines: Iterable[str]) -> None:
+        """Add warnings, for whoever looks after the run from elsewhere."""
+        if text := "".join(f"{line}\n" for line in lines):
+            with self._warnings.open("a", encoding="utf-8") as file:
+                file.write(text)
+
+    def warnings(self) -> str:
+        """Return what training met and continued from, a line each."""
+        path = self._warnings
+        return path.read_text(encoding="utf-8") if path.exists() else ""
+
+    # --- clean up -----------------------------------------------------------------------------
+
+    def drop_checkpoints(self, *, keep: int = 0) -> None:
+        """Remove the checkpoints of a run that is done, but the newest ``keep``."""
+        if keep == 0:
+            shutil.rmtree(self.checkpoints, ignore_errors=True)
+            return
+        for old in sorted(self.checkpoints.glob("step-*.pt"))[:-keep]:
+            old.unlink(missing_ok=True)
+
+    def drop_encoder(self) -> None:
+        """Remove the encoder of a run that is done; its figures stay."""
+        shutil.rmtree(self.encoder, ignore_errors=True)
+
+
+class MetricsFile:
+    """Writes a run's figures: each epoch once, also over resumes.
+
+    Attributes:
+        rows: the epochs that are there.
+    """
+
+    def __init__(self, run: RunFolder) -> None:
+        self._path, self.rows = run.metrics, run.rows()
+        if self._path.exists():  # a line that was cut by a kill is dropped before more are added
+            write_text(self._path, "".join(json.dumps(row) + "\n" for row in self.rows))
+
+    def add(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Append a row unless its epoch is there; return the row that stands in the file."""
+        if self.rows and row["epoch"] <= self.rows[-1]["epoch"]:
+            return next(old for old in self.rows if old["epoch"] == row["epoch"])
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        self.rows.append(row)
+        return row
