@@ -16,8 +16,8 @@ import pytest
 from c2vl.config.experiment import Experiment
 from c2vl.config.reading import dump, from_dict
 from c2vl.skeletons.store import Store
-from c2vl.training.run_folder import RunFolder
 from c2vl.training.peers import Report, lead
+from c2vl.training.run_folder import RunFolder
 from sweeps.planning.cluster_resources import cluster
 from sweeps.running.engine import Trainable, run_jobs
 from sweeps.running.stopping import Stop

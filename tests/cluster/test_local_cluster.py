@@ -19,8 +19,8 @@ import yaml
 
 from c2vl.config.reading import load as read_experiment
 from c2vl.config.reading import override
-from c2vl.training.run_folder import RunFolder
 from c2vl.training.launch import fit
+from c2vl.training.run_folder import RunFolder
 from cluster import local, processes
 from cluster.state import STATE_FILE, load
 from tests.sweeps.stores import epochs, outcomes, runs

@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 
 from c2vl.config.reading import load
-from c2vl.training.run_folder import RunFolder
 from c2vl.training.launch import fit
+from c2vl.training.run_folder import RunFolder
 from tests.sweeps.command import start
 
 PATIENCE = 200.0

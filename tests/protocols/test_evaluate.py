@@ -40,6 +40,7 @@ from c2vl.support.errors import UserError
 from c2vl.support.ray_session import connected
 from c2vl.training import checkpoint
 from c2vl.training.launch import fit
+from c2vl.training.run_folder import RunFolder
 from tests.protocols.conftest import random_encoder
 
 SHORT = Recipe(epochs=2, batch_size=16, lr=0.05, warmup=0, milestones=(), checkpoint_every=1)

@@ -23,6 +23,21 @@ END: dict[str, Any] = {"type": "float", "low": 0.1, "high": 1.0, "step": 0.1}
 VISION = "loss_skeleton_vision is never reported, since objective.weights.skeleton_vision is 0"
 
 
+@pytest.mark.parametrize(
+    "rule",
+    ["system_memory_mib <= 4000", "alpha <= 0.5", "temperature_skeleton_language >= 0.02",
+     "alignment_language <= 1", "grad_norm + lr <= 9", "data_wait < 0.1"],
+)  # fmt: skip
+def test_whatever_training_reports_can_be_a_constraint_or_objective(rule: str) -> None:
+    base = {"train": {"system_metrics": True}, "optim": {"clip": 1.0}}
+    values = {"name": "a", "space": LR, "base": base, "constraints": [rule]}
+    (read,) = parse_sweep(values, "a.yaml").rules
+    for name in read.figures:
+        objective = {"metric": name, "direction": "minimize"}
+        sweep = parse_sweep({**values, "objectives": [objective]}, "a.yaml")
+        assert sweep.objectives[0].metric == name
+
+
 @pytest.mark.parametrize("path", sorted(PRESETS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_presets_load_and_draw(path: Path) -> None:
     assert path.read_text().startswith("# c2vl-sweep "), "it opens with the command that runs it"
