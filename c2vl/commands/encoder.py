@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from c2vl.support.errors import UserError
+from c2vl.support.extras import need_extra
 from c2vl.support.files import see_free
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -45,12 +46,14 @@ def export(
 
     RUN is a run's folder, an encoder's own folder, an MLflow address or the id of an MLflow run.
     """
+    if push is not None and kind != "hub":
+        raise UserError("--push: is for --format hub")
+    if kind == "onnx":
+        need_extra("onnx", "--format onnx")
     from c2vl.encoder import load_encoder, save_encoder
     from c2vl.encoder.sources import is_address
     from c2vl.training.run_folder import RunFolder
 
-    if push is not None and kind != "hub":
-        raise UserError("--push: is for --format hub")
     source: str | Path = run_folder
     if not is_address(run_folder):
         source = Path(run_folder)

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from c2vl.support.errors import UserError
+from c2vl.support.extras import need_extra
 
 FOLDER = click.Path(path_type=Path)
 
@@ -71,6 +72,7 @@ def video(source: Path, out: Path, **options: Any) -> None:
       c2vl prompts video clips.csv runs/mine/prompts --dataset list --model qwen \\
           --endpoint http://127.0.0.1:8000/v1 --concurrency 32
     """
+    need_extra("video", "c2vl prompts video")
     from c2vl.prompts.video import pipeline
     from c2vl.prompts.video import sources as videos
     from c2vl.prompts.video.questions import questions

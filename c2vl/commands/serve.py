@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from c2vl.support.errors import UserError
+from c2vl.support.extras import need_extra
 from c2vl.support.files import see_free
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ Examples:
 @click.option("--overwrite", is_flag=True, help="Replace what is at OUT.")
 def index(encoder: str, store: Path, out: Path, overwrite: bool) -> None:
     """Build a nearest-neighbour index of a STORE's motions at OUT."""
+    need_extra("serving", "c2vl index", "faiss")
     from c2vl.serving.index import CARD, build_index, load_index
     from c2vl.skeletons.store import Store
 
@@ -142,6 +144,7 @@ def search(
     k: int,
 ) -> None:
     """Find the motions in an INDEX that are most like the one in FILE, or like a text."""
+    need_extra("serving", "c2vl search", "faiss")
     from c2vl.serving.index import load_index, text_rows
     from c2vl.serving.sequence_files import read_sequences
 
@@ -207,6 +210,7 @@ def serve(
     gpu: bool,
 ) -> None:
     """Serve the ENCODER over HTTP with Ray Serve, until Ctrl-C; the page of it is at /docs."""
+    need_extra("serving", "c2vl serve")
     from c2vl.serving.launch import Settings, run
 
     run(

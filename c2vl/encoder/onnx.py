@@ -14,6 +14,7 @@ from c2vl.encoder.card import CARD, read_card, read_file
 from c2vl.encoder.joints import Joints, to_clips
 from c2vl.skeletons.layout import JointLayout
 from c2vl.support.errors import UserError
+from c2vl.support.extras import need_extra
 
 
 class OnnxEncoder:
@@ -71,10 +72,9 @@ def load_onnx(folder: str | Path, threads: int = 0) -> OnnxEncoder:
     data = read_file(path)
     if hashlib.sha256(data).hexdigest() != network["sha256"]:
         raise UserError(f"{path}: altered or cut short (its digest is not the card's)")
-    try:
-        import onnxruntime
-    except ImportError:
-        raise UserError(f"{folder}: needs onnxruntime; pip install 'c2vl[onnx]'") from None
+    need_extra("onnx", str(folder), "onnxruntime")
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])

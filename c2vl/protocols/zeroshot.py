@@ -15,13 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from c2vl.encoder.concepts import ConceptSpace
-from c2vl.prompts.encoders.text import Long, TextEncoder
+from c2vl.prompts.encoders import text_encoder_of
 from c2vl.prompts.table import ConceptTable
 from c2vl.protocols.task import Floats, Outcome, Round, Task, pooled
 from c2vl.support.errors import UserError, did_you_mean
@@ -61,7 +61,7 @@ def zero_shot(
 
 def class_scores(task: Task, one: Round, space: ConceptSpace, texts: list[list[str]]) -> Floats:
     """Cosines (scored, classes) of sequences and class texts, both about their own mean."""
-    encoder = text_encoder(space.encoder)
+    encoder = text_encoder_of(space.encoder)
     flat = [text for row in texts for text in row]
     rows = encoder.encode(flat)
     ends = np.cumsum([len(row) for row in texts])[:-1]
@@ -115,26 +115,6 @@ def read_texts(path: Path) -> dict[str, list[str]]:
             raise UserError(f"{path}: {name}: expected a text or a list of texts")
         found[str(name)] = rows
     return found
-
-
-def text_encoder(identity: str) -> TextEncoder:
-    """Load the text encoder that a concept space was made with.
-
-    Args:
-        identity: ``name@digest``, as a concept table records it.
-
-    Raises:
-        UserError: it is not here, or is another version of it.
-    """
-    name = identity.rpartition("@")[0] or identity
-    for long in get_args(Long):  # how long texts were read is part of the identity
-        encoder = TextEncoder.load(name, long=long)
-        if encoder.identity == identity:
-            return encoder
-    raise UserError(
-        f"zero-shot: the concept space was made with {identity}, and {encoder.identity} is what is "
-        "here; their features do not fit each other"
-    )
 
 
 def _head(task: Task) -> ConceptSpace:

@@ -188,12 +188,12 @@ def text_rows(encoder: Encoder, texts: list[str]) -> Floats:
     Raises:
         UserError: the encoder keeps no map, or its text encoder is not here.
     """
-    from c2vl.protocols.zeroshot import text_encoder
+    from c2vl.prompts.encoders import text_encoder_of
 
     space = encoder.concepts.get("language")
     if space is None:
         raise UserError("search by text: this encoder keeps no map into a language space")
-    return space.of_concepts(text_encoder(space.encoder).encode(texts))
+    return space.of_concepts(text_encoder_of(space.encoder).encode(texts))
 
 
 def _unit(rows: Floats) -> Floats:

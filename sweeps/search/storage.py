@@ -24,6 +24,7 @@ from optuna.trial import TrialState
 from sqlalchemy.engine import make_url
 
 from c2vl.support.errors import UserError
+from c2vl.support.extras import need_extra
 from sweeps.spec.store_addresses import reason, shown, sqlite_file
 
 log = logging.getLogger(__name__)
@@ -52,12 +53,14 @@ def open_storage(uri: str, patience: float) -> PatientStorage:
         UserError: it cannot be reached; a password in ``uri`` is not shown.
     """
     try:
-        make_url(uri)
+        driver = make_url(uri).drivername
     except (sqlalchemy.exc.ArgumentError, ValueError):  # the latter for a port that is no number
         raise UserError(
             f"study: {shown(uri)} is no address of a database; write for example "
             "sqlite:///study.db or postgresql+psycopg://USER@HOST/DATABASE"
         ) from None
+    if driver == "postgresql+psycopg":
+        need_extra("postgres", f"study: {shown(uri)}")
     options: dict[str, Any] = {"pool_pre_ping": True}  # a connection that has died is replaced
     if (file := sqlite_file(uri)) is not None:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -162,7 +162,7 @@ def test_zero_shot_goes_through_the_concept_space(
     task: Task, with_rows: WithRows, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A head that undoes a rotation of the features finds every class, and labels are not read."""
-    monkeypatch.setattr(zeroshot, "text_encoder", lambda _: Words())
+    monkeypatch.setattr(zeroshot, "text_encoder_of", lambda _: Words())
     names = task.store.class_names
     rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(40, 40)))[0].astype(np.float32)
     rows = np.zeros((len(task.labels), 40), np.float32)

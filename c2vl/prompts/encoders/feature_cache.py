@@ -11,11 +11,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from c2vl.prompts.encoders import Encoder
+from c2vl.support.errors import UserError
 from c2vl.support.files import replacing, see_writable
 from c2vl.support.progress import Progress
 
@@ -23,25 +25,8 @@ SHARD = 4096
 """Items a shard: what an interrupted run can lose."""
 
 ItemT = TypeVar("ItemT", str, bytes)
-_ItemT_contra = TypeVar("_ItemT_contra", str, bytes, contravariant=True)
 Keys = NDArray[np.void]
 _KEY = np.dtype("V16")
-
-
-class Encoder(Protocol[_ItemT_contra]):
-    """What the cache needs of an encoder of texts or pictures."""
-
-    @property
-    def identity(self) -> str:
-        """Name and content of model and settings."""
-
-    def encode(
-        self, items: Sequence[_ItemT_contra], *, progress: Progress | None = None
-    ) -> NDArray[np.float32]:
-        """Return unit-norm features, (n, D)."""
-
-    def too_long(self, items: Sequence[_ItemT_contra]) -> NDArray[np.bool_]:
-        """Tell which items are longer than the model reads at once, (n,)."""
 
 
 class FeatureCache:
@@ -100,9 +85,19 @@ class FeatureCache:
             items: n distinct texts or pictures.
             encoder: the one that this cache is of.
             progress: called with the items done and in all.
+
+        Raises:
+            UserError: the encoder returns something else than unit-norm rows.
         """
         see_writable(self.folder)
-        rows, long = encoder.encode(items, progress=progress), encoder.too_long(items)
+        rows = np.asarray(encoder.encode(items, progress=progress))
+        if rows.ndim != 2 or len(rows) != len(items) or not _unit(rows):
+            raise UserError(
+                f"encoder {encoder.identity}: encode returned {rows.dtype} {rows.shape} for "
+                f"{len(items)} items; expected floats ({len(items)}, D), each row of norm 1"
+            )
+        too_long = getattr(encoder, "too_long", None)
+        long = too_long(items) if too_long else np.zeros(len(items), dtype=bool)
         keys = keys_of(items)
         name = "shard-" + hashlib.sha256(keys.tobytes()).hexdigest()[:24]
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -130,7 +125,7 @@ class FeatureCache:
             here = np.flatnonzero(place[:, 0] == shard)
             name = self._shards[shard]
             part = np.load(self._features(name), mmap_mode="r")[place[here, 1]]
-            if not (np.abs(np.linalg.norm(part, axis=1) - 1) < 1e-2).all():  # false for NaN too
+            if not _unit(part):
                 self._drop(name)
                 sound = False
                 continue
@@ -201,6 +196,11 @@ def keys_of(items: Sequence[str] | Sequence[bytes]) -> Keys:
     data = (item.encode() if isinstance(item, str) else item for item in items)
     joined = b"".join(hashlib.sha256(item).digest()[:16] for item in data)
     return np.frombuffer(joined, dtype=_KEY)
+
+
+def _unit(rows: NDArray[np.floating]) -> bool:
+    """Whether every row has norm 1; false for NaN too."""
+    return bool((np.abs(np.linalg.norm(rows, axis=1) - 1) < 1e-2).all())
 
 
 def _write(path: Path, array: NDArray[np.generic]) -> None:

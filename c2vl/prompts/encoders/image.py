@@ -95,10 +95,6 @@ class ImageEncoder:
             )
         return model.eval().requires_grad_(False).to(models.device())
 
-    def too_long(self, pictures: Sequence[bytes]) -> NDArray[np.bool_]:
-        """No picture is too large: all are brought to the tower's size, (n,)."""
-        return np.zeros(len(pictures), dtype=bool)
-
     def encode(
         self, pictures: Sequence[bytes], *, progress: Progress | None = None
     ) -> NDArray[np.float32]:
@@ -130,3 +126,8 @@ class ImageEncoder:
                 progress(min(start + _IMAGES, len(distinct)), len(distinct))
         rows = np.concatenate(parts)
         return rows[[place[data] for data in pictures]]
+
+
+def load(model: str) -> ImageEncoder:
+    """Open a folder or hub name; the registered part ``transformers``."""
+    return ImageEncoder.load(model)

