@@ -190,8 +190,9 @@ def encode(run: Path, out: Path, modality: str, encoder: str | None, **options: 
       c2vl prompts encode runs/ntu60/prompts runs/stores/ntu60/vision --modality vision \\
           --encoder openai/clip-vit-large-patch14-336 --workers 8 --gpus 1
     """
+    from c2vl.prompts.encoders import DEFAULT
     from c2vl.prompts.encoders.image import ImageEncoder
-    from c2vl.prompts.encoders.text import DEFAULT, TextEncoder
+    from c2vl.prompts.encoders.text import TextEncoder
     from c2vl.prompts.video import tables as run_tables
     from c2vl.skeletons.store import Store
     from c2vl.support.progress import progress

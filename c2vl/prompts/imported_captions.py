@@ -7,7 +7,7 @@ from pathlib import Path
 
 from c2vl.prompts import captions_file, language_table
 from c2vl.prompts.captions_file import Short
-from c2vl.prompts.encoders.feature_cache import Encoder
+from c2vl.prompts.encoders import Encoder
 from c2vl.prompts.language_table import Made
 from c2vl.skeletons.store import Store
 from c2vl.support.errors import UserError

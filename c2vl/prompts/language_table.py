@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from c2vl.prompts.encoders.feature_cache import Encoder, FeatureCache
+from c2vl.prompts.encoders import Encoder
+from c2vl.prompts.encoders.feature_cache import FeatureCache
 from c2vl.prompts.table import CHUNK, ConceptTable, may_write
 from c2vl.support.errors import UserError
 from c2vl.support.progress import Progress

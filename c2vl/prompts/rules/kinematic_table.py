@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from c2vl.prompts import language_table
-from c2vl.prompts.encoders.feature_cache import Encoder
+from c2vl.prompts.encoders import Encoder
 from c2vl.prompts.language_table import Made
 from c2vl.prompts.rules.captions import RULES, WINDOWS, captions
 from c2vl.skeletons.store import Store

@@ -11,7 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from c2vl.prompts import language_table
-from c2vl.prompts.encoders.feature_cache import SHARD, Encoder, FeatureCache
+from c2vl.prompts.encoders import Encoder
+from c2vl.prompts.encoders.feature_cache import SHARD, FeatureCache
 from c2vl.prompts.encoders.image import ImageEncoder
 from c2vl.prompts.encoders.text import TextEncoder
 from c2vl.prompts.language_table import Made
