@@ -35,13 +35,13 @@ def data() -> None:
 
 
 class _Prepare(click.Command):
-    """The help of ``prepare`` lists what the readers say of themselves."""
+    """The help of ``prepare`` lists the registered datasets."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        from c2vl.skeletons.datasets import READERS
+        from c2vl.registry import parts
 
         with formatter.section("NAME, and what SOURCE is"):
-            formatter.write_dl([(name, reader.expects) for name, reader in READERS.items()])
+            formatter.write_dl([(part.name, part.help) for part in parts("dataset")])
 
 
 @data.command(cls=_Prepare)
@@ -57,6 +57,9 @@ class _Prepare(click.Command):
 @click.option("--max-rejected", default=0, show_default=True, help="unusable files to put up with")
 @click.option("--licence", default="", help="terms of the data; every encoder's card names them")
 @click.option("--overwrite", is_flag=True, help="replace a different store at OUT, read all anew")
+@click.option(
+    "--imports", multiple=True, metavar="MODULE", help="module or .py file with a dataset of yours"
+)
 def prepare(
     name: str,
     source: Path,
@@ -70,6 +73,7 @@ def prepare(
     max_rejected: int,
     licence: str,
     overwrite: bool,
+    imports: tuple[str, ...],
 ) -> None:
     """Read dataset NAME from SOURCE into a store at OUT.
 
@@ -92,6 +96,7 @@ def prepare(
                 overwrite=overwrite,
                 progress=shown,
                 licence=licence,
+                imports=imports,
             )
     except KeyboardInterrupt:
         raise UserError("stopped; the same command goes on where it was") from None

@@ -55,9 +55,9 @@ def read_sequences(path: Path, reader: str | None) -> list[tuple[str, Joints]]:
 
 def _array(path: Path) -> Joints:
     """Read a ``.npy`` without trust: what its header claims has to be there."""
-    from c2vl.skeletons.datasets.base import RejectedError
     from c2vl.skeletons.formats.npy import ArrayFile
     from c2vl.skeletons.formats.raw_files import RawFile
+    from c2vl.skeletons.rejected import RejectedError
 
     try:
         stat = path.stat()

@@ -103,21 +103,25 @@ def _pairs(joints: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
     )
 
 
-def _layout(name: str, bones: str, centre: str) -> JointLayout:
-    """Build a layout from ``"joint<parent"`` words, in the order of the data."""
+def layout_of(name: str, bones: str, centre: str) -> JointLayout:
+    """Build a layout from ``"joint<parent"`` words in the order of the data; the root stands alone.
+
+    Names say the rest: ``left_X`` and ``right_X`` are a pair, ``left_shoulder`` and
+    ``right_shoulder`` the shoulder line.
+    """
     words = [word.partition("<") for word in bones.split()]
     joints = tuple(word[0] for word in words)
     return JointLayout(
         name=name,
         joints=joints,
-        parents=tuple(joints.index(word[2]) for word in words),
+        parents=tuple(joints.index(word[2] or word[0]) for word in words),
         pairs=_pairs(joints),
         centre=joints.index(centre),
         shoulders=(joints.index("left_shoulder"), joints.index("right_shoulder")),
     )
 
 
-NTU25 = _layout(
+NTU25 = layout_of(
     "ntu25",
     """
     spine_base<spine_mid spine_mid<spine_shoulder neck<spine_shoulder head<neck
@@ -144,7 +148,7 @@ _KINECT1_LIMBS = """
     right_hip<hip_center right_knee<right_hip right_ankle<right_knee right_foot<right_ankle
 """
 
-KINECT20 = _layout(
+KINECT20 = layout_of(
     "kinect20",
     "head<shoulder_center shoulder_center<spine spine<hip_center hip_center<hip_center"
     + _KINECT1_LIMBS,
@@ -152,7 +156,7 @@ KINECT20 = _layout(
 )
 """Kinect v1, 20 joints in the order of UTD-MHAD."""
 
-NWUCLA20 = _layout(
+NWUCLA20 = layout_of(
     "nwucla20",
     "hip_center<hip_center spine<hip_center shoulder_center<spine head<shoulder_center"
     + _KINECT1_LIMBS,

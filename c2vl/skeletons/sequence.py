@@ -9,6 +9,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from c2vl.skeletons.rejected import RejectedError
+
+FARTHEST = 1e3
+"""Metres from the sensor; a Kinect sees 8, and what is farther away than this is damage."""
+
 
 @dataclass(frozen=True)
 class Sequence:
@@ -47,3 +52,36 @@ class Sequence:
 def rows_checksum(rows: NDArray[np.floating]) -> str:
     """Return the checksum of one sequence's rows, as they are stored."""
     return hashlib.sha256(np.ascontiguousarray(rows).data).hexdigest()[:16]
+
+
+def checked(joints: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Return joints as float32 if every number can be a position.
+
+    Raises:
+        RejectedError: NaN, infinite or farther than :data:`FARTHEST` metres.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        converted = np.ascontiguousarray(joints, dtype=np.float32)
+        if not (np.abs(converted) < FARTHEST).all():  # also false for NaN
+            if np.isfinite(converted).all():
+                raise RejectedError(f"a coordinate is over {FARTHEST:g} m; joints are in metres")
+            raise RejectedError("a coordinate is not finite")
+    return converted
+
+
+def trimmed(joints_MTVC: NDArray[np.float32]) -> tuple[NDArray[np.float32], dict[str, int]]:
+    """Drop body slots that are never used and frames that show nobody.
+
+    Returns:
+        What is left, and how many frames went, as ``Sequence.decisions`` has it.
+
+    Raises:
+        RejectedError: nothing is left.
+    """
+    there = np.any(joints_MTVC, axis=(2, 3))
+    if not there.any():
+        raise RejectedError("no frame has a body")
+    shown = there.any(axis=0)
+    dropped = int(len(shown) - shown.sum())
+    kept = np.ascontiguousarray(joints_MTVC[there.any(axis=1)][:, shown])
+    return kept, {"empty frames dropped": dropped} if dropped else {}

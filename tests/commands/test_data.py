@@ -6,7 +6,8 @@ import pandas as pd
 from click.testing import CliRunner
 
 from c2vl.commands.data import data
-from c2vl.skeletons.datasets import READERS, Options
+from c2vl.registry import names
+from c2vl.skeletons.datasets import Options, get_reader
 from c2vl.skeletons.store import Store
 from c2vl.support.errors import UserError
 
@@ -22,7 +23,7 @@ def test_prepare_and_look(tmp_path: Path) -> None:
     small = ["--subjects", "2", "--cameras", "1", "--replications", "1"]
     generated = said("demo", tmp_path / "demo", "--keep-raw", tmp_path / "raw", *small)
     assert "26 sequences of demo (generated)" in generated
-    assert len(READERS["demo"].discover(tmp_path / "raw", Options()).items) == 26
+    assert len(get_reader("demo").discover(tmp_path / "raw", Options()).items) == 26
     (tmp_path / "raw" / "S001C001P001R001A099.skeleton").write_text("0")
     (tmp_path / "raw" / "S001C001P003R001A001.skeleton").write_text("1\n0\n")
     words = ["prepare", "demo", tmp_path / "raw", tmp_path / "store", "--max-rejected", 1]
@@ -59,4 +60,4 @@ def test_export(utd_store: Store, tmp_path: Path) -> None:
 
 def test_the_help_says_what_a_source_is() -> None:
     shown = said("prepare", "--help")
-    assert all(name in shown for name in READERS)
+    assert all(name in shown for name in names("dataset"))

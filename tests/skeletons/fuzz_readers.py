@@ -31,7 +31,8 @@ from types import FrameType
 
 import numpy as np
 
-from c2vl.skeletons.datasets import READERS, Rejected, read_item
+from c2vl.registry import names
+from c2vl.skeletons.datasets import Rejected, get_reader, read_item
 from c2vl.skeletons.sequence import Sequence
 from c2vl.support.errors import UserError
 from tests.skeletons.damages import damage
@@ -79,7 +80,7 @@ class Dataset:
 
 
 def datasets(reader: str) -> list[Dataset]:
-    """Return the small datasets of a reader, each read once: what is compiled is there by then."""
+    """Return the small datasets of a reader, each read once: imports come first."""
     found: list[Dataset] = []
     for case in FUZZED:
         if case.reader != reader:
@@ -154,7 +155,7 @@ def write(dataset: Dataset, source: Path, rng: random.Random) -> None:
 
 def use(case: Case, source: Path) -> str:
     """Read a dataset; returns "read" when a sequence came of every part of it, else "rejected"."""
-    reader = READERS[case.reader]
+    reader = get_reader(case.reader)
     try:
         found = reader.discover(source, case.options)
     except UserError as error:
@@ -210,12 +211,12 @@ def _limited() -> Iterator[None]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--inputs", type=int, default=100_000, help="for each reader")
-    parser.add_argument("--reader", action="append", choices=sorted(READERS), help="all by default")
+    parser.add_argument("--reader", action="append", choices=names("dataset"), help="default: all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", type=int, help="run this input alone, again")
     arguments = parser.parse_args()
     crashed = 0
-    for reader in arguments.reader or READERS:
+    for reader in arguments.reader or names("dataset"):
         outcome = fuzz(reader, arguments.inputs, arguments.seed, arguments.only, every=10_000)
         crashed += outcome.crashed
         for crash in outcome.crashes[:20]:

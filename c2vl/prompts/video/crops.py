@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from c2vl.prompts.video.frames import Frame
 from c2vl.prompts.video.persons import Box
-from c2vl.skeletons.datasets.base import RejectedError
+from c2vl.skeletons.rejected import RejectedError
 from c2vl.support.errors import UserError
 from c2vl.support.files import replacing
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from c2vl.prompts.encoders import model_folders as models
 from c2vl.prompts.video.frames import Frame
-from c2vl.skeletons.datasets.base import RejectedError
+from c2vl.skeletons.rejected import RejectedError
 from c2vl.support.errors import UserError
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ from c2vl.prompts.video import crops
 from c2vl.prompts.video.answers import Captioner, settle
 from c2vl.prompts.video.frames import Clip, sample
 from c2vl.prompts.video.persons import Persons
-from c2vl.skeletons.datasets.base import RejectedError
+from c2vl.skeletons.rejected import RejectedError
 from c2vl.support.errors import UserError
 from c2vl.support.files import replacing, see_writable, write_text
 

@@ -19,12 +19,12 @@ from c2vl.skeletons.datasets.array_rows import (
     labels_of,
     read_labels,
 )
-from c2vl.skeletons.datasets.base import RejectedError
 from c2vl.skeletons.formats.mapped import view
 from c2vl.skeletons.formats.npy import ArrayFile
 from c2vl.skeletons.formats.raw_files import RawFile
 from c2vl.skeletons.formats.restricted_pickle import Pickle
 from c2vl.skeletons.formats.stored_values import StoredArray
+from c2vl.skeletons.rejected import RejectedError
 
 POSITION = re.compile(r"(train|val|test)_position\.npy")
 _MOST_BYTES = 256 << 20  # the names and labels of NTU RGB+D 120 take 3 MB

@@ -11,19 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from c2vl.skeletons.datasets.base import (
-    Item,
-    Options,
-    Rejected,
-    RejectedError,
-    checked,
-    trimmed,
-)
+from c2vl.skeletons.datasets.base import Item, Options
 from c2vl.skeletons.datasets.ntu import sample_facts
 from c2vl.skeletons.datasets.ntu_classes import NTU120_CLASSES
 from c2vl.skeletons.formats.npy import BLOCK, ArrayFile
 from c2vl.skeletons.layout import LAYOUTS, NTU25, JointLayout, get_layout, read_layout
-from c2vl.skeletons.sequence import Sequence
+from c2vl.skeletons.rejected import Rejected, RejectedError
+from c2vl.skeletons.sequence import Sequence, checked, trimmed
 from c2vl.support.errors import UserError
 
 MOST_CLASSES = 10_000

@@ -20,8 +20,9 @@ from c2vl.skeletons.datasets.array_rows import (
     layout_for,
     read_rows,
 )
-from c2vl.skeletons.datasets.base import Found, Item, Options, Reader, Rejected, RejectedError
+from c2vl.skeletons.datasets.base import Found, Item, Options, Reader
 from c2vl.skeletons.formats.raw_files import RawFile, list_files
+from c2vl.skeletons.rejected import Rejected, RejectedError
 from c2vl.skeletons.sequence import Sequence
 from c2vl.support.errors import UserError
 
@@ -137,11 +138,4 @@ def read(item: Item) -> Iterator[Sequence | Rejected]:
         yield from read_rows(item, lambda row: ctrgcn.joints_of(row, joints))
 
 
-ARRAYS = Reader(
-    "arrays",
-    "prepared arrays",
-    "AimCLR's folder of .npy files, CTR-GCN's .npz or PYSKL's .pkl",
-    discover,
-    read,
-    options=frozenset({"layout"}),
-)
+ARRAYS = Reader("prepared arrays", discover, read, options=frozenset({"layout"}))

@@ -14,52 +14,17 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from c2vl.skeletons.formats.raw_files import RawFile
+from c2vl.skeletons.formats.raw_files import RawFile, list_files
 from c2vl.skeletons.layout import JointLayout
+from c2vl.skeletons.rejected import Rejected, RejectedError
 from c2vl.skeletons.sequence import Sequence
-
-FARTHEST = 1e3
-"""Metres from the sensor; a Kinect sees 8, and what is farther away than this is damage."""
-
-
-class RejectedError(ValueError):
-    """A file, or a part of one, that cannot be used.
-
-    Args:
-        reason: what ``rejected.csv`` says.
-        line: the line of a text file, from 1.
-    """
-
-    def __init__(self, reason: str, line: int | None = None) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.line = line
-
-
-@dataclass(frozen=True)
-class Rejected:
-    """Something that did not become a sequence: a row of ``rejected.csv``.
-
-    Attributes:
-        file: the file, and which part of it, relative to the source.
-        reason: why.
-        line: the line of a text file, from 1.
-        left_out: a rule of the dataset leaves it out (no skeleton in it, an official list); this is
-            no damage and does not count against ``--max-rejected``.
-    """
-
-    file: str
-    reason: str
-    line: int | None = None
-    left_out: bool = False
+from c2vl.support.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -120,7 +85,7 @@ class Found:
         items: pieces of work, in the order of the store.
         layout: joints of all sequences.
         class_names: by label.
-        default_split: the usual train and test parts (:mod:`c2vl.skeletons.splits`).
+        default_split: the usual train and test parts (:mod:`c2vl.skeletons.splits`), if any.
         fps: frames a second.
         rejected: what cannot be read, as ``discover`` sees already (a label without its video).
     """
@@ -128,7 +93,7 @@ class Found:
     items: list[Item]
     layout: JointLayout
     class_names: tuple[str, ...]
-    default_split: str
+    default_split: str = ""
     fps: float = 30.0
     rejected: tuple[Rejected, ...] = ()
 
@@ -138,23 +103,40 @@ class Reader:
     """A format that can be prepared.
 
     Attributes:
-        name: on the command line.
         title: in manifests and figures.
-        expects: what SOURCE is, in one line for the help text.
         discover: source → what is in it; UserError when it is not this dataset.
         read: item → its sequences, and what of it cannot be used; :class:`RejectedError` when
             nothing of it can.
         options: the :class:`Options` that it understands.
         version: raise it when the same files would give other sequences.
+        name: on the command line; the registration says it (:func:`.get_reader` fills it in).
+        expects: what SOURCE is, in one line; the registration's ``help``.
     """
 
-    name: str
     title: str
-    expects: str
     discover: Callable[[Path, Options], Found]
     read: Callable[[Item], Iterable[Sequence | Rejected]]
     options: frozenset[str] = frozenset()
     version: int = 1
+    name: str = ""
+    expects: str = ""
+
+
+def files_named(source: Path, pattern: re.Pattern[str], example: str) -> list[RawFile]:
+    """Return the files below a folder, or in its zip archives, whose name matches in full.
+
+    Args:
+        source: a folder or one zip archive.
+        pattern: of the last part of the name.
+        example: such a name, for the message.
+
+    Raises:
+        UserError: there is none.
+    """
+    files = [file for file in list_files(source) if pattern.fullmatch(file.base)]
+    if not files:
+        raise UserError(f"{source}: no file is named like {example}")
+    return files
 
 
 def read_item(
@@ -167,36 +149,3 @@ def read_item(
         yield Rejected(item.name, error.reason, error.line)
     except OSError as error:
         yield Rejected(item.name, f"cannot be read: {error.strerror or error}")
-
-
-def checked(joints: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Return joints as float32 if every number can be a position.
-
-    Raises:
-        RejectedError: NaN, infinite or farther than :data:`FARTHEST` metres.
-    """
-    with np.errstate(invalid="ignore", over="ignore"):
-        converted = np.ascontiguousarray(joints, dtype=np.float32)
-        if not (np.abs(converted) < FARTHEST).all():  # also false for NaN
-            if np.isfinite(converted).all():
-                raise RejectedError(f"a coordinate is over {FARTHEST:g} m; joints are in metres")
-            raise RejectedError("a coordinate is not finite")
-    return converted
-
-
-def trimmed(joints_MTVC: NDArray[np.float32]) -> tuple[NDArray[np.float32], dict[str, int]]:
-    """Drop body slots that are never used and frames that show nobody.
-
-    Returns:
-        What is left, and how many frames went, as ``Sequence.decisions`` has it.
-
-    Raises:
-        RejectedError: nothing is left.
-    """
-    there = np.any(joints_MTVC, axis=(2, 3))
-    if not there.any():
-        raise RejectedError("no frame has a body")
-    shown = there.any(axis=0)
-    dropped = int(len(shown) - shown.sum())
-    kept = np.ascontiguousarray(joints_MTVC[there.any(axis=1)][:, shown])
-    return kept, {"empty frames dropped": dropped} if dropped else {}

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c2vl.skeletons.datasets.array_rows import Part, check_count, layout_for, read_labels
-from c2vl.skeletons.datasets.base import Options, RejectedError
+from c2vl.skeletons.datasets.base import Options
 from c2vl.skeletons.formats.npy import ArrayFile, members
 from c2vl.skeletons.formats.raw_files import RawFile
+from c2vl.skeletons.rejected import RejectedError
 from c2vl.support.errors import UserError
 
 _PARTS = ("train", "val", "test")

@@ -18,20 +18,12 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from c2vl.skeletons.datasets.base import (
-    Found,
-    Item,
-    Options,
-    Reader,
-    Rejected,
-    RejectedError,
-    checked,
-    trimmed,
-)
+from c2vl.skeletons.datasets.base import Found, Item, Options, Reader
 from c2vl.skeletons.formats.npy import ArrayFile, members
 from c2vl.skeletons.formats.raw_files import RawFile, list_files
 from c2vl.skeletons.layout import JointLayout, read_layout
-from c2vl.skeletons.sequence import Sequence
+from c2vl.skeletons.rejected import Rejected, RejectedError
+from c2vl.skeletons.sequence import Sequence, checked, trimmed
 from c2vl.support.errors import UserError, did_you_mean
 
 _TABLE, _LAYOUT = "sequences.csv", "layout.yaml"
@@ -273,10 +265,4 @@ def _inner(file: RawFile) -> str:
     return arrays[0]
 
 
-FOLDER = Reader(
-    "folder",
-    "recordings of your own",
-    "a folder of .npy or .npz files, sequences.csv and layout.yaml, or a zip of it",
-    discover,
-    read,
-)
+FOLDER = Reader("recordings of your own", discover, read)

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from c2vl.skeletons.datasets.base import Found, Item, Options, Reader, Rejected, RejectedError
+from c2vl.skeletons.datasets.base import Found, Item, Options, Reader
 from c2vl.skeletons.datasets.ntu_classes import NTU120_CLASSES
-from c2vl.skeletons.demo.motions import CLASS_NAMES as DEMO_CLASSES
 from c2vl.skeletons.formats.raw_files import RawFile, list_files
 from c2vl.skeletons.layout import NTU25
+from c2vl.skeletons.rejected import Rejected, RejectedError
 from c2vl.skeletons.sequence import Sequence
 from c2vl.support.errors import UserError
 
@@ -105,17 +105,10 @@ def read(item: Item) -> Iterator[Sequence | Rejected]:
     yield Sequence(name, joints, **facts, source=item.name, decisions=decisions)
 
 
-def _reader(name: str, title: str, classes: tuple[str, ...], split: str) -> Reader:
-    return Reader(
-        name,
-        title,
-        "the folder of the .skeleton files, or of the official zip archives",
-        discover_with(classes, split),
-        read,
-        options=frozenset({"missing"}),
-    )
+def ntu_reader(title: str, classes: tuple[str, ...], split: str) -> Reader:
+    """Return a reader of files in this format with these classes."""
+    return Reader(title, discover_with(classes, split), read, options=frozenset({"missing"}))
 
 
-NTU60 = _reader("ntu60", "NTU RGB+D 60", NTU120_CLASSES[:60], "xsub60")
-NTU120 = _reader("ntu120", "NTU RGB+D 120", NTU120_CLASSES, "xsub120")
-DEMO = _reader("demo", "demo (generated)", DEMO_CLASSES, "demo_xsub")
+NTU60 = ntu_reader("NTU RGB+D 60", NTU120_CLASSES[:60], "xsub60")
+NTU120 = ntu_reader("NTU RGB+D 120", NTU120_CLASSES, "xsub120")

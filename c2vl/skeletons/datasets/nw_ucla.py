@@ -15,19 +15,10 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from c2vl.skeletons.datasets.base import (
-    Found,
-    Item,
-    Options,
-    Reader,
-    RejectedError,
-    checked,
-    trimmed,
-)
-from c2vl.skeletons.formats.raw_files import list_files, named
+from c2vl.skeletons.datasets.base import Found, Item, Options, Reader, files_named
 from c2vl.skeletons.layout import NWUCLA20
-from c2vl.skeletons.sequence import Sequence
-from c2vl.support.errors import UserError
+from c2vl.skeletons.rejected import RejectedError
+from c2vl.skeletons.sequence import Sequence, checked, trimmed
 
 # the actions that were kept, in the order of the labels
 _ACTIONS = {
@@ -52,9 +43,7 @@ _LARGEST = 1e30
 
 def discover(source: Path, options: Options) -> Found:
     """Return the files below the folder or in its zip archives, by name."""
-    files = named(list_files(source), _NAME)
-    if not files:
-        raise UserError(f"{source}: no file is named like a01_s01_e00_v01.json")
+    files = files_named(source, _NAME, "a01_s01_e00_v01.json")
     return Found([Item(file) for file in files], NWUCLA20, CLASS_NAMES, "ucla_xview")
 
 
@@ -139,10 +128,4 @@ def _shown(value: Any) -> str:
     return repr(value)[:40]
 
 
-NW_UCLA = Reader(
-    "nw-ucla",
-    "NW-UCLA",
-    "the folder of the JSON files, or a zip of it (all_sqe.zip)",
-    discover,
-    read,
-)
+NW_UCLA = Reader("NW-UCLA", discover, read)

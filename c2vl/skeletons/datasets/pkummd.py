@@ -28,20 +28,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c2vl.skeletons.datasets.base import (
-    FARTHEST,
     Found,
     Item,
     Options,
     Reader,
-    Rejected,
-    RejectedError,
-    checked,
-    trimmed,
 )
+from c2vl.skeletons.formats.number_rows import number_rows, number_rows_by_line
 from c2vl.skeletons.formats.pkummd_text import LabelRow, part_lists, read_labels
 from c2vl.skeletons.formats.raw_files import RawFile, list_files, named
 from c2vl.skeletons.layout import NTU25
-from c2vl.skeletons.sequence import Sequence
+from c2vl.skeletons.rejected import Rejected, RejectedError
+from c2vl.skeletons.sequence import FARTHEST, Sequence, checked, trimmed
 from c2vl.support.errors import UserError
 
 _NAMES = """
@@ -251,26 +248,14 @@ def _cut(
 
 
 def _frames(text: bytes) -> NDArray[np.float64]:
-    from c2vl.skeletons.formats.numbers import matrix, matrix_by_lines
-
-    rows, sound = matrix(np.frombuffer(text, dtype=np.uint8), _COLUMNS)
-    if not sound:
-        rows = matrix_by_lines(text, _COLUMNS)
+    rows = number_rows(text.rstrip(), _COLUMNS)
+    if rows is None:
+        rows = number_rows_by_line(text, _COLUMNS)
     if not len(rows):
         raise RejectedError("no frame in the file", 1)
     return rows
 
 
-def _reader(phase: int, title: str) -> Reader:
-    return Reader(
-        f"pkummd{phase}",
-        title,
-        "the folder that holds the skeleton, label and split files, or zip archives of them",
-        _discover(phase),
-        read,
-        options=frozenset({"window", "stride"}),
-    )
-
-
-PKUMMD1 = _reader(1, "PKU-MMD phase I")
-PKUMMD2 = _reader(2, "PKU-MMD phase II")
+_OPTIONS = frozenset({"window", "stride"})
+PKUMMD1 = Reader("PKU-MMD phase I", _discover(1), read, options=_OPTIONS)
+PKUMMD2 = Reader("PKU-MMD phase II", _discover(2), read, options=_OPTIONS)

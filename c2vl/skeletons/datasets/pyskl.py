@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from c2vl.skeletons.datasets.array_rows import MOST_CLASSES, PARTS, sequence_of
-from c2vl.skeletons.datasets.base import Item, Rejected, RejectedError
+from c2vl.skeletons.datasets.base import Item
 from c2vl.skeletons.formats.mapped import offset_on_disk, view
 from c2vl.skeletons.formats.npy import BLOCK
 from c2vl.skeletons.formats.raw_files import RawFile
 from c2vl.skeletons.formats.restricted_pickle import Pickle
 from c2vl.skeletons.formats.stored_values import Blob, StoredArray, array_of
+from c2vl.skeletons.rejected import Rejected, RejectedError
 from c2vl.skeletons.sequence import Sequence
 
 _MOST_BYTES = 1 << 30  # inflated; on disk it is mapped, whatever its size

@@ -9,20 +9,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from c2vl.skeletons.datasets.base import (
-    Found,
-    Item,
-    Options,
-    Reader,
-    RejectedError,
-    checked,
-    trimmed,
-)
+from c2vl.skeletons.datasets.base import Found, Item, Options, Reader, files_named
 from c2vl.skeletons.formats.matlab import read_array
-from c2vl.skeletons.formats.raw_files import list_files, named
 from c2vl.skeletons.layout import KINECT20
-from c2vl.skeletons.sequence import Sequence
-from c2vl.support.errors import UserError
+from c2vl.skeletons.rejected import RejectedError
+from c2vl.skeletons.sequence import Sequence, checked, trimmed
 
 # fmt: off
 CLASS_NAMES = (
@@ -39,9 +30,7 @@ _MOST_NUMBERS = 16 << 20  # bytes: compressed, it could hold a thousand times mo
 
 def discover(source: Path, options: Options) -> Found:
     """Return the files below the folder, or in its zip, in numeric order."""
-    files = named(list_files(source), _NAME)
-    if not files:
-        raise UserError(f"{source}: no file is named like a1_s1_t1_skeleton.mat")
+    files = files_named(source, _NAME, "a1_s1_t1_skeleton.mat")
     files.sort(key=lambda file: ([int(n) for n in re.findall(r"\d+", file.base)], file.name))
     return Found([Item(file) for file in files], KINECT20, CLASS_NAMES, "utd_xsub")
 
@@ -73,6 +62,4 @@ def read(item: Item) -> Iterator[Sequence]:
     )
 
 
-UTD_MHAD = Reader(
-    "utd-mhad", "UTD-MHAD", "the folder that holds Skeleton/, or a zip of it", discover, read
-)
+UTD_MHAD = Reader("UTD-MHAD", discover, read)

@@ -8,8 +8,8 @@ import zipfile
 from pathlib import Path
 from typing import IO
 
-from c2vl.skeletons.datasets.base import RejectedError
 from c2vl.skeletons.formats.raw_files import DAMAGE, RawFile, UnreadableError
+from c2vl.skeletons.rejected import RejectedError
 
 _LOCAL = struct.Struct("<4s5H3I2H")  # a zip's header before the content of a member
 MOST_INFLATION = 200

@@ -18,7 +18,6 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from c2vl.skeletons.datasets.base import RejectedError
 from c2vl.skeletons.formats.mapped import (
     check_inflation,
     map_file,
@@ -26,6 +25,7 @@ from c2vl.skeletons.formats.mapped import (
     stored_at,
 )
 from c2vl.skeletons.formats.raw_files import DAMAGE, RawFile, check_extent
+from c2vl.skeletons.rejected import RejectedError
 
 _MAGIC = b"\x93NUMPY"
 _MOST_HEADER = 16 << 10

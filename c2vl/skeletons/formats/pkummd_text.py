@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from c2vl.skeletons.datasets.base import RejectedError
 from c2vl.skeletons.formats.raw_files import RawFile
+from c2vl.skeletons.rejected import RejectedError
 from c2vl.support.errors import UserError
 
 _MOST_BYTES = 1 << 20  # real label files have some 400 bytes, split files 20 kB

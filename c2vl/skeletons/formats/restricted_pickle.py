@@ -18,7 +18,6 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from c2vl.skeletons.datasets.base import RejectedError
 from c2vl.skeletons.formats.stored_values import (
     BYTES,
     LATIN1,
@@ -28,6 +27,7 @@ from c2vl.skeletons.formats.stored_values import (
     array_of,
     text_of,
 )
+from c2vl.skeletons.rejected import RejectedError
 
 _MOST_STEPS = 16_000_000  # NTU RGB+D 120 takes some 7 million
 _MOST_AXES = 8

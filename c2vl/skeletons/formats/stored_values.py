@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from c2vl.skeletons.datasets.base import RejectedError
+from c2vl.skeletons.rejected import RejectedError
 
 _LONGEST_TEXT = 4096
 

@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from c2vl.skeletons.datasets.base import Item, Rejected
+from c2vl.skeletons.datasets.base import Item
 from c2vl.skeletons.layout import JointLayout
 from c2vl.skeletons.preparing.parts import Part
+from c2vl.skeletons.rejected import Rejected
 from c2vl.skeletons.store import COLUMNS, SPLIT_PREFIX, Store
 from c2vl.support.errors import UserError
 from c2vl.support.files import replacing

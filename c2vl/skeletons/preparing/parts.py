@@ -13,7 +13,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
@@ -23,15 +23,18 @@ from typing import Any
 
 import numpy as np
 
-from c2vl.skeletons.datasets.base import Item, Reader, Rejected, read_item
-from c2vl.skeletons.sequence import Sequence, rows_checksum
+from c2vl.registry import import_modules
+from c2vl.skeletons.datasets.base import Item, Reader, read_item
+from c2vl.skeletons.rejected import Rejected
+from c2vl.skeletons.sequence import Sequence as Motion
+from c2vl.skeletons.sequence import rows_checksum
 from c2vl.support.errors import UserError
 from c2vl.support.progress import Progress, silent
 
 _ITEMS, _BYTES = 64, 32 << 20  # a part is at most so much
 _SMALL = 64 << 20  # bytes; less than this is read faster than processes start
 
-Read = Callable[[Item], Iterable[Sequence | Rejected]]
+Read = Callable[[Item], Iterable[Motion | Rejected]]
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ def read_parts(
     dtype: str,
     jobs: int | None,
     progress: Progress | None,
+    imports: Sequence[str] = (),
 ) -> None:
     """Read all parts whose result is not in the folder.
 
@@ -90,6 +94,7 @@ def read_parts(
         dtype: the stored type.
         jobs: processes; with None one a core, or this one alone where there is little to read.
         progress: called with items done and items in all.
+        imports: modules that each process imports first: the reader's, where it is a user's own.
 
     Raises:
         UserError: a process died.
@@ -108,16 +113,19 @@ def read_parts(
                 done += 1
                 report(done, total)
         return
-    for part in _in_processes(open_parts, folder, read, dtype, jobs):
+    for part in _in_processes(open_parts, folder, read, dtype, jobs, imports):
         done += len(part.items)
         report(done, total)
 
 
 def _in_processes(
-    parts: list[Part], folder: Path, read: Read, dtype: str, jobs: int
+    parts: list[Part], folder: Path, read: Read, dtype: str, jobs: int, imports: Sequence[str]
 ) -> Iterator[Part]:
     pool = ProcessPoolExecutor(
-        min(jobs, len(parts)), multiprocessing.get_context("spawn"), initializer=_start_process
+        min(jobs, len(parts)),
+        multiprocessing.get_context("spawn"),
+        initializer=_start_process,
+        initargs=(imports,),
     )
     waiting = iter(parts)
     running: dict[Future[None], Part] = {}
@@ -142,8 +150,8 @@ def _in_processes(
         pool.shutdown(cancel_futures=True)
 
 
-def _start_process() -> None:
-    """Leave Ctrl-C to the parent, and end when it does, even by SIGKILL."""
+def _start_process(imports: Sequence[str]) -> None:
+    """Leave Ctrl-C to the parent, end when it does, even by SIGKILL, and import a user's reader."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -154,6 +162,7 @@ def _start_process() -> None:
         os._exit(1)
 
     threading.Thread(target=follow, daemon=True).start()
+    import_modules(imports)
 
 
 def _read_whole(part: Part, folder: Path, read: Read, dtype: str) -> None:

@@ -13,12 +13,13 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from c2vl.registry import import_modules
 from c2vl.skeletons.datasets import Found, Options, Reader, Rejected, get_reader
 from c2vl.skeletons.preparing.assemble import (
     Assembled,
@@ -80,6 +81,7 @@ def prepare(
     progress: Progress | None = None,
     origin: dict[str, Any] | None = None,
     licence: str = "",
+    imports: Sequence[str] = (),
 ) -> Prepared:
     """Read a dataset into a store.
 
@@ -99,11 +101,13 @@ def prepare(
             settings).
         licence: terms under which the data may be used; whatever is trained on it names them.
             Empty: as an older store at ``out`` has it.
+        imports: modules or Python files that register datasets of your own.
 
     Raises:
         UserError: no such dataset or source, ``out`` is something else, it is being prepared by
             another process, or too many are rejected (then listed in ``OUT.rejected.csv``).
     """
+    import_modules(imports)
     reader, options = get_reader(name), options or Options()
     source, out = Path(source), Path(out)
     unknown = sorted(options.given().keys() - reader.options)
@@ -120,7 +124,7 @@ def prepare(
     with _alone(work):
         prepared = _write(
             out, work, reader, found, described, _old_entries(old, found, out), dtype, jobs,
-            max_rejected, progress,
+            max_rejected, progress, imports,
         )  # fmt: skip
         prepared = with_licence(prepared, licence)
     shutil.rmtree(work, ignore_errors=True)
@@ -242,11 +246,12 @@ def _write(
     jobs: int | None,
     max_rejected: int,
     progress: Progress | None,
+    imports: Sequence[str],
 ) -> Prepared:
     stored = _STORED[dtype]
     fresh = [item for item in found.items if old is None or item not in old]
     parts = cut(fresh, reader, stored)
-    read_parts(parts, work, reader.read, stored, jobs, progress)
+    read_parts(parts, work, reader.read, stored, jobs, progress, imports)
     data = work / "data"
     shutil.rmtree(data, ignore_errors=True)
     data.mkdir()

@@ -19,7 +19,7 @@ from c2vl.prompts.video.captioners import LocalCaptioner
 from c2vl.prompts.video.frames import Clip, Frame, sample
 from c2vl.prompts.video.persons import ColourJoints, Detector, colour_boxes, union
 from c2vl.prompts.video.questions import SETS, questions
-from c2vl.skeletons.datasets.base import RejectedError
+from c2vl.skeletons.rejected import RejectedError
 from c2vl.support.errors import UserError
 
 Make = Callable[..., Path]

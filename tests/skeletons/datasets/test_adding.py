@@ -1,26 +1,33 @@
+"""A dataset of somebody's own: the one of docs/datasets.md, as it stands there."""
+
 from __future__ import annotations
 
-import importlib
 import re
-import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
-from c2vl.skeletons import datasets as readers
+from c2vl import registry
+from c2vl.commands.data import data
+from c2vl.skeletons.datasets import get_reader
 from c2vl.skeletons.preparing.prepare import prepare
 from c2vl.skeletons.splits import split
+from c2vl.skeletons.store import Store
+from c2vl.support.errors import UserError
 
 PAGE = Path(__file__).parents[3] / "docs" / "datasets.md"
 
 
-def test_the_reader_of_the_page_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of the page; what it registers is forgotten at the end."""
     (source,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    (tmp_path / "toy_reader.py").write_text(source, encoding="utf-8")
-    monkeypatch.syspath_prepend(tmp_path)
-    toy = importlib.import_module("toy_reader").TOY
-    monkeypatch.setitem(readers.READERS, "toy", toy)
+    code = [line for line in source.splitlines() if line.strip()]
+    assert len(code) < 40
+    (tmp_path / "my_parts.py").write_text(source, encoding="utf-8")
     (tmp_path / "raw").mkdir()
     for name, text in (
         ("wave_1.txt", "0 1 2 3 4 5\r\n" * 3),
@@ -28,10 +35,38 @@ def test_the_reader_of_the_page_works(tmp_path: Path, monkeypatch: pytest.Monkey
         ("clap_3.txt", "0 1 2 3 4\n"),
     ):
         (tmp_path / "raw" / name).write_text(text)
-    prepared = prepare("toy", tmp_path / "raw", tmp_path / "store", max_rejected=1)
-    assert [one.reason for one in prepared.rejected] == ["5 numbers, expected 6 a frame"]
-    assert list(prepared.store.index["id"]) == ["clap_2", "wave_1"]
+    monkeypatch.setattr(registry, "_parts", dict(registry._parts))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_reader_of_the_page_works(toy: Path) -> None:
+    words = ["prepare", "toy", "raw", "store", "--imports", "my_parts.py", "--max-rejected", "1"]
+    result = CliRunner().invoke(data, words, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert "2 sequences of Toy" in result.output and "1 rejected" in result.output
+    store = Store.open(toy / "store")
+    listed = (store.data / "rejected.csv").read_text()
+    assert "5 numbers, expected 6 a frame" in listed
+    assert list(store.index["id"]) == ["clap_2", "wave_1"]
     expected = np.tile(np.arange(6, dtype=np.float32).reshape(2, 3), (1, 3, 1, 1))
-    assert np.array_equal(prepared.store.joints(1), expected)
-    assert split(prepared.store.index, "loso:1").test.tolist() == [1]
-    del sys.modules["toy_reader"]
+    assert np.array_equal(store.joints(1), expected)
+    assert split(store.index, "loso:1").test.tolist() == [1]
+
+
+def test_reading_processes_import_it_too(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("c2vl.skeletons.preparing.parts._ITEMS", 1)
+    imports = [str(toy / "my_parts.py")]
+    prepared = prepare("toy", toy / "raw", toy / "store", jobs=2, max_rejected=1, imports=imports)
+    assert list(prepared.store.index["id"]) == ["clap_2", "wave_1"]
+
+
+def test_mistakes_are_named(toy: Path) -> None:
+    with pytest.raises(UserError, match=r"toy: no such dataset; .*`imports`"):
+        get_reader("toy")
+    with pytest.raises(UserError, match=r"imports: absent\.py: cannot be imported here"):
+        prepare("toy", toy / "raw", toy / "store", imports=["absent.py"])
+    code = 'from c2vl.registry import register\nregister("dataset", "no", int)\n'
+    (toy / "no.py").write_text(textwrap.dedent(code))
+    with pytest.raises(UserError, match=r"dataset no: no_\w+ registered a type; register a"):
+        prepare("no", toy / "raw", toy / "store", imports=["no.py"])

@@ -6,12 +6,12 @@ import random
 
 import pytest
 
-from c2vl.skeletons.datasets import READERS
 from tests.skeletons.damages import DAMAGES, damage
+from tests.skeletons.datasets.cases import CASES
 from tests.skeletons.fuzz_readers import fuzz
 
 
-@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("reader", sorted({case.reader for case in CASES}))
 def test_damaged_datasets_are_read_or_rejected(reader: str) -> None:
     outcome = fuzz(reader, 120, seed=1)
     assert not outcome.crashed, outcome.crashes[0]

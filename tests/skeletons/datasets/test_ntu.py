@@ -17,11 +17,12 @@ from c2vl.skeletons.datasets import (
 )
 from c2vl.skeletons.demo.ntu_files import Seen, skeleton_text
 from c2vl.skeletons.formats.kinect_tracks import Track, two_persons
-from c2vl.skeletons.formats.ntu_text import by_lines, parse
+from c2vl.skeletons.formats.ntu_text import parse
 from c2vl.skeletons.preparing.prepare import prepare
 from c2vl.skeletons.sequence import Sequence
 from c2vl.skeletons.store import Store
 from c2vl.support.errors import UserError
+from tests.skeletons.formats.test_number_rows import tracks
 
 NAME = "S001C001P001R001A001.skeleton"
 NTU60 = get_reader("ntu60")
@@ -158,23 +159,8 @@ def test_damage_is_named(line: int, field: int, token: str, message: str, at: in
 
 
 def agree(text: bytes) -> None:
-    """The compiled parser gives what the careful one gives, or leaves the text to it."""
-    try:
-        plain = by_lines(text)
-    except RejectedError as error:
-        assert str(error)
-        with pytest.raises(RejectedError):
-            parse(text)
-        return
-    try:
-        tracks = parse(text)
-    except RejectedError:  # not finite, too far, or one id twice
-        return
-    ids, frames, joints = plain
-    assert sum(len(track.frames) for track in tracks) == len(ids)
-    for track, body in zip(tracks, dict.fromkeys(ids.tolist()), strict=True):
-        assert np.array_equal(track.frames, frames[ids == body])
-        assert np.array_equal(track.joints, joints[ids == body].astype(np.float32))
+    """Fast and careful reading give the same tracks or the same reason."""
+    assert tracks(text, fast=True) == tracks(text, fast=False)
 
 
 @settings(max_examples=150, deadline=None)

@@ -1,4 +1,4 @@
-"""The compiled loops against the careful ones: what they accept has to be the same, bit for bit."""
+"""The fast reading against the careful one: what it accepts has to be the same, bit for bit."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from c2vl.skeletons.datasets import RejectedError
-from c2vl.skeletons.formats.ntu_text import _compiled, by_lines
-from c2vl.skeletons.formats.numbers import matrix, matrix_by_lines
+from c2vl.skeletons.formats import ntu_text
+from c2vl.skeletons.formats.ntu_text import parse
+from c2vl.skeletons.formats.number_rows import number_rows, number_rows_by_line
 from tests.skeletons.datasets.writers import ntu_lines, two
 
 FLOATS = st.one_of(
@@ -33,12 +34,12 @@ END = st.sampled_from(["\n", "\r\n", " \n", "\n\n", "\n \n", "\r", "\x00\n"])
 
 def agree(text: bytes, columns: int) -> bool:
     """See that the fast path gives what the careful one does; returns whether it gave anything."""
-    rows, sound = matrix(np.frombuffer(text, dtype=np.uint8), columns)
-    if sound and text.strip():
-        careful = matrix_by_lines(text, columns)
+    rows = number_rows(text.rstrip(), columns)
+    if rows is not None:
+        careful = number_rows_by_line(text, columns)
         assert rows.shape == careful.shape
         assert np.array_equal(rows.view(np.int64), careful.view(np.int64))
-    return bool(sound)
+    return rows is not None
 
 
 @settings(max_examples=100, deadline=None)
@@ -47,7 +48,7 @@ def test_numbers_are_what_float_gives(rows: list[list[str]], windows: bool) -> N
     end = "\r\n" if windows else "\n"
     text = "".join(" ".join(row) + end for row in rows).encode()
     agree(text, 3)
-    careful = matrix_by_lines(text, 3)
+    careful = number_rows_by_line(text, 3)
     assert np.array_equal(careful, [[float(number) for number in row] for row in rows])
 
 
@@ -88,15 +89,23 @@ def test_skeleton_text_is_never_read_two_ways(
     text = b" ".join([*TOKENS[:at], token.encode(), *TOKENS[at + count :]])
     if windows:
         text = text.replace(b"\n", b"\r\n")
-    ids, frames, joints, sound = _compiled(np.frombuffer(text, dtype=np.uint8))
-    if sound:
-        careful = by_lines(text)
-        assert np.array_equal(ids, careful[0]) and np.array_equal(frames, careful[1])
-        assert np.array_equal(joints.view(np.int64), careful[2].view(np.int64))
+    assert tracks(text, fast=True) == tracks(text, fast=False)
 
 
-@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
-def test_skeleton_text_takes_the_fast_path(end: bytes) -> None:
+def tracks(text: bytes, *, fast: bool) -> object:
+    """What comes of a file, bit for bit, or why it is rejected."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not fast:
+            patch.setattr(ntu_text, "number_rows", lambda *_: None)
+        try:
+            return [(one.frames.tolist(), one.joints.tobytes()) for one in parse(text)]
+        except RejectedError as error:
+            return error.reason, error.line
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b" \r\n", b"\t\n"])
+def test_skeleton_text_takes_the_fast_path(end: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     text = TEXT.replace(b"\n", end) + end
-    assert _compiled(np.frombuffer(text, dtype=np.uint8))[3]
-    assert np.array_equal(_compiled(np.frombuffer(text, dtype=np.uint8))[2], by_lines(text)[2])
+    careful = tracks(text, fast=False)
+    monkeypatch.setattr(ntu_text, "number_of", None)
+    assert tracks(text, fast=True) == careful
