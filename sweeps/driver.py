@@ -13,7 +13,6 @@ The folder of a sweep, ``STORAGE/sweeps/NAME``::
 from __future__ import annotations
 
 import shutil
-import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,25 +30,23 @@ from sweeps.choosing.finals import (
     references,
     results_folder,
     score_runs,
-    set_aside,
 )
 from sweeps.planning.cluster_resources import Concurrency, NodeLost, cluster, trial_resources
 from sweeps.planning.nodes import require_shared
-from sweeps.planning.validation import data_needs
 from sweeps.report import write_report
 from sweeps.running import trial
 from sweeps.running.engine import Listener, run_jobs
 from sweeps.running.progress import Board, show_table
 from sweeps.running.stopping import Stop, heed_signals, stopping
-from sweeps.search.status import identity
 from sweeps.search.trial_source import StudySource
+from sweeps.search.warm_start import check_warm_start
 from sweeps.spec import provenance
+from sweeps.spec.checks import data_needs
 from sweeps.spec.lock import locked
-from sweeps.spec.sweep import SweepSettings, dump_sweep, read_sweep
+from sweeps.spec.reading import dump_sweep, read_sweep
+from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.training_job import End, FixedSource, Job, Row, Source
 from sweeps.tracking.tracker import Tracker
-
-RESULTS = ("trials", "finals", "final.json", "encoder")
 
 
 class Interrupted(Exception):
@@ -73,6 +70,8 @@ def run(spec: SweepSettings, *, address: str | None = None, resume: bool = False
         TrainingError: more than ``max_failed_trials`` failed.
         Interrupted: a stop was asked for (:mod:`sweeps.running.stopping`).
     """
+    if not resume:  # a sweep that has begun has what it takes from the earlier one
+        check_warm_start(spec)
     data, *_ = [provenance.data_manifest(experiment) for experiment in data_needs(spec)]
     with (
         locked(spec.folder, spec.name, make=not resume),
@@ -81,7 +80,7 @@ def run(spec: SweepSettings, *, address: str | None = None, resume: bool = False
         cluster(address),
     ):
         heed_signals(stop)
-        concurrency = Concurrency(spec.experiment.train, spec.concurrency, spec.autoscaling)
+        concurrency = Concurrency(spec.base.train, spec.concurrency, spec.autoscaling)
         require_shared(spec.storage, data_needs(spec))
         provenance.require_same(spec.folder, data)
         tracker = Tracker(spec, claim.identity, must_answer=not resume)
@@ -120,7 +119,7 @@ def _run(
 ) -> Final:
     tracker.begin(data)
     if len(source):
-        set_aside(spec.folder)
+        spec.folder.set_aside()
     ended = source.ended()
     tracker.reconcile(ended)
     keeper = Keeper(spec, ended)
@@ -185,7 +184,7 @@ def _train(
     concurrency: Concurrency,
     listeners: list[Listener],
 ) -> None:
-    tune = spec.folder / "tune"
+    tune = spec.folder.tune
     shutil.rmtree(tune, ignore_errors=True)  # the study and the run folders hold all that counts
     run_jobs(
         source,
@@ -195,7 +194,7 @@ def _train(
         listeners=listeners,
         stop=stop,
         concurrency=concurrency,
-        bundles=trial_resources(spec.experiment),
+        bundles=trial_resources(spec.base),
         max_failures=spec.max_failures,
     )
     _stop_if_asked(spec, stop)
@@ -268,7 +267,7 @@ class Claim:
 
     def keep(self) -> None:
         """The sweep has started: from now on it can be resumed, to the trials asked for now."""
-        spec, path = self.spec, self.spec.folder / "sweep.yaml"
+        spec, path = self.spec, self.spec.folder.settings
         if not path.exists():
             write_text(path, dump_sweep(spec))
         else:
@@ -281,7 +280,7 @@ class Claim:
 
 @contextmanager
 def _claimed(spec: SweepSettings, resume: bool) -> Iterator[Claim]:
-    there = (spec.folder / "sweep.yaml").exists()
+    there = spec.folder.begun
     if there and not resume:
         raise UserError(
             f"{spec.name}: there is a sweep of this name in {spec.folder}; go on with it: "
@@ -289,16 +288,15 @@ def _claimed(spec: SweepSettings, resume: bool) -> Iterator[Claim]:
         )
     if resume and not there:
         raise UserError(f"{spec.name}: there is no such sweep any more in {spec.folder}")
-    if not there and (left := [name for name in RESULTS if (spec.folder / name).exists()]):
+    if not there and (left := spec.folder.left()):
         raise UserError(
             f"{spec.folder}: holds {', '.join(left)} of a sweep, and no sweep.yaml; bring that "
             "back (the sweep's run in MLflow has it, without passwords), or start another: "
             "name=OTHER"
         )
-    path = spec.folder / "id"
-    if not there and not path.exists():
-        write_text(path, uuid.uuid4().hex)
-    claim = Claim(spec, identity(spec), kept=there)
+    if not there:
+        spec.folder.make_identity()
+    claim = Claim(spec, spec.folder.identity(), kept=there)
     try:
         yield claim
     finally:

@@ -25,7 +25,6 @@ from sweeps.choosing.finals import (
     seeded,
     write_final,
 )
-from sweeps.search.study import objective_values
 from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.training_job import Job
 
@@ -50,8 +49,8 @@ class Candidate:
         """The first objective of its first so many trainings."""
         found = []
         for job in self.runs[:seeds]:
-            own = objective_values(spec.objectives[:1], job.rows())
-            found.append(self.value if job is self.trial or own is None else own[0])
+            own = spec.objectives[0].value(job.rows())
+            found.append(self.value if job is self.trial or own is None else own)
         return found
 
 
@@ -94,7 +93,7 @@ def rounds(spec: SweepSettings, ranked: Ranked) -> Iterator[list[Job]]:
 
 def _stay(spec: SweepSettings, left: list[Candidate], seeds: int) -> list[Candidate]:
     """Who stays after so many seeds: the better half, rounded up; after the last one alone."""
-    sign = 1 if spec.objectives[0].direction == "maximize" else -1
+    sign = spec.objectives[0].sign
     order = sorted(left, key=lambda one: -sign * statistics.mean(one.values(spec, seeds)))
     if seeds == len(left[0].runs):
         return order[:1]
@@ -119,16 +118,16 @@ def choose(spec: SweepSettings, ranked: Ranked) -> Final:
         left = _stay(spec, left, seeds)
     winner = left[0]
     values = winner.values(spec, total)
-    sign = 1 if spec.objectives[0].direction == "maximize" else -1
+    sign = spec.objectives[0].sign
     best, _ = max(zip(winner.runs, values, strict=True), key=lambda run: sign * run[1])
     final = Final(
         name=spec.name,
-        data=_data(spec.experiment),
+        data=_data(spec.base),
         metric=spec.objectives[0].metric,
         trial=winner.trial.number,
         values=dict(winner.trial.values),
         run=best.name,
-        folder=str(best.folder.relative_to(spec.folder)),
+        folder=str(best.folder.relative_to(spec.folder.path)),
         validation={job.name: value for job, value in zip(winner.runs, values, strict=True)},
         judged=judged,
         test=former_figures(spec.folder, winner.trial.number),

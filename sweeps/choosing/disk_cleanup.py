@@ -10,8 +10,8 @@ from collections.abc import Iterable
 
 from c2vl.training.run_folder import RunFolder
 from sweeps.choosing.finals import former_winners, is_base
-from sweeps.search.study import objective_values, pareto_front
 from sweeps.spec.constraints import violations
+from sweeps.spec.objective import objective_values, ranked
 from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.training_job import End, Job, Outcome, Row
 
@@ -29,7 +29,7 @@ class Keeper:
 
     def __init__(self, spec: SweepSettings, ended: Iterable[tuple[Job, Outcome]]) -> None:
         self._spec, self._former = spec, former_winners(spec.folder)
-        self._costs: dict[int, list[float]] = {}
+        self._values: dict[int, list[float]] = {}
         self._full: dict[int, Job] = {}  # trials that have more than most will keep
         jobs = list(ended)
         for job, outcome in jobs:
@@ -68,16 +68,11 @@ class Keeper:
         values = objective_values(self._spec.objectives, rows)
         broken = violations(self._spec.rules, job.experiment, rows).values()
         if values is not None and all(by <= 0 for by in broken):
-            signs = [-1 if o.direction == "maximize" else 1 for o in self._spec.objectives]
-            self._costs[job.number] = [s * v for s, v in zip(signs, values, strict=True)]
+            self._values[job.number] = values
 
     def _leading(self) -> list[int]:
         """Numbers of the trials that are ranked, best first."""
-        numbers = sorted(self._costs, key=lambda number: (self._costs[number][0], number))
-        if len(self._spec.objectives) > 1:
-            front = pareto_front([self._costs[number] for number in numbers])
-            numbers = [number for number, best in zip(numbers, front, strict=True) if best]
-        return numbers
+        return ranked(self._spec.objectives, self._values)
 
     def _settle(self, job: Job, outcome: Outcome, leading: list[int]) -> None:
         keep = self._spec.keep

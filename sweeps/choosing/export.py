@@ -39,7 +39,7 @@ def keep_encoder(spec: SweepSettings, final: Final) -> Path:
     card["provenance"] |= {"sweep": spec.name, "trial": final.trial, "run": final.run}
     if scored := final.test.get(WINNER):
         card["test"] = {"data": final.data, **scored[str(card["provenance"]["seed"])]}
-    out = spec.folder / "encoder"
+    out = spec.folder.encoder
     save_encoder(out, encoder.model, card, encoder.concepts, counted=[results_folder(spec)])
     return out
 
@@ -105,7 +105,7 @@ def _publish(spec: SweepSettings, final: Final, folder: Path, tracker: Tracker) 
 
 
 def _standing(spec: SweepSettings, final: Final) -> Standing:
-    data = spec.experiment.data
+    data = spec.base.data
     return Standing(
         statistics.mean(final.validation.values()),
         final.metric,

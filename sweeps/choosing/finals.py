@@ -20,6 +20,7 @@ from c2vl.support.errors import UserError
 from c2vl.support.files import write_text
 from sweeps.choosing.intervals import half_width, interval
 from sweeps.spec.sweep import SweepSettings
+from sweeps.spec.sweep_folder import SweepFolder
 from sweeps.spec.training_job import Job
 
 Figures = dict[str, float]
@@ -132,7 +133,7 @@ def seeded(spec: SweepSettings, trial: Job, who: str = WINNER) -> list[Job]:
         trial: a candidate, or the winner.
         who: the trial itself, "base", or one of the references that change its settings.
     """
-    wanted = spec.experiment if who == "base" else trial.experiment
+    wanted = spec.base if who == "base" else trial.experiment
     wanted = from_dict(override(wanted.model_dump(mode="json"), TRAINED.get(who, {})))
     origin = {WINNER: f"{trial.number:04d}", "base": "base"}.get(who, f"{trial.number:04d}-{who}")
     number, values = (-1, {}) if who == "base" else (trial.number, trial.values)
@@ -143,7 +144,7 @@ def seeded(spec: SweepSettings, trial: Job, who: str = WINNER) -> list[Job]:
             continue
         name = f"{spec.name}-final-{origin}-s{seed}"
         experiment = wanted.model_copy(update={"seed": seed, "name": name})
-        folder = spec.folder / "finals" / name
+        folder = spec.folder.finals / name
         jobs.append(Job(name, experiment, folder, "final", number, values))
     return jobs
 
@@ -160,13 +161,12 @@ def trainings(spec: SweepSettings, ranked: Ranked, winner: Job, who: str) -> lis
 def is_base(spec: SweepSettings, trial: Job) -> bool:
     """Whether a trial has drawn the base's settings."""
     plain = {"name": "", "seed": 0}
-    return trial.experiment.model_copy(update=plain) == spec.experiment.model_copy(update=plain)
+    return trial.experiment.model_copy(update=plain) == spec.base.model_copy(update=plain)
 
 
 def references(spec: SweepSettings, ranked: Ranked, winner: Job) -> list[Job]:
     """Return the trainings whose figures stand beside the winner's, and that are no trials."""
-    trained = [who for who in spec.final.beside if who in TRAINED or who == "base"]
-    jobs = [job for who in trained for job in trainings(spec, ranked, winner, who)]
+    jobs = [job for who in spec.final.trained for job in trainings(spec, ranked, winner, who)]
     return [job for job in jobs if job.kind == "final"]
 
 
@@ -238,7 +238,7 @@ def _scored(spec: SweepSettings, job: Job, who: str) -> Figures:
 
 def results_folder(spec: SweepSettings) -> Path:
     """Where the rows of the protocols are, and the count of test scorings."""
-    return spec.folder / "results"
+    return spec.folder.results
 
 
 def _captions(experiment: Experiment) -> Figures:
@@ -261,27 +261,15 @@ def _joints(experiment: Experiment) -> Figures:
 
 def write_final(spec: SweepSettings, final: Final) -> None:
     """Write ``final.json``."""
-    write_text(spec.folder / "final.json", json.dumps(asdict(final), indent=1))
+    write_text(spec.folder.final, json.dumps(asdict(final), indent=1))
 
 
-def set_aside(folder: Path) -> None:
-    """Put a former choice aside, since more trials come: it stays on record.
-
-    As ``final-K.json`` and ``encoder-K``: what is there under the plain names is the choice among
-    all trials, or not there yet.
-    """
-    number = len(list(folder.glob("final-*.json"))) + 1
-    for name, aside in (("encoder", f"encoder-{number}"), ("final.json", f"final-{number}.json")):
-        if (folder / name).exists():
-            (folder / name).rename(folder / aside)
-
-
-def former_winners(folder: Path) -> set[int]:
+def former_winners(folder: SweepFolder) -> set[int]:
     """Return the numbers of the trials that won before a sweep was extended, and may win again."""
     return {final.trial for final in _former(folder)}
 
 
-def former_figures(folder: Path, trial: int) -> dict[str, dict[str, Figures]]:
+def former_figures(folder: SweepFolder, trial: int) -> dict[str, dict[str, Figures]]:
     """Return what the test part said of a trial that won before: it is not asked again."""
     figures: dict[str, dict[str, Figures]] = {}
     for final in _former(folder):
@@ -291,18 +279,17 @@ def former_figures(folder: Path, trial: int) -> dict[str, dict[str, Figures]]:
     return figures
 
 
-def _former(folder: Path) -> list[Final]:
-    return [_read(path) for path in sorted(folder.glob("final-*.json"))]
+def _former(folder: SweepFolder) -> list[Final]:
+    return [_read(path) for path in folder.former_finals]
 
 
-def read_final(folder: Path) -> Final | None:
+def read_final(folder: SweepFolder) -> Final | None:
     """Read ``final.json`` of a sweep's folder; None while there is none.
 
     Raises:
         UserError: it is damaged.
     """
-    path = folder / "final.json"
-    return _read(path) if path.exists() else None
+    return _read(folder.final) if folder.final.exists() else None
 
 
 def _read(path: Path) -> Final:

@@ -20,10 +20,10 @@ ABSENT = "–"
 @JSON
 def list_(storage: Path, as_json: bool) -> None:
     """List the sweeps in a storage folder, with their counts; of one that cannot be read, why."""
-    from sweeps.spec.sweep import sweep_names
+    from sweeps.spec.sweep_folder import SweepFolder
 
     found = []
-    for name in sweep_names(storage):
+    for name in SweepFolder.names(storage):
         try:
             found.append(_listed(storage, name))
         except UserError as error:  # the others are listed all the same
@@ -39,10 +39,10 @@ def list_(storage: Path, as_json: bool) -> None:
 
 
 def _listed(storage: Path, name: str) -> dict[str, Any]:
-    from sweeps.search.status import counts
+    from sweeps.report.status import counts
     from sweeps.search.study import reader
     from sweeps.spec.lock import is_running
-    from sweeps.spec.sweep import read_sweep
+    from sweeps.spec.reading import read_sweep
 
     spec = read_sweep(storage, name)
     driven = is_running(spec.folder)
@@ -55,8 +55,8 @@ def _listed(storage: Path, name: str) -> dict[str, Any]:
 @JSON
 def status(name: str, storage: Path, as_json: bool) -> None:
     """Show the sweep NAME: every trial, how it ended, and what was drawn."""
-    from sweeps.search.status import COUNTS, state
-    from sweeps.spec.sweep import read_sweep
+    from sweeps.report.status import COUNTS, state
+    from sweeps.spec.reading import read_sweep
 
     now = state(read_sweep(storage, name))
     if as_json:
@@ -75,7 +75,7 @@ def best(name: str, storage: Path) -> None:
     from c2vl.training.run_folder import RunFolder
     from sweeps.report import winning_overrides
     from sweeps.search.study import reader
-    from sweeps.spec.sweep import read_sweep
+    from sweeps.spec.reading import read_sweep
 
     spec = read_sweep(storage, name)
     ranked = reader(spec).ranked()
@@ -102,7 +102,7 @@ def importance(name: str, storage: Path, as_json: bool) -> None:
 
     from sweeps.report.importance import FEWEST, importances
     from sweeps.search.study import reader
-    from sweeps.spec.sweep import read_sweep
+    from sweeps.spec.reading import read_sweep
 
     found = importances(reader(read_sweep(storage, name)).study)
     if as_json:
@@ -159,7 +159,7 @@ def watch(name: str, storage: Path) -> None:
     On a terminal a table that keeps itself up to date, else a line for each change.
     """
     from sweeps.report.watch import follow
-    from sweeps.spec.sweep import read_sweep
+    from sweeps.spec.reading import read_sweep
 
     follow(read_sweep(storage, name))
 

@@ -33,7 +33,7 @@ def validate(file: Path, overrides: tuple[str, ...], address: str | None, calibr
     """
     from sweeps.planning import cost as plan
     from sweeps.planning import readiness
-    from sweeps.spec.sweep import load_sweep
+    from sweeps.spec.reading import load_sweep
 
     spec = load_sweep(file, overrides)
     findings = readiness.ready(spec)
@@ -48,7 +48,7 @@ def validate(file: Path, overrides: tuple[str, ...], address: str | None, calibr
         from sweeps.planning import calibration
 
         try:
-            measured = calibration.calibrate(spec.experiment)
+            measured = calibration.calibrate(spec.base)
         except UserError as error:
             findings.append(readiness.Finding("calibrate", "", [str(error)]))
     click.echo(f"{file}: {spec.trials} trials over {', '.join(spec.space)}")

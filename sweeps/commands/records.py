@@ -23,16 +23,15 @@ def reconcile(name: str, storage: Path, check: bool) -> None:
     Afterwards no run is RUNNING, each trial has exactly one run, and every epoch that was trained
     stands in it once. A trial that was cut off is KILLED there, until `resume` goes on with it.
     """
-    from sweeps.search.status import identity
     from sweeps.spec.lock import locked
-    from sweeps.spec.sweep import read_sweep
+    from sweeps.spec.reading import read_sweep
     from sweeps.tracking.delivery import waiting
     from sweeps.tracking.reconciliation import differences, mend
     from sweeps.tracking.tracker import deliver
 
     spec = read_sweep(storage, name)
     with locked(spec.folder, name, make=False):
-        if not check and (delivered := deliver(spec, identity(spec))):
+        if not check and (delivered := deliver(spec, spec.folder.identity())):
             click.echo(f"{name}: {delivered} writes delivered that had waited for MLflow")
         elif wait := waiting(spec.folder):
             click.echo(f"{name}: {wait} writes wait for MLflow")
@@ -61,11 +60,12 @@ def delete(name: str, storage: Path, yes: bool) -> None:
     Interrupted, the same command goes on. A sweep that runs is refused.
     """
     from sweeps.spec.lock import locked
-    from sweeps.spec.sweep import read_sweep, sweep_names
+    from sweeps.spec.reading import read_sweep
+    from sweeps.spec.sweep_folder import SweepFolder
     from sweeps.tracking.deletion import delete as remove
     from sweeps.tracking.deletion import finish, look
 
-    if name not in sweep_names(storage) and finish(storage, name):
+    if name not in SweepFolder.names(storage) and finish(storage, name):
         click.echo(f"{name}: deleted; only files were left of it")
         return
     spec = read_sweep(storage, name)

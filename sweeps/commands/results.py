@@ -18,7 +18,7 @@ def report(name: str, storage: Path) -> None:
     from sweeps.choosing.finals import read_final
     from sweeps.report import write_report
     from sweeps.search.study import reader
-    from sweeps.spec.sweep import read_sweep
+    from sweeps.spec.reading import read_sweep
 
     spec = read_sweep(storage, name)
     click.echo(write_report(spec, reader(spec).study, read_final(spec.folder)))
@@ -33,9 +33,9 @@ def export(name: str, out: Path, storage: Path, overwrite: bool) -> None:
     """Copy the winner's encoder of the finished sweep NAME to the folder OUT."""
     from c2vl.encoder import load_encoder, save_encoder
     from c2vl.support.files import see_free
-    from sweeps.spec.sweep import read_sweep
+    from sweeps.spec.reading import read_sweep
 
-    folder = read_sweep(storage, name).folder / "encoder"
+    folder = read_sweep(storage, name).folder.encoder
     if not folder.exists():
         raise UserError(f"{name}: has not chosen an encoder yet; c2vl-sweep resume {name}")
     see_free(out, overwrite=overwrite, known_by=["encoder.json"])

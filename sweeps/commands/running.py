@@ -37,7 +37,7 @@ def run(file: Path, overrides: tuple[str, ...], address: str | None) -> None:
 
     An override names a key of the sweep file, or a setting of its base experiment.
     """
-    from sweeps.spec.sweep import load_sweep
+    from sweeps.spec.reading import load_sweep
 
     _drive(load_sweep(file, overrides), address, resume=False)
 
@@ -81,7 +81,7 @@ def _changed(
 ) -> SweepSettings:
     """A sweep that is there, with what may change once it has begun."""
     from c2vl.config.reading import override, parse_overrides
-    from sweeps.spec.sweep import parse_sweep, read_sweep
+    from sweeps.spec.reading import parse_sweep, read_sweep
 
     spec = read_sweep(storage, name)
     changes = parse_overrides(overrides)
@@ -122,7 +122,7 @@ def stop(name: str, storage: Path, timeout: float) -> None:
     It works from any host that sees the sweep's folder. `resume` goes on with it.
     """
     from sweeps.running.stopping import ask_to_stop, wait_for_end
-    from sweeps.spec.sweep import read_sweep
+    from sweeps.spec.reading import read_sweep
 
     spec = read_sweep(storage, name)
     asked = ask_to_stop(spec.folder)
@@ -135,7 +135,7 @@ def stop(name: str, storage: Path, timeout: float) -> None:
             f"{name}: still runs after {timeout:g} s: epochs take longer, or MLflow is waited for; "
             f"wait on with c2vl-sweep stop {name} --timeout SECONDS, or end {asked.split(',')[0]}"
         )
-    from sweeps.search.status import COUNTS, state  # only now: asking must not wait for it
+    from sweeps.report.status import COUNTS, state  # only now: asking must not wait for it
 
     now = state(spec)
     click.echo(f"{name}: stopped  " + "  ".join(f"{key} {now[key]}" for key in COUNTS))

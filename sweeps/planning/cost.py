@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 from c2vl.skeletons.store import Store
 from c2vl.training.figures import describe
-from sweeps.choosing.finals import TRAINED
-from sweeps.search.pruners import epochs as longest
 from sweeps.spec.space import RandomDraws, draw, experiment
 from sweeps.spec.sweep import SweepSettings
 
@@ -49,15 +47,15 @@ def plan(spec: SweepSettings, fitting: int | None) -> Plan:
     """Return the plan of a sweep, of whose trials so many fit at once."""
     at_once = fitting if spec.concurrency is None else min(spec.concurrency, fitting or 0) or None
     share, assumption = expected_share(spec)
-    return Plan(spec.trials, _finals(spec), at_once, longest(spec), share, assumption)
+    return Plan(spec.trials, _finals(spec), at_once, spec.max_epochs, share, assumption)
 
 
 def _finals(spec: SweepSettings) -> int:
     """Trainings after the search, at most: a seed that a trial had is not trained again."""
     seeds = len(spec.final.seeds)
-    own = spec.experiment.seed in spec.final.seeds and "seed" not in spec.space
+    own = spec.base.seed in spec.final.seeds and "seed" not in spec.space
     again = spec.final.candidates * max(0, seeds - own)
-    beside = sum(who in TRAINED or who == "base" for who in spec.final.beside)
+    beside = len(spec.final.trained)
     return again + (beside * max(1, seeds) if spec.final.test else 0)
 
 
@@ -68,7 +66,7 @@ def expected_share(spec: SweepSettings) -> tuple[float, str]:
     ``reduction`` goes on at each rung. Run asynchronously (Li et al., MLSys 2020) the first trials
     at a rung go on as well, so that short sweeps train more than this.
     """
-    settings, total = spec.pruner, longest(spec)
+    settings, total = spec.pruner, spec.max_epochs
     if settings.name == "none":
         return 1.0, "no trial is stopped early"
     if settings.name == "median":
@@ -90,10 +88,8 @@ def expected_share(spec: SweepSettings) -> tuple[float, str]:
 def rungs(spec: SweepSettings, start: int, total: int) -> list[int]:
     """Return the epochs at which successive halving from ``start`` on judges, below ``total``."""
     every = 1
-    if (
-        describe(spec.objectives[0].metric).when == "validation"
-    ):  # judged only where there is a figure
-        every = spec.experiment.train.evaluate_every
+    if describe(spec.objectives[0].metric).when == "validation":  # judged only at its epochs
+        every = spec.base.train.evaluate_every
     found = set()
     epoch = start
     while epoch < total:
@@ -123,9 +119,9 @@ def disk(spec: SweepSettings, at_once: int | None) -> float:
     encoder, whole = 0, 0
     seeds = map(RandomDraws, range(SAMPLED))
     drawn = [experiment(spec.base, spec.space, draw(spec.space, seed)) for seed in seeds]
-    models = {(s.model, s.train.ema > 0, s.optim.name): s for s in [spec.experiment, *drawn]}
+    models = {(s.model, s.train.ema > 0, s.optim.name): s for s in [spec.base, *drawn]}
     largest = sorted(models.values(), key=lambda s: s.model.hidden**2 + s.model.feature)[-3:]
-    layout = Store.open(spec.experiment.data.store).layout
+    layout = Store.open(spec.base.data.store).layout
     for settings in largest:
         from c2vl.encoder import build  # torch: only now
 
@@ -134,13 +130,13 @@ def disk(spec: SweepSettings, at_once: int | None) -> float:
         copies = 1 + (settings.train.ema > 0) + (2 if settings.optim.name == "adamw" else 1)
         encoder, whole = max(encoder, weights), max(whole, copies * weights)
     trainings = spec.trials + _finals(spec)
-    kept = spec.experiment.train.keep_checkpoints + 1
+    kept = spec.base.train.keep_checkpoints + 1
     return trainings * (2 * encoder + SMALL_FILES) + (at_once or 1) * kept * whole
 
 
 def lines(spec: SweepSettings, coming: Plan, measured: Calibration | None) -> list[tuple[str, str]]:
     """Return the plan in words: what, and how much."""
-    train = spec.experiment.train
+    train = spec.base.train
     at_once = f", {coming.at_once} at once" if coming.at_once else ""
     after = f", then up to {coming.finals} more trainings" if coming.finals else ""
     found = [
@@ -150,8 +146,8 @@ def lines(spec: SweepSettings, coming: Plan, measured: Calibration | None) -> li
     ]
     if measured is None:
         return [*found, ("time", "not known; --calibrate measures it")]
-    each = measured.training(spec.experiment, coming.epochs)
-    search = coming.trials * measured.training(spec.experiment, coming.epochs * coming.share)
+    each = measured.training(spec.base, coming.epochs)
+    search = coming.trials * measured.training(spec.base, coming.epochs * coming.share)
     hours = (search + coming.finals * each) / 3600
     cost = f"{hours * train.workers * train.cpus_per_worker:.2g} CPU hours"
     if train.gpus_per_worker:

@@ -22,8 +22,9 @@ from c2vl.skeletons.store import Store, read_manifest
 from c2vl.support.errors import UserError
 from sweeps.planning.cluster_resources import Node, cluster, living_nodes, slots
 from sweeps.planning.nodes import require_shared
-from sweeps.planning.validation import check_draws, data_needs
 from sweeps.search.storage import open_storage
+from sweeps.search.warm_start import check_warm_start
+from sweeps.spec.checks import check_draws, data_needs
 from sweeps.spec.store_addresses import shown, sqlite_file
 from sweeps.spec.sweep import SweepSettings
 
@@ -59,6 +60,7 @@ def ready(spec: SweepSettings) -> list[Finding]:
     return [
         look("name", lambda: free_name(spec)),
         look("space", lambda: space(spec)),
+        look("warm_start", lambda: warm_start(spec)),
         data(spec),
         look("tracking", lambda: tracking(spec)),
         look("study", lambda: study(spec)),
@@ -67,7 +69,7 @@ def ready(spec: SweepSettings) -> list[Finding]:
 
 def free_name(spec: SweepSettings) -> str:
     """Check that no sweep has the name."""
-    if (spec.folder / "sweep.yaml").exists():
+    if spec.folder.begun:
         raise UserError(
             f"name: there is a sweep {spec.name} in {spec.folder}; go on with it: "
             f"c2vl-sweep resume {spec.name}, or start another: name=OTHER"
@@ -79,6 +81,14 @@ def space(spec: SweepSettings) -> str:
     """Draw often, and build each experiment."""
     check_draws(spec, DRAWS)
     return f"{DRAWS} draws make valid experiments"
+
+
+def warm_start(spec: SweepSettings) -> str:
+    """Check that the earlier sweep is there and fits."""
+    if spec.warm_start is None:
+        return ""
+    check_warm_start(spec)
+    return f"the {spec.warm_start.how} of {spec.warm_start.sweep}"
 
 
 def data(spec: SweepSettings) -> Finding:
@@ -140,7 +150,7 @@ def tracking(spec: SweepSettings) -> str:
 
 def study(spec: SweepSettings) -> str:
     """Check that Optuna's storage answers, and that the name is free there."""
-    if (spec.folder / "sweep.yaml").exists():
+    if spec.folder.begun:
         return ""  # it is that sweep's; its name is taken
     file = sqlite_file(spec.study_uri)
     if file is not None and not file.exists():
@@ -169,7 +179,7 @@ def room(spec: SweepSettings, needed: float) -> str:
         spec: the sweep.
         needed: bytes.
     """
-    free = shutil.disk_usage(_writable(spec.folder, "storage")).free
+    free = shutil.disk_usage(_writable(spec.folder.path, "storage")).free
     if needed > free:
         raise UserError(
             f"storage: trials write up to {_size(needed)}, and {spec.storage.absolute()} has "
@@ -210,7 +220,7 @@ def _fitting(spec: SweepSettings, nodes: list[Node]) -> int | None:
     if spec.autoscaling:
         return spec.concurrency
     try:
-        return slots(nodes, spec.experiment.train)
+        return slots(nodes, spec.base.train)
     except UserError:  # found by `_fits`
         return None
 
@@ -221,7 +231,7 @@ def _shared(spec: SweepSettings, where: str) -> str:
 
 
 def _fits(spec: SweepSettings, nodes: list[Node], where: str) -> str:
-    train = spec.experiment.train
+    train = spec.base.train
     at_once = spec.concurrency if spec.autoscaling else slots(nodes, train)
     have = {kind: sum(node.get(kind, 0.0) for node in nodes) for kind in ("CPU", "GPU")}
     return (

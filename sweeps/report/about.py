@@ -37,8 +37,8 @@ def _search(spec: SweepSettings, study: optuna.Study) -> Pairs:
         ("objective", objectives),
         ("sampler", f"{spec.sampler.name}, seed {spec.sampler.seed}"),
         ("pruner", _pruner(spec)),
-        ("split", f"{spec.experiment.data.split}, {spec.experiment.data.validation_folds} "
-                  f"validation folds by {spec.experiment.data.validation_by}"),
+        ("split", f"{spec.base.data.split}, {spec.base.data.validation_folds} "
+                  f"validation folds by {spec.base.data.validation_by}"),
     ]  # fmt: skip
     found += [("constraint", text) for text in spec.constraints]
     if spec.warm_start is not None:
@@ -102,7 +102,12 @@ def _words(value: Any) -> str:
 def steps(spec: SweepSettings, job: Job) -> list[str]:
     """Return the command that trains the winner again, behind what it needs."""
     commit = provenance.commit_of(spec.folder, job.folder)
-    folder = spec.storage / "sweeps" / spec.name
     out = spec.storage / "train" / job.name
-    words = ["c2vl", "train", str(folder / "report" / "winner.yaml"), "--out", str(out)]
+    words = [
+        "c2vl",
+        "train",
+        str(spec.storage / "sweeps" / spec.name / "report" / "winner.yaml"),
+        "--out",
+        str(out),
+    ]
     return [*([f"git checkout {commit}"] if commit else []), shlex.join(words)]

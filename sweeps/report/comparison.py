@@ -10,8 +10,11 @@ from typing import Any
 from c2vl.config.reading import flatten
 from c2vl.support.errors import UserError, did_you_mean
 from sweeps.choosing.finals import read_final
-from sweeps.search.study import objective_values, reader
-from sweeps.spec.sweep import SweepSettings, read_sweep, sweep_names
+from sweeps.search.study import reader
+from sweeps.spec.objective import objective_values
+from sweeps.spec.reading import read_sweep
+from sweeps.spec.sweep import SweepSettings
+from sweeps.spec.sweep_folder import SweepFolder
 
 # They say nothing of what was done, and an address may hold a password
 APART = ("name", "description", "storage", "study", "tracking.uri", "base.name")
@@ -38,7 +41,7 @@ def side(storage: Path, name: str) -> Side:
     Raises:
         UserError: there is neither.
     """
-    known = sweep_names(storage)
+    known = SweepFolder.names(storage)
     if name in known:
         return _sweep(read_sweep(storage, name))
     sweep, _, number = name.rpartition("-")

@@ -33,9 +33,9 @@ from sweeps.report.test_tables import protocol_tables
 from sweeps.report.trials import Trials
 from sweeps.report.winner import Judged, judged, winning_job
 from sweeps.search.label_free_ranking import FEWEST
-from sweeps.search.pruners import rank_correlation
+from sweeps.search.rank_correlation import rank_correlation
 from sweeps.search.study import StudyReader
-from sweeps.spec.store_addresses import public_dump
+from sweeps.spec.reading import public_dump
 
 AFTER = "after the search"
 HALF, FULL, SMALL = (560, 330), (1160, 400), (300, 230)
@@ -122,14 +122,14 @@ def costs(trials: Trials) -> Costs:
     """Add up what was spent."""
     spec = trials.spec
     seconds: dict[str, float] = {o: sum(t.seconds for t in trials.of(o)) for o in OUTCOMES}
-    after = map(RunFolder, sorted((spec.folder / "finals").glob("*")))
+    after = map(RunFolder, sorted(spec.folder.finals.glob("*")))
     seconds[AFTER] = sum(row.get("seconds", 0.0) for run in after for row in run.rows())
     saved = sum(
         t.seconds / t.epochs * max(t.job.experiment.train.epochs - t.epochs, 0)
         for t in trials.of("pruned")
         if t.epochs
     )
-    train = spec.experiment.train
+    train = spec.base.train
     cpus, gpus = train.cpus_per_worker * train.workers, train.gpus_per_worker * train.workers
     return Costs(seconds, saved, cpus, gpus)
 

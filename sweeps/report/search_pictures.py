@@ -13,7 +13,7 @@ from c2vl.training.figures import describe
 from sweeps.planning.cost import rungs as planned_rungs
 from sweeps.report.svg import DOTS, LINES, link
 from sweeps.report.trials import Curve, Trial, Trials, scored, sign
-from sweeps.spec.sweep import Objective
+from sweeps.spec.objective import Objective
 from sweeps.spec.training_job import Outcome
 
 COLOUR: dict[str, str] = {"complete": "#2f6fb5", "pruned": "#a3adba", "failed": "#c8553d"}

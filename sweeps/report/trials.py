@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from optuna.trial import TrialState
 
 from sweeps.search.label_free_ranking import Agreement, agreements
-from sweeps.search.study import StudyReader, feasible, objective_values
-from sweeps.spec.sweep import Objective, SweepSettings
+from sweeps.search.study import StudyReader, feasible
+from sweeps.spec.objective import Objective, objective_values
+from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.training_job import Job, Outcome, Row
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def _read(spec: SweepSettings, job: Job, outcome: Outcome) -> Trial:
 
 def sign(objective: Objective) -> int:
     """1 where more is better, else -1."""
-    return 1 if objective.direction == "maximize" else -1
+    return objective.sign
 
 
 def scored(objectives: Sequence[Objective], trial: Trial) -> list[float]:

@@ -15,11 +15,11 @@ from rich.live import Live
 from rich.table import Table
 
 from sweeps.planning.cost import rungs
-from sweeps.search.pruners import epochs as longest
-from sweeps.search.status import counts
+from sweeps.report.status import counts
 from sweeps.search.study import ENDED, StudyReader, reader
 from sweeps.spec.lock import is_running
-from sweeps.spec.sweep import SweepSettings, read_sweep
+from sweeps.spec.reading import read_sweep
+from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.training_job import Job
 
 EVERY_SECONDS = 2.0
@@ -52,7 +52,7 @@ class Moment:
     Attributes:
         spec: it.
         trials: those that run, and the last that ended.
-        counts: by :data:`sweeps.search.status.COUNTS`.
+        counts: by :data:`sweeps.report.status.COUNTS`.
         driven: whether a process drives it.
         best: name and value of the best trial, or None.
         left: seconds to the end of the search, or None where nothing has ended yet.
@@ -125,7 +125,7 @@ def table(now: Moment) -> Table:
     metric = now.spec.objectives[0].metric
     marks = []
     if now.spec.pruner.name == "asha":
-        marks = rungs(now.spec, now.spec.pruner.min_epochs, longest(now.spec))
+        marks = rungs(now.spec, now.spec.pruner.min_epochs, now.spec.max_epochs)
     shown = Table(title=now.spec.name, caption=now.line())
     for name in ("trial", "outcome", "epoch", *(["rung"] if marks else []), metric, ""):
         shown.add_column(name, overflow="fold")

@@ -6,13 +6,12 @@ import json
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from c2vl.config.experiment import Experiment
 from c2vl.config.reading import flatten
 from sweeps.choosing.finals import Final, seeded
 from sweeps.choosing.intervals import half_width
 from sweeps.report.trials import Trials, sign
-from sweeps.search.study import objective_values
 from sweeps.spec.training_job import Job
 
 
@@ -48,9 +47,9 @@ def judged(trials: Trials, final: Final | None) -> list[Judged]:
     for trial in chosen:
         values = {}
         for job in seeded(spec, trial.job):
-            own = objective_values([objective], job.rows())
+            own = objective.value(job.rows())
             if own is not None and (job.done or job is trial.job):
-                values[job.experiment.seed] = own[0]
+                values[job.experiment.seed] = own
         if not values and trial.values:
             values[trial.job.experiment.seed] = trial.values[0]
         number, name = trial.number, trial.job.name
@@ -71,9 +70,9 @@ def winning_job(trials: Trials, final: Final | None) -> Job | None:
     return None
 
 
-def winning_overrides(base: dict[str, Any], job: Job) -> list[str]:
+def winning_overrides(base: Experiment, job: Job) -> list[str]:
     """Return what turns the base experiment into a trial's, as ``key=value`` words."""
-    plain = flatten(base)
+    plain = flatten(base.model_dump(mode="json"))
     chosen = flatten(job.experiment.model_dump(mode="json"))
     return [
         f"{key}={json.dumps(value)}"

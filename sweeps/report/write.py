@@ -11,7 +11,7 @@ from sweeps.choosing.finals import Final
 from sweeps.report.tables import rows_of, summary, to_csv
 from sweeps.report.trials import read_trials
 from sweeps.report.winner import winning_job
-from sweeps.spec.store_addresses import public_dump
+from sweeps.spec.reading import public_dump
 from sweeps.spec.sweep import SweepSettings
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def write_report(spec: SweepSettings, study: optuna.Study, final: Final | None) 
     trials = read_trials(spec, study)
     rows = rows_of(trials)
     winner = winning_job(trials, final)
-    with replacing_folder(spec.folder / "report") as folder:
+    with replacing_folder(spec.folder.report) as folder:
         texts = {
             "index.html": page(trials, study, final),
             "trials.csv": to_csv(rows),
@@ -51,4 +51,4 @@ def write_report(spec: SweepSettings, study: optuna.Study, final: Final | None) 
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8", newline="")
         draw_overview(folder / "sweep.png", trials, final)
-    return spec.folder / "report"
+    return spec.folder.report

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from sweeps.spec.sweep import Objective
+from sweeps.spec.objective import Objective
 from sweeps.spec.training_job import End, Job, Row
 
 QUIET_SECONDS = 60.0
@@ -90,8 +90,9 @@ class Board:
         if began is not None:
             self._seconds.append(time.monotonic() - began)
         self._counts[end.outcome] += 1
-        value = self._value(job) if end.outcome == "complete" else None
-        self._better(value)
+        value = self._objective.value(job.rows()) if end.outcome == "complete" else None
+        if value is not None and self._objective.better(value, self._best):
+            self._best = value
         drawn = "  ".join(f"{k.split('.')[-1]}={_short(v)}" for k, v in job.values.items())
         figure = f" {self._objective.metric} {value:.4f}" if value is not None else ""
         self.say(f"{job.name}: {end.outcome}{figure}  {drawn}")
@@ -101,19 +102,6 @@ class Board:
         if not self.console.is_terminal:
             self.say(self.line())
         self._show()
-
-    def _value(self, job: Job) -> float | None:
-        from sweeps.search.study import objective_values
-
-        values = objective_values([self._objective], job.rows())
-        return values[0] if values else None
-
-    def _better(self, value: float | None) -> None:
-        if value is None:
-            return
-        sign = 1 if self._objective.direction == "maximize" else -1
-        if self._best is None or sign * value > sign * self._best:
-            self._best = value
 
     def line(self) -> str:
         """All figures in one line."""

@@ -13,12 +13,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from c2vl.support.errors import UserError
 from sweeps.spec.lock import holder, is_ours_to_signal, is_running, mark_stopping
+from sweeps.spec.sweep_folder import SweepFolder
 
-REQUEST = "stop"
 POLL_SECONDS = 1.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -47,7 +46,7 @@ class Stop:
 
 
 @contextmanager
-def stopping(folder: Path) -> Iterator[Stop]:
+def stopping(folder: SweepFolder) -> Iterator[Stop]:
     """Turn the first SIGINT or SIGTERM, or a request's file, into a clean stop.
 
     A second signal ends at once.
@@ -56,7 +55,7 @@ def stopping(folder: Path) -> Iterator[Stop]:
         folder: of the sweep, whose lock this process holds.
     """
     stop, over = Stop(), threading.Event()
-    request = folder / REQUEST
+    request = folder.stop_request
     request.unlink(missing_ok=True)  # meant for a driver that is gone
 
     def listen() -> None:
@@ -93,7 +92,7 @@ def heed_signals(stop: Stop) -> None:
         signal.signal(number, asked)
 
 
-def ask_to_stop(folder: Path) -> str | None:
+def ask_to_stop(folder: SweepFolder) -> str | None:
     """Ask the driver of the sweep in ``folder`` to stop; returns at once.
 
     Returns:
@@ -107,11 +106,11 @@ def ask_to_stop(folder: Path) -> str | None:
     if who is not None and is_ours_to_signal(folder, who):
         os.kill(who.pid, signal.SIGINT)
         return f"{who}, by a signal"
-    (folder / REQUEST).touch()
+    folder.stop_request.touch()
     return f"{who or 'its driver'}, by a file in {folder}"
 
 
-def wait_for_end(folder: Path, timeout: float) -> bool:
+def wait_for_end(folder: SweepFolder, timeout: float) -> bool:
     """Wait until nobody drives the sweep in ``folder``; False after ``timeout`` seconds."""
     deadline = time.monotonic() + timeout
     while is_running(folder):

@@ -31,7 +31,7 @@ class Budget:
 
     def __init__(self, spec: SweepSettings, trained: float = 0.0) -> None:
         self._spec = spec
-        self._path: Path = spec.folder / "budget.json"
+        self._path: Path = spec.folder.budget
         known = self._known()
         self._driven = known["driven_seconds"]
         self._held = max(known["held_seconds"], trained)
@@ -62,14 +62,14 @@ class Budget:
     def cpu_hours(self) -> float:
         """CPUs that trials held, times hours."""
         self._add()
-        train = self._spec.experiment.train
+        train = self._spec.base.train
         return self._held / 3600 * train.workers * train.cpus_per_worker
 
     @property
     def gpu_hours(self) -> float:
         """GPUs that trials held, times hours."""
         self._add()
-        train = self._spec.experiment.train
+        train = self._spec.base.train
         return self._held / 3600 * train.workers * train.gpus_per_worker
 
     def spent(self) -> bool:

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c2vl.training.figures import FIGURES
-from sweeps.search.study import objective_values
-from sweeps.spec.sweep import Objective
+from sweeps.search.rank_correlation import spearman
+from sweeps.spec.objective import Objective, objective_values
 from sweeps.spec.training_job import Row
 
 SCORES = {one.name: one.sign for one in FIGURES if one.labels is False and not one.over}
@@ -104,19 +104,3 @@ def _agreement(
     resampled = resampled[np.isfinite(resampled)]
     low, high = np.percentile(resampled, [2.5, 97.5]) if len(resampled) else (math.nan, math.nan)
     return Agreement(score, labelled, count, rho, float(low), float(high), numbers[chosen], regret)
-
-
-def spearman(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rank correlation of each row (R, n) with its like; ties share their mean rank.
-
-    Returns:
-        (R,), NaN where a row of either has one value alone.
-    """
-    from scipy.stats import rankdata
-
-    x, y = (rankdata(rows, axis=1) for rows in (a, b))
-    x, y = (rows - rows.mean(1, keepdims=True) for rows in (x, y))
-    scale = np.sqrt((x * x).sum(1) * (y * y).sum(1))
-    found = np.full(len(x), math.nan)
-    np.divide((x * y).sum(1), scale, out=found, where=scale > 0)
-    return found

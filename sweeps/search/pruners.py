@@ -3,55 +3,16 @@
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
 import optuna
 from optuna.pruners import BasePruner
 from optuna.trial import TrialState
 
-from c2vl.config.reading import flatten
-from c2vl.support.errors import UserError
-from sweeps.search.label_free_ranking import spearman
-from sweeps.spec.space import Categorical, Variant
+from sweeps.search.rank_correlation import rank_correlation
 from sweeps.spec.sweep import PrunerSettings, SweepSettings
 
 VERDICT = "verdict"
-
-
-def check_pruner(spec: SweepSettings) -> None:
-    """Check that the pruner fits the objectives and the length of training.
-
-    Raises:
-        UserError: it does not.
-    """
-    settings = spec.pruner
-    if settings.name == "none":
-        return
-    if len(spec.objectives) > 1:
-        raise UserError(
-            "pruner.name: several objectives cannot be pruned by (which one would decide?); "
-            "set it to none, or keep one objective"
-        )
-    if settings.name == "hyperband" and settings.min_epochs * settings.reduction > epochs(spec):
-        raise UserError(
-            f"pruner: Hyperband needs min_epochs × reduction of at most {epochs(spec)} epochs, or "
-            "it has one bracket alone; lower pruner.min_epochs, or use asha"
-        )
-
-
-def epochs(spec: SweepSettings) -> int:
-    """Return how many epochs the longest trial of the space has."""
-    found: list[Any] = [spec.experiment.train.epochs]
-    for name, variable in spec.space.items():
-        if isinstance(variable, Variant):
-            bundles = map(flatten, variable.choices.values())
-            found += [bundle["train.epochs"] for bundle in bundles if "train.epochs" in bundle]
-        elif name == "train.epochs":
-            found += variable.choices if isinstance(variable, Categorical) else [variable.high]
-    return int(max(found))
 
 
 def pruner(spec: SweepSettings, study: optuna.Study) -> BasePruner:
@@ -64,7 +25,7 @@ def pruner(spec: SweepSettings, study: optuna.Study) -> BasePruner:
     if settings.name == "hyperband":
         made = optuna.pruners.HyperbandPruner(
             min_resource=settings.min_epochs,
-            max_resource=epochs(spec),
+            max_resource=spec.max_epochs,
             reduction_factor=settings.reduction,
         )
         # It makes its brackets when it is first asked; TPE, which models each of them apart, has
@@ -76,25 +37,6 @@ def pruner(spec: SweepSettings, study: optuna.Study) -> BasePruner:
             n_startup_trials=settings.startup_trials, n_warmup_steps=settings.min_epochs - 1
         )
     return optuna.pruners.NopPruner()
-
-
-def rank_correlation(
-    trials: Iterable[tuple[Mapping[int, float], float]], epoch: int
-) -> tuple[float, int]:
-    """Tell how well an epoch's values rank trials as their final ones do.
-
-    Args:
-        trials: of those that ran to their end: values by epoch, and the final one.
-        epoch: where they are compared.
-
-    Returns:
-        Spearman's rank correlation, NaN where it is undefined, and the number of trials in it.
-    """
-    pairs = [(values[epoch], final) for values, final in trials if epoch in values]
-    if len(pairs) < 2:
-        return math.nan, len(pairs)
-    early, late = np.array(pairs).T
-    return float(spearman(early[None], late[None])[0]), len(pairs)
 
 
 def trusted(settings: PrunerSettings, study: optuna.Study, epoch: int) -> bool:

@@ -7,7 +7,6 @@ and stays out of every count, ranking and table.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from typing import Any
 
@@ -16,10 +15,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from c2vl.support.errors import UserError
 from sweeps.search.storage import READING_PATIENCE, open_storage
+from sweeps.spec.objective import ranked
 from sweeps.spec.space import experiment
 from sweeps.spec.store_addresses import shown
-from sweeps.spec.sweep import Objective, SweepSettings
-from sweeps.spec.training_job import Job, Outcome, Row
+from sweeps.spec.sweep import SweepSettings
+from sweeps.spec.training_job import Job, Outcome
 
 ENDED: dict[TrialState, Outcome] = {
     TrialState.COMPLETE: "complete",
@@ -49,7 +49,7 @@ class StudyReader:
         name = f"{self.spec.name}-{number:04d}"
         settings = experiment(self.spec.base, self.spec.space, values)
         settings = settings.model_copy(update={"name": name})
-        folder = self.spec.folder / "trials" / name
+        folder = self.spec.folder.trial(name)
         return Job(name, settings, folder, "trial", number, values)
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
@@ -80,65 +80,14 @@ class StudyReader:
         A trial that breaks a constraint is not among them. Of several objectives only the trials
         that no other beats in all of them are ranked.
         """
-        trials = [t for t in self.trials(TrialState.COMPLETE) if feasible(t)]
-        signs = [-1 if o.direction == "maximize" else 1 for o in self.spec.objectives]
-        if len(signs) > 1:
-            costs = [[s * v for s, v in zip(signs, t.values, strict=True)] for t in trials]
-            front = pareto_front(costs)
-            trials = [trial for trial, best in zip(trials, front, strict=True) if best]
-        trials.sort(key=lambda trial: (signs[0] * trial.values[0], trial.number))
-        return [(self.job(trial.number, trial.params), trial.values[0]) for trial in trials]
+        trials = {t.number: t for t in self.trials(TrialState.COMPLETE) if feasible(t)}
+        order = ranked(self.spec.objectives, {n: trial.values for n, trial in trials.items()})
+        return [(self.job(n, trials[n].params), trials[n].values[0]) for n in order]
 
 
 def feasible(trial: FrozenTrial) -> bool:
     """Whether a trial that has ended breaks no constraint."""
     return all(broken <= 0 for broken in trial.constraints.values())
-
-
-def pareto_front(costs: list[list[float]]) -> list[bool]:
-    """Say which rows no other row beats: is nowhere worse than, and somewhere better.
-
-    Args:
-        costs: (rows, objectives), lower is better.
-    """
-    found = [False] * len(costs)
-    front: list[list[float]] = []
-    # In this order a row can only be beaten by one before it, so by one of the front.
-    for row in sorted(range(len(costs)), key=lambda row: costs[row]):
-        cost = costs[row]
-        beaten = any(
-            other != cost and all(a <= b for a, b in zip(other, cost, strict=True))
-            for other in front
-        )
-        if not beaten:
-            found[row] = True
-            front.append(cost)
-    return found
-
-
-def objective_values(objectives: list[Objective], rows: list[Row]) -> list[float] | None:
-    """Return each objective's value: the mean of its last so many finite figures.
-
-    Args:
-        objectives: what is judged.
-        rows: figures by epoch; an epoch that stands there twice counts once.
-
-    Returns:
-        None where one of them was never reported.
-    """
-    by_epoch = {row["epoch"]: row for row in rows if "epoch" in row}
-    values = []
-    for objective in objectives:
-        seen = [
-            float(by_epoch[epoch][objective.metric])
-            for epoch in sorted(by_epoch)
-            if math.isfinite(by_epoch[epoch].get(objective.metric, math.nan))
-        ]
-        if not seen:
-            return None
-        kept = seen[-objective.last :]
-        values.append(sum(kept) / len(kept))
-    return values
 
 
 def reader(spec: SweepSettings) -> StudyReader:
@@ -148,7 +97,7 @@ def reader(spec: SweepSettings) -> StudyReader:
         UserError: it has none yet.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    if spec.study is None and not (spec.folder / "study.db").exists():
+    if spec.study is None and not spec.folder.study.exists():
         raise UserError(f"{spec.name}: has no study yet; c2vl-sweep resume {spec.name}")
     try:
         storage = open_storage(spec.study_uri, min(spec.study_patience, READING_PATIENCE))

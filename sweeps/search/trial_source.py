@@ -19,11 +19,13 @@ from optuna.trial import Trial, TrialState
 from c2vl.support.errors import UserError
 from sweeps.search.budget import Budget
 from sweeps.search.pruners import judge, pruner
-from sweeps.search.samplers import grid_points, sampler
+from sweeps.search.samplers import sampler
 from sweeps.search.storage import Order, open_storage
-from sweeps.search.study import IMPOSSIBLE, StudyReader, objective_values
+from sweeps.search.study import IMPOSSIBLE, StudyReader
 from sweeps.search.warm_start import known_trials, starting_points
+from sweeps.spec.capabilities import grid_points
 from sweeps.spec.constraints import impossible, violations
+from sweeps.spec.objective import objective_values
 from sweeps.spec.space import draw
 from sweeps.spec.store_addresses import shown
 from sweeps.spec.sweep import SweepSettings
@@ -171,7 +173,7 @@ class StudySource(StudyReader):
 
     def reason(self, job: Job) -> str:
         rows, objectives = job.rows(), self.spec.objectives
-        lacking = [one.metric for one in objectives if objective_values([one], rows) is None]
+        lacking = [one.metric for one in objectives if one.value(rows) is None]
         return f"never reported {', '.join(lacking)}, which it is judged by, as a finite number"
 
     def trials(self, *states: TrialState) -> list[optuna.trial.FrozenTrial]:

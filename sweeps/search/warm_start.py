@@ -26,8 +26,9 @@ from c2vl.config.reading import flatten
 from c2vl.support.errors import UserError
 from sweeps.search.study import PRIOR, reader
 from sweeps.spec.provenance import data_manifest, recorded
+from sweeps.spec.reading import read_sweep
 from sweeps.spec.space import Float, Int, Space, Variant, active, holds, order
-from sweeps.spec.sweep import SweepSettings, read_sweep
+from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.training_job import Job
 
 log = logging.getLogger(__name__)
@@ -139,7 +140,7 @@ def _best(spec: SweepSettings) -> list[tuple[Job, list[float]]]:
 def _require_same(spec: SweepSettings, earlier: SweepSettings) -> None:
     """Check that figures of both sweeps mean the same."""
     remedy = "so its figures say little here; use warm_start.how: points"
-    mine, other = flatten(spec.base), flatten(earlier.base)
+    mine, other = (flatten(one.base.model_dump(mode="json")) for one in (spec, earlier))
     searched = {"name", *PATHS, *spec.space, *earlier.space}
     for one in (spec, earlier):
         for variable in one.space.values():
@@ -153,7 +154,7 @@ def _require_same(spec: SweepSettings, earlier: SweepSettings) -> None:
             )
     if spec.objectives != earlier.objectives:
         raise UserError(f"warm_start: {earlier.name} had other objectives, {remedy}")
-    here = json.loads(json.dumps(data_manifest(spec.experiment)))
+    here = json.loads(json.dumps(data_manifest(spec.base)))
     starts = recorded(earlier.folder)
     if not starts or any(start["data"] != here for start in starts):
         raise UserError(f"warm_start: {earlier.name} was run on other data, {remedy}")

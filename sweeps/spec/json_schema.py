@@ -9,7 +9,7 @@ from typing import Any
 from c2vl.config.experiment import Experiment
 from c2vl.config.reading import setting_names
 from c2vl.support.files import write_text
-from sweeps.planning.validation import FIXED
+from sweeps.spec.checks import FIXED
 from sweeps.spec.sweep import SweepSettings
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -27,8 +27,6 @@ def sweep_schema() -> dict[str, Any]:
     the keys of ``space`` are settings that can be searched, or the free names of variants.
     """
     schema = SweepSettings.model_json_schema()
-    base = Experiment.model_json_schema()
-    definitions = {**schema.pop("$defs"), **base.pop("$defs"), "Experiment": base}
     properties = schema["properties"]
     properties["base"] = {
         "description": properties["base"]["description"],
@@ -38,7 +36,7 @@ def sweep_schema() -> dict[str, Any]:
     variable = space.pop("additionalProperties")
     space["properties"] = {name: variable for name in setting_names() if name not in FIXED}
     space["additionalProperties"] = {"$ref": "#/$defs/Variant"}
-    return {"$schema": DIALECT, **schema, "title": "C2VL sweep", "$defs": definitions}
+    return {"$schema": DIALECT, **schema, "title": "C2VL sweep"}
 
 
 def write_schemas(folder: Path) -> list[Path]:

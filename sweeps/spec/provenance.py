@@ -17,10 +17,10 @@ from c2vl.support.errors import UserError
 from c2vl.support.files import write_text
 from c2vl.support.versions import versions
 from c2vl.training.run_folder import RunFolder
+from sweeps.spec.sweep_folder import SweepFolder
 
 PACKAGES = ("c2vl", "torch", "ray", "optuna", "mlflow", "numpy", "transformers")
 LOCK = Path("requirements.lock")
-FILE = "provenance.json"  # in the sweep's folder: one entry for each start that differs
 SINCE = "since"  # seconds of the epoch
 KEPT = {"git_commit": str, "lock_sha256": str, "environment": dict, "data": dict}
 
@@ -70,7 +70,7 @@ def data_manifest(experiment: Experiment) -> dict[str, Any]:
     return found
 
 
-def record(folder: Path, data: dict[str, Any]) -> None:
+def record(folder: SweepFolder, data: dict[str, Any]) -> None:
     """Keep in a sweep's folder what a start of it ran on, unless the last one ran on the same.
 
     Args:
@@ -81,16 +81,16 @@ def record(folder: Path, data: dict[str, Any]) -> None:
     starts = recorded(folder)
     last = {key: value for key, value in starts[-1].items() if key != SINCE} if starts else None
     if last != json.loads(json.dumps(now)):
-        write_text(folder / FILE, json.dumps([*starts, {**now, SINCE: time.time()}], indent=1))
+        write_text(folder.provenance, json.dumps([*starts, {**now, SINCE: time.time()}], indent=1))
 
 
-def recorded(folder: Path) -> list[dict[str, Any]]:
+def recorded(folder: SweepFolder) -> list[dict[str, Any]]:
     """Return what :func:`record` has kept, the first start first.
 
     Raises:
         UserError: the file is damaged.
     """
-    path = folder / FILE
+    path = folder.provenance
     if not path.exists():
         return []
     try:
@@ -111,7 +111,7 @@ def _whole(start: Any) -> bool:
     )
 
 
-def require_same(folder: Path, data: dict[str, Any]) -> None:
+def require_same(folder: SweepFolder, data: dict[str, Any]) -> None:
     """Check that a sweep goes on with the data that it began with.
 
     Args:
@@ -126,9 +126,9 @@ def require_same(folder: Path, data: dict[str, Any]) -> None:
             before, now = (_content(found) for found in (start["data"].get(what, {}), manifest))
             if before != now:
                 raise UserError(
-                    f"{folder.name}: the {'data' if what == 'store' else what + ' prompts'} have "
-                    f"changed since it ran ({before[:12] or 'none'}, now {now[:12]}), and figures "
-                    "of both cannot be compared; bring them back, or start another sweep: "
+                    f"{folder.path.name}: the {'data' if what == 'store' else what + ' prompts'} "
+                    f"have changed since it ran ({before[:12] or 'none'}, now {now[:12]}), and "
+                    "figures of both cannot be compared; bring them back, or start another sweep: "
                     "name=OTHER"
                 )
 
@@ -138,7 +138,7 @@ def _content(manifest: dict[str, Any]) -> str:
     return str(manifest.get("checksum") or manifest.get("digest") or "")
 
 
-def commit_of(folder: Path, run: Path) -> str:
+def commit_of(folder: SweepFolder, run: Path) -> str:
     """Return the commit that a training began with; empty where none is known.
 
     Args:

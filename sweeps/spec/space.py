@@ -260,13 +260,13 @@ def settings(space: Space, values: Mapping[str, Any]) -> dict[str, Any]:
     return changes
 
 
-def experiment(base: Mapping[str, Any], space: Space, values: Mapping[str, Any]) -> Experiment:
+def experiment(base: Experiment, space: Space, values: Mapping[str, Any]) -> Experiment:
     """Build the experiment of one draw.
 
     Raises:
         UserError: the settings exclude each other.
     """
-    return from_dict(override(base, settings(space, values)))
+    return from_dict(override(base.model_dump(mode="json"), settings(space, values)))
 
 
 def grid(space: Space) -> list[dict[str, Any]]:

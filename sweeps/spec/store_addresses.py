@@ -5,12 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
-
 from c2vl.support.errors import first_line
-from sweeps.spec.sweep import SweepSettings, dump_sweep
 
+_SQLITE = re.compile(r"sqlite(?:\+\w+)?://[^/]*/([^?]+)")
 _SECRETS = (
     (re.compile(r"(://[^\s:/@]*):[^\s/]*@"), r"\1:***@"),
     (re.compile(r"(https?://)[^\s:/@]+@"), r"\1***@"),  # a token, in the place of a user
@@ -51,18 +48,7 @@ def reason(error: BaseException, uri: str = "") -> str:
 
 def sqlite_file(uri: str) -> Path | None:
     """Return the absolute path of an SQLite address; None for any other."""
-    try:
-        url = make_url(uri)
-    except (ArgumentError, ValueError):  # the latter for a port that is no number
+    found = _SQLITE.match(uri)
+    if found is None or found[1] == ":memory:":
         return None
-    if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
-        return None
-    return Path(url.database).absolute()
-
-
-def public_dump(spec: SweepSettings) -> str:
-    """Return the resolved sweep as YAML, for others to read: its addresses have no passwords."""
-    study = None if spec.study is None else shown(spec.study)
-    uri = None if spec.tracking.uri is None else shown(spec.tracking.uri)
-    tracking = spec.tracking.model_copy(update={"uri": uri})
-    return dump_sweep(spec.model_copy(update={"study": study, "tracking": tracking}))
+    return Path(found[1]).absolute()

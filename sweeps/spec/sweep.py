@@ -1,36 +1,24 @@
-"""A sweep as typed, frozen settings: YAML in, resolved YAML out, all mistakes found beforehand.
+"""A sweep as typed, frozen settings.
 
-Example:
-    >>> spec = parse_sweep({"name": "lr", "space": {"optim.lr": {
-    ...     "type": "float", "low": 0.01, "high": 1, "log": True}}}, "lr.yaml")
-    >>> spec.trials
-    20
+How they come out of a sweep file and go back into it: :mod:`sweeps.spec.reading`; what they must
+satisfy together: :mod:`sweeps.spec.checks`.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
 from pydantic import AfterValidator, Field, PositiveInt
 
 from c2vl.config.experiment import Experiment, Settings
-from c2vl.config.reading import (
-    from_dict,
-    override,
-    parse,
-    parse_overrides,
-    read_yaml,
-    setting_names,
-)
-from c2vl.support.errors import UserError, did_you_mean
+from c2vl.config.reading import flatten
 from c2vl.training import figures
 from sweeps.spec.constraints import Constraint, parse_constraint
-from sweeps.spec.space import Variable
+from sweeps.spec.objective import Objective
+from sweeps.spec.space import Categorical, Float, Int, Variable, Variant
+from sweeps.spec.sweep_folder import SweepFolder
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
 
@@ -46,14 +34,6 @@ def _once(values: list[T]) -> list[T]:
 
 
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
-
-
-class Objective(Settings):
-    """What a trial is judged by: a figure that training reports, of validation or label-free."""
-
-    metric: str = Field("knn_val", description="a figure of the run; the test part has none here")
-    direction: Literal["maximize", "minimize"] = "maximize"
-    last: int = Field(1, ge=1, description="mean of so many last values: one epoch alone is noisy")
 
 
 class SamplerSettings(Settings):
@@ -164,13 +144,18 @@ class FinalSettings(Settings):
         "captions alone; neighbours of raw joints",
     )
 
+    @property
+    def trained(self) -> list[Reference]:
+        """What of ``beside`` takes trainings of its own."""
+        return [who for who in self.beside if who in ("base", "hard", "supervised")]
+
 
 class SweepSettings(Settings):
     """Everything that a sweep depends on."""
 
     name: str = Field(pattern=NAME)
     description: str = ""
-    base: dict[str, Any] = Field(default_factory=dict, description="experiment, or its file's path")
+    base: Experiment = Field(Experiment(), description="experiment, or its file's path")
     space: dict[str, Variable] = Field(min_length=1)
     sampler: SamplerSettings = SamplerSettings()
     points: list[dict[str, Any]] = Field(
@@ -211,9 +196,9 @@ class SweepSettings(Settings):
     final: FinalSettings = FinalSettings()
 
     @property
-    def folder(self) -> Path:
-        """Where the sweep lives, absolute."""
-        return sweep_folder(self.storage, self.name)
+    def folder(self) -> SweepFolder:
+        """Where the sweep lives."""
+        return SweepFolder.of(self.storage, self.name)
 
     @cached_property
     def rules(self) -> list[Constraint]:
@@ -221,9 +206,18 @@ class SweepSettings(Settings):
         return [parse_constraint(text, figures.names()) for text in self.constraints]
 
     @property
-    def experiment(self) -> Experiment:
-        """The base experiment."""
-        return from_dict(self.base)
+    def max_epochs(self) -> int:
+        """Epochs of the longest trial of the space."""
+        found: list[Any] = [self.base.train.epochs]
+        for name, variable in self.space.items():
+            if isinstance(variable, Variant):
+                bundles = map(flatten, variable.choices.values())
+                found += [bundle["train.epochs"] for bundle in bundles if "train.epochs" in bundle]
+            elif name == "train.epochs" and isinstance(variable, Categorical):
+                found += variable.choices
+            elif name == "train.epochs" and isinstance(variable, Float | Int):
+                found.append(variable.high)
+        return int(max(found))
 
     @property
     def tracking_uri(self) -> str:
@@ -233,113 +227,9 @@ class SweepSettings(Settings):
     @property
     def study_uri(self) -> str:
         """Optuna's store."""
-        return self.study or f"sqlite:///{self.folder / 'study.db'}"
+        return self.study or f"sqlite:///{self.folder.study}"
 
     @property
     def model(self) -> str:
         """Name of the registered model."""
         return self.tracking.model or self.name
-
-
-def sweep_folder(storage: Path, name: str) -> Path:
-    """Return the folder of a sweep, absolute."""
-    return storage.absolute() / "sweeps" / name
-
-
-def load_sweep(path: Path, overrides: Iterable[str] = ()) -> SweepSettings:
-    """Read a sweep file, with ``key=value`` overrides, and check all of it.
-
-    Overrides name keys of the sweep file (``trials=4``, ``base.train.epochs=3``); a setting of the
-    experiment alone (``train.epochs=3``) means the base.
-
-    Raises:
-        UserError: everything that is wrong with it, with the fields' paths.
-    """
-    values = dict(read_yaml(path))
-    base = values.get("base", {})
-    if isinstance(base, str):
-        values["base"] = base = read_yaml(path.parent / base)
-    for key, value in parse_overrides(overrides).items():
-        values = _override(values, key, value)
-    return parse_sweep(values, path.name)
-
-
-def _override(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
-    head, _, rest = key.partition(".")
-    if head not in SweepSettings.model_fields:
-        if head not in Experiment.model_fields:
-            known = [*SweepSettings.model_fields, *setting_names()]
-            raise UserError(f"{key}: no such setting{did_you_mean(key, known)}")
-        head, rest = "base", key
-    if head == "space" and rest:  # names of variables have dots of their own
-        space = dict(values.get("space") or {})
-        if value is None:
-            space.pop(rest, None)
-        else:
-            space[rest] = value
-        return {**values, "space": space}
-    return override(values, {f"{head}.{rest}" if rest else head: value})
-
-
-def parse_sweep(values: Mapping[str, Any], what: str) -> SweepSettings:
-    """Validate a sweep, fill in every default, and check that its space makes sense.
-
-    Args:
-        values: nested mappings, as YAML gives them.
-        what: what to call the file in messages.
-
-    Raises:
-        UserError: everything that is wrong with it.
-    """
-    from sweeps.planning.validation import check  # it needs the classes above
-
-    spec = parse(SweepSettings, values, what)
-    _check_storage(spec, what)
-    base = parse(Experiment, {"name": spec.name, **spec.base}, f"{what}: base")
-    spec = spec.model_copy(update={"base": base.model_dump(mode="json")})
-    try:
-        return check(spec)
-    except UserError as error:
-        raise UserError(f"{what}: {error}") from None
-
-
-def _check_storage(spec: SweepSettings, what: str) -> None:
-    """Refuse a folder whose path means something else in the address of a database in it."""
-    path = str(spec.storage.absolute())
-    if odd := [sign for sign in "%?#" if sign in path]:
-        raise UserError(
-            f"{what}: storage: {path} has a {odd[0]} in it, which the addresses of the databases "
-            "there cannot have; choose another folder"
-        )
-
-
-def dump_sweep(spec: SweepSettings) -> str:
-    """Return the resolved sweep as YAML; :func:`read_sweep` reads it back equal."""
-    return yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False)
-
-
-def read_sweep(storage: Path, name: str) -> SweepSettings:
-    """Read the resolved settings of a sweep that has been started.
-
-    Raises:
-        UserError: there is no such sweep; the message names those that are there. Or the folder
-            was copied or renamed, while its study and its runs are still another name's.
-    """
-    path = sweep_folder(storage, name) / "sweep.yaml"
-    if not re.match(NAME, name) or not path.exists():
-        there = ", ".join(sweep_names(storage)) or "none yet"
-        raise UserError(f"{name}: no such sweep in {storage / 'sweeps'}; there: {there}")
-    spec = parse(SweepSettings, read_yaml(path), str(path))
-    if spec.name != name:
-        raise UserError(
-            f"{path}: is of the sweep {spec.name}, whose study and runs bear that name; move the "
-            f"folder back to {path.parent.with_name(spec.name)}, or remove this copy"
-        )
-    # A sweep may have been moved with its folder: where it is now counts, not where it was.
-    return spec.model_copy(update={"storage": storage})
-
-
-def sweep_names(storage: Path) -> list[str]:
-    """Return the names of the sweeps in a storage folder, sorted."""
-    found = (path.parent.name for path in (storage / "sweeps").glob("*/sweep.yaml"))
-    return sorted(name for name in found if not name.startswith("."))  # one that is being deleted

@@ -14,10 +14,10 @@ from pathlib import Path
 import optuna
 
 from c2vl.support.errors import UserError
-from sweeps.search.status import identity
 from sweeps.search.storage import READING_PATIENCE, open_storage
 from sweeps.search.trial_source import OWNER
-from sweeps.spec.sweep import SweepSettings, sweep_folder
+from sweeps.spec.sweep import SweepSettings
+from sweeps.spec.sweep_folder import SweepFolder
 from sweeps.tracking.mlflow_store import answering, open_client
 from sweeps.tracking.reconciliation import runs_of
 
@@ -46,7 +46,9 @@ def look(spec: SweepSettings) -> Doomed:
     with answering(spec.tracking_uri, then=LATER):
         runs = runs_of(open_client(spec.tracking_uri), spec)
     runs = sorted(runs, key=lambda run: run.data.tags.get("kind") == "sweep")
-    files = (path for path in spec.folder.rglob("*") if path.is_file() and not path.is_symlink())
+    files = (
+        path for path in spec.folder.path.rglob("*") if path.is_file() and not path.is_symlink()
+    )
     return Doomed([run.info.run_id for run in runs], sum(path.stat().st_size for path in files))
 
 
@@ -65,13 +67,13 @@ def delete(spec: SweepSettings, doomed: Doomed) -> None:
         storage = open_storage(spec.study_uri, READING_PATIENCE)
         if spec.name in optuna.get_all_study_names(storage):
             study = optuna.load_study(study_name=spec.name, storage=storage)
-            if study.user_attrs.get(OWNER, identity(spec)) != identity(spec):
+            if study.user_attrs.get(OWNER, spec.folder.identity()) != spec.folder.identity():
                 raise UserError(
                     f"study: {spec.name} in the storage is another sweep's and stays; set study in "
-                    f"{spec.folder / 'sweep.yaml'} right"
+                    f"{spec.folder.settings} right"
                 )
             optuna.delete_study(study_name=spec.name, storage=storage)
-    aside = _aside(spec.storage, spec.name)
+    aside = spec.folder.deleted()
     shutil.rmtree(aside, ignore_errors=True)
     os.replace(spec.folder, aside)
     finish(spec.storage, spec.name)
@@ -79,13 +81,8 @@ def delete(spec: SweepSettings, doomed: Doomed) -> None:
 
 def finish(storage: Path, name: str) -> bool:
     """Remove what a deletion that was cut off has left; says whether there was anything."""
-    aside = _aside(storage, name)
+    aside = SweepFolder.of(storage, name).deleted().path
     if not aside.exists():
         return False
     shutil.rmtree(aside)
     return True
-
-
-def _aside(storage: Path, name: str) -> Path:
-    folder = sweep_folder(storage, name)
-    return folder.with_name(f".deleted-{folder.name}")

@@ -19,6 +19,7 @@ from typing import Any
 
 from c2vl.support.errors import is_full
 from sweeps.spec.store_addresses import reason
+from sweeps.spec.sweep_folder import SweepFolder
 
 Operation = dict[str, Any]
 JOURNAL, POSITION = "tracking.jsonl", "tracking.position"
@@ -47,7 +48,7 @@ class Spool:
         folder: the sweep's.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: SweepFolder) -> None:
         self._journal, self._mark = folder / JOURNAL, folder / POSITION
         self._lock = threading.Lock()
         self._file = self._journal.open("a+b", buffering=0)
@@ -169,7 +170,7 @@ def _position(path: Path, end: int) -> int:
     return position if position <= end else 0
 
 
-def waiting(folder: Path) -> int:
+def waiting(folder: SweepFolder) -> int:
     """Return how many operations of a sweep wait for MLflow."""
     journal = folder / JOURNAL
     try:

@@ -20,7 +20,6 @@ from optuna.trial import TrialState
 
 from c2vl.config.reading import load
 from c2vl.training.run_folder import RunFolder
-from sweeps.search.status import identity
 from sweeps.search.study import StudyReader, reader
 from sweeps.spec import provenance
 from sweeps.spec.sweep import SweepSettings
@@ -85,7 +84,7 @@ def runs_of(client: MlflowClient, spec: SweepSettings) -> list[Run]:
     found: list[Run] = []
     token = None
     while experiment is not None:
-        query = f"tags.{IDENTITY} = '{identity(spec)}'"
+        query = f"tags.{IDENTITY} = '{spec.folder.identity()}'"
         page = client.search_runs(
             [experiment.experiment_id], query, max_results=1000, page_token=token
         )
@@ -103,7 +102,7 @@ def trainings(spec: SweepSettings, source: StudyReader) -> list[tuple[Job, Outco
     found = source.ended()
     for trial in source.trials(TrialState.RUNNING):
         found.append((source.job(trial.number, trial.params), "interrupted"))
-    for folder in sorted((spec.folder / "finals").glob("*/experiment.yaml")):
+    for folder in sorted(spec.folder.finals.glob("*/experiment.yaml")):
         job = Job(folder.parent.name, load(folder), folder.parent, "final")
         found.append((job, "complete" if job.done else "interrupted"))
     return found
@@ -212,9 +211,9 @@ def _mend(spec: SweepSettings, found: list[Difference]) -> None:
 
 
 def _write(spec: SweepSettings, anew: list[tuple[Job, Outcome]], parent: Run | None) -> None:
-    tracker = Tracker(spec, identity(spec))
+    tracker = Tracker(spec, spec.folder.identity())
     if parent is None:
-        tracker.begin(provenance.data_manifest(spec.experiment))
+        tracker.begin(provenance.data_manifest(spec.base))
     tracker.reconcile(anew)
     ended = parent is not None and parent.info.status != "RUNNING"
     before = parent.data.tags.get(OUTCOME, "") if ended and parent is not None else ""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from c2vl.encoder.sources import RUN_ID
 from c2vl.support.errors import UserError
+from sweeps.spec.objective import sign
 from sweeps.spec.store_addresses import reason, shown
 
 if TYPE_CHECKING:
@@ -147,8 +148,7 @@ def may_replace(new: Standing | None, old: Standing | None) -> tuple[bool, str]:
         return False, "it has no validation figure"
     if (new.metric, new.data) != (old.metric, old.data):
         return False, "chosen by another metric or on other data"
-    sign = 1 if new.direction == "maximize" else -1
-    better = sign * new.value >= sign * old.value
+    better = sign(new.direction) * new.value >= sign(new.direction) * old.value
     return better, f"{new.metric} {new.value:.4f} against {old.value:.4f}"
 
 

@@ -20,7 +20,8 @@ from c2vl.config.experiment import Experiment
 from c2vl.support.errors import UserError
 from c2vl.training.figures import markdown
 from sweeps.spec import provenance
-from sweeps.spec.store_addresses import public_dump, shown
+from sweeps.spec.reading import public_dump
+from sweeps.spec.store_addresses import shown
 from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.training_job import End, Job, Outcome, Row
 from sweeps.tracking.delivery import Delivery, Operation, Spool, waiting
@@ -99,7 +100,7 @@ class Tracker:
             "open",
             spec.name,
             kind="sweep",
-            data=self._datasets(spec.experiment),
+            data=self._datasets(spec.base),
             tags={**self._code, "mlflow.note.content": note},
             texts={
                 "sweep.yaml": public_dump(spec),

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 from optuna.storages import InMemoryStorage
 
-from sweeps.search.pruners import rank_correlation
+from sweeps.search.rank_correlation import rank_correlation
 from sweeps.search.trial_source import StudySource
-from sweeps.spec.sweep import parse_sweep
+from sweeps.spec.reading import parse_sweep
 from tests.benchmarks.recorded import Table
 
 REPETITIONS, TRIALS, NEAR, WHOLE = 50, 400, (0.005, 0.02), 216

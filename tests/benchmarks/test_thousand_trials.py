@@ -28,7 +28,8 @@ from sweeps.choosing.disk_cleanup import Keeper
 from sweeps.running.engine import Listener, Session, Stop
 from sweeps.running.progress import Board
 from sweeps.search.trial_source import StudySource
-from sweeps.spec.sweep import SweepSettings, parse_sweep
+from sweeps.spec.reading import parse_sweep
+from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.training_job import Job, Row
 from sweeps.tracking.tracker import Tracker
 
@@ -96,7 +97,7 @@ def drive(spec: SweepSettings, source: StudySource, listeners: list[Listener]) -
 def measure(folder: Path, sampler: str, trials: int) -> tuple[float, float]:
     """Print and return time of the last hundred trials over the first, and memory gained, MiB."""
     spec = sweep(folder, sampler, trials)
-    spec.folder.mkdir(parents=True)
+    spec.folder.path.mkdir(parents=True)
     tracker, source = Tracker(spec, "i"), StudySource(spec, "i")
     board = Board(spec.name, trials, source.counts(), spec.objectives[0])
     listeners: list[Listener] = [tracker, board, Keeper(spec, [])]

@@ -16,7 +16,7 @@ from c2vl.config.experiment import Experiment
 from sweeps.planning.cluster_resources import cluster
 from sweeps.running.engine import run_jobs
 from sweeps.running.stopping import Stop
-from sweeps.spec.sweep import parse_sweep
+from sweeps.spec.reading import parse_sweep
 from sweeps.spec.training_job import FixedSource, Job
 from sweeps.tracking.tracker import Tracker
 
@@ -53,7 +53,7 @@ def test_cost_of_a_reported_epoch(tmp_path: Path) -> None:
 
     values = {"name": "cost", "storage": str(tmp_path), "space": {"optim.lr": SPACE}}
     spec = parse_sweep(values, "cost.yaml")
-    spec.folder.mkdir(parents=True)
+    spec.folder.path.mkdir(parents=True)
     tracker = Tracker(spec, "i")
     theirs = MLflowLoggerCallback(
         tracking_uri=f"sqlite:///{tmp_path / 'theirs.db'}", experiment_name="e"

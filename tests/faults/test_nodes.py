@@ -18,7 +18,7 @@ from sweeps.planning.cluster_resources import Concurrency, trial_resources
 from sweeps.running import trial
 from sweeps.running.engine import run_jobs
 from sweeps.running.stopping import Stop
-from sweeps.spec.sweep import parse_sweep
+from sweeps.spec.reading import parse_sweep
 from sweeps.spec.training_job import End, FixedSource, Job, Row
 from tests.faults.processes import wait_until
 

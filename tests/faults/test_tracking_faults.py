@@ -21,7 +21,7 @@ from c2vl.encoder import load_encoder, save_encoder
 from c2vl.training.run_folder import RunFolder
 from sweeps.choosing import export
 from sweeps.choosing.finals import read_final
-from sweeps.spec.sweep import read_sweep
+from sweeps.spec.reading import read_sweep
 from sweeps.tracking.tracker import Tracker
 from tests.sweeps.command import start
 from tests.sweeps.stores import client, epochs, outcomes, runs
@@ -132,7 +132,7 @@ def test_an_export_cut_in_the_middle_moves_no_alias(
             export.publish(spec, final, tmp_path / "another", tracker)
     reader = client(storage)
     assert str(reader.get_model_version_by_alias("small", "best").version) == "1"
-    assert not list(spec.folder.glob("tmp*"))  # nothing half-written is left
+    assert not list(spec.folder.path.glob("tmp*"))  # nothing half-written is left
     assert "@best" in export.publish(spec, final, tmp_path / "another", tracker)
     best = reader.get_model_version_by_alias("small", "best")
     assert int(best.version) == len(reader.search_model_versions("name = 'small'"))

@@ -14,9 +14,11 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState, create_trial
 
-from sweeps.search.study import StudyReader, objective_values
+from sweeps.search.study import StudyReader
+from sweeps.spec.objective import objective_values
+from sweeps.spec.reading import parse_sweep
 from sweeps.spec.space import Float, Int, RandomDraws, Space, draw
-from sweeps.spec.sweep import SweepSettings, parse_sweep
+from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.training_job import Job, Outcome
 
 NUMERIC = {

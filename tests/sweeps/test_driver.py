@@ -14,7 +14,9 @@ from sweeps.driver import _claimed
 from sweeps.search.budget import Budget
 from sweeps.spec import provenance
 from sweeps.spec.lock import is_running, locked
-from sweeps.spec.sweep import SweepSettings, dump_sweep, parse_sweep
+from sweeps.spec.reading import dump_sweep, parse_sweep
+from sweeps.spec.sweep import SweepSettings
+from sweeps.spec.sweep_folder import SweepFolder
 
 
 @pytest.fixture
@@ -22,7 +24,7 @@ def spec(tmp_path: Path) -> SweepSettings:
     """A sweep that has not started, with its folder."""
     space = {"optim.lr": {"type": "float", "low": 0.01, "high": 1.0}}
     spec = parse_sweep({"name": "s", "storage": str(tmp_path), "space": space}, "s.yaml")
-    spec.folder.mkdir(parents=True)
+    spec.folder.path.mkdir(parents=True)
     return spec
 
 
@@ -33,7 +35,7 @@ def files(folder: Path) -> set[str]:
 def test_a_start_that_fails_removes_what_it_made(spec: SweepSettings) -> None:
     with pytest.raises(RuntimeError), _claimed(spec, resume=False):
         raise RuntimeError("MLflow is away, say")
-    assert not spec.folder.exists()
+    assert not spec.folder.path.exists()
 
 
 def test_a_folder_that_lost_its_sweep_file_stays(spec: SweepSettings) -> None:
@@ -42,19 +44,19 @@ def test_a_folder_that_lost_its_sweep_file_stays(spec: SweepSettings) -> None:
     for resume, message in ((False, r"holds trials .*no sweep\.yaml"), (True, "no such sweep")):
         with pytest.raises(UserError, match=message), _claimed(spec, resume=resume):
             pass
-        assert files(spec.folder) == {"trials", "study.db"}
+        assert files(spec.folder.path) == {"trials", "study.db"}
 
 
 def test_a_lost_identity_is_not_replaced(spec: SweepSettings) -> None:
     (spec.folder / "sweep.yaml").write_text(dump_sweep(spec))
     with pytest.raises(UserError, match="restore it"), _claimed(spec, resume=True):
         pass
-    assert files(spec.folder) == {"sweep.yaml"}
+    assert files(spec.folder.path) == {"sweep.yaml"}
 
 
 def test_a_lock_that_went_with_its_folder_locks_nobody_out(tmp_path: Path) -> None:
     """Two wait for a sweep that fails, or is deleted: a new one has the lock, a resume none."""
-    folder = tmp_path / "s"
+    folder = SweepFolder(tmp_path / "s")
     seen: dict[bool, Any] = {}
 
     def wait(make: bool) -> None:

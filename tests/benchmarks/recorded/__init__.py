@@ -83,7 +83,7 @@ def record(sweeps: Sequence[Path], out: Path) -> pd.DataFrame:
         out: the Parquet file; what it holds stays.
     """
     from sweeps.search.study import reader
-    from sweeps.spec.sweep import read_sweep
+    from sweeps.spec.reading import read_sweep
 
     rows = []
     for sweep in sweeps:

@@ -11,7 +11,7 @@ import pytest
 from c2vl.support.errors import UserError
 from sweeps.choosing.disk_cleanup import Keeper
 from sweeps.search.trial_source import StudySource
-from sweeps.spec.sweep import parse_sweep
+from sweeps.spec.reading import parse_sweep
 from sweeps.spec.training_job import End, Job
 
 VALUES = [0.5, 0.7, 0.6, 0.9, 0.8, 0.1]

@@ -13,9 +13,11 @@ import pytest
 from c2vl.support.errors import UserError
 from c2vl.support.files import write_text
 from sweeps.choosing.candidates import choose, rounds
-from sweeps.choosing.finals import references, set_aside, trainings, write_final
+from sweeps.choosing.finals import references, trainings, write_final
+from sweeps.spec.objective import Objective
+from sweeps.spec.reading import parse_sweep
 from sweeps.spec.space import experiment
-from sweeps.spec.sweep import Objective, SweepSettings, parse_sweep
+from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.training_job import Job
 
 
@@ -108,8 +110,10 @@ def test_rounds_leave_the_worse_half_behind(
     said = {"winner": {"0": {"linear": 0.7}}}
     write_final(spec, replace(chosen, test=said))
     (spec.folder / "encoder").mkdir()
-    set_aside(spec.folder)
-    left = {path.name for path in spec.folder.iterdir() if path.name.startswith(("enc", "final"))}
+    spec.folder.set_aside()
+    left = {
+        path.name for path in spec.folder.path.iterdir() if path.name.startswith(("enc", "final"))
+    }
     assert left == {"encoder-1", "final-1.json", "finals"}  # nothing to be taken for the new one
     ranked = [(trial(spec, 7, 0.7), 0.95), *ranked]
     value |= {(7, 1): 0.65, (7, 2): 0.2}

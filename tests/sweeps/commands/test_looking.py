@@ -19,7 +19,8 @@ from sweeps.commands.records import delete
 from sweeps.report import watch
 from sweeps.search.study import reader
 from sweeps.spec.lock import locked
-from sweeps.spec.sweep import dump_sweep, read_sweep
+from sweeps.spec.reading import dump_sweep, read_sweep
+from sweeps.spec.sweep_folder import SweepFolder
 from sweeps.tracking import deletion
 from tests.sweeps.stores import client, outcomes, runs, trials
 from tests.sweeps.synthetic import NUMERIC, fill, sweep
@@ -65,7 +66,7 @@ def test_a_sweep_that_cannot_be_read_is_listed_with_the_reason(
     monkeypatch.chdir(tmp_path)
     for name in ("broken", "good", "studyless"):
         spec = sweep(Path(), NUMERIC, 2, name=name)
-        spec.folder.mkdir(parents=True)
+        spec.folder.path.mkdir(parents=True)
         (spec.folder / "sweep.yaml").write_text(dump_sweep(spec))
         if name != "studyless":
             optuna.create_study(study_name=name, storage=spec.study_uri)
@@ -137,7 +138,7 @@ def test_deleting_takes_all_of_it_and_goes_on_where_it_was_cut(
     finished_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage, folder = finished_copy, finished_copy / "sweeps/small"
-    with locked(folder, "small", make=False):
+    with locked(SweepFolder(folder), "small", make=False):
         refused = run("small", "--yes")
     assert "is running already" in str(refused.exception)
     asked = run("small", input="n\n")

@@ -20,8 +20,8 @@ from sweeps.commands.planning import schema, validate
 from sweeps.planning import cost as plan
 from sweeps.planning import readiness
 from sweeps.planning.calibration import Calibration
-from sweeps.planning.validation import check_draws
-from sweeps.spec.sweep import load_sweep, parse_sweep
+from sweeps.spec.checks import check_draws
+from sweeps.spec.reading import load_sweep, parse_sweep
 
 ROOT = Path(__file__).parents[3]
 LR: dict[str, Any] = {"optim.lr": {"type": "float", "low": 0.01, "high": 1, "log": True}}
@@ -80,7 +80,7 @@ def test_problems_come_together_each_with_its_remedy(
 @pytest.mark.mlflow
 def test_a_name_that_is_taken(sweep_file: Path, tmp_path: Path) -> None:
     spec = load_sweep(sweep_file)
-    spec.folder.mkdir(parents=True)
+    spec.folder.path.mkdir(parents=True)
     (spec.folder / "sweep.yaml").write_text("name: small\n")
     found = readiness.look("name", lambda: readiness.free_name(spec))
     assert "resume small" in found.problems[0] and "name=OTHER" in found.problems[0]

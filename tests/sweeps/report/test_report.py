@@ -24,6 +24,7 @@ from sweeps.report.search_pictures import dots
 from sweeps.report.svg import inline
 from sweeps.report.trials import Trials, read_trials
 from sweeps.spec import provenance
+from sweeps.spec.sweep_folder import SweepFolder
 from tests.browser import open_page
 from tests.sweeps import synthetic
 
@@ -167,26 +168,27 @@ def test_the_page_in_chromium(chosen: tuple[Path, Final]) -> None:
 def test_a_training_is_reproduced_with_the_code_that_it_began_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    folder = SweepFolder(tmp_path)
     for when, name in ((100, "before"), (200, "after")):
         code = {"git_commit": f"{name}-dirty", "lock_sha256": ""}
         monkeypatch.setattr(provenance, "code", lambda code=code: code)
         monkeypatch.setattr("sweeps.spec.provenance.time.time", lambda when=when: float(when))
         for _ in range(2):  # a start on the same is not another
-            provenance.record(tmp_path, {})
+            provenance.record(folder, {})
         write_text(tmp_path / name / "experiment.yaml", "")
         os.utime(tmp_path / name / "experiment.yaml", (when + 50, when + 50))
-    assert len(provenance.recorded(tmp_path)) == 2
+    assert len(provenance.recorded(folder)) == 2
     for name in ("before", "after"):
-        assert provenance.commit_of(tmp_path, tmp_path / name) == name
-    assert provenance.commit_of(tmp_path / "none", tmp_path) == ""
+        assert provenance.commit_of(folder, tmp_path / name) == name
+    assert provenance.commit_of(SweepFolder(tmp_path / "none"), tmp_path) == ""
 
 
 @pytest.mark.parametrize("text", ["", "[{", "{}", "null", '[{"git_commit": ""}]', "[1]"])
 def test_a_damaged_record_of_starts_is_told_with_the_remedy(text: str, tmp_path: Path) -> None:
-    path = tmp_path / provenance.FILE
+    path = SweepFolder(tmp_path).provenance
     path.write_text(text)
     with pytest.raises(UserError, match=f"{path}: is damaged.*remove it"):
-        provenance.commit_of(tmp_path, tmp_path)
+        provenance.commit_of(SweepFolder(tmp_path), tmp_path)
 
 
 def test_the_winner_is_told_with_its_interval(chosen: tuple[Path, Final]) -> None:

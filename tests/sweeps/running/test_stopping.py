@@ -23,7 +23,8 @@ from sweeps.commands.running import extend, stop
 from sweeps.running.stopping import ask_to_stop, stopping, wait_for_end
 from sweeps.search.trial_source import StudySource
 from sweeps.spec.lock import holder, is_ours_to_signal, is_running, locked
-from sweeps.spec.sweep import parse_sweep
+from sweeps.spec.reading import parse_sweep
+from sweeps.spec.sweep_folder import SweepFolder
 from tests.sweeps.command import start
 from tests.sweeps.stores import epochs, outcomes, runs, trials
 
@@ -31,10 +32,12 @@ DRIVER = """
 import sys
 from pathlib import Path
 from sweeps.search.trial_source import StudySource
-from sweeps.spec.sweep import parse_sweep
+from sweeps.spec.reading import parse_sweep
 from sweeps.spec.lock import locked
+from sweeps.spec.sweep_folder import SweepFolder
 from sweeps.running.stopping import stopping
-with locked(Path(sys.argv[1]), "s", make=True), stopping(Path(sys.argv[1])) as stop:
+folder = SweepFolder(Path(sys.argv[1]))
+with locked(folder, "s", make=True), stopping(folder) as stop:
     print("drives", flush=True)
     while not stop:
         pass
@@ -44,7 +47,7 @@ with locked(Path(sys.argv[1]), "s", make=True), stopping(Path(sys.argv[1])) as s
 
 @pytest.mark.parametrize(("host", "how"), [("", "signal"), ("elsewhere", "request")])
 def test_a_driver_is_asked_by_a_signal_or_by_a_file(host: str, how: str, tmp_path: Path) -> None:
-    folder = tmp_path / "s"
+    folder = SweepFolder(tmp_path / "s")
     command = [sys.executable, "-c", DRIVER, str(folder)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
@@ -65,30 +68,32 @@ def test_a_driver_is_asked_by_a_signal_or_by_a_file(host: str, how: str, tmp_pat
 
 def test_a_number_that_another_process_has_now_gets_no_signal(tmp_path: Path) -> None:
     """The lock names a process that is not its holder: a file asks, nobody is hit."""
+    folder = SweepFolder(tmp_path)
     bystander = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
-        with locked(tmp_path, "s", make=True), stopping(tmp_path) as asked:
-            (tmp_path / "lock").write_text(f"process {bystander.pid} on {socket.gethostname()}")
-            assert "by a file" in str(ask_to_stop(tmp_path))
+        with locked(folder, "s", make=True), stopping(folder) as asked:
+            folder.lock.write_text(f"process {bystander.pid} on {socket.gethostname()}")
+            assert "by a file" in str(ask_to_stop(folder))
             deadline = time.monotonic() + 20
             while not asked:
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
         assert asked.reason == "request" and bystander.poll() is None
-        assert not is_running(tmp_path)
+        assert not is_running(folder)
     finally:
         bystander.kill()
 
 
 def test_a_driver_that_stops_already_is_left_to_it(tmp_path: Path) -> None:
-    with locked(tmp_path, "s", make=True), stopping(tmp_path) as asked:
+    folder = SweepFolder(tmp_path)
+    with locked(folder, "s", make=True), stopping(folder) as asked:
         asked.request("failures")
         deadline = time.monotonic() + 20
-        while (who := holder(tmp_path)) is None or not who.stopping:
+        while (who := holder(folder)) is None or not who.stopping:
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        assert str(ask_to_stop(tmp_path)).endswith("already")
-        with pytest.raises(UserError, match="is running already"), locked(tmp_path, "s", make=True):
+        assert str(ask_to_stop(folder)).endswith("already")
+        with pytest.raises(UserError, match="is running already"), locked(folder, "s", make=True):
             pass
 
 

@@ -17,7 +17,7 @@ from c2vl.encoder import load_encoder
 from c2vl.protocols.results import read_folder
 from c2vl.skeletons.store import Store
 from sweeps.choosing.finals import ROWS
-from sweeps.spec.sweep import load_sweep
+from sweeps.spec.reading import load_sweep
 from tests.sweeps.stores import client, epochs, outcomes, runs, trials
 
 pytestmark = [pytest.mark.ray, pytest.mark.mlflow]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from sweeps.search.label_free_ranking import FEWEST, agreements, spearman
+from sweeps.search.label_free_ranking import FEWEST, agreements
+from sweeps.search.rank_correlation import spearman
 
 
 def test_rank_correlation_is_scipys_ties_and_all() -> None:

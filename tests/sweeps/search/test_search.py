@@ -14,9 +14,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sweeps.running.engine import Session
 from sweeps.running.stopping import Stop
-from sweeps.search.pruners import rank_correlation
+from sweeps.search.rank_correlation import rank_correlation
 from sweeps.search.trial_source import StudySource
-from sweeps.spec.sweep import SweepSettings, parse_sweep
+from sweeps.spec.reading import parse_sweep
+from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.training_job import End, Job
 
 LR = {"type": "float", "low": 0.001, "high": 1.0, "log": True}

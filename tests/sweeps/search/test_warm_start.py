@@ -13,8 +13,10 @@ from c2vl.support.errors import UserError
 from c2vl.support.files import write_text
 from sweeps.search.budget import Budget
 from sweeps.search.trial_source import StudySource
+from sweeps.search.warm_start import check_warm_start
 from sweeps.spec import provenance
-from sweeps.spec.sweep import SweepSettings, dump_sweep
+from sweeps.spec.reading import dump_sweep
+from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.training_job import End
 from tests.sweeps.search.test_search import LR, TRIALS, TWO, drive, sweep
 
@@ -77,15 +79,15 @@ def test_trials_are_known_and_are_none_of_the_sweeps_own(
         ({"objectives": [{"metric": "rankme"}]}, "other objectives"),
     ):
         with pytest.raises(UserError, match=message) as refused:
-            later(earlier, name="other", warm_start=how, **changes)
+            check_warm_start(later(earlier, name="other", warm_start=how, **changes))
         assert "use warm_start.how: points" in str(refused.value)
     monkeypatch.setattr(
         "sweeps.search.warm_start.data_manifest", lambda _: {"store": {"checksum": "b"}}
     )
     with pytest.raises(UserError, match="other data"):
-        later(earlier, name="other", warm_start=how)
+        check_warm_start(later(earlier, name="other", warm_start=how))
     with pytest.raises(UserError, match=r"warm_start\.sweep: nobody: no such sweep"):
-        later(earlier, name="other", warm_start={"sweep": "nobody"})
+        check_warm_start(later(earlier, name="other", warm_start={"sweep": "nobody"}))
 
 
 def test_hours_are_counted_over_restarts_and_by_no_clock_that_can_be_set(

@@ -117,7 +117,7 @@ def test_a_grid_has_the_points_that_are_allowed(tmp_path: Path) -> None:
 
 
 def sweep_trials(folder: Path, **changes: Any) -> int:
-    from sweeps.spec.sweep import parse_sweep
+    from sweeps.spec.reading import parse_sweep
 
     values = {"name": "g", "storage": str(folder), "sampler": {"name": "grid"}}
     return parse_sweep({**values, **changes}, "g.yaml").trials

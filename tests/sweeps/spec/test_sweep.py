@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,9 @@ from pydantic import TypeAdapter
 
 from c2vl.support.errors import UserError
 from sweeps.search.warm_start import distribution
+from sweeps.spec.reading import dump_sweep, load_sweep, parse_sweep, read_sweep
 from sweeps.spec.space import RandomDraws, Variable, choices, draw, experiment, grid, holds
-from sweeps.spec.sweep import dump_sweep, load_sweep, parse_sweep, read_sweep, sweep_folder
+from sweeps.spec.sweep_folder import SweepFolder
 
 PRESETS = Path(__file__).parents[3] / "sweeps" / "presets"
 LR = {"optim.lr": {"type": "float", "low": 0.01, "high": 1, "log": True}}
@@ -46,6 +49,34 @@ def test_presets_load_and_draw(path: Path) -> None:
     drawn = [draw(spec.space, RandomDraws(seed)) for seed in range(20)]
     made = [experiment(spec.base, spec.space, values) for values in drawn]
     assert len({str(one) for one in made}) > 1
+
+
+READ = """
+from pathlib import Path
+from sweeps.spec.lock import is_running
+from sweeps.spec.reading import load_sweep, read_sweep, dump_sweep
+spec = load_sweep(Path(sys.argv[1]), [f"storage={sys.argv[2]}"])
+spec.folder.path.mkdir(parents=True)
+spec.folder.settings.write_text(dump_sweep(spec))
+assert not is_running(read_sweep(spec.storage, spec.name).folder)
+assert [path.name for path in spec.folder.path.iterdir()] == ["sweep.yaml"], "opens no database"
+"""
+HELP = """
+from sweeps.commands.main import sweep
+sweep(["validate", "--help"], standalone_mode=False)
+"""
+HEAVY = ["optuna", "sqlalchemy", "scipy", "torch", "ray", "mlflow", "pandas", "sqlite3"]
+
+
+@pytest.mark.parametrize("does", [READ, HELP], ids=["reading", "help"])
+def test_a_fresh_interpreter_reads_a_sweep_file_without_heavy_imports(
+    does: str, tmp_path: Path
+) -> None:
+    code = f"import sys\n{does}\nprint([name for name in {HEAVY} if name in sys.modules])"
+    command = [sys.executable, "-c", code, str(PRESETS / "demo.yaml"), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_round_trip() -> None:
@@ -191,7 +222,7 @@ def test_every_preset_is_a_sweep_and_opens_with_its_command(path: Path) -> None:
 
 def test_a_copied_folder_is_not_taken_for_the_sweep_in_it(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        folder = sweep_folder(tmp_path, name)
+        folder = SweepFolder.of(tmp_path, name).path
         folder.mkdir(parents=True)
         (folder / "sweep.yaml").write_text(dump_sweep(parse_sweep({"name": "a", "space": LR}, "a")))
     assert read_sweep(tmp_path, "a").name == "a"

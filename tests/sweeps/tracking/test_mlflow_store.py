@@ -19,8 +19,9 @@ from sweeps.report.comparison import Side, rows
 from sweeps.search.storage import open_storage
 from sweeps.search.study import reader
 from sweeps.search.trial_source import StudySource
+from sweeps.spec.reading import dump_sweep
 from sweeps.spec.store_addresses import shown, sqlite_file
-from sweeps.spec.sweep import TrackingSettings, dump_sweep
+from sweeps.spec.sweep import TrackingSettings
 from sweeps.tracking.mlflow_store import answering, does_not_answer, open_client
 from tests.sweeps import synthetic
 

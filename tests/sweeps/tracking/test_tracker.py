@@ -20,8 +20,9 @@ from mlflow.exceptions import MlflowException
 
 from c2vl.config.reading import dump
 from c2vl.training.run_folder import MetricsFile, RunFolder
+from sweeps.spec.reading import parse_sweep
 from sweeps.spec.space import experiment
-from sweeps.spec.sweep import SweepSettings, parse_sweep
+from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.training_job import End, Job, Outcome
 from sweeps.tracking import delivery as spool
 from sweeps.tracking.mlflow_store import open_client
@@ -122,7 +123,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def spec(sweep_values: dict[str, Any], empty_store: Path, tmp_path: Path) -> SweepSettings:
     values = {**sweep_values, "storage": str(tmp_path / "runs"), "tracking": {"patience": 60}}
     found = parse_sweep(values, "small.yaml")
-    found.folder.mkdir(parents=True)
+    found.folder.path.mkdir(parents=True)
     shutil.copy(empty_store, found.storage / "mlflow.db")
     return found
 

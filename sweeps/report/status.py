@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from c2vl.support.errors import UserError
+from sweeps.report.tables import table
 from sweeps.search.study import StudyReader, reader
 from sweeps.spec.lock import is_running
 from sweeps.spec.sweep import SweepSettings
@@ -17,10 +17,8 @@ def state(spec: SweepSettings) -> dict[str, Any]:
 
     Returns:
         The keys of ``COUNTS``, "driven", "unfinished" (trials to come, or no choice made yet) and
-        "trials" (:func:`sweeps.report.table`).
+        "trials" (:func:`sweeps.report.tables.table`).
     """
-    from sweeps.report import table
-
     driven = is_running(spec.folder)
     source = reader(spec)
     return {
@@ -48,20 +46,4 @@ def unfinished(spec: SweepSettings, source: StudyReader) -> bool:
     """Say whether a resume has something to do."""
     found = source.counts()
     ended = sum(number for key, number in found.items() if key != "running")
-    chosen = all((spec.folder / name).exists() for name in ("final.json", "encoder"))
-    return ended < spec.trials or not chosen
-
-
-def identity(spec: SweepSettings) -> str:
-    """Return what tells a sweep from others of its name, in the study and in MLflow.
-
-    Raises:
-        UserError: its folder has lost it.
-    """
-    path = spec.folder / "id"
-    if not path.exists():
-        raise UserError(
-            f"{path}: is not there, and without it the sweep's runs cannot be told from others'; "
-            "restore it (the tag sweep_id of its MLflow runs)"
-        )
-    return path.read_text(encoding="utf-8")
+    return ended < spec.trials or not spec.folder.chosen

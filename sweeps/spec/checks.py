@@ -10,9 +10,7 @@ from c2vl.config.experiment import Experiment
 from c2vl.config.reading import flatten, setting_names
 from c2vl.support.errors import UserError, did_you_mean
 from c2vl.training import figures
-from sweeps.search.pruners import check_pruner
-from sweeps.search.samplers import check_sampler
-from sweeps.search.warm_start import check_warm_start
+from sweeps.spec.capabilities import check_pruner, check_sampler
 from sweeps.spec.constraints import impossible
 from sweeps.spec.space import (
     Float,
@@ -56,8 +54,6 @@ def check(spec: SweepSettings) -> SweepSettings:
     check_pruner(spec)
     spec = check_sampler(spec)
     check_draws(spec, DRAWS)
-    if not (spec.folder / "sweep.yaml").exists():  # begun, it has what it takes from there
-        check_warm_start(spec)
     return spec
 
 
@@ -117,8 +113,8 @@ def _check_objectives(spec: SweepSettings) -> None:
             near = did_you_mean(objective.metric, figures.names())
             raise UserError(f'objectives: no figure "{objective.metric}"{near}')
     searched = {key for name, variable in spec.space.items() for key in _sets(name, variable)}
-    _check_reported(spec, spec.experiment, " in the base; {}, or choose another figure", searched)
-    if "captions" in spec.final.beside and spec.experiment.prompts.language is None:
+    _check_reported(spec, spec.base, " in the base; {}, or choose another figure", searched)
+    if "captions" in spec.final.beside and spec.base.prompts.language is None:
         raise UserError("final.beside: captions needs prompts.language in the base; leave it out")
     if spec.final.rounds and min(len(spec.final.seeds), spec.final.candidates) < 2:
         raise UserError("final.rounds: needs two final.seeds and two final.candidates, or more")
@@ -161,7 +157,7 @@ def _steps(variable: Any) -> str:
 
 
 def _check_budget(spec: SweepSettings) -> None:
-    if spec.max_gpu_hours is not None and not spec.experiment.train.gpus_per_worker:
+    if spec.max_gpu_hours is not None and not spec.base.train.gpus_per_worker:
         raise UserError(
             "max_gpu_hours: a trial takes no GPU (train.gpus_per_worker is 0); use max_cpu_hours"
         )
@@ -193,7 +189,7 @@ def check_draws(spec: SweepSettings, draws: int) -> None:
 
 def data_needs(spec: SweepSettings) -> list[Experiment]:
     """Return experiments of the space that differ in the data they read, the base first."""
-    found = {_reads(spec.experiment): spec.experiment}
+    found = {_reads(spec.base): spec.base}
     for seed in range(DRAWS):
         drawn = experiment(spec.base, spec.space, draw(spec.space, RandomDraws(seed)))
         found.setdefault(_reads(drawn), drawn)

@@ -1,0 +1,127 @@
+"""Sweep files: YAML in, resolved YAML out, all mistakes found beforehand.
+
+Example:
+    >>> spec = parse_sweep({"name": "lr", "space": {"optim.lr": {
+    ...     "type": "float", "low": 0.01, "high": 1, "log": True}}}, "lr.yaml")
+    >>> spec.trials
+    20
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from c2vl.config.experiment import Experiment
+from c2vl.config.reading import override, parse, parse_overrides, read_yaml, setting_names
+from c2vl.support.errors import UserError, did_you_mean
+from sweeps.spec.checks import check
+from sweeps.spec.store_addresses import shown
+from sweeps.spec.sweep import NAME, SweepSettings
+from sweeps.spec.sweep_folder import SweepFolder
+
+
+def load_sweep(path: Path, overrides: Iterable[str] = ()) -> SweepSettings:
+    """Read a sweep file, with ``key=value`` overrides, and check all of it.
+
+    Overrides name keys of the sweep file (``trials=4``, ``base.train.epochs=3``); a setting of the
+    experiment alone (``train.epochs=3``) means the base.
+
+    Raises:
+        UserError: everything that is wrong with it, with the fields' paths.
+    """
+    values = dict(read_yaml(path))
+    base = values.get("base", {})
+    if isinstance(base, str):
+        values["base"] = base = read_yaml(path.parent / base)
+    for key, value in parse_overrides(overrides).items():
+        values = _override(values, key, value)
+    return parse_sweep(values, path.name)
+
+
+def _override(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+    head, _, rest = key.partition(".")
+    if head not in SweepSettings.model_fields:
+        if head not in Experiment.model_fields:
+            known = [*SweepSettings.model_fields, *setting_names()]
+            raise UserError(f"{key}: no such setting{did_you_mean(key, known)}")
+        head, rest = "base", key
+    if head == "space" and rest:  # names of variables have dots of their own
+        space = dict(values.get("space") or {})
+        if value is None:
+            space.pop(rest, None)
+        else:
+            space[rest] = value
+        return {**values, "space": space}
+    return override(values, {f"{head}.{rest}" if rest else head: value})
+
+
+def parse_sweep(values: Mapping[str, Any], what: str) -> SweepSettings:
+    """Validate a sweep, fill in every default, and check that its space makes sense.
+
+    Args:
+        values: nested mappings, as YAML gives them.
+        what: what to call the file in messages.
+
+    Raises:
+        UserError: everything that is wrong with it.
+    """
+    rest = {key: value for key, value in values.items() if key != "base"}
+    spec = parse(SweepSettings, rest, what)
+    _check_storage(spec, what)
+    base = values.get("base", {})
+    if isinstance(base, Mapping):  # anything else is refused by `parse`
+        base = {"name": spec.name, **base}
+    spec = spec.model_copy(update={"base": parse(Experiment, base, f"{what}: base")})
+    try:
+        return check(spec)
+    except UserError as error:
+        raise UserError(f"{what}: {error}") from None
+
+
+def _check_storage(spec: SweepSettings, what: str) -> None:
+    """Refuse a folder whose path means something else in the address of a database in it."""
+    path = str(spec.storage.absolute())
+    if odd := [sign for sign in "%?#" if sign in path]:
+        raise UserError(
+            f"{what}: storage: {path} has a {odd[0]} in it, which the addresses of the databases "
+            "there cannot have; choose another folder"
+        )
+
+
+def dump_sweep(spec: SweepSettings) -> str:
+    """Return the resolved sweep as YAML; :func:`read_sweep` reads it back equal."""
+    return yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False)
+
+
+def public_dump(spec: SweepSettings) -> str:
+    """Return the resolved sweep as YAML for others to read: its addresses have no passwords."""
+    study = None if spec.study is None else shown(spec.study)
+    uri = None if spec.tracking.uri is None else shown(spec.tracking.uri)
+    tracking = spec.tracking.model_copy(update={"uri": uri})
+    return dump_sweep(spec.model_copy(update={"study": study, "tracking": tracking}))
+
+
+def read_sweep(storage: Path, name: str) -> SweepSettings:
+    """Read the resolved settings of a sweep that has been started.
+
+    Raises:
+        UserError: there is no such sweep; the message names those that are there. Or the folder
+            was copied or renamed, while its study and its runs are still another name's.
+    """
+    path = SweepFolder.of(storage, name).settings
+    if not re.match(NAME, name) or not path.exists():
+        there = ", ".join(SweepFolder.names(storage)) or "none yet"
+        raise UserError(f"{name}: no such sweep in {storage / 'sweeps'}; there: {there}")
+    spec = parse(SweepSettings, read_yaml(path), str(path))
+    if spec.name != name:
+        raise UserError(
+            f"{path}: is of the sweep {spec.name}, whose study and runs bear that name; move the "
+            f"folder back to {path.parent.with_name(spec.name)}, or remove this copy"
+        )
+    # A sweep may have been moved with its folder: where it is now counts, not where it was.
+    return spec.model_copy(update={"storage": storage})
