@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import optuna
 from optuna.pruners import BasePruner
+from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 from sweeps.search.rank_correlation import rank_correlation
+from sweeps.search.storage import Delegate
 from sweeps.spec.sweep import PrunerSettings, SweepSettings
 
 VERDICT = "verdict"
@@ -53,45 +54,47 @@ def trusted(settings: PrunerSettings, study: optuna.Study, epoch: int) -> bool:
     return count >= max(2, settings.startup_trials) and found >= settings.min_rank_correlation
 
 
-def judge(study: optuna.Study, trial: optuna.Trial, epoch: int, settings: PrunerSettings) -> bool:
-    """Decide whether a trial stops at an epoch whose value has been reported.
+class Judge:
+    """Decides whether trials stop, so that each decision stands whatever is restarted.
 
-    Optuna notes at a rung that a trial was there, and only then is it told whether it stays. A kill
-    in between would let it through when it is asked again. So the decision is written down first,
+    Optuna's pruners note at a rung that a trial was there, and only then say whether it stays. A
+    kill in between would let it through when it is asked again. So the decision is stored first,
     together with the notes: asked again for the same epoch, it is the same.
 
     Args:
         study: with its pruner.
-        trial: one that is running.
-        epoch: of its last value.
+        storage: of the study.
         settings: of the pruner.
     """
-    storage = study._storage
-    frozen = storage.get_trial(trial._trial_id)
-    verdict = frozen.user_attrs.get(VERDICT)
-    if verdict is None or verdict["epoch"] != epoch:
-        view, notes = copy.copy(study), _Notes(storage)
-        view._storage = notes  # type: ignore[assignment]  # it passes for one
-        wanted = bool(study.pruner.prune(view, frozen))
-        pruned = wanted and trusted(settings, study, epoch)
-        verdict = {"epoch": epoch, "pruned": pruned, "notes": notes.kept}
-        if not wanted and not notes.kept:
-            return False  # nothing that a restart could lose
-        storage.set_trial_user_attr(trial._trial_id, VERDICT, verdict)
-    for key, value in verdict["notes"].items():
-        storage.set_trial_system_attr(trial._trial_id, key, value)
-    return bool(verdict["pruned"])
+
+    def __init__(self, study: optuna.Study, storage: BaseStorage, settings: PrunerSettings) -> None:
+        self._study, self._storage, self._settings = study, storage, settings
+        self._notes = _Notes(storage)  # type: ignore[abstract]  # its methods are made
+        self._view = optuna.load_study(
+            study_name=study.study_name, storage=self._notes, pruner=study.pruner
+        )
+
+    def stops(self, trial_id: int, epoch: int) -> bool:
+        """Say whether a running trial stops at an epoch, its last one, whose value is stored."""
+        trial = self._storage.get_trial(trial_id)
+        verdict = trial.user_attrs.get(VERDICT)
+        if verdict is None or verdict["epoch"] != epoch:
+            self._notes.kept = {}
+            wanted = self._study.pruner.prune(self._view, trial)
+            if not wanted and not self._notes.kept:
+                return False  # nothing that a restart could lose
+            pruned = wanted and trusted(self._settings, self._study, epoch)
+            verdict = {"epoch": epoch, "pruned": bool(pruned), "notes": self._notes.kept}
+            self._storage.set_trial_user_attr(trial_id, VERDICT, verdict)
+        for key, value in verdict["notes"].items():
+            self._storage.set_trial_system_attr(trial_id, key, value)
+        return bool(verdict["pruned"])
 
 
-class _Notes:
-    """A storage that keeps back what a pruner writes."""
+class _Notes(Delegate):
+    """A storage that keeps back what a pruner notes on a trial."""
 
-    def __init__(self, storage: optuna.storages.BaseStorage) -> None:
-        self._storage = storage
-        self.kept: dict[str, Any] = {}
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._storage, name)
+    kept: dict[str, Any]
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Keep a note."""

@@ -7,24 +7,26 @@ which it was asked for, so that whoever drives trainings goes on with them meanw
 
 from __future__ import annotations
 
+import abc
 import functools
 import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
 from typing import Any, TypeVar
 
 import sqlalchemy.exc
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.storages import RDBStorage
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import TrialState
 from sqlalchemy.engine import make_url
 
 from c2vl.support.errors import UserError
 from c2vl.support.extras import need_extra
+from sweeps.search.optuna_internals import cached
 from sweeps.spec.store_addresses import reason, shown, sqlite_file
 
 log = logging.getLogger(__name__)
@@ -68,7 +70,7 @@ def open_storage(uri: str, patience: float) -> PatientStorage:
     deadline = time.monotonic() + patience
     while True:
         try:
-            return PatientStorage(uri, options, patience)
+            return PatientStorage(uri, options, patience)  # type: ignore[abstract]
         except (ImportError, sqlalchemy.exc.SQLAlchemyError) as error:
             if "locked" not in str(error) or time.monotonic() > deadline:
                 raise UserError(f"study: {shown(uri)} cannot be used: {_reason(error)}") from None
@@ -80,98 +82,92 @@ def _reason(error: BaseException) -> str:
     return reason(cause)
 
 
-class PatientStorage(RDBStorage):
-    """A relational storage whose reads and writes are repeated while it is locked or away.
+class Delegate(BaseStorage):
+    """A storage that hands every call of Optuna's interface to the storage behind it.
+
+    Args:
+        inner: the storage behind it.
+    """
+
+    def __init__(self, inner: BaseStorage) -> None:
+        self._inner = inner
+
+    def call(self, name: str, *words: Any, **options: Any) -> Any:
+        """Call the method ``name`` of the storage behind."""
+        return getattr(self._inner, name)(*words, **options)
+
+
+def _delegated(name: str) -> Callable[..., Any]:
+    @functools.wraps(getattr(BaseStorage, name), updated=())  # not abstract any more
+    def method(self: Delegate, *words: Any, **options: Any) -> Any:
+        return self.call(name, *words, **options)
+
+    return method
+
+
+for _name, _member in vars(BaseStorage).items():
+    if callable(_member) and not _name.startswith("_"):
+        setattr(Delegate, _name, _delegated(_name))
+abc.update_abstractmethods(Delegate)  # type: ignore[type-abstract]
+
+
+class PatientStorage(Delegate):
+    """A relational storage that repeats reads and writes while it is locked or away.
 
     Attributes:
-        interruptions: how many calls had to be repeated so far.
+        interruptions: how many calls it had to repeat so far.
     """
 
     def __init__(self, uri: str, options: dict[str, Any], patience: float) -> None:
         self._patience, self._shown = patience, shown(uri)
         self._closed = threading.Event()
-        self._inside = threading.local()
         self.interruptions = 0
-        super().__init__(uri, engine_kwargs=options)
+        super().__init__(cached(RDBStorage(uri, engine_kwargs=options)))
 
     def give_up(self) -> None:
         """Wait no longer, now or later."""
         self._closed.set()
 
-    def _repeat(self, call: Callable[[int], T]) -> T:
-        if getattr(self._inside, "call", False):  # a call within a call is repeated with it
-            return call(0)
+    def call(self, name: str, *words: Any, **options: Any) -> Any:
+        """Call a method, again and again while the database does not answer.
+
+        Raises:
+            UserError: patience is at an end.
+        """
         began, attempt, pause = time.monotonic(), 0, 0.2
-        self._inside.call = True
-        try:
-            while True:
-                try:
-                    result = call(attempt)
-                    if attempt:
-                        log.warning("study: there again after %.0f s", time.monotonic() - began)
-                    return result
-                except Exception as error:
-                    reason = away(error)
-                    waited = time.monotonic() - began
-                    if reason is None:
-                        raise
-                    if waited > self._patience or self._closed.is_set():
-                        raise UserError(
-                            f"study: {self._shown} has been away for {waited:.0f} s "
-                            f"(study_patience): {reason}. Nothing that was trained is lost; resume "
-                            "the sweep when it is back"
-                        ) from None
-                    if attempt == 0:
-                        log.warning(
-                            "study: %s; waiting up to %.0f s, training goes on",
-                            reason,
-                            self._patience,
-                        )
-                    self.interruptions += 1
-                attempt += 1
-                self._closed.wait(pause)
-                pause = min(2 * pause, 5.0)
-        finally:
-            self._inside.call = False
-
-    def set_trial_state_values(
-        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
-    ) -> bool:
-        plain = super().set_trial_state_values
-
-        def call(attempt: int) -> bool:
+        while True:
             try:
-                return plain(trial_id, state, values)
+                result = super().call(name, *words, **options)
             except UpdateFinishedTrialError:
                 # The connection may have been lost between the commit and its answer.
-                if attempt and self.get_trial(trial_id).state == state:
+                if attempt and name == "set_trial_state_values" and self._has(*words, **options):
                     return True
                 raise
+            except Exception as error:
+                waited = time.monotonic() - began
+                if (reason := away(error)) is None:
+                    raise
+                if waited > self._patience or self._closed.is_set():
+                    raise UserError(
+                        f"study: {self._shown} has been away for {waited:.0f} s "
+                        f"(study_patience): {reason}. Nothing that was trained is lost; resume "
+                        "the sweep when it is back"
+                    ) from None
+                if attempt == 0:
+                    log.warning(
+                        "study: %s; waiting up to %.0f s, training goes on", reason, self._patience
+                    )
+                self.interruptions += 1
+            else:
+                if attempt:
+                    log.warning("study: there again after %.0f s", time.monotonic() - began)
+                return result
+            attempt += 1
+            self._closed.wait(pause)
+            pause = min(2 * pause, 5.0)
 
-        return self._repeat(call)
-
-
-def _patient(name: str) -> Callable[..., Any]:
-    plain = getattr(RDBStorage, name)
-
-    @functools.wraps(plain)
-    def method(self: PatientStorage, *words: Any, **options: Any) -> Any:
-        return self._repeat(lambda _: plain(self, *words, **options))
-
-    return method
-
-
-# All that Optuna's cache asks of the storage behind it
-for _name in (
-    *("create_new_study", "get_study_id_from_name", "get_study_name_from_id", "get_all_studies"),
-    *("get_study_directions", "get_study_user_attrs", "get_study_system_attrs"),
-    *("set_study_user_attr", "set_study_system_attr", "delete_study", "_create_new_trial"),
-    *("get_trial_id_from_study_id_trial_number", "_get_best_trial_id", "_get_trials"),
-    *("get_trial", "get_trial_param", "get_trial_user_attrs", "get_trial_system_attrs"),
-    *("_set_trial_param", "set_trial_intermediate_value"),
-    *("set_trial_user_attr", "set_trial_system_attr"),
-):
-    setattr(PatientStorage, _name, _patient(_name))
+    def _has(self, trial_id: int, state: TrialState, values: object = None) -> bool:
+        return bool(self.get_trial(trial_id).state == state)
 
 
 def away(error: BaseException) -> str | None:

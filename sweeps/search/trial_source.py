@@ -18,7 +18,8 @@ from optuna.trial import Trial, TrialState
 
 from c2vl.support.errors import UserError
 from sweeps.search.budget import Budget
-from sweeps.search.pruners import judge, pruner
+from sweeps.search.optuna_internals import is_enqueued, running_trial
+from sweeps.search.pruners import Judge, pruner
 from sweeps.search.samplers import sampler
 from sweeps.search.storage import Order, open_storage
 from sweeps.search.study import IMPOSSIBLE, StudyReader
@@ -70,17 +71,18 @@ class StudySource(StudyReader):
             )
         self.study.set_user_attr(OWNER, identity)
         self.study.pruner = pruner(spec, self.study)
+        self._judge = Judge(self.study, self._storage, spec.pruner)
         self._enqueue()
         self.budget = Budget(spec, self._trained())
         self._trials: dict[str, Trial] = {}
-        self._seen: dict[str, int] = {}  # last epoch of a job that was judged
+        self._epochs: dict[str, int] = {}  # the last that the study knows, by job
         self._pruned: set[str] = set()
-        self._unheard: dict[str, list[Future[bool]]] = {}
+        self._pending: dict[str, list[Future[bool]]] = {}
         self._interrupted: deque[tuple[Job, Trial]] = deque()
         self._asking: Future[Job | None] | None = None
         self._dropped = self._dropped_last()
         for frozen in self.trials(TrialState.RUNNING):
-            self._adopt(frozen._trial_id)
+            self._adopt(frozen.number)
         self._created = len(self.trials())
         self._order = Order()
 
@@ -136,19 +138,19 @@ class StudySource(StudyReader):
             return None  # the study is away, or its model takes its time: asked again later
         job, self._asking = self._asking.result(), None
         if job is not None:
-            self._unheard[job.name] = []
+            self._pending[job.name] = []
         return job
 
     def report(self, job: Job, row: Row) -> bool:
-        future = self._order.submit(lambda: self._hear(job, self._trials[job.name], row))
-        waiting = self._unheard[job.name]
+        future = self._order.submit(lambda: self._catch_up(job, self._trials[job.name], row))
+        waiting = self._pending[job.name]
         waiting.append(future)
         try:
             self._order.wait(future)
         except Exception:
             return False  # the study is lost, which is told when it is asked for the next trial
         heard = [one for one in waiting if one.done()]
-        self._unheard[job.name] = [one for one in waiting if not one.done()]
+        self._pending[job.name] = [one for one in waiting if not one.done()]
         if any(one.exception() is None and one.result() for one in heard):
             self._pruned.add(job.name)
             return True
@@ -157,7 +159,7 @@ class StudySource(StudyReader):
     def end(self, job: Job, outcome: Outcome, row: Row) -> Outcome:
         if outcome == "complete" and job.name in self._pruned:
             outcome = "pruned"
-        self._unheard.pop(job.name, None)
+        self._pending.pop(job.name, None)
         if outcome == "interrupted":
             return outcome  # it stays RUNNING until a resume
         rows = [*job.rows(), row] if row else job.rows()
@@ -208,29 +210,32 @@ class StudySource(StudyReader):
         trial = self.study.ask()
         if self._storage.interruptions > before:
             own = {*self._trials.values(), trial, *(known for _, known in self._interrupted)}
-            self._find_unanswered({one._trial_id for one in own})
+            self._find_unanswered({one.number for one in own})
         return trial
 
     def _find_unanswered(self, known: set[int]) -> None:
-        """See to trials whose asking came through to the storage, while the answer did not."""
+        """See to trials that the storage created while its answer was lost."""
         for frozen in super().trials(TrialState.RUNNING):
-            if frozen._trial_id in known:
+            if frozen.number in known:
                 continue
-            if "fixed_params" in frozen.system_attrs:  # a point that is to be tried
-                self._created += self._adopt(frozen._trial_id)
+            if is_enqueued(frozen):
+                self._created += self._adopt(frozen.number)
             else:
-                self._drop(Trial(self.study, frozen._trial_id), "asked for twice")
+                self._drop(running_trial(self.study, self._id(frozen.number)), "asked for twice")
 
-    def _adopt(self, trial_id: int) -> bool:
+    def _id(self, number: int) -> int:
+        """Return what the storage calls a trial."""
+        study_id = self._storage.get_study_id_from_name(self.spec.name)
+        return self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
+
+    def _adopt(self, number: int) -> bool:
         """Take over a trial that is RUNNING; says whether it counts."""
-        # The only way to a trial that another process asked for is its own constructor;
-        # asked for a parameter again, it gives the stored one.
-        trial = Trial(self.study, trial_id)
+        trial = running_trial(self.study, self._id(number))
         job = self._draw(trial)
         if job is None:
             return False
         for row in job.rows():
-            if self._judge(trial, job, row):
+            if self._report(trial, job, row):
                 self.study.tell(trial, state=TrialState.PRUNED)
                 return True
         self._interrupted.append((job, trial))
@@ -256,37 +261,38 @@ class StudySource(StudyReader):
         trial.set_user_attr(IMPOSSIBLE, reason)
         self.study.tell(trial, state=TrialState.FAIL)
 
-    def _hear(self, job: Job, trial: Trial, row: Row) -> bool:
-        """Judge an epoch, and those before it that a lost process did not report."""
-        seen = self._seen.get(job.name, 0)
+    def _catch_up(self, job: Job, trial: Trial, row: Row) -> bool:
+        """Report an epoch, behind those before it that a lost process did not report."""
+        last = self._epochs.get(job.name, 0)
         rows = [row]
-        if row["epoch"] > seen + 1:
-            rows = [old for old in job.rows() if seen < old["epoch"] < row["epoch"]] + rows
-        return any(self._judge(trial, job, one) for one in rows)
+        if row["epoch"] > last + 1:
+            rows = [old for old in job.rows() if last < old["epoch"] < row["epoch"]] + rows
+        return any(self._report(trial, job, one) for one in rows)
 
-    def _judge(self, trial: Trial, job: Job, row: Row) -> bool:
-        """Store an epoch's value once; True asks to stop. Without a value it is not judged."""
-        self._seen[job.name] = max(row["epoch"], self._seen.get(job.name, 0))
+    def _report(self, trial: Trial, job: Job, row: Row) -> bool:
+        """Store an epoch's value once, and ask the pruner; True asks to stop the trial."""
+        self._epochs[job.name] = max(row["epoch"], self._epochs.get(job.name, 0))
         if len(self.spec.objectives) > 1:
             return False
         value = row.get(self.spec.objectives[0].metric)
         if value is None or not math.isfinite(value):
             return False
-        frozen = self.study._storage.get_trial(trial._trial_id)
+        trial_id = self._id(trial.number)
+        frozen = self._storage.get_trial(trial_id)
         if row["epoch"] not in frozen.intermediate_values:
             trial.report(float(value), row["epoch"])
         elif row["epoch"] != frozen.last_step:
-            return False  # judged long ago
+            return False  # the pruner decided long ago
         if row["epoch"] >= job.experiment.train.epochs:
             return False
-        return judge(self.study, trial, row["epoch"], self.spec.pruner)
+        return self._judge.stops(trial_id, row["epoch"])
 
     def _tell(
         self, job: Job, outcome: Outcome, values: list[float] | None, rows: list[Row]
     ) -> None:
         trial = self._trials.pop(job.name)
         if outcome != "failed":
-            known = self.study._storage.get_trial(trial._trial_id).constraints
+            known = self._storage.get_trial(self._id(trial.number)).constraints
             for rule, broken in violations(self.spec.rules, job.experiment, rows).items():
                 if rule not in known:
                     trial.set_constraint(rule, broken)
