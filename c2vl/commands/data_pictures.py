@@ -19,7 +19,8 @@ from c2vl.drawing.figure import (
     side_colours,
 )
 from c2vl.drawing.recording import Caption, find_sequence, record
-from c2vl.skeletons.layout import LAYOUTS, JointLayout, get_layout, layout_yaml, read_layout
+from c2vl.skeletons.layout import LAYOUTS, JointLayout, get_layout
+from c2vl.skeletons.layout_files import layout_yaml, read_layout
 from c2vl.skeletons.store import Store
 from c2vl.support.errors import UserError
 from c2vl.support.files import replacing
@@ -49,8 +50,11 @@ def show_layouts(name: str | None, out: Path | None, console: Console | None = N
         table = Table("layout", "joints", "pairs", "centre", "sensor")
         for layout in LAYOUTS.values():
             table.add_row(
-                *(layout.name, str(len(layout.joints)), str(len(layout.pairs))),
-                *(layout.joints[layout.centre], _SENSORS[layout.name]),
+                layout.name,
+                str(len(layout.joints)),
+                str(len(layout.pairs)),
+                layout.joints[layout.centre],
+                _SENSORS[layout.name],
             )
         console.print(table)
         return

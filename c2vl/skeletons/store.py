@@ -30,10 +30,12 @@ from c2vl.support.errors import UserError
 from c2vl.support.files import parse_json
 
 FORMAT = 2
+# fmt: off
 COLUMNS = (
-    *("id", "label", "subject", "camera", "setup", "replication", "start", "end"),
-    *("frames", "bodies", "offset", "source", "checksum"),
+    "id", "label", "subject", "camera", "setup", "replication", "start", "end", "frames", "bodies",
+    "offset", "source", "checksum",
 )
+# fmt: on
 SPLIT_PREFIX = "split_"
 _REMEDY = "make it again with `c2vl data prepare NAME SOURCE OUT --overwrite`"
 

@@ -3,6 +3,10 @@
 PyYAML takes the last of two equal keys without a word, needs time that grows with the square of the
 nesting, and lets a few lines of aliases stand for more than any memory holds. Here each of these is
 an error that tells the line.
+
+ruamel.yaml 0.19 was tried in its place. It names equal keys, but ends deep nesting in a
+RecursionError without a line, takes an alias within itself, needed over 20 s for 25 lines of merged
+aliases, and read our files at 0.6 to 0.7 of the speed: it would take the same checks.
 """
 
 from __future__ import annotations

@@ -24,7 +24,8 @@ from c2vl.drawing.recording import Caption, Recording, find_sequence, record
 from c2vl.prompts.rules.captions import RULES, captions
 from c2vl.prompts.rules.timeline import timeline
 from c2vl.prompts.table import ConceptTable
-from c2vl.skeletons.layout import LAYOUTS, NTU25, JointLayout, read_layout
+from c2vl.skeletons.layout import LAYOUTS, NTU25, JointLayout
+from c2vl.skeletons.layout_files import read_layout
 from c2vl.skeletons.store import Store
 from c2vl.support.errors import UserError
 from tests.browser import open_page

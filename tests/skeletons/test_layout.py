@@ -8,16 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from c2vl.skeletons.layout import (
-    KINECT20,
-    LAYOUTS,
-    NTU25,
-    NWUCLA20,
-    JointLayout,
-    get_layout,
-    layout_yaml,
-    read_layout,
-)
+from c2vl.skeletons.layout import KINECT20, LAYOUTS, NTU25, NWUCLA20, JointLayout, get_layout
+from c2vl.skeletons.layout_files import layout_yaml, read_layout
 from c2vl.support.errors import UserError
 
 NTU_BONES = """1-2 2-21 3-21 4-3 5-21 6-5 7-6 8-7 9-21 10-9 11-10 12-11 13-1 14-13 15-14 16-15 17-1

@@ -15,7 +15,8 @@ from c2vl.skeletons.datasets.base import Item, Options
 from c2vl.skeletons.datasets.ntu import sample_facts
 from c2vl.skeletons.datasets.ntu_classes import NTU120_CLASSES
 from c2vl.skeletons.formats.npy import BLOCK, ArrayFile
-from c2vl.skeletons.layout import LAYOUTS, NTU25, JointLayout, get_layout, read_layout
+from c2vl.skeletons.layout import LAYOUTS, NTU25, JointLayout, get_layout
+from c2vl.skeletons.layout_files import read_layout
 from c2vl.skeletons.rejected import Rejected, RejectedError
 from c2vl.skeletons.sequence import Sequence, checked, trimmed
 from c2vl.support.errors import UserError

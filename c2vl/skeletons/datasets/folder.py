@@ -4,70 +4,57 @@
 may have ``file`` (else ``ID.npy`` or ``ID.npz``), ``subject``, ``camera``, ``setup``,
 ``replication`` (whole numbers; empty when unknown) and ``split_NAME`` columns of ``train`` and
 ``test`` (empty: in neither). ``layout.yaml`` says what the joints are
-(:func:`c2vl.skeletons.layout.read_layout`). Each file holds one array in metres, (T, V, 3) or
+(:func:`c2vl.skeletons.layout_files.read_layout`). Each file holds one array in metres, (T, V, 3) or
 (M, T, V, 3), zero where a body is absent; an ``.npz`` holds one array, or the one named ``joints``.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from c2vl.skeletons.datasets.base import Found, Item, Options, Reader
+from c2vl.skeletons.datasets.folder_table import Table
 from c2vl.skeletons.formats.npy import ArrayFile, members
 from c2vl.skeletons.formats.raw_files import RawFile, list_files
-from c2vl.skeletons.layout import JointLayout, read_layout
+from c2vl.skeletons.layout import JointLayout
+from c2vl.skeletons.layout_files import LARGEST, layout_of_values
 from c2vl.skeletons.rejected import Rejected, RejectedError
 from c2vl.skeletons.sequence import Sequence, checked, trimmed
-from c2vl.support.errors import UserError, did_you_mean
+from c2vl.support.errors import UserError
+from c2vl.support.yaml_files import parse_yaml
 
 _TABLE, _LAYOUT = "sequences.csv", "layout.yaml"
 _REMEDIES = {
     _TABLE: "; it has a row a sequence, with the columns id and label at least",
     _LAYOUT: "; one to start from: c2vl data layouts ntu25 --out layout.yaml",
 }
-_NUMBERS = ("subject", "camera", "setup", "replication")
-_COLUMNS = ("id", "label", "file", *_NUMBERS)
-_SPLIT = re.compile(r"split_([A-Za-z0-9_.-]{1,40})")
-_MOST_TABLE = 256 << 20
-_MOST_LAYOUT = 1 << 20
 _MOST_ARRAY = 256 << 20
 _MOST_BODIES = 16
-_MOST_CLASSES = 10_000
-_LONGEST_ID = 300
 
 
 def discover(source: Path, options: Options) -> Found:
     """Read the table and the layout, and find each row's file."""
     files = list_files(source)
-    table = _the(_TABLE, files, source)
+    file = _the(_TABLE, files, source)
     layout = _layout(_the(_LAYOUT, files, source))
-    rows, splits = _rows(table)
-    arrays = _Arrays(table.folder, files)
+    table = Table(file)
+    arrays = _Arrays(file.folder, files)
     rejected: list[Rejected] = []
     items = []
-    classes = _classes(table, rows)
-    for line, row in rows:
+    for line, row in table.rows:
         try:
-            facts = _facts(row, splits, classes)
-            file = arrays.find(row)
+            facts = table.facts(row) | {"joints": len(layout.joints)}
+            items.append(Item(arrays.find(row), facts=facts))
         except RejectedError as error:
-            rejected.append(Rejected(table.name, error.reason, line))
-            continue
-        facts["joints"] = len(layout.joints)
-        items.append(Item(file, facts=facts))
+            rejected.append(Rejected(file.name, error.reason, line))
     unnamed = [file for file in arrays.files.values() if file.name not in arrays.taken]
     rejected += [Rejected(file.name, f"no row of {_TABLE} names it") for file in unnamed]
     if not items and not rejected:
-        raise UserError(f"{table.name}: there is no row in it")
-    return Found(
-        items, layout, tuple(classes), splits[0] if splits else "", rejected=tuple(rejected)
-    )
+        raise UserError(f"{file.name}: there is no row in it")
+    split = table.splits[0] if table.splits else ""
+    return Found(items, layout, tuple(table.classes), split, rejected=tuple(rejected))
 
 
 def _the(name: str, files: list[RawFile], source: Path) -> RawFile:
@@ -81,108 +68,13 @@ def _the(name: str, files: list[RawFile], source: Path) -> RawFile:
 
 
 def _layout(file: RawFile) -> JointLayout:
-    if file.member is None:
-        return read_layout(file.path)
+    name = file.name if file.member else str(file.path)
     try:
-        content = file.read(_MOST_LAYOUT)
-    except OSError as error:
-        raise UserError(f"{file.name}: cannot be read: {error}") from None
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder, _LAYOUT)
-        copy.write_bytes(content)
-        try:
-            return read_layout(copy)
-        except UserError as error:
-            raise UserError(str(error).replace(str(copy), file.name)) from None
-
-
-def _rows(table: RawFile) -> tuple[list[tuple[int, dict[str, str]]], list[str]]:
-    """Return the rows with their lines, and the names of the splits."""
-    try:
-        text = table.read(_MOST_TABLE).decode("utf-8-sig")
-    except OSError as error:
-        raise UserError(f"{table.name}: cannot be read: {error}") from None
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise UserError(f"{table.name}, line {line}: not UTF-8 text") from None
-    lines = csv.reader(io.StringIO(text, newline=""), strict=True)
-    rows: list[tuple[int, dict[str, str]]] = []
-    try:
-        columns = [name.strip() for name in next(lines, [])]
-        splits = _check_columns(table, columns)
-        for fields in lines:
-            if not fields:
-                continue
-            if len(fields) != len(columns):
-                raise UserError(
-                    f"{table.name}, line {lines.line_num}: {len(fields)} fields, but there are "
-                    f"{len(columns)} columns"
-                )
-            words = (field.strip() for field in fields)
-            rows.append((lines.line_num, dict(zip(columns, words, strict=True))))
-    except csv.Error as error:
-        raise UserError(f"{table.name}, line {lines.line_num}: {error}") from None
-    return rows, splits
-
-
-def _check_columns(table: RawFile, columns: list[str]) -> list[str]:
-    where = f"{table.name}, line 1"
-    splits = []
-    for name in columns:
-        match = _SPLIT.fullmatch(name)
-        if match is not None:
-            splits.append(match[1])
-        elif name not in _COLUMNS:
-            hint = did_you_mean(name, [*_COLUMNS, "split_NAME"])
-            raise UserError(f'{where}: column "{name[:40]}" is not known{hint}')
-        if columns.count(name) > 1:
-            raise UserError(f'{where}: column "{name}" is there twice')
-    for name in ("id", "label"):
-        if name not in columns:
-            raise UserError(f'{where}: there is no column "{name}"')
-    return splits
-
-
-def _classes(table: RawFile, rows: list[tuple[int, dict[str, str]]]) -> dict[str, int]:
-    """Return the class names in the order of their labels."""
-    labels = [(line, row["label"]) for line, row in rows if row["label"]]
-    numbers = [bool(re.fullmatch(r"[+-]?\d+", label, re.ASCII)) for _, label in labels]
-    if any(numbers) and not all(numbers):
-        line, label = labels[numbers.index(not numbers[0])]
-        raise UserError(
-            f'{table.name}, line {line}: label "{label[:40]}" is a '
-            f"{'name' if numbers[0] else 'number'}, but those before are not"
-        )
-    if any(numbers):
-        sound = [int(label) for _, label in labels if re.fullmatch(r"\d{1,4}", label, re.ASCII)]
-        return {f"class {number}": number for number in range(max(sound, default=-1) + 1)}
-    names = sorted({label for _, label in labels})[:_MOST_CLASSES]
-    return {name: number for number, name in enumerate(names)}
-
-
-def _facts(row: dict[str, str], splits: list[str], classes: dict[str, int]) -> dict[str, Any]:
-    name, word = row["id"], row["label"]
-    if not name.isprintable() or not 0 < len(name) <= _LONGEST_ID:
-        raise RejectedError("id is empty, too long or not printable")
-    label = classes.get(word, classes.get(f"class {int(word)}") if _is_count(word) else None)
-    if label is None:
-        raise RejectedError(f'label "{word[:40]}" is no class: a name, or a number from 0 to 9999')
-    facts: dict[str, Any] = {"id": name, "label": label}
-    for column in _NUMBERS:
-        value = row.get(column, "")
-        if value and not _is_count(value):
-            raise RejectedError(f'{column} "{value[:40]}" is no whole number from 0')
-        facts[column] = int(value) if value else -1
-    parts = {split: row[f"split_{split}"] for split in splits if row[f"split_{split}"]}
-    for split, part in parts.items():
-        if part not in ("train", "test"):
-            raise RejectedError(f'split_{split} "{part[:40]}" is neither train nor test')
-    facts["parts"] = parts
-    return facts
-
-
-def _is_count(word: str) -> bool:
-    return re.fullmatch(r"\d{1,9}", word, re.ASCII) is not None
+        return layout_of_values(parse_yaml(file.read(LARGEST).decode("utf-8-sig")), name)
+    except UserError:
+        raise
+    except (OSError, ValueError) as error:
+        raise UserError(f"{name}: cannot be read as YAML: {error}") from None
 
 
 class _Arrays:

@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 Curve = NDArray[np.float64]
 Angle = Curve | float
 
+# fmt: off
 PARTS = (
-    *("pelvis", "spine", "neck", "left_shoulder", "left_elbow", "right_shoulder", "right_elbow"),
-    *("left_hip", "left_knee", "right_hip", "right_knee"),
+    "pelvis", "spine", "neck", "left_shoulder", "left_elbow", "right_shoulder", "right_elbow",
+    "left_hip", "left_knee", "right_hip", "right_knee",
 )
+# fmt: on
 _MIRRORED = [
     PARTS.index(
         part.replace("left", "right") if part.startswith("left") else part.replace("right", "left")

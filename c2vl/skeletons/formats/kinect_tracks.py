@@ -18,8 +18,11 @@ _NOISY = 0.7  # share of too wide frames from which a track is furniture (CTR-GC
 _NEAR = 0.6  # metres between the end of one track and the start of the next of the same person
 
 DECISIONS = (
-    *("flickers dropped", "furniture dropped", "third persons dropped"),
-    *("tracks joined", "empty frames dropped"),
+    "flickers dropped",
+    "furniture dropped",
+    "third persons dropped",
+    "tracks joined",
+    "empty frames dropped",
 )
 """What :func:`two_persons` decides, counted in manifests (frames: those up to the last body)."""
 

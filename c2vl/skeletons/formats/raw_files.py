@@ -16,8 +16,14 @@ from typing import IO
 from c2vl.support.errors import UserError
 
 DAMAGE = (
-    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError),
-    *(RuntimeError, NotImplementedError, KeyError, ValueError),
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+    KeyError,
+    ValueError,
 )
 """What ``zipfile`` raises on archives that are damaged, encrypted (RuntimeError) or packed in a way
 that it does not know (NotImplementedError)."""

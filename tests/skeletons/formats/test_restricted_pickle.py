@@ -13,10 +13,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from c2vl.skeletons.datasets import RejectedError
 from c2vl.skeletons.formats import restricted_pickle
 from c2vl.skeletons.formats.restricted_pickle import Pickle
 from c2vl.skeletons.formats.stored_values import LATIN1, TEXT, Blob, StoredArray
+from c2vl.skeletons.rejected import RejectedError
 
 RNG = np.random.default_rng(0)
 CONTENT: dict[str, Any] = {
@@ -37,7 +37,7 @@ CONTENT: dict[str, Any] = {
     "nested": ([], (), {}, ((), ((1, 2), (3,)), [[1]])),
     "ordered": OrderedDict(a=1, b=(2, "c")),
     "sets": [{1}, frozenset({2}), set()],
-    "raw": [b"", b"\x00\xff" * 3, bytearray(b"ab")],
+    "raw": [b"", b"\x00\xff" * 3],
 }
 ARRAY = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85U\x01btR"
 DTYPE = b"cnumpy\ndtype\n(U\x02f4K\x00K\x01tR"
@@ -75,7 +75,7 @@ def assert_equal(written: Any, got: Any) -> None:
     elif isinstance(written, set | frozenset):
         assert sorted(written) == sorted(got)
     else:
-        assert written == got and (type(written) is type(got) or isinstance(written, bytearray))
+        assert written == got and type(written) is type(got)
 
 
 @pytest.mark.parametrize("numpy", [1, 2])
@@ -152,8 +152,8 @@ def test_nothing_runs(protocol: int, tmp_path: Path) -> None:
         (b"}(U\x01au.", "damaged"),
         (b"\x8e" + b"\xff" * 8 + b".", "past the end"),
         (b"X\xff\xff\xff\x7fabc.", "past the end"),
-        (b"\x8b\xff\xff\xff\x7f.", "an integer of"),
-        (b"\x8b\x11\x00\x00\x00" + bytes(17) + b".", "an integer of 17"),
+        (b"\x8b\xff\xff\xff\x7f.", "0x8b"),
+        (b"\x8b\x11\x00\x00\x00" + bytes(17) + b".", "0x8b"),
         (b"h\x07.", "damaged"),
         (b"(q\x01.", "damaged"),
         (b"(.", "damaged"),

@@ -1,0 +1,133 @@
+"""``sequences.csv`` of a folder of recordings: a row a sequence, and what it says."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from typing import Any
+
+from c2vl.skeletons.formats.raw_files import RawFile
+from c2vl.skeletons.rejected import RejectedError
+from c2vl.support.errors import UserError, did_you_mean
+
+_NUMBERS = ("subject", "camera", "setup", "replication")
+_COLUMNS = ("id", "label", "file", *_NUMBERS)
+_SPLIT = re.compile(r"split_([A-Za-z0-9_.-]{1,40})")
+_MOST_BYTES = 256 << 20
+_MOST_CLASSES = 10_000
+_LONGEST_ID = 300
+
+
+class Table:
+    """The table.
+
+    Attributes:
+        rows: the line of each row, and its words by column.
+        splits: names of the splits that it gives.
+        classes: class name → label, in the order of the labels.
+
+    Raises:
+        UserError: it cannot be read, or its columns or labels do not fit together.
+    """
+
+    def __init__(self, file: RawFile) -> None:
+        self.rows, self.splits = _rows(file)
+        self.classes = _classes(file, self.rows)
+
+    def facts(self, row: dict[str, str]) -> dict[str, Any]:
+        """Return what a row says of its sequence, by the names of :class:`.Sequence`.
+
+        Raises:
+            RejectedError: one of its words cannot be.
+        """
+        return _facts(row, self.splits, self.classes)
+
+
+def _rows(table: RawFile) -> tuple[list[tuple[int, dict[str, str]]], list[str]]:
+    """Return the rows with their lines, and the names of the splits."""
+    try:
+        text = table.read(_MOST_BYTES).decode("utf-8-sig")
+    except OSError as error:
+        raise UserError(f"{table.name}: cannot be read: {error}") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise UserError(f"{table.name}, line {line}: not UTF-8 text") from None
+    lines = csv.reader(io.StringIO(text, newline=""), strict=True)
+    rows: list[tuple[int, dict[str, str]]] = []
+    try:
+        columns = [name.strip() for name in next(lines, [])]
+        splits = _check_columns(table, columns)
+        for fields in lines:
+            if not fields:
+                continue
+            if len(fields) != len(columns):
+                raise UserError(
+                    f"{table.name}, line {lines.line_num}: {len(fields)} fields, but there are "
+                    f"{len(columns)} columns"
+                )
+            words = (field.strip() for field in fields)
+            rows.append((lines.line_num, dict(zip(columns, words, strict=True))))
+    except csv.Error as error:
+        raise UserError(f"{table.name}, line {lines.line_num}: {error}") from None
+    return rows, splits
+
+
+def _check_columns(table: RawFile, columns: list[str]) -> list[str]:
+    where = f"{table.name}, line 1"
+    splits = []
+    for name in columns:
+        match = _SPLIT.fullmatch(name)
+        if match is not None:
+            splits.append(match[1])
+        elif name not in _COLUMNS:
+            hint = did_you_mean(name, [*_COLUMNS, "split_NAME"])
+            raise UserError(f'{where}: column "{name[:40]}" is not known{hint}')
+        if columns.count(name) > 1:
+            raise UserError(f'{where}: column "{name}" is there twice')
+    for name in ("id", "label"):
+        if name not in columns:
+            raise UserError(f'{where}: there is no column "{name}"')
+    return splits
+
+
+def _classes(table: RawFile, rows: list[tuple[int, dict[str, str]]]) -> dict[str, int]:
+    """Return the class names in the order of their labels."""
+    labels = [(line, row["label"]) for line, row in rows if row["label"]]
+    numbers = [bool(re.fullmatch(r"[+-]?\d+", label, re.ASCII)) for _, label in labels]
+    if any(numbers) and not all(numbers):
+        line, label = labels[numbers.index(not numbers[0])]
+        raise UserError(
+            f'{table.name}, line {line}: label "{label[:40]}" is a '
+            f"{'name' if numbers[0] else 'number'}, but those before are not"
+        )
+    if any(numbers):
+        sound = [int(label) for _, label in labels if re.fullmatch(r"\d{1,4}", label, re.ASCII)]
+        return {f"class {number}": number for number in range(max(sound, default=-1) + 1)}
+    names = sorted({label for _, label in labels})[:_MOST_CLASSES]
+    return {name: number for number, name in enumerate(names)}
+
+
+def _facts(row: dict[str, str], splits: list[str], classes: dict[str, int]) -> dict[str, Any]:
+    name, word = row["id"], row["label"]
+    if not name.isprintable() or not 0 < len(name) <= _LONGEST_ID:
+        raise RejectedError("id is empty, too long or not printable")
+    label = classes.get(word, classes.get(f"class {int(word)}") if _is_count(word) else None)
+    if label is None:
+        raise RejectedError(f'label "{word[:40]}" is no class: a name, or a number from 0 to 9999')
+    facts: dict[str, Any] = {"id": name, "label": label}
+    for column in _NUMBERS:
+        value = row.get(column, "")
+        if value and not _is_count(value):
+            raise RejectedError(f'{column} "{value[:40]}" is no whole number from 0')
+        facts[column] = int(value) if value else -1
+    parts = {split: row[f"split_{split}"] for split in splits if row[f"split_{split}"]}
+    for split, part in parts.items():
+        if part not in ("train", "test"):
+            raise RejectedError(f'split_{split} "{part[:40]}" is neither train nor test')
+    facts["parts"] = parts
+    return facts
+
+
+def _is_count(word: str) -> bool:
+    return re.fullmatch(r"\d{1,9}", word, re.ASCII) is not None
