@@ -1,1 +1,1 @@
-"""What is looked at before a sweep runs: validation, nodes, resources, cost."""
+"""Checks and estimates before a sweep runs: validation, nodes, resources, cost."""

@@ -1,4 +1,4 @@
-"""How long a training takes and how much it writes: some steps and one evaluation, here and now."""
+"""Measures how long a training takes and how much it writes, by some steps and one validation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WARM_UP, STEPS, SECONDS = 2, 40, 10.0
 
 @dataclass(frozen=True)
 class Calibration:
-    """What was measured of one worker.
+    """Measurements of one worker.
 
     Attributes:
         load: seconds to open the data and build the model.
@@ -41,7 +41,7 @@ class Calibration:
     checkpoint_bytes: int
 
     def training(self, experiment: Experiment, epochs: float) -> float:
-        """Return the seconds of so many epochs, with what belongs to them."""
+        """Return the seconds of so many epochs, with their validations and checkpoints."""
         settings = experiment.train
         evaluated = epochs / settings.evaluate_every * self.evaluation
         written = epochs / settings.checkpoint_every * self.checkpoint
@@ -49,10 +49,10 @@ class Calibration:
 
 
 def calibrate(experiment: Experiment) -> Calibration:
-    """Train an experiment for some steps in this process, and evaluate and write it once.
+    """Train an experiment for some steps in this process, then validate and save it once.
 
-    Of several workers it is one with its share of the batch; what they wait for each other is not
-    in it. What it writes goes with its temporary folder.
+    Of several workers this measures one with its share of the batch, without the time that workers
+    wait for each other. The checkpoint is written into a temporary folder.
 
     Args:
         experiment: the settings.

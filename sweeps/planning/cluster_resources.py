@@ -1,4 +1,4 @@
-"""Ray for a sweep: join or start a cluster, and know what fits on it before the first trial."""
+"""Ray for a sweep: a cluster to join or to start, and how many trials fit on it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from c2vl.support.errors import UserError
 Node = Mapping[str, float]
 ENVIRONMENT = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    # A stopped trial ends at its next report; its process is then used again. If the machine is
-    # busy this may take a while, and giving up costs the next trial.
+    # A stopped trial ends at its next report, and the next trial takes over its process. On a busy
+    # machine this takes a while; if Tune gave up, the next trial would be lost.
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "120",
-    # How many trials may wait for resources is decided by us (see `Concurrency`).
+    # We decide how many trials may wait for resources (see `Concurrency`).
     "TUNE_MAX_PENDING_TRIALS_PG": "100000",
-    # Checked once by us (see `slots`); Tune's own warnings would only repeat it.
+    # We check this once (see `slots`); Tune's warnings would repeat it.
     "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "1000000",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -31,18 +31,18 @@ ENVIRONMENT = {
 
 
 class NodeLost(UserError):
-    """The node that the driver runs on is gone: what ran there goes on when the sweep does."""
+    """The driver's own Ray node is gone; a resume continues the trials that ran."""
 
 
 @contextmanager
 def cluster(address: str | None = None, cpus: int | None = None) -> Iterator[None]:
-    """Be connected to Ray: to ``address``, to RAY_ADDRESS (jobs have it), or to a local start.
+    """Connect to Ray at ``address``, else at RAY_ADDRESS (Ray jobs have it), else start it here.
 
-    A connection that is there already is used and left as it is.
+    An existing connection is used and left open.
 
     Args:
-        address: of a running cluster; "local" always starts one of its own.
-        cpus: of a local start; default: all.
+        address: of a running cluster; "local" always starts a new one.
+        cpus: of a cluster started here; default: all.
     """
     os.environ.update({key: os.environ.get(key, value) for key, value in ENVIRONMENT.items()})
     import ray
@@ -71,7 +71,7 @@ def cluster(address: str | None = None, cpus: int | None = None) -> Iterator[Non
 
 
 def slots(nodes: list[Node], train: TrainSettings) -> int:
-    """Return how many trainings fit at once.
+    """Return how many trainings fit on the nodes at once.
 
     Args:
         nodes: resources of each living node ("CPU", "GPU").
@@ -105,11 +105,10 @@ def _fitting(nodes: list[Node], train: TrainSettings) -> int:
 
 
 class Concurrency:
-    """How many trials may run at once: asked before each, since nodes come and go.
+    """How many trials may run at once; the engine asks before each, since nodes come and go.
 
-    As many as fit on the nodes that live now, and no more than the sweep file asks for. Where the
-    cluster grows on demand it is what the file asks for: trials that find no room wait, and that is
-    what an autoscaler acts on.
+    As many as fit on the living nodes, up to the number in the sweep file. On a cluster that grows
+    on demand it is the number in the file: an autoscaler acts on trials that wait for room.
 
     Args:
         train: what one training takes.
@@ -152,10 +151,10 @@ def living_node_ids() -> set[str]:
 
 
 class OwnNode:
-    """The node that this process runs on: without it nothing starts, and nothing says so.
+    """The Ray node that this process runs on.
 
-    Ray ends the processes of trials with their node, and the driver where it is a job. One that
-    was started from a shell goes on, and would wait for room for ever.
+    When it is lost Ray ends the trials on it, and a driver that is a Ray job. A driver that was
+    started from a shell survives, and would wait for room for ever.
     """
 
     LOOK_AGAIN = 5.0  # seconds
@@ -168,7 +167,7 @@ class OwnNode:
         self._gone = False
 
     def gone(self) -> bool:
-        """Say whether it is lost; Ray knows some seconds to half a minute after it."""
+        """Say whether it is lost; Ray notices after seconds to half a minute."""
         if not self._gone and time.monotonic() > self._looked + self.LOOK_AGAIN:
             self._looked = time.monotonic()
             self._gone = self._id not in living_node_ids()
@@ -176,7 +175,7 @@ class OwnNode:
 
 
 def trial_resources(experiment: Experiment) -> list[dict[str, float]]:
-    """Return the bundles of a trial, one for each worker; its own process is in the first."""
+    """Return a trial's resource bundles, one for each worker; its own process is in the first."""
     train = experiment.train
     gpu = {"GPU": train.gpus_per_worker} if train.gpus_per_worker else {}
     return [{"CPU": train.cpus_per_worker, **gpu} for _ in range(train.workers)]

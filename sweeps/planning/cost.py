@@ -1,4 +1,4 @@
-"""What a sweep amounts to: trainings, epochs, disk, and, once calibrated, hours and cost."""
+"""The size of a sweep: trainings, epochs, disk and, once calibrated, hours and cost."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ SAMPLED = 200
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to come.
+    """The size of a sweep.
 
     Attributes:
         trials: of the search.
-        finals: trainings after it, at most.
-        at_once: trials at the same time; None where it is not known.
+        finals: trainings after the search, at most.
+        at_once: trials at the same time; None if unknown.
         epochs: of the longest trial.
-        share: of the epochs that trials will have trained, by the assumption.
-        assumption: about the pruner, in words.
+        share: expected share of a trial's epochs that the pruner lets it train.
+        assumption: about the pruner, behind ``share``.
     """
 
     trials: int
@@ -39,19 +39,19 @@ class Plan:
 
     @property
     def total_epochs(self) -> float:
-        """Epochs in all, as expected."""
+        """Expected number of epochs of the whole sweep."""
         return self.epochs * (self.trials * self.share + self.finals)
 
 
 def plan(spec: SweepSettings, fitting: int | None) -> Plan:
-    """Return the plan of a sweep, of whose trials so many fit at once."""
+    """Return the size of a sweep; ``fitting`` of its trials fit at once, if that is known."""
     at_once = fitting if spec.concurrency is None else min(spec.concurrency, fitting or 0) or None
     share, assumption = expected_share(spec)
     return Plan(spec.trials, _finals(spec), at_once, spec.max_epochs, share, assumption)
 
 
 def _finals(spec: SweepSettings) -> int:
-    """Trainings after the search, at most: a seed that a trial had is not trained again."""
+    """Return the most trainings after the search; a trial's own seed is not trained again."""
     seeds = len(spec.final.seeds)
     own = spec.base.seed in spec.final.seeds and "seed" not in spec.space
     again = spec.final.candidates * max(0, seeds - own)
@@ -60,11 +60,11 @@ def _finals(spec: SweepSettings) -> int:
 
 
 def expected_share(spec: SweepSettings) -> tuple[float, str]:
-    """Return the share of a trial's epochs that a pruner lets through on average, and why.
+    """Return the share of a trial's epochs that the pruner lets it train on average, and why.
 
     Successive halving in its ideal form (Jamieson and Talwalkar, AISTATS 2016): one in
-    ``reduction`` goes on at each rung. Run asynchronously (Li et al., MLSys 2020) the first trials
-    at a rung go on as well, so that short sweeps train more than this.
+    ``reduction`` continues at each rung. Run asynchronously (Li et al., MLSys 2020) the first
+    trials at a rung continue as well, so that short sweeps train more than this.
     """
     settings, total = spec.pruner, spec.max_epochs
     if settings.name == "none":
@@ -86,7 +86,7 @@ def expected_share(spec: SweepSettings) -> tuple[float, str]:
 
 
 def rungs(spec: SweepSettings, start: int, total: int) -> list[int]:
-    """Return the epochs at which successive halving from ``start`` on judges, below ``total``."""
+    """Return the rungs of successive halving from epoch ``start`` on, below ``total``."""
     every = 1
     if describe(spec.objectives[0].metric).when == "validation":  # judged only at its epochs
         every = spec.base.train.evaluate_every
@@ -99,7 +99,7 @@ def rungs(spec: SweepSettings, start: int, total: int) -> list[int]:
 
 
 def _halving(spec: SweepSettings, start: int, total: int) -> float:
-    """Share of the epochs when one in ``reduction`` goes on at each rung."""
+    """Return the share of the epochs when one in ``reduction`` continues at each rung."""
     trained, alive, before = 0.0, 1.0, 0
     for rung in rungs(spec, start, total):
         trained += alive * (rung - before)
@@ -108,9 +108,9 @@ def _halving(spec: SweepSettings, start: int, total: int) -> float:
 
 
 def disk(spec: SweepSettings, at_once: int | None) -> float:
-    """Return how many bytes trials write at most, if nothing is cleared away but checkpoints.
+    """Return the most bytes that trials write, all encoders kept.
 
-    Encoders are kept in the run folders and in MLflow; checkpoints while a trial runs. The largest
+    Encoders stay in the run folders and in MLflow, checkpoints while a trial runs. The largest
     model of some draws stands for all.
 
     Raises:
@@ -135,7 +135,7 @@ def disk(spec: SweepSettings, at_once: int | None) -> float:
 
 
 def lines(spec: SweepSettings, coming: Plan, measured: Calibration | None) -> list[tuple[str, str]]:
-    """Return the plan in words: what, and how much."""
+    """Return the size of a sweep in words, as (what, how much)."""
     train = spec.base.train
     at_once = f", {coming.at_once} at once" if coming.at_once else ""
     after = f", then up to {coming.finals} more trainings" if coming.finals else ""

@@ -1,8 +1,8 @@
-"""What every node of a cluster is asked before a sweep starts there: shared folders and versions.
+"""Checks of every node of a cluster before a sweep starts: the shared folder, data, versions.
 
-Trials run on any node and leave their checkpoints in the sweep's folder; the driver reads them
-there. A folder that only looks the same on each node would lose them one by one, so that each node
-reads what the driver wrote into it, and the driver what each node wrote.
+Trials run on any node and leave their checkpoints in the sweep's folder, where the driver reads
+them. A folder that only bears the same name on each node would lose them. So each node reads a file
+that the driver wrote, and the driver reads a file that each node wrote.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class Probe:
     Attributes:
         node: its name.
         versions: package → version; absent packages are left out.
-        free_bytes: free disk below the root; 0 where it can't be reached.
-        problem: empty, or why the shared folder is of no use there.
-        absent: files and folders that it should read and cannot.
-        seen: whether the driver can read what it wrote.
+        free_bytes: free disk below the root; 0 if the node cannot reach it.
+        problem: empty, or why the node cannot use the shared folder.
+        absent: files and folders that the node cannot read.
+        seen: whether the driver can read the node's file.
     """
 
     node: str
@@ -47,14 +47,13 @@ class Probe:
 
 
 def probe(node: str, file: str, root: str, token: str, reads: tuple[str, ...] = ()) -> Probe:
-    """Look at one node; runs there as a Ray task.
+    """Check one node; runs there as a Ray task.
 
     Args:
         node: the node's name.
-        file: the node's own name for what it writes.
-        root: absolute folder that it should share with the driver.
-        token: the driver wrote it into a file of that name below ``root``; this node answers with
-            a file of its own, which the driver reads.
+        file: name of the file that the node writes for the driver.
+        root: absolute folder that the node should share with the driver.
+        token: folder below ``root`` in which driver and nodes write; also their files' content.
         reads: absolute paths of data that trials read.
     """
     folder, absent = Path(root) / token, tuple(p for p in reads if not os.access(p, os.R_OK))
@@ -70,12 +69,12 @@ def probe(node: str, file: str, root: str, token: str, reads: tuple[str, ...] = 
 
 
 def judge(probes: Iterable[Probe], here: dict[str, str], min_free_bytes: int = 0) -> list[str]:
-    """Return what is wrong, each with its remedy.
+    """Return the problems, each with its remedy.
 
     Args:
         probes: one a node.
         here: :func:`versions` of the driver.
-        min_free_bytes: disk that every node should have left below the root.
+        min_free_bytes: disk that every node should have free below the root.
     """
     problems = []
     for result in probes:
@@ -113,14 +112,14 @@ def judge(probes: Iterable[Probe], here: dict[str, str], min_free_bytes: int = 0
 def ask(root: Path, reads: Iterable[Path] = ()) -> tuple[list[Probe], list[str]]:
     """Probe every living node of the cluster that this process is connected to.
 
-    A node that is lost meanwhile is passed over. Ray notices that some ten seconds after its end.
+    A node that is lost meanwhile is left out; Ray notices a loss after some ten seconds.
 
     Args:
-        root: the folder that all should share; made if it is not there.
+        root: the folder that all nodes should share; made if absent.
         reads: data that trials read, absolute.
 
     Returns:
-        The probes of the nodes that answered, and a line for each that did not.
+        The probes of the nodes that answered, and a message for each that did not.
 
     Raises:
         UserError: ``root`` cannot be written here.
@@ -178,14 +177,14 @@ def ask(root: Path, reads: Iterable[Path] = ()) -> tuple[list[Probe], list[str]]
 
 
 def require_shared(root: Path, experiments: Iterable[Experiment]) -> None:
-    """Check on a cluster of several nodes that each shares the folder and reads the data.
+    """Check that each of several nodes shares the folder and reads the data.
 
     Args:
         root: the sweep's storage.
         experiments: name the data that trials read.
 
     Raises:
-        UserError: all that is wrong, node by node, with the remedies.
+        UserError: the problems of every node, with their remedies.
     """
     if len(living_node_ids()) < 2:
         return

@@ -1,8 +1,8 @@
-"""What a sweep needs beside its file, looked at before it runs: each part with what it found.
+"""Checks of a sweep that need more than its file: data, stores, disk, resources, nodes.
 
-No training is started, and nothing is written but a mark in an MLflow experiment that is there
-already (whether a server takes writes cannot be known otherwise) and, on a cluster, files in the
-storage folder that each node is to see, which go again.
+They start no training. They write a mark into an MLflow experiment that exists (nothing else shows
+that a server takes writes) and, on a cluster, files into the storage folder for each node to read,
+which they remove again.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ CHECKED = "c2vl.checked"
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found of one part.
+    """What a check found.
 
     Attributes:
-        part: its name.
-        says: what was found, in words; empty where nothing could be.
+        part: of the sweep that was checked.
+        says: the finding in words; empty without one.
         problems: what is wrong, each with its remedy.
     """
 
@@ -48,7 +48,7 @@ class Finding:
 
 
 def look(part: str, check: Callable[[], str]) -> Finding:
-    """Run a check; what it raises is its problem."""
+    """Run a check; an error of the user becomes its problem."""
     try:
         return Finding(part, check())
     except UserError as error:
@@ -56,7 +56,7 @@ def look(part: str, check: Callable[[], str]) -> Finding:
 
 
 def ready(spec: SweepSettings) -> list[Finding]:
-    """Look at all that needs no cluster: name, space, data, MLflow, Optuna's storage."""
+    """Run the checks that need no cluster: name, space, data, MLflow, Optuna's storage."""
     return [
         look("name", lambda: free_name(spec)),
         look("space", lambda: space(spec)),
@@ -68,7 +68,7 @@ def ready(spec: SweepSettings) -> list[Finding]:
 
 
 def free_name(spec: SweepSettings) -> str:
-    """Check that no sweep has the name."""
+    """Check that no other sweep has the name."""
     if spec.folder.begun:
         raise UserError(
             f"name: there is a sweep {spec.name} in {spec.folder}; go on with it: "
@@ -78,14 +78,14 @@ def free_name(spec: SweepSettings) -> str:
 
 
 def space(spec: SweepSettings) -> str:
-    """Draw often, and build each experiment."""
+    """Build the experiments of many draws from the space."""
     check_draws(spec, DRAWS)
     return f"{DRAWS} draws make valid experiments"
 
 
 def warm_start(spec: SweepSettings) -> str:
     """Check that the earlier sweep is there and fits."""
-    if spec.warm_start is None:
+    if spec.warm_start is None or spec.folder.begun:
         return ""
     check_warm_start(spec)
     return f"the {spec.warm_start.how} of {spec.warm_start.sweep}"
@@ -132,7 +132,7 @@ def _data(experiment: Experiment) -> str:
 
 
 def tracking(spec: SweepSettings) -> str:
-    """Check that MLflow answers, and takes what is written."""
+    """Check that MLflow answers and takes writes."""
     from sweeps.tracking.mlflow_store import answering, open_client
 
     uri = spec.tracking_uri
@@ -165,7 +165,7 @@ def study(spec: SweepSettings) -> str:
 
 
 def _writable(path: Path, what: str) -> Path:
-    """Return the nearest folder above ``path`` that is there, if it can be written."""
+    """Return the nearest folder above ``path`` that exists; it must be writable."""
     folder = next(folder for folder in path.absolute().parents if folder.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise UserError(f"{what}: {folder} cannot be written; choose another place")
@@ -173,7 +173,7 @@ def _writable(path: Path, what: str) -> Path:
 
 
 def room(spec: SweepSettings, needed: float) -> str:
-    """Compare what trials will write with the free disk.
+    """Compare the bytes that trials will write with the free disk.
 
     Args:
         spec: the sweep.
@@ -194,7 +194,7 @@ def _size(number: float) -> str:
 
 
 def resources(spec: SweepSettings, address: str | None) -> tuple[int | None, list[Finding]]:
-    """Return how many trials fit at once, and what was found of nodes and their shared folder.
+    """Return how many trials fit at once, and the findings on nodes and their shared folder.
 
     Args:
         spec: the sweep.

@@ -1,8 +1,8 @@
-"""What a sweep may cost: hours of its own, and hours of CPUs and GPUs that its trials held.
+"""The hours of a sweep: its own, and those of the CPUs and GPUs that its trials held.
 
-Durations are measured by a clock that nobody sets and added up in ``budget.json`` of the sweep's
-folder; a restart goes on from there. A kill loses the seconds since the last note at most, and
-trials never count less than the seconds of training in their run folders.
+A clock that nobody can set measures them, and ``budget.json`` in the sweep's folder keeps the sums
+over all restarts. A kill loses the seconds since the last note at most, and trials never count for
+less than the seconds of training in their run folders.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import time
-from pathlib import Path
 
 from c2vl.support.errors import UserError
 from c2vl.support.files import write_text
@@ -19,76 +18,61 @@ from sweeps.spec.training_job import End, Job, Row
 
 log = logging.getLogger(__name__)
 NOTE_SECONDS = 10.0
+SUMS = ("driven_seconds", "held_seconds")
 
 
 class Budget:
     """Counts hours, and says when they are spent: a listener of the engine.
 
     Args:
-        spec: gives the limits.
+        spec: gives the limits and the resources of a trial.
         trained: seconds of training in the run folders of the trials so far.
     """
 
     def __init__(self, spec: SweepSettings, trained: float = 0.0) -> None:
-        self._spec = spec
-        self._path: Path = spec.folder.budget
-        known = self._known()
-        self._driven = known["driven_seconds"]
-        self._held = max(known["held_seconds"], trained)
+        self._spec, self._path = spec, spec.folder.budget
+        self._driven, held = self._noted_sums()
+        self._held = max(held, trained)
         self._running: set[str] = set()
         self._last = self._noted = time.monotonic()
-        self._said = False
+        self._warned = False
 
-    def _known(self) -> dict[str, float]:
-        names = ("driven_seconds", "held_seconds")
+    def _noted_sums(self) -> list[float]:
         if not self._path.exists():
-            return dict.fromkeys(names, 0.0)
+            return [0.0, 0.0]
         try:
             values = json.loads(self._path.read_text(encoding="utf-8"))
-            return {name: float(values[name]) for name in names}
+            return [float(values[name]) for name in SUMS]
         except (ValueError, KeyError, TypeError):
             raise UserError(
                 f"{self._path}: is damaged, so that what the sweep has used is unknown; write "
                 '{"driven_seconds": SECONDS, "held_seconds": SECONDS} into it, or remove it'
             ) from None
 
-    @property
-    def hours(self) -> float:
-        """How long the sweep has been driven, over all of its restarts."""
-        self._add()
-        return self._driven / 3600
-
-    @property
-    def cpu_hours(self) -> float:
-        """CPUs that trials held, times hours."""
+    def used(self) -> dict[str, float]:
+        """Return the hours used so far, over all restarts, by the name of their limit."""
         self._add()
         train = self._spec.base.train
-        return self._held / 3600 * train.workers * train.cpus_per_worker
-
-    @property
-    def gpu_hours(self) -> float:
-        """GPUs that trials held, times hours."""
-        self._add()
-        train = self._spec.base.train
-        return self._held / 3600 * train.workers * train.gpus_per_worker
+        held = self._held / 3600 * train.workers
+        return {
+            "max_hours": self._driven / 3600,
+            "max_cpu_hours": held * train.cpus_per_worker,
+            "max_gpu_hours": held * train.gpus_per_worker,
+        }
 
     def spent(self) -> bool:
-        """Whether no more trial may start."""
-        for name, used in (
-            ("max_hours", self.hours),
-            ("max_cpu_hours", self.cpu_hours),
-            ("max_gpu_hours", self.gpu_hours),
-        ):
+        """Say whether no more trial may start."""
+        for name, used in self.used().items():
             limit = getattr(self._spec, name)
             if limit is not None and used >= limit:
-                if not self._said:
+                if not self._warned:
                     log.warning("%s: %.2f of %g are spent; no trial starts", name, used, limit)
-                    self._said = True
+                    self._warned = True
                 return True
         return False
 
     def started(self, job: Job, attempt: int) -> None:
-        """A job holds its resources."""
+        """A training takes its resources."""
         self._add()
         if job.kind == "trial":
             self._running.add(job.name)
@@ -100,7 +84,7 @@ class Budget:
             self.note()
 
     def ended(self, job: Job, end: End) -> None:
-        """A job gives its resources back."""
+        """A training gives its resources back."""
         self._add()
         self._running.discard(job.name)
         self.note()
@@ -112,8 +96,8 @@ class Budget:
         self._last = now
 
     def note(self) -> None:
-        """Write down what has been used so far."""
+        """Write the sums to disk."""
         self._add()
         self._noted = self._last
-        known = {"driven_seconds": self._driven, "held_seconds": self._held}
-        write_text(self._path, json.dumps(known))
+        sums = dict(zip(SUMS, (self._driven, self._held), strict=True))
+        write_text(self._path, json.dumps(sums))

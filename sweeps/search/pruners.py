@@ -1,4 +1,4 @@
-"""Who stops trials: Optuna's pruners, and decisions that stand whatever is restarted."""
+"""Optuna's pruners, and decisions to stop a trial that outlive any restart."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def pruner(spec: SweepSettings, study: optuna.Study) -> BasePruner:
             max_resource=spec.max_epochs,
             reduction_factor=settings.reduction,
         )
-        # It makes its brackets when it is first asked; TPE, which models each of them apart, has
-        # to see them from the first trial on.
+        # Hyperband makes its brackets at its first decision; TPE, which models each bracket apart,
+        # needs them from the first trial on.
         made.prune(study, optuna.trial.create_trial(state=TrialState.RUNNING))
         return made
     if settings.name == "median":
@@ -43,8 +43,8 @@ def pruner(spec: SweepSettings, study: optuna.Study) -> BasePruner:
 def trusted(settings: PrunerSettings, study: optuna.Study, epoch: int) -> bool:
     """Say whether a study's trials may be stopped at an epoch (``min_rank_correlation``).
 
-    Those that were stopped have no final value: the correlation is that of the ones that went on,
-    and so a little too low once a pruner has been at work.
+    Pruned trials have no final value. So the correlation is that of the others, and a little too
+    low once the pruner has stopped some.
     """
     if settings.min_rank_correlation is None:
         return True
@@ -55,11 +55,11 @@ def trusted(settings: PrunerSettings, study: optuna.Study, epoch: int) -> bool:
 
 
 class Judge:
-    """Decides whether trials stop, so that each decision stands whatever is restarted.
+    """Decides whether trials stop, and gives the same decision after a restart.
 
-    Optuna's pruners note at a rung that a trial was there, and only then say whether it stays. A
-    kill in between would let it through when it is asked again. So the decision is stored first,
-    together with the notes: asked again for the same epoch, it is the same.
+    An Optuna pruner notes on a trial that it has reached a rung before it returns its decision. If
+    a kill came between note and decision, the pruner would let the trial pass the next time. So
+    decision and notes are stored together, and only then does the trial get the notes.
 
     Args:
         study: with its pruner.
@@ -75,14 +75,14 @@ class Judge:
         )
 
     def stops(self, trial_id: int, epoch: int) -> bool:
-        """Say whether a running trial stops at an epoch, its last one, whose value is stored."""
+        """Say whether a running trial stops at its last epoch, whose value is stored."""
         trial = self._storage.get_trial(trial_id)
         verdict = trial.user_attrs.get(VERDICT)
         if verdict is None or verdict["epoch"] != epoch:
             self._notes.kept = {}
             wanted = self._study.pruner.prune(self._view, trial)
             if not wanted and not self._notes.kept:
-                return False  # nothing that a restart could lose
+                return False  # a restart decides the same
             pruned = wanted and trusted(self._settings, self._study, epoch)
             verdict = {"epoch": epoch, "pruned": bool(pruned), "notes": self._notes.kept}
             self._storage.set_trial_user_attr(trial_id, VERDICT, verdict)
@@ -92,7 +92,7 @@ class Judge:
 
 
 class _Notes(Delegate):
-    """A storage that keeps back what a pruner notes on a trial."""
+    """A storage that collects a pruner's notes instead of writing them."""
 
     kept: dict[str, Any]
 

@@ -14,8 +14,8 @@ from sweeps.spec.sweep import SweepSettings
 def sampler(spec: SweepSettings, number: int, *, plain: bool = False) -> BaseSampler:
     """Return the sampler of one trial.
 
-    Each trial has a sampler of its own, seeded by the sweep's seed and the trial's number: what is
-    proposed depends on these and on the trials before, not on how often the sweep was restarted.
+    Each trial has its own sampler, seeded by the sweep's seed and the trial's number: a proposal
+    depends on these and on the earlier trials, not on restarts.
 
     Args:
         spec: the sweep.
@@ -43,7 +43,7 @@ def sampler(spec: SweepSettings, number: int, *, plain: bool = False) -> BaseSam
         if settings.name == "nsgaii":
             return optuna.samplers.NSGAIISampler(population_size=settings.population, seed=seed)
         if settings.name in ("sobol", "halton"):
-            # One sequence for all trials: its place in it is kept in the study.
+            # One sequence for all trials; the study keeps the place in it.
             return optuna.samplers.QMCSampler(
                 qmc_type=settings.name,
                 scramble=True,

@@ -1,8 +1,7 @@
-"""Optuna's storage, waited for: a study that is locked or away for a while loses nothing.
+"""Optuna's storage for a database that may be locked or unreachable for a while.
 
-Two parts. :class:`PatientStorage` repeats what failed because the database is locked, or its server
-away, until patience is at an end. :class:`Order` does a study's work in one thread, in the order in
-which it was asked for, so that whoever drives trainings goes on with them meanwhile.
+:class:`PatientStorage` repeats the calls that fail meanwhile. :class:`Order` makes a study's calls
+in one thread, in order, so that trainings continue while one of them waits.
 """
 
 from __future__ import annotations
@@ -32,9 +31,9 @@ from sweeps.spec.store_addresses import reason, shown, sqlite_file
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-BUSY_SECONDS = 5  # how long SQLite itself waits for a lock
-GRACE_SECONDS = 5.0  # how long a training waits for what the study says of its last epoch
-READING_PATIENCE = 30.0  # of commands that only look
+BUSY_SECONDS = 5  # SQLite itself waits so long for a lock
+GRACE_SECONDS = 5.0  # a training waits so long for the pruner's decision on its last epoch
+READING_PATIENCE = 30.0  # of commands that only read
 _AWAY = (
     sqlalchemy.exc.OperationalError,
     sqlalchemy.exc.InterfaceError,
@@ -45,14 +44,14 @@ _LASTING = ("no such table", "no such column", "does not exist", "password", "un
 
 
 def open_storage(uri: str, patience: float) -> PatientStorage:
-    """Open a study's storage; one that is locked is waited for, one that is not there is not.
+    """Open a study's storage; waits for one that is locked, and not for one that is absent.
 
     Args:
-        uri: as SQLAlchemy takes it.
+        uri: an SQLAlchemy address; a password in it is never shown.
         patience: seconds.
 
     Raises:
-        UserError: it cannot be reached; a password in ``uri`` is not shown.
+        UserError: it cannot be reached.
     """
     try:
         driver = make_url(uri).drivername
@@ -63,7 +62,7 @@ def open_storage(uri: str, patience: float) -> PatientStorage:
         ) from None
     if driver == "postgresql+psycopg":
         need_extra("postgres", f"study: {shown(uri)}")
-    options: dict[str, Any] = {"pool_pre_ping": True}  # a connection that has died is replaced
+    options: dict[str, Any] = {"pool_pre_ping": True}  # SQLAlchemy replaces dead connections
     if (file := sqlite_file(uri)) is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         options = {"connect_args": {"timeout": BUSY_SECONDS}}
@@ -83,17 +82,17 @@ def _reason(error: BaseException) -> str:
 
 
 class Delegate(BaseStorage):
-    """A storage that hands every call of Optuna's interface to the storage behind it.
+    """A storage that passes every call of Optuna's interface on to another one.
 
     Args:
-        inner: the storage behind it.
+        inner: the other storage.
     """
 
     def __init__(self, inner: BaseStorage) -> None:
         self._inner = inner
 
     def call(self, name: str, *words: Any, **options: Any) -> Any:
-        """Call the method ``name`` of the storage behind."""
+        """Call the method ``name`` of the other storage."""
         return getattr(self._inner, name)(*words, **options)
 
 
@@ -112,7 +111,7 @@ abc.update_abstractmethods(Delegate)  # type: ignore[type-abstract]
 
 
 class PatientStorage(Delegate):
-    """A relational storage that repeats reads and writes while it is locked or away.
+    """A database that is asked again while it is locked or unreachable.
 
     Attributes:
         interruptions: how many calls it had to repeat so far.
@@ -125,14 +124,14 @@ class PatientStorage(Delegate):
         super().__init__(cached(RDBStorage(uri, engine_kwargs=options)))
 
     def give_up(self) -> None:
-        """Wait no longer, now or later."""
+        """Stop waiting, now and later."""
         self._closed.set()
 
     def call(self, name: str, *words: Any, **options: Any) -> Any:
-        """Call a method, again and again while the database does not answer.
+        """Call a method, and repeat it while the database does not answer.
 
         Raises:
-            UserError: patience is at an end.
+            UserError: it did not answer for the seconds of patience.
         """
         began, attempt, pause = time.monotonic(), 0, 0.2
         while True:
@@ -171,7 +170,7 @@ class PatientStorage(Delegate):
 
 
 def away(error: BaseException) -> str | None:
-    """Return why a database did not answer, or None where asking again will not help."""
+    """Return why a database did not answer; None if a repetition cannot help."""
     found: BaseException | None = error
     while found is not None:
         if isinstance(found, _AWAY) or getattr(found, "connection_invalidated", False):
@@ -182,9 +181,9 @@ def away(error: BaseException) -> str | None:
 
 
 class Order:
-    """Work that one thread does in the order in which it was asked for.
+    """A thread that does work in the order of submission.
 
-    After a failure nothing more is done: whoever waits for anything is told the first reason.
+    After a failure it does no more work: all that wait are told the first error.
     """
 
     def __init__(self) -> None:
@@ -195,16 +194,16 @@ class Order:
         self._thread.start()
 
     def submit(self, work: Callable[[], T]) -> Future[T]:
-        """Ask for work."""
+        """Queue work."""
         future: Future[T] = Future()
         self._queue.put((work, future))
         return future
 
     def wait(self, future: Future[Any]) -> bool:
-        """Wait a little, and say whether it is done; behind work that is late, do not wait.
+        """Wait a little, and say whether the work is done; behind late work, do not wait.
 
         Raises:
-            Exception: what the work raised, or work before it.
+            Exception: the error of this work, or of work before it.
         """
         behind = self._late is not None and not self._late.done()
         try:
@@ -216,10 +215,10 @@ class Order:
         return True
 
     def drain(self) -> None:
-        """Wait until all is done that was asked for.
+        """Wait until all queued work is done.
 
         Raises:
-            Exception: what some of it raised.
+            Exception: the first error.
         """
         self.submit(lambda: None).result()
 

@@ -1,8 +1,7 @@
-"""The sweep's Optuna study: proposes, judges and remembers trials, over any number of restarts.
+"""The sweep's Optuna study, the one record of its trials; :mod:`.trial_source` adds to it.
 
-The study is the one record of what was tried; :mod:`.trial_source` adds to it. What it holds
-beside the sweep's own trials, draws that were impossible and trials of an earlier sweep, is marked
-and stays out of every count, ranking and table.
+Beside the sweep's own trials it holds impossible draws and known trials of an earlier sweep. These
+are marked and stay out of every count, ranking and table.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ IMPOSSIBLE, PRIOR = "impossible", "prior"  # marks of a trial
 
 
 class StudyReader:
-    """What a study says of its trials; reads only.
+    """Reads a study's trials.
 
     Attributes:
         spec: the sweep.
@@ -49,11 +48,11 @@ class StudyReader:
         name = f"{self.spec.name}-{number:04d}"
         settings = experiment(self.spec.base, self.spec.space, values)
         settings = settings.model_copy(update={"name": name})
-        folder = self.spec.folder.trial(name)
+        folder = self.spec.folder.trials / name
         return Job(name, settings, folder, "trial", number, values)
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
-        """The sweep's own trials, in the order in which they were asked for.
+        """Return the sweep's own trials by number.
 
         Args:
             states: which; default: all that have begun.
@@ -67,18 +66,17 @@ class StudyReader:
         ]
 
     def counts(self) -> Counter[str]:
-        """Trials by outcome, and those "running"."""
+        """Return how many trials had each outcome, or are "running"."""
         return Counter(ENDED.get(trial.state, "running") for trial in self.trials())
 
     def ended(self) -> list[tuple[Job, Outcome]]:
-        """All trials that have run and ended, and how."""
+        """Return all trials that have ended, and how."""
         return [(self.job(t.number, t.params), ENDED[t.state]) for t in self.trials(*ENDED)]
 
     def ranked(self) -> list[tuple[Job, float]]:
-        """Complete trials, best first by the first objective, with its value.
+        """Return complete trials that break no constraint, best first, with the first objective.
 
-        A trial that breaks a constraint is not among them. Of several objectives only the trials
-        that no other beats in all of them are ranked.
+        Of several objectives only the trials on the Pareto front are ranked.
         """
         trials = {t.number: t for t in self.trials(TrialState.COMPLETE) if feasible(t)}
         order = ranked(self.spec.objectives, {n: trial.values for n, trial in trials.items()})

@@ -1,9 +1,9 @@
-"""A study as a source of jobs: proposes, judges and remembers trials, over any number of restarts.
+"""A study as the source of trials: proposes, prunes and records them over any number of restarts.
 
-A trial that a kill left RUNNING is handed out again under its number, with its parameters and its
-run folder, so that the count stays exact and its training goes on from a checkpoint. Epochs that a
-trial had run and the study had not heard of are judged first, in their order: what is proposed and
-what is stopped does not depend on where a sweep was cut.
+A restart hands out a trial that a kill left RUNNING again, under its number, with its parameters
+and its run folder: the count stays exact, and the training resumes from its checkpoint. The study
+first receives the epochs in the run folder that it does not know, in order. So proposals and
+pruning do not depend on where a sweep was interrupted.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ from sweeps.spec.training_job import Job, Outcome, Row
 
 log = logging.getLogger(__name__)
 ENQUEUED, OWNER = "points enqueued", "sweep_id"
-DRAWS_IN_A_ROW = 1000  # that are impossible: then the space as good as has no other
-# A sampler learns nothing from an impossible draw, and may propose it again for ever: after so many
-# in a row the next ones are random.
+DRAWS_IN_A_ROW = 1000  # impossible ones, after which the space practically has no others
+# A sampler learns nothing from an impossible draw and may repeat it for ever: after so many in a
+# row the next ones are random.
 STUBBORN = 5
 
 
 class StudySource(StudyReader):
-    """Trials of a study, as jobs; all that is asked of the study is done by one thread, in order.
+    """Gives out a study's trials; one thread makes all calls of the study, in order.
 
     Args:
         spec: the sweep.
-        identity: tells it from another one of the same name in the same storage.
+        identity: tells it from another sweep of the same name in the same storage.
 
     Attributes:
-        budget: what has been used up; to be told of the trials' course as a listener.
+        budget: the hours used; a listener of the engine.
 
     Raises:
         UserError: the storage cannot be used, or holds another sweep of this name.
@@ -87,11 +87,11 @@ class StudySource(StudyReader):
         self._order = Order()
 
     def close(self) -> None:
-        """Wait for the study no longer: what it has not been told is in the run folders."""
+        """Stop waiting for the study: the run folders hold all that it has not received."""
         self._storage.give_up()
 
     def _enqueue(self) -> None:
-        """Line up points to be tried; of a grid those that an extension has added, too."""
+        """Enqueue the points to try first; of a grid also those that an extension adds."""
         spec, done = self.spec, int(self.study.user_attrs.get(ENQUEUED, 0))
         if spec.sampler.name == "grid":
             points = grid_points(spec)[: spec.trials]
@@ -102,11 +102,11 @@ class StudySource(StudyReader):
                 self.study.add_trial(trial)
             points = [*spec.points, *starting_points(spec)][: spec.trials]
         for point in points[done:]:
-            self.study.enqueue_trial(point, skip_if_exists=True)  # a kill may have come in between
+            self.study.enqueue_trial(point, skip_if_exists=True)  # after a kill, too
         self.study.set_user_attr(ENQUEUED, max(1, len(points)))
 
     def _dropped_last(self) -> int:
-        """How many draws in a row were impossible, up to the last one."""
+        """Return how many of the last draws were impossible, in a row."""
         found = 0
         for trial in reversed(self.study.get_trials(deepcopy=False)):
             if trial.state == TrialState.WAITING:
@@ -117,13 +117,13 @@ class StudySource(StudyReader):
         return found
 
     def _trained(self) -> float:
-        """Seconds of training in the run folders, where there is a limit that asks for them."""
+        """Return the seconds of training in the run folders, if a limit needs them."""
         if self.spec.max_cpu_hours is None and self.spec.max_gpu_hours is None:
             return 0.0
         jobs = [self.job(trial.number, trial.params) for trial in self.trials()]
         return float(sum(row.get("seconds", 0.0) for job in jobs for row in job.rows()))
 
-    # --- the engine's side ---------------------------------------------------------------------
+    # --- called by the engine -------------------------------------------------------------------
 
     def __len__(self) -> int:
         fresh = 0 if self.budget.spent() else max(0, self.spec.trials - self._created)
@@ -135,7 +135,7 @@ class StudySource(StudyReader):
                 return None
             self._asking = self._order.submit(self._ask)
         if not self._order.wait(self._asking):
-            return None  # the study is away, or its model takes its time: asked again later
+            return None  # the study is away, or the sampler slow: the engine asks again
         job, self._asking = self._asking.result(), None
         if job is not None:
             self._pending[job.name] = []
@@ -148,10 +148,10 @@ class StudySource(StudyReader):
         try:
             self._order.wait(future)
         except Exception:
-            return False  # the study is lost, which is told when it is asked for the next trial
-        heard = [one for one in waiting if one.done()]
+            return False  # the study is lost: the next call of `next` raises
+        done = [one for one in waiting if one.done()]
         self._pending[job.name] = [one for one in waiting if not one.done()]
-        if any(one.exception() is None and one.result() for one in heard):
+        if any(one.exception() is None and one.result() for one in done):
             self._pruned.add(job.name)
             return True
         return False
@@ -161,7 +161,7 @@ class StudySource(StudyReader):
             outcome = "pruned"
         self._pending.pop(job.name, None)
         if outcome == "interrupted":
-            return outcome  # it stays RUNNING until a resume
+            return outcome  # the trial stays RUNNING until a resume
         rows = [*job.rows(), row] if row else job.rows()
         values = objective_values(self.spec.objectives, rows) if outcome == "complete" else None
         if outcome == "complete" and values is None:
@@ -183,7 +183,7 @@ class StudySource(StudyReader):
             self._order.drain()
         return super().trials(*states)
 
-    # --- the study's side: in one thread, in order -----------------------------------------------
+    # --- done by the study's thread, in order ----------------------------------------------------
 
     def _ask(self) -> Job | None:
         for _ in range(DRAWS_IN_A_ROW):
@@ -242,12 +242,12 @@ class StudySource(StudyReader):
         return True
 
     def _draw(self, trial: Trial) -> Job | None:
-        """Return the job of a new trial; one that is impossible is told so, and is none."""
+        """Return the training of a new trial; None for an impossible draw, which is marked."""
         self.study.sampler = sampler(self.spec, trial.number, plain=self._dropped >= STUBBORN)
         try:
             job = self.job(trial.number, draw(self.spec.space, trial))
             reason = impossible(self.spec.rules, job.experiment)
-        except UserError as error:  # a rare draw that the check of the space did not meet
+        except UserError as error:  # a rare draw that the checks of the space did not make
             reason = str(error)
         if reason:
             self._drop(trial, reason)

@@ -1,9 +1,9 @@
-"""A sweep that begins with what an earlier one has found.
+"""Starts a sweep from the best trials of an earlier one.
 
-Figures of other data, or of another base experiment, say little about this sweep. So the best
-configurations are tried first and measured anew (``points``), unless base, data and objectives are
-the same: then the earlier trials may count as known (``trials``): the sampler learns from them, and
-they are no trials of this sweep, in no count, ranking or table.
+Figures of other data, or of another base experiment, say little about this sweep. So it trains the
+best configurations first, and anew (``points``). If base, data and objectives are the same, the
+earlier trials may count as known instead (``trials``): the sampler learns from them, and they are
+in no count, ranking or table of this sweep.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.training_job import Job
 
 log = logging.getLogger(__name__)
-PATHS = ("data.store", "prompts.language", "prompts.vision")  # what is there is compared
+PATHS = ("data.store", "prompts.language", "prompts.vision")  # their contents are compared
 
 
 def starting_points(spec: SweepSettings) -> list[dict[str, Any]]:
     """Return the best configurations of the earlier sweep, as points of this space.
 
-    What the earlier sweep did not search stands as its base experiment had it. A value outside of
-    this space is left out, with a message, and drawn instead.
+    Settings that the earlier sweep did not search have the values of its base experiment. A value
+    outside of this space is logged and drawn instead.
 
     Raises:
         UserError: there is no such sweep, or it has no complete trial.
@@ -59,7 +59,7 @@ def starting_points(spec: SweepSettings) -> list[dict[str, Any]]:
 def known_trials(spec: SweepSettings, study: optuna.Study) -> list[FrozenTrial]:
     """Return complete trials of the earlier sweep that this study does not hold yet.
 
-    A trial with a value outside of this space is left out, with a message.
+    A trial with a value outside of this space is logged and left out.
 
     Raises:
         UserError: there is no such sweep, or its figures were measured under other conditions.
@@ -92,10 +92,10 @@ def known_trials(spec: SweepSettings, study: optuna.Study) -> list[FrozenTrial]:
 
 
 def check_warm_start(spec: SweepSettings) -> None:
-    """Check that the earlier sweep is there and fits, before anything runs.
+    """Check that the earlier sweep exists and fits.
 
     Raises:
-        UserError: it is not, or does not.
+        UserError: it does not.
     """
     if spec.warm_start is None:
         return
@@ -116,7 +116,7 @@ def distribution(space: Space, name: str) -> BaseDistribution:
 
 
 def _earlier(spec: SweepSettings) -> SweepSettings:
-    assert spec.warm_start is not None, "asked for by those who have one"
+    assert spec.warm_start is not None
     given = spec.warm_start.sweep
     try:
         if "/" in given:
@@ -128,7 +128,7 @@ def _earlier(spec: SweepSettings) -> SweepSettings:
 
 
 def _best(spec: SweepSettings) -> list[tuple[Job, list[float]]]:
-    assert spec.warm_start is not None, "asked for by those who have one"
+    assert spec.warm_start is not None
     source = reader(_earlier(spec))
     values = {trial.number: trial.values for trial in source.trials(TrialState.COMPLETE)}
     found = [(job, values[job.number]) for job, _ in source.ranked()[: spec.warm_start.top]]
@@ -138,7 +138,7 @@ def _best(spec: SweepSettings) -> list[tuple[Job, list[float]]]:
 
 
 def _require_same(spec: SweepSettings, earlier: SweepSettings) -> None:
-    """Check that figures of both sweeps mean the same."""
+    """Check that the figures of both sweeps can be compared."""
     remedy = "so its figures say little here; use warm_start.how: points"
     mine, other = (flatten(one.base.model_dump(mode="json")) for one in (spec, earlier))
     searched = {"name", *PATHS, *spec.space, *earlier.space}
@@ -161,7 +161,7 @@ def _require_same(spec: SweepSettings, earlier: SweepSettings) -> None:
 
 
 def _point(space: Space, job: Job) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return a trial's configuration as values of ``space``, and the values that it cannot take."""
+    """Return a trial's configuration as values of ``space``, and the values outside of it."""
     settings = flatten(job.experiment.model_dump(mode="json"))
     point: dict[str, Any] = {}
     strange: dict[str, Any] = {}

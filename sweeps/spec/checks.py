@@ -1,4 +1,4 @@
-"""What a sweep's settings must satisfy together; found before anything runs."""
+"""Checks of a sweep's settings against each other; they need nothing but the settings."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ FIXED = {
     "train.gpus_per_worker": "every trial takes the same resources",
 }
 DRAWS = 100
-# What a variant may be called: MLflow takes no more as a tag of the trials' runs (drawn.NAME)
+# Names that MLflow takes as a tag of the trials' runs (drawn.NAME)
 FREE = re.compile(r"(?!.{200})\w[\w.: -]*(/\w[\w.: -]*)*")
 
 
 def check(spec: SweepSettings) -> SweepSettings:
-    """Return the sweep with what depends on the whole filled in (a grid's number of trials).
+    """Return the sweep, with a grid's number of trials filled in.
 
     Raises:
-        UserError: the first thing that is wrong, with its field and a remedy.
+        UserError: the first problem, with its field and a remedy.
     """
-    spec.rules  # noqa: B018  a mistake in one is told as its own, and not of a draw
+    spec.rules  # noqa: B018  parsed first: a mistake in one is not that of a draw
     _check_names(spec)
     order(spec.space)
     _check_objectives(spec)
@@ -93,7 +93,7 @@ def _check_names(spec: SweepSettings) -> None:
 
 
 def _sets(name: str, variable: Any) -> set[str]:
-    """The settings that a variable sets."""
+    """Return the settings that a variable sets."""
     if not isinstance(variable, Variant):
         return {name}
     return {key for changes in variable.choices.values() for key in flatten(changes)}
@@ -164,10 +164,10 @@ def _check_budget(spec: SweepSettings) -> None:
 
 
 def check_draws(spec: SweepSettings, draws: int) -> None:
-    """Draw from the space so many times, and build each experiment.
+    """Build the experiments of ``draws`` random draws from the space.
 
     Raises:
-        UserError: a draw makes none, or all of them are impossible by the constraints.
+        UserError: a draw makes no valid experiment, or every draw breaks a constraint.
     """
     reasons = []
     for seed in range(draws):
@@ -188,7 +188,7 @@ def check_draws(spec: SweepSettings, draws: int) -> None:
 
 
 def data_needs(spec: SweepSettings) -> list[Experiment]:
-    """Return experiments of the space that differ in the data they read, the base first."""
+    """Return experiments of the space that read different data, the base first."""
     found = {_reads(spec.base): spec.base}
     for seed in range(DRAWS):
         drawn = experiment(spec.base, spec.space, draw(spec.space, RandomDraws(seed)))

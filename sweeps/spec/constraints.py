@@ -1,9 +1,9 @@
-"""Constraints: comparisons of settings and figures, read by a small grammar and never executed.
+"""Constraints: comparisons of settings and figures, parsed by a small grammar, never executed.
 
 A constraint is ``side <= side`` (or ``>=``, ``<``, ``>``); a side has numbers, names, ``+ - * /``
-and brackets. A name is a setting of the experiment, drawn or not, or a figure that training
-reports. Constraints on settings alone rule a draw out before it starts; those on figures are told
-to the sampler when a trial ends, and a trial that breaks one is never chosen.
+and brackets. A name is a setting of the experiment, or a figure that training reports. Constraints
+on settings alone exclude a draw before it starts. The sampler learns from constraints on figures
+when a trial ends, and a trial that breaks one is never chosen.
 
 Example:
     >>> rule = parse_constraint("2 * model.hidden <= 40", figures=["seconds"])
@@ -31,11 +31,11 @@ _TIMES: dict[type[ast.operator], Callable[[float, float], float]] = {
     ast.Div: lambda a, b: a / b,
 }
 _LOWER, _HIGHER = (ast.Lt, ast.LtE), (ast.Gt, ast.GtE)
-_STRICT = 1e-12  # what an equality breaks a strict comparison by
+_STRICT = 1e-12  # an equality breaks a strict comparison by this
 
 
 class Undefined(Exception):
-    """A name has no number here, or there is a division by zero."""
+    """A name has no number, or a side divides by zero."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Constraint:
     """One comparison.
 
     Attributes:
-        text: as it stands in the sweep file.
-        figures: the figures that it names; empty where settings alone decide.
+        text: as in the sweep file.
+        figures: the figures that it names; empty if settings alone decide.
     """
 
     text: str
@@ -54,27 +54,27 @@ class Constraint:
     _strict: bool
 
     def violation(self, numbers: Mapping[str, Any]) -> float:
-        """Return by how much it is broken: zero or less where it holds (Optuna's convention).
+        """Return by how much it is broken: zero or less if it holds (Optuna's convention).
 
         Args:
             numbers: by name.
 
         Raises:
-            Undefined: a name has no number in ``numbers``, or there is a division by zero.
+            Undefined: it cannot be decided.
         """
         broken = _value(self._low, numbers) - _value(self._high, numbers)
         return _STRICT if broken == 0 and self._strict else broken
 
 
 def parse_constraint(text: str, figures: Collection[str]) -> Constraint:
-    """Read a constraint.
+    """Parse a constraint.
 
     Args:
         text: such as ``objective.temperature >= objective.temperature_intra``.
         figures: names of figures; any other name must be a setting.
 
     Raises:
-        UserError: it is none; the message quotes the part that is not understood.
+        UserError: it is no constraint; the message quotes the wrong part.
     """
     where = f'constraints: "{text}"'
     try:
@@ -112,7 +112,7 @@ def _names(node: ast.expr, where: str) -> set[str]:
 
 
 def _dotted(node: ast.expr) -> str:
-    """``a.b.c``, or nothing where it is something else."""
+    """Return ``a.b.c``; nothing for anything else."""
     if isinstance(node, ast.Name):
         return node.id
     before = _dotted(node.value) if isinstance(node, ast.Attribute) else ""
@@ -129,7 +129,7 @@ def _value(node: ast.expr, numbers: Mapping[str, Any]) -> float:
     if isinstance(node, ast.UnaryOp):
         return -_value(node.operand, numbers)
     if isinstance(node, ast.Constant):
-        return float(node.value)  # type: ignore[arg-type]  # checked when it was read
+        return float(node.value)  # type: ignore[arg-type]  # checked by the parser
     name = _dotted(node)
     value = numbers.get(name)
     if not isinstance(value, int | float) or not math.isfinite(value):
@@ -138,7 +138,7 @@ def _value(node: ast.expr, numbers: Mapping[str, Any]) -> float:
 
 
 def impossible(constraints: Collection[Constraint], experiment: Experiment) -> str:
-    """Say which constraint on settings alone a draw breaks; nothing where it breaks none."""
+    """Return which constraint on settings alone a draw breaks; nothing if it breaks none."""
     numbers = flatten(experiment.model_dump(mode="json"))
     for constraint in constraints:
         if constraint.figures:
@@ -157,8 +157,8 @@ def violations(
 ) -> dict[str, float]:
     """Return by how much a trial breaks each constraint on figures.
 
-    ``seconds`` is all of a trial's training; every other figure is its last finite value. A figure
-    that was never reported breaks its constraint, by 1.
+    ``seconds`` is the sum over a trial's epochs; any other figure is its last finite value. A
+    figure that was never reported breaks its constraint by 1.
 
     Args:
         constraints: of the sweep.

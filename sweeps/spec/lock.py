@@ -20,7 +20,7 @@ from typing import TextIO
 from c2vl.support.errors import UserError
 from sweeps.spec.sweep_folder import SweepFolder
 
-GLANCE_SECONDS = 1.0  # whoever looks whether it is locked holds it for a moment
+GLANCE_SECONDS = 1.0  # a command that looks at the lock holds it for a moment
 _HOLDER = re.compile(r"process (?P<pid>\d+) on (?P<host>[^\s,]+)(?P<stopping>, stopping)?")
 
 
@@ -29,9 +29,9 @@ class Holder:
     """The process that drives a sweep.
 
     Attributes:
-        pid: its number on its host.
-        host: the host's name.
-        stopping: it has been asked to stop, and knows.
+        pid: its process id.
+        host: its host's name.
+        stopping: it has received a request to stop.
     """
 
     pid: int
@@ -44,10 +44,10 @@ class Holder:
 
 @contextmanager
 def locked(folder: SweepFolder, name: str, *, make: bool) -> Iterator[None]:
-    """Hold a sweep's folder alone; the lock goes with the process, however that ends.
+    """Hold the lock of a sweep's folder; it ends with the process, however that ends.
 
     Raises:
-        UserError: another process holds it, or, unless it is to be made, the folder is gone.
+        UserError: another process holds it, or the folder is gone and ``make`` is false.
     """
     deadline = time.monotonic() + GLANCE_SECONDS
     while True:
@@ -57,7 +57,7 @@ def locked(folder: SweepFolder, name: str, *, make: bool) -> Iterator[None]:
             file = folder.lock.open("a+", encoding="utf-8")
         except FileNotFoundError:
             if make:
-                continue  # whoever held it has just removed the folder
+                continue  # the last holder has just removed the folder
             raise UserError(f"{name}: there is no such sweep any more") from None
         with file:
             while not _taken(file, fcntl.LOCK_EX):
@@ -69,7 +69,7 @@ def locked(folder: SweepFolder, name: str, *, make: bool) -> Iterator[None]:
                     )
                 time.sleep(0.05)
             if not _still_there(file, folder.lock):
-                continue  # it went with its folder while it was waited for: locks nobody out
+                continue  # the folder was removed meanwhile: this file locks nobody out
             file.truncate(0)
             file.write(str(Holder(os.getpid(), socket.gethostname())))
             file.flush()
@@ -78,7 +78,7 @@ def locked(folder: SweepFolder, name: str, *, make: bool) -> Iterator[None]:
 
 
 def _still_there(file: TextIO, path: Path) -> bool:
-    """Whether an open file is the one that bears its name now."""
+    """Say whether a path still names an open file."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
@@ -94,13 +94,13 @@ def _taken(file: TextIO, kind: int) -> bool:
 
 
 def mark_stopping(folder: SweepFolder) -> None:
-    """Note in the lock of this very process that it stops: asking it again would change nothing."""
+    """Note in this process's lock that it stops, so that nobody asks it again."""
     text = str(Holder(os.getpid(), socket.gethostname(), stopping=True))
     folder.lock.write_text(text, encoding="utf-8")
 
 
 def is_running(folder: SweepFolder) -> bool:
-    """Say whether a process drives the sweep in ``folder`` now."""
+    """Say whether a process drives the sweep in ``folder``."""
     try:
         with folder.lock.open("r", encoding="utf-8") as file:
             return not _taken(file, fcntl.LOCK_SH)
@@ -109,7 +109,7 @@ def is_running(folder: SweepFolder) -> bool:
 
 
 def holder(folder: SweepFolder) -> Holder | None:
-    """Return who drives the sweep in ``folder`` now; None where nobody does, or it is unknown."""
+    """Return the process that drives the sweep in ``folder``; None without one, or if unknown."""
     if not is_running(folder):
         return None
     found = _HOLDER.search(folder.lock.read_text(encoding="utf-8"))
@@ -119,9 +119,9 @@ def holder(folder: SweepFolder) -> Holder | None:
 
 
 def is_ours_to_signal(folder: SweepFolder, who: Holder) -> bool:
-    """Say whether ``who`` is a process of this host that has this very lock open.
+    """Say whether ``who`` is a process of this host that has this lock open.
 
-    Numbers of processes are given out anew, and containers share the names of hosts.
+    The system reuses process ids, and containers share host names.
     """
     import psutil
 

@@ -1,4 +1,4 @@
-"""What a sweep ran on: code, lock, versions, machine, data. Written into the parent run."""
+"""Provenance of a sweep: code, lock file, versions, machine, data."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def environment() -> dict[str, str]:
 
 
 def git_commit() -> str:
-    """Return the commit of the code, ``-dirty`` behind it if it is changed; empty outside git."""
+    """Return the commit of the code, with ``-dirty`` if it has changes; empty outside git."""
     where = Path(__file__).resolve().parent
 
     def git(*words: str) -> str:
@@ -47,7 +47,7 @@ def git_commit() -> str:
 
 
 def lock_digest() -> str:
-    """Return SHA-256 of the lock file in the working directory; empty where there is none."""
+    """Return the SHA-256 of the lock file in the working directory; empty without one."""
     return hashlib.sha256(LOCK.read_bytes()).hexdigest() if LOCK.is_file() else ""
 
 
@@ -55,7 +55,7 @@ def data_manifest(experiment: Experiment) -> dict[str, Any]:
     """Return the manifests of the store and of the concept tables.
 
     Raises:
-        UserError: one of them is not there.
+        UserError: one of them is absent.
     """
     from c2vl.prompts.table import ConceptTable
     from c2vl.skeletons.store import read_manifest
@@ -71,7 +71,7 @@ def data_manifest(experiment: Experiment) -> dict[str, Any]:
 
 
 def record(folder: SweepFolder, data: dict[str, Any]) -> None:
-    """Keep in a sweep's folder what a start of it ran on, unless the last one ran on the same.
+    """Append the provenance of this start to a sweep's record, unless the last start had the same.
 
     Args:
         folder: of the sweep.
@@ -85,7 +85,7 @@ def record(folder: SweepFolder, data: dict[str, Any]) -> None:
 
 
 def recorded(folder: SweepFolder) -> list[dict[str, Any]]:
-    """Return what :func:`record` has kept, the first start first.
+    """Return the record of :func:`record`, the first start first.
 
     Raises:
         UserError: the file is damaged.
@@ -112,14 +112,14 @@ def _whole(start: Any) -> bool:
 
 
 def require_same(folder: SweepFolder, data: dict[str, Any]) -> None:
-    """Check that a sweep goes on with the data that it began with.
+    """Check that the data of a sweep are those of its last start.
 
     Args:
         folder: of the sweep.
         data: manifests of its data (:func:`data_manifest`).
 
     Raises:
-        UserError: they have changed; figures before and after would be ranked together.
+        UserError: they have changed, so that figures before and after cannot be ranked together.
     """
     for start in recorded(folder)[-1:]:
         for what, manifest in data.items():
@@ -134,12 +134,12 @@ def require_same(folder: SweepFolder, data: dict[str, Any]) -> None:
 
 
 def _content(manifest: dict[str, Any]) -> str:
-    """What tells the content of a store or of a concept table from others."""
+    """Return the checksum of a store or a concept table."""
     return str(manifest.get("checksum") or manifest.get("digest") or "")
 
 
 def commit_of(folder: SweepFolder, run: Path) -> str:
-    """Return the commit that a training began with; empty where none is known.
+    """Return the commit that a training began with; empty if unknown.
 
     Args:
         folder: of the sweep.
@@ -158,10 +158,10 @@ def code() -> dict[str, str]:
 
 
 def datasets(experiment: Experiment) -> list[dict[str, str]]:
-    """Return what MLflow calls the datasets of a run: name, digest, path, and what each is for.
+    """Return the datasets of a run for MLflow: name, digest, path, and context of each.
 
     Raises:
-        UserError: one of them is not there.
+        UserError: one of them is absent.
     """
     data, manifests = experiment.data, data_manifest(experiment)
     store = manifests.pop("store")
@@ -187,5 +187,5 @@ def datasets(experiment: Experiment) -> list[dict[str, str]]:
 
 
 def as_json(values: dict[str, Any]) -> str:
-    """Return what people read in MLflow's pages."""
+    """Return JSON for MLflow's pages."""
     return json.dumps(values, indent=1, default=str)

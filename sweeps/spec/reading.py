@@ -26,13 +26,13 @@ from sweeps.spec.sweep_folder import SweepFolder
 
 
 def load_sweep(path: Path, overrides: Iterable[str] = ()) -> SweepSettings:
-    """Read a sweep file, with ``key=value`` overrides, and check all of it.
+    """Read and check a sweep file, with ``key=value`` overrides.
 
     Overrides name keys of the sweep file (``trials=4``, ``base.train.epochs=3``); a setting of the
     experiment alone (``train.epochs=3``) means the base.
 
     Raises:
-        UserError: everything that is wrong with it, with the fields' paths.
+        UserError: the problems, with the fields' paths.
     """
     values = dict(read_yaml(path))
     base = values.get("base", {})
@@ -61,14 +61,14 @@ def _override(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
 
 
 def parse_sweep(values: Mapping[str, Any], what: str) -> SweepSettings:
-    """Validate a sweep, fill in every default, and check that its space makes sense.
+    """Validate a sweep, fill in every default, and check its settings against each other.
 
     Args:
         values: nested mappings, as YAML gives them.
-        what: what to call the file in messages.
+        what: the file's name in messages.
 
     Raises:
-        UserError: everything that is wrong with it.
+        UserError: the problems, with the fields' paths.
     """
     rest = {key: value for key, value in values.items() if key != "base"}
     spec = parse(SweepSettings, rest, what)
@@ -84,7 +84,7 @@ def parse_sweep(values: Mapping[str, Any], what: str) -> SweepSettings:
 
 
 def _check_storage(spec: SweepSettings, what: str) -> None:
-    """Refuse a folder whose path means something else in the address of a database in it."""
+    """Refuse a path with a character that has a meaning in the address of a database."""
     path = str(spec.storage.absolute())
     if odd := [sign for sign in "%?#" if sign in path]:
         raise UserError(
@@ -107,11 +107,11 @@ def public_dump(spec: SweepSettings) -> str:
 
 
 def read_sweep(storage: Path, name: str) -> SweepSettings:
-    """Read the resolved settings of a sweep that has been started.
+    """Read the resolved settings of a sweep that has begun.
 
     Raises:
-        UserError: there is no such sweep; the message names those that are there. Or the folder
-            was copied or renamed, while its study and its runs are still another name's.
+        UserError: there is no such sweep; the message names the sweeps in ``storage``. Or the
+            folder was copied or renamed, while its study and its runs keep the old name.
     """
     path = SweepFolder.of(storage, name).settings
     if not re.match(NAME, name) or not path.exists():
@@ -123,5 +123,5 @@ def read_sweep(storage: Path, name: str) -> SweepSettings:
             f"{path}: is of the sweep {spec.name}, whose study and runs bear that name; move the "
             f"folder back to {path.parent.with_name(spec.name)}, or remove this copy"
         )
-    # A sweep may have been moved with its folder: where it is now counts, not where it was.
+    # The storage folder may have been moved: its present place counts.
     return spec.model_copy(update={"storage": storage})

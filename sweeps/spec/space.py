@@ -1,8 +1,8 @@
-"""The search space: any setting of the experiment, with conditions, and named variants.
+"""The search space: variables for any setting of the experiment, conditions and variants.
 
 A variable is keyed by the dotted setting that it sets. A ``variant`` sets several settings at once
-and has a free name. ``when`` makes a variable active only beside certain values of others; while
-it is not, the base experiment's value stands.
+and has a free name. ``when`` makes a variable active only beside certain values of other variables;
+otherwise the base experiment's value stands.
 
 Example:
     >>> variables = {"optim.lr": Float(type="float", low=0.01, high=1.0, log=True)}
@@ -26,7 +26,7 @@ from c2vl.config.reading import flatten, from_dict, override
 from c2vl.support.errors import UserError, did_you_mean
 
 Choice = bool | int | float | str | None
-NEAR = 1e-8  # of a step: what Optuna takes for a value on it
+NEAR = 1e-8  # of a step: so close to a step a value is on it, for Optuna
 
 
 class _Variable(Settings):
@@ -70,7 +70,7 @@ class Int(_Number):
 
 
 class Categorical(_Variable):
-    """One of some values."""
+    """One of several values."""
 
     type: Literal["categorical"]
     choices: list[Choice] = Field(min_length=1)
@@ -83,7 +83,7 @@ class Categorical(_Variable):
 
 
 class Variant(_Variable):
-    """One of some named bundles of settings, that only make sense together."""
+    """One of several named bundles of settings."""
 
     type: Literal["variant"]
     choices: dict[str, dict[str, Any]] = Field(min_length=1)
@@ -94,7 +94,7 @@ Space = Mapping[str, Float | Int | Categorical | Variant]
 
 
 class Suggests(Protocol):
-    """What is asked of an Optuna trial."""
+    """The methods of an Optuna trial that a draw calls."""
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
@@ -108,7 +108,7 @@ class Suggests(Protocol):
 
 
 class RandomDraws:
-    """Draws without a study, for checking a space before anything runs."""
+    """Random draws without a study, to check a space before a sweep starts."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
@@ -116,7 +116,7 @@ class RandomDraws:
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
     ) -> float:
-        """Draw evenly, or evenly in the logarithm; the ends come up often, where errors live."""
+        """Draw uniformly, or log-uniformly; one draw in five is an end, where errors live."""
         if (end := self._random.random()) < 0.2:
             return low if end < 0.1 else high
         if log:
@@ -139,7 +139,7 @@ class RandomDraws:
 
 
 def order(space: Space) -> list[str]:
-    """Return the variables' names, each behind those that its condition names.
+    """Return the variables' names, each after the variables of its condition.
 
     Raises:
         UserError: a condition names no variable, a value it cannot take, or itself in a circle.
@@ -166,7 +166,7 @@ def order(space: Space) -> list[str]:
 
 
 def choices(variable: Float | Int | Categorical | Variant) -> list[Choice] | None:
-    """Return the values a variable can take, or None where they are too many to list."""
+    """Return the values that a variable can take; None if they cannot be listed."""
     if not _listed(variable):
         return None
     if isinstance(variable, Categorical | Variant):
@@ -185,7 +185,7 @@ def _listed(variable: Float | Int | Categorical | Variant) -> bool:
 
 
 def _steps(variable: Float) -> tuple[Decimal, Decimal, int]:
-    """Return low, step and number of a variable's values, in decimals, as Optuna counts them."""
+    """Return low, step and number of a variable's values in decimals, as Optuna does."""
     low, high, step = (Decimal(str(n)) for n in (variable.low, variable.high, variable.step))
     return low, step, int((high - low) // step) + 1
 
@@ -214,7 +214,7 @@ def active(variable: Float | Int | Categorical | Variant, values: Mapping[str, A
 
 
 def _among(value: Choice, wanted: Collection[Choice]) -> bool:
-    """Say whether a value is one of some; a third step of 0.1 is 0.30000000000000004, and 0.3."""
+    """Say whether a value is among others; the third step of 0.1 is 0.30000000000000004."""
     return value in wanted or any(
         isinstance(value, float)
         and isinstance(one, int | float)
@@ -224,11 +224,11 @@ def _among(value: Choice, wanted: Collection[Choice]) -> bool:
 
 
 def draw(space: Space, trial: Suggests) -> dict[str, Any]:
-    """Draw a value for every variable that is active.
+    """Draw a value for every active variable.
 
     Args:
         space: the variables.
-        trial: an Optuna trial; asked again it gives the same values again.
+        trial: an Optuna trial, which gives the same values every time.
     """
     values: dict[str, Any] = {}
     for name in order(space):
@@ -249,7 +249,7 @@ def draw(space: Space, trial: Suggests) -> dict[str, Any]:
 
 
 def settings(space: Space, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the dotted settings that drawn ``values`` stand for; variants are spelt out."""
+    """Return the dotted settings of drawn ``values``, those of variants included."""
     changes: dict[str, Any] = {}
     for name, value in values.items():
         variable = space[name]
@@ -270,7 +270,7 @@ def experiment(base: Experiment, space: Space, values: Mapping[str, Any]) -> Exp
 
 
 def grid(space: Space) -> list[dict[str, Any]]:
-    """Return every combination of a space of finite choices, each once, in order.
+    """Return every combination of a space of finite choices once.
 
     Raises:
         UserError: a variable has no finite list of values.

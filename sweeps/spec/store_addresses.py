@@ -1,4 +1,4 @@
-"""Addresses of stores: which are files, and how they are shown, which is without a password."""
+"""Addresses of databases and servers: shown without passwords, and as files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from c2vl.support.errors import first_line
 _SQLITE = re.compile(r"sqlite(?:\+\w+)?://[^/]*/([^?]+)")
 _SECRETS = (
     (re.compile(r"(://[^\s:/@]*):[^\s/]*@"), r"\1:***@"),
-    (re.compile(r"(https?://)[^\s:/@]+@"), r"\1***@"),  # a token, in the place of a user
+    (re.compile(r"(https?://)[^\s:/@]+@"), r"\1***@"),  # a token in place of the user
     (re.compile(r"([?&][\w-]*(?:password|token|secret)=)[^\s&#]*"), r"\1***"),
 )
 
@@ -21,11 +21,11 @@ def shown(uri: str) -> str:
 
 
 def scrubbed(text: str, uri: str = "") -> str:
-    """Return a text, such as a library's reason, without the passwords of addresses in it.
+    """Return a text, such as a library's error, without the passwords of addresses in it.
 
     Args:
-        text: what is to be shown.
-        uri: an address that may stand in it, whose password may have characters of any kind.
+        text: to be shown.
+        uri: an address that may be in it; its password may have any characters.
     """
     user, at, _ = uri.partition("://")[2].rpartition("@")
     password = user.partition(":")[2]
@@ -37,7 +37,7 @@ def scrubbed(text: str, uri: str = "") -> str:
 
 
 def reason(error: BaseException, uri: str = "") -> str:
-    """Return what an error of a store says, in one line and without passwords.
+    """Return the message of a store's error in one line, without passwords.
 
     Args:
         error: of any library.

@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 def _once(values: list[T]) -> list[T]:
-    """Refuse what is named twice: it would be trained twice, and counted as two."""
+    """Refuse a repeated value: it would be trained twice and counted as two."""
     if twice := [value for value in values if values.count(value) > 1]:
         raise ValueError(f"{twice[0]} is named twice; leave one out")
     return values
@@ -37,7 +37,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 class SamplerSettings(Settings):
-    """Who proposes the next trial."""
+    """The sampler, which proposes the next trial."""
 
     name: Literal["tpe", "gp", "cmaes", "nsgaii", "sobol", "halton", "random", "grid"] = "tpe"
     seed: int = Field(0, ge=0, lt=2**31)
@@ -46,7 +46,7 @@ class SamplerSettings(Settings):
 
 
 class PrunerSettings(Settings):
-    """Who stops trials that promise little; judged by the objective as it is reported."""
+    """The pruner, which stops trials early by the objective that they report."""
 
     name: Literal["asha", "hyperband", "median", "none"] = "asha"
     min_epochs: int = Field(1, ge=1, description="no trial is stopped before this epoch")
@@ -66,7 +66,7 @@ class PrunerSettings(Settings):
 
 
 class WarmStart(Settings):
-    """What an earlier sweep has found, to begin with."""
+    """An earlier sweep whose best trials start this one."""
 
     sweep: str = Field(min_length=1, description="its name in the same storage, or its folder")
     top: int = Field(5, ge=1, description="so many of its best trials")
@@ -93,7 +93,7 @@ class TrackingSettings(Settings):
 
 
 class KeepSettings(Settings):
-    """What stays of trials that have ended; the winner's encoder does in any case."""
+    """What stays on disk of trials that have ended; the winner's encoder always does."""
 
     encoders: Literal["all"] | PositiveInt = Field(
         "all", description="encoders, on disk and in MLflow: of all finished trials, or so many"
@@ -119,7 +119,7 @@ Protocol = Literal[
 
 
 class FinalSettings(Settings):
-    """What happens after the last trial."""
+    """The choice and the test figures, after the last trial."""
 
     test: bool = Field(True, description="score the chosen encoder once on the test part")
     protocols: Annotated[list[Protocol], AfterValidator(_once)] = Field(
@@ -151,11 +151,13 @@ class FinalSettings(Settings):
 
 
 class SweepSettings(Settings):
-    """Everything that a sweep depends on."""
+    """All settings of a sweep."""
 
     name: str = Field(pattern=NAME)
     description: str = ""
-    base: Experiment = Field(Experiment(), description="experiment, or its file's path")
+    base: Experiment = Field(
+        default_factory=Experiment, description="experiment, or its file's path"
+    )
     space: dict[str, Variable] = Field(min_length=1)
     sampler: SamplerSettings = SamplerSettings()
     points: list[dict[str, Any]] = Field(
@@ -197,12 +199,12 @@ class SweepSettings(Settings):
 
     @property
     def folder(self) -> SweepFolder:
-        """Where the sweep lives."""
+        """The sweep's folder."""
         return SweepFolder.of(self.storage, self.name)
 
     @cached_property
     def rules(self) -> list[Constraint]:
-        """The constraints, read."""
+        """The constraints, parsed."""
         return [parse_constraint(text, figures.names()) for text in self.constraints]
 
     @property
@@ -221,12 +223,12 @@ class SweepSettings(Settings):
 
     @property
     def tracking_uri(self) -> str:
-        """MLflow's store; a default is an absolute path only now, where it runs."""
+        """Address of MLflow's store; the default is in the storage folder, as an absolute path."""
         return self.tracking.uri or f"sqlite:///{self.storage.absolute() / 'mlflow.db'}"
 
     @property
     def study_uri(self) -> str:
-        """Optuna's store."""
+        """Address of Optuna's storage."""
         return self.study or f"sqlite:///{self.folder.study}"
 
     @property

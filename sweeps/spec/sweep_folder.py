@@ -10,6 +10,16 @@ from c2vl.support.errors import UserError
 from c2vl.support.files import write_text
 
 
+class _Below:
+    """The path of a name below the folder."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, folder: SweepFolder, _: type[SweepFolder]) -> Path:
+        return folder.path / self._name
+
+
 @dataclass(frozen=True)
 class SweepFolder:
     """``STORAGE/sweeps/NAME``.
@@ -19,6 +29,21 @@ class SweepFolder:
     """
 
     path: Path
+
+    settings = _Below("sweep.yaml")  # the resolved sweep file; a sweep that has it has begun
+    identity_file = _Below("id")  # tells the sweep from others of its name, here and in MLflow
+    study = _Below("study.db")  # Optuna's record, unless `study` names another storage
+    budget = _Below("budget.json")  # the hours used so far
+    provenance = _Below("provenance.json")  # code, versions and data of each start
+    lock = _Below("lock")  # held by the process that drives the sweep
+    stop_request = _Below("stop")  # asks the driver to stop, from any host that sees the folder
+    tune = _Below("tune")  # Ray Tune's own files, removed when Tune has ended
+    trials = _Below("trials")  # run folders of the search
+    finals = _Below("finals")  # run folders of the trainings after it
+    final = _Below("final.json")  # who won, and the test figures
+    encoder = _Below("encoder")  # the winner's
+    results = _Below("results")  # rows of the protocols, and the count of test scorings
+    report = _Below("report")  # tables and pictures
 
     @classmethod
     def of(cls, storage: Path, name: str) -> SweepFolder:
@@ -40,22 +65,30 @@ class SweepFolder:
     def __truediv__(self, name: str | Path) -> Path:
         return self.path / name
 
-    # --- what was asked for ----------------------------------------------------------------------
-
-    @property
-    def settings(self) -> Path:
-        """The resolved sweep file; the sweep has begun once it is there."""
-        return self.path / "sweep.yaml"
-
     @property
     def begun(self) -> bool:
         """Whether the sweep has begun, and so can be resumed."""
         return self.settings.exists()
 
+    @property
+    def chosen(self) -> bool:
+        """Whether the winner is chosen and its encoder kept."""
+        return self.final.exists() and self.encoder.exists()
+
+    @property
+    def former_finals(self) -> list[Path]:
+        """The choices from before each extension, the oldest first."""
+        return sorted(self.path.glob("final-*.json"))
+
+    def left(self) -> list[str]:
+        """Return the names of results in it, which a new sweep must not take for its own."""
+        results = (self.trials, self.finals, self.final, self.encoder)
+        return [path.name for path in results if path.exists()]
+
     def make_identity(self) -> None:
-        """Write what tells this sweep from a former one of the same name, unless it is there."""
-        if not self._identity.exists():
-            write_text(self._identity, uuid.uuid4().hex)
+        """Write a new identity, unless there is one."""
+        if not self.identity_file.exists():
+            write_text(self.identity_file, uuid.uuid4().hex)
 
     def identity(self) -> str:
         """Return what tells the sweep from others of its name, in the study and in MLflow.
@@ -63,96 +96,12 @@ class SweepFolder:
         Raises:
             UserError: the folder has lost it.
         """
-        if not self._identity.exists():
+        if not self.identity_file.exists():
             raise UserError(
-                f"{self._identity}: is not there, and without it the sweep's runs cannot be told "
-                "from others'; restore it (the tag sweep_id of its MLflow runs)"
+                f"{self.identity_file}: is not there, and without it the sweep's runs cannot be "
+                "told from others'; restore it (the tag sweep_id of its MLflow runs)"
             )
-        return self._identity.read_text(encoding="utf-8")
-
-    @property
-    def _identity(self) -> Path:
-        return self.path / "id"
-
-    # --- while a process drives it ---------------------------------------------------------------
-
-    @property
-    def lock(self) -> Path:
-        """Held by the process that drives the sweep (:mod:`sweeps.spec.lock`)."""
-        return self.path / "lock"
-
-    @property
-    def stop_request(self) -> Path:
-        """Asks the driver to stop, from any host that sees the folder."""
-        return self.path / "stop"
-
-    @property
-    def tune(self) -> Path:
-        """Ray Tune's own files, removed when it has ended."""
-        return self.path / "tune"
-
-    # --- what was tried --------------------------------------------------------------------------
-
-    @property
-    def study(self) -> Path:
-        """Optuna's record of what was tried, unless ``study`` names another storage."""
-        return self.path / "study.db"
-
-    @property
-    def budget(self) -> Path:
-        """The hours used so far."""
-        return self.path / "budget.json"
-
-    @property
-    def provenance(self) -> Path:
-        """Code, versions and data of each start."""
-        return self.path / "provenance.json"
-
-    def trial(self, name: str) -> Path:
-        """Return the run folder of a trial."""
-        return self.path / "trials" / name
-
-    @property
-    def finals(self) -> Path:
-        """The run folders of the trainings after the search."""
-        return self.path / "finals"
-
-    # --- what came out ---------------------------------------------------------------------------
-
-    @property
-    def final(self) -> Path:
-        """Who won, and the test figures."""
-        return self.path / "final.json"
-
-    @property
-    def former_finals(self) -> list[Path]:
-        """The same from before each extension, the oldest first."""
-        return sorted(self.path.glob("final-*.json"))
-
-    @property
-    def encoder(self) -> Path:
-        """The winner's encoder."""
-        return self.path / "encoder"
-
-    @property
-    def results(self) -> Path:
-        """The rows of the protocols, and the count of test scorings."""
-        return self.path / "results"
-
-    @property
-    def report(self) -> Path:
-        """Tables and pictures."""
-        return self.path / "report"
-
-    @property
-    def chosen(self) -> bool:
-        """Whether the winner is chosen and its encoder kept."""
-        return self.final.exists() and self.encoder.exists()
-
-    def left(self) -> list[str]:
-        """Return the names of results in it, which a new sweep must not take for its own."""
-        names = ("trials", "finals", "final.json", "encoder")
-        return [name for name in names if (self.path / name).exists()]
+        return self.identity_file.read_text(encoding="utf-8")
 
     def set_aside(self) -> None:
         """Keep a former choice on record, since more trials come.
@@ -165,5 +114,5 @@ class SweepFolder:
                 path.rename(path.with_name(f"{path.stem}-{number}{path.suffix}"))
 
     def deleted(self) -> SweepFolder:
-        """Return the folder's name while it is being deleted."""
+        """Return the folder under its name while it is being deleted."""
         return SweepFolder(self.path.with_name(f".deleted-{self.path.name}"))

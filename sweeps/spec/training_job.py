@@ -1,4 +1,4 @@
-"""What passes between the parts of a sweep: one training to run, and how it ended."""
+"""A training of a sweep, how it ended, and where the engine gets trainings from."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Job:
     """One training.
 
     Attributes:
-        name: of the run, in every store (``demo-0007``).
-        experiment: its settings, with paths as the sweep file has them.
-        folder: the run's folder, absolute.
-        kind: "trial" of the search, or "final": a training after it.
-        number: the trial's number in the study; -1 for a final training.
-        values: what was drawn, by variable.
+        name: of its run in every store (``demo-0007``).
+        experiment: its settings, with paths as in the sweep file.
+        folder: its run folder, absolute.
+        kind: "trial" of the search, or "final", after the search.
+        number: of the trial in the study; -1 for a training of no trial.
+        values: drawn by the sampler, by variable.
     """
 
     name: str
@@ -41,27 +41,27 @@ class Job:
 
     @property
     def encoder(self) -> Path:
-        """Where its encoder is, once it is done."""
+        """Its encoder, once it is done."""
         return RunFolder(self.folder).encoder
 
     def rows(self) -> list[Row]:
-        """The figures of every epoch so far, from the run's folder: it outlives any process."""
+        """Return the figures of every epoch so far, from the run folder."""
         return RunFolder(self.folder).rows()
 
     def warnings(self) -> str:
-        """What its training met and went on from, a line each (a checkpoint that was damaged)."""
+        """Return the warnings of its training, a line each."""
         return RunFolder(self.folder).warnings()
 
 
 @dataclass(frozen=True)
 class End:
-    """How a job ended.
+    """How a training ended.
 
     Attributes:
-        outcome: what stands in every store.
-        error: the message or traceback of a failure.
-        node: the Ray node that it ran on; empty where unknown.
-        warnings: what it went on from all the same, a line each.
+        outcome: in every store.
+        error: message or traceback of a failure.
+        node: the Ray node that it ran on; empty if unknown.
+        warnings: of the training, a line each.
     """
 
     outcome: Outcome
@@ -71,26 +71,26 @@ class End:
 
 
 class Source(Protocol):
-    """Gives out jobs one by one, and is told how they go."""
+    """Gives trainings to the engine, which reports on them."""
 
     def __len__(self) -> int:
-        """Jobs that are still to be given out."""
+        """Return how many trainings are left."""
 
     def next(self) -> Job | None:
-        """Return the next job; None when there is none left, or, with some left, none just now."""
+        """Return the next training; None if none is left, or none is ready now."""
 
     def report(self, job: Job, row: Row) -> bool:
-        """Take the figures of an epoch; True asks to stop the job."""
+        """Take the figures of an epoch; True asks the engine to stop the training."""
 
     def end(self, job: Job, outcome: Outcome, row: Row) -> Outcome:
-        """Take a job's end with its last figures; returns the outcome that stands."""
+        """Take the end of a training with its last figures; return its final outcome."""
 
     def reason(self, job: Job) -> str:
-        """Why a job that ran to its end has failed all the same."""
+        """Return why a training that ran to its end has failed."""
 
 
 class FixedSource:
-    """A list of jobs, none of which is stopped early."""
+    """Gives out a list of trainings and stops none of them early."""
 
     def __init__(self, jobs: list[Job]) -> None:
         self._jobs: Iterator[Job] = iter(jobs)

@@ -15,9 +15,10 @@ import optuna
 from optuna.trial import TrialState, create_trial
 
 from sweeps.search.study import StudyReader
+from sweeps.search.warm_start import distribution
 from sweeps.spec.objective import objective_values
 from sweeps.spec.reading import parse_sweep
-from sweeps.spec.space import Float, Int, RandomDraws, Space, draw
+from sweeps.spec.space import RandomDraws, draw
 from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.training_job import Job, Outcome
 
@@ -127,7 +128,7 @@ def _stopped(spec: SweepSettings, row: dict[str, Any], peers: dict[int, list[flo
     if rung < 0 or abs(rung - round(rung)) > 1e-9 or row["epoch"] >= 27:
         return False
     objective = spec.objectives[0]
-    value = row[objective.metric] * (1 if objective.direction == "maximize" else -1)
+    value = objective.sign * row[objective.metric]
     here = peers.setdefault(row["epoch"], [])
     here.append(value)
     return value < sorted(here, reverse=True)[max(len(here) // spec.pruner.reduction, 1) - 1]
@@ -155,27 +156,7 @@ def _tell(
             state=states.get(outcome, TrialState.FAIL),
             values=found if outcome == "complete" else None,
             params=values,
-            distributions=distributions(spec.space, values),
+            distributions={name: distribution(spec.space, name) for name in values},
             intermediate_values={row["epoch"]: row[metric] for row in rows} if single else {},
         )
     )
-
-
-def distributions(
-    space: Space, values: dict[str, Any]
-) -> dict[str, optuna.distributions.BaseDistribution]:
-    """Optuna's ranges of what was drawn."""
-    found: dict[str, optuna.distributions.BaseDistribution] = {}
-    for name in values:
-        variable = space[name]
-        if isinstance(variable, Float):
-            found[name] = optuna.distributions.FloatDistribution(
-                variable.low, variable.high, variable.log, variable.step
-            )
-        elif isinstance(variable, Int):
-            found[name] = optuna.distributions.IntDistribution(
-                variable.low, variable.high, variable.log, variable.step
-            )
-        else:
-            found[name] = optuna.distributions.CategoricalDistribution(list(variable.choices))
-    return found

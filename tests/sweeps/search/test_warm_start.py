@@ -105,16 +105,16 @@ def test_hours_are_counted_over_restarts_and_by_no_clock_that_can_be_set(
     budget.reported(job, {})  # written down
     now["seconds"] += 5  # lost with the kill
     again = Budget(spec)
-    assert again.hours == pytest.approx(1500 / 3600)
-    assert again.cpu_hours == pytest.approx(2 * 1500 / 3600) and not again.spent()
+    assert again.used()["max_hours"] == pytest.approx(1500 / 3600)
+    assert again.used()["max_cpu_hours"] == pytest.approx(2 * 1500 / 3600) and not again.spent()
     again.started(job, 2)
     now["seconds"] += 301
     again.ended(job, End("complete"))
     now["seconds"] += 1000
-    assert again.cpu_hours == pytest.approx(2 * 1801 / 3600)  # nothing was held any more
+    assert again.used()["max_cpu_hours"] == pytest.approx(2 * 1801 / 3600)  # held no more
     assert again.spent()
     assert json.loads((spec.folder / "budget.json").read_text())["held_seconds"] == 1801
-    assert Budget(spec, trained=4000.0).cpu_hours == pytest.approx(2 * 4000 / 3600)
+    assert Budget(spec, trained=4000.0).used()["max_cpu_hours"] == pytest.approx(2 * 4000 / 3600)
 
 
 def test_no_trial_starts_once_the_budget_is_spent(tmp_path: Path) -> None:
