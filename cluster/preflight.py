@@ -13,19 +13,19 @@ from pathlib import Path
 
 from c2vl.support.errors import UserError
 from c2vl.support.versions import versions
-from sweeps.planning.nodes import PACKAGES, Probe, ask, judge
+from sweeps.planning.nodes import PACKAGES, NodeReport, inspect_nodes, problems_of
 
 MIN_FREE_BYTES = 2 * 10**9
 
 
-def check(root: Path) -> tuple[list[Probe], list[str]]:
-    """Probe every living node of the cluster that this process can join.
+def check(root: Path) -> tuple[list[NodeReport], list[str]]:
+    """Inspect every living node of the cluster that this process can join.
 
     Args:
         root: the shared folder; made if it is not there.
 
     Returns:
-        The probes, and the problems with their remedies.
+        The reports, and the problems with their remedies.
 
     Raises:
         UserError: no cluster is running, or ``root`` cannot be made.
@@ -39,8 +39,8 @@ def check(root: Path) -> tuple[list[Probe], list[str]]:
             "no Ray cluster here: `c2vl-cluster up` first, then `c2vl-cluster preflight`"
         ) from None
     try:
-        probes, problems = ask(root)
-        return probes, problems + judge(probes, versions(PACKAGES), MIN_FREE_BYTES)
+        reports, problems = inspect_nodes(root)
+        return reports, problems + problems_of(reports, versions(PACKAGES), MIN_FREE_BYTES)
     finally:
         ray.shutdown()
 
@@ -49,16 +49,16 @@ def main(arguments: list[str]) -> int:
     """Print what each node found; 0 if a sweep may start, 2 if not."""
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
-        probes, problems = check(Path(arguments[0] if arguments else "."))
+        reports, problems = check(Path(arguments[0] if arguments else "."))
     except UserError as error:
-        probes, problems = [], [str(error)]
-    for result in probes:
+        reports, problems = [], [str(error)]
+    for result in reports:
         if not result.problem:
             print(f"preflight: {result.node}: {result.free_bytes / 1e9:.0f} GB free")
     for problem in problems:
         print(f"preflight: {problem}", file=sys.stderr)
     if not problems:
-        print(f"preflight: {len(probes)} nodes are ready")
+        print(f"preflight: {len(reports)} nodes are ready")
     return 2 if problems else 0
 
 

@@ -26,7 +26,7 @@ ANSWER_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
-class Probe:
+class NodeReport:
     """What one node found.
 
     Attributes:
@@ -46,7 +46,9 @@ class Probe:
     seen: bool = True
 
 
-def probe(node: str, file: str, root: str, token: str, reads: tuple[str, ...] = ()) -> Probe:
+def inspect_node(
+    node: str, file: str, root: str, token: str, reads: tuple[str, ...] = ()
+) -> NodeReport:
     """Check one node; runs there as a Ray task.
 
     Args:
@@ -59,25 +61,27 @@ def probe(node: str, file: str, root: str, token: str, reads: tuple[str, ...] = 
     folder, absent = Path(root) / token, tuple(p for p in reads if not os.access(p, os.R_OK))
     if not (folder / "driver").is_file():
         problem = f"{root} is not the folder that the driver sees"
-        return Probe(node, versions(PACKAGES), 0, problem, absent)
+        return NodeReport(node, versions(PACKAGES), 0, problem, absent)
     try:
         (folder / file).write_text(token, encoding="utf-8")
     except OSError as error:
         problem = f"{root} cannot be written: {error.strerror}"
-        return Probe(node, versions(PACKAGES), 0, problem, absent)
-    return Probe(node, versions(PACKAGES), shutil.disk_usage(root).free, "", absent)
+        return NodeReport(node, versions(PACKAGES), 0, problem, absent)
+    return NodeReport(node, versions(PACKAGES), shutil.disk_usage(root).free, "", absent)
 
 
-def judge(probes: Iterable[Probe], here: dict[str, str], min_free_bytes: int = 0) -> list[str]:
+def problems_of(
+    reports: Iterable[NodeReport], here: dict[str, str], min_free_bytes: int = 0
+) -> list[str]:
     """Return the problems, each with its remedy.
 
     Args:
-        probes: one a node.
+        reports: one a node.
         here: :func:`versions` of the driver.
         min_free_bytes: disk that every node should have free below the root.
     """
     problems = []
-    for result in probes:
+    for result in reports:
         for path in result.absent:
             problems.append(
                 f"node {result.node}: cannot read {path}; put it where every node reaches it, "
@@ -109,8 +113,8 @@ def judge(probes: Iterable[Probe], here: dict[str, str], min_free_bytes: int = 0
     return problems
 
 
-def ask(root: Path, reads: Iterable[Path] = ()) -> tuple[list[Probe], list[str]]:
-    """Probe every living node of the cluster that this process is connected to.
+def inspect_nodes(root: Path, reads: Iterable[Path] = ()) -> tuple[list[NodeReport], list[str]]:
+    """Inspect every living node of the cluster that this process is connected to.
 
     A node that is lost meanwhile is left out; Ray notices a loss after some ten seconds.
 
@@ -119,7 +123,7 @@ def ask(root: Path, reads: Iterable[Path] = ()) -> tuple[list[Probe], list[str]]
         reads: data that trials read, absolute.
 
     Returns:
-        The probes of the nodes that answered, and a message for each that did not.
+        The reports of the nodes that answered, and a message for each that did not.
 
     Raises:
         UserError: ``root`` cannot be written here.
@@ -140,7 +144,7 @@ def ask(root: Path, reads: Iterable[Path] = ()) -> tuple[list[Probe], list[str]]
         ) from None
     try:
         nodes = {node["NodeID"]: node["NodeName"] for node in ray.nodes() if node["Alive"]}
-        task: Any = ray.remote(num_cpus=0)(probe)
+        task: Any = ray.remote(num_cpus=0)(inspect_node)
         words = (str(root), token, tuple(map(str, reads)))
         waiting = {
             task.options(
@@ -167,11 +171,11 @@ def ask(root: Path, reads: Iterable[Path] = ()) -> tuple[list[Probe], list[str]]
             for answer in late
             if waiting[answer] in living_node_ids()
         ]
-        probes = [
+        reports = [
             replace(result, seen=bool(result.problem) or (folder / node).is_file())
             for node, result in found.items()
         ]
-        return sorted(probes, key=lambda result: result.node), problems
+        return sorted(reports, key=lambda result: result.node), problems
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -191,6 +195,6 @@ def require_shared(root: Path, experiments: Iterable[Experiment]) -> None:
     reads = set()
     for experiment in map(resolved, experiments):
         reads |= {experiment.data.store, *filter(None, experiment.concept_tables().values())}
-    probes, problems = ask(root, sorted(reads))
-    if problems := problems + judge(probes, versions(PACKAGES)):
+    reports, problems = inspect_nodes(root, sorted(reads))
+    if problems := problems + problems_of(reports, versions(PACKAGES)):
         raise UserError("\n  ".join(["storage: not every node can run trials", *problems]))

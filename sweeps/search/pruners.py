@@ -11,14 +11,13 @@ from optuna.trial import TrialState
 
 from sweeps.search.rank_correlation import rank_correlation
 from sweeps.search.storage import Delegate
-from sweeps.spec.sweep import PrunerSettings, SweepSettings
+from sweeps.spec.sweep import PrunerSettings
 
 VERDICT = "verdict"
 
 
-def pruner(spec: SweepSettings, study: optuna.Study) -> BasePruner:
-    """Return the sweep's pruner."""
-    settings = spec.pruner
+def pruner(settings: PrunerSettings, epochs: int, study: optuna.Study) -> BasePruner:
+    """Return the pruner of a study whose longest trial has so many epochs."""
     if settings.name == "asha":
         return optuna.pruners.SuccessiveHalvingPruner(
             min_resource=settings.min_epochs, reduction_factor=settings.reduction
@@ -26,7 +25,7 @@ def pruner(spec: SweepSettings, study: optuna.Study) -> BasePruner:
     if settings.name == "hyperband":
         made = optuna.pruners.HyperbandPruner(
             min_resource=settings.min_epochs,
-            max_resource=spec.max_epochs,
+            max_resource=epochs,
             reduction_factor=settings.reduction,
         )
         # Hyperband makes its brackets at its first decision; TPE, which models each bracket apart,

@@ -8,21 +8,20 @@ import numpy as np
 import optuna
 from optuna.samplers import BaseSampler
 
-from sweeps.spec.sweep import SweepSettings
+from sweeps.spec.sweep import SamplerSettings
 
 
-def sampler(spec: SweepSettings, number: int, *, plain: bool = False) -> BaseSampler:
+def sampler(settings: SamplerSettings, number: int, *, plain: bool = False) -> BaseSampler:
     """Return the sampler of one trial.
 
     Each trial has its own sampler, seeded by the sweep's seed and the trial's number: a proposal
     depends on these and on the earlier trials, not on restarts.
 
     Args:
-        spec: the sweep.
+        settings: of the sweep.
         number: of the trial in the study.
         plain: a random draw, whatever the sweep's sampler.
     """
-    settings = spec.sampler
     seed = int(np.random.SeedSequence([settings.seed, number]).generate_state(1)[0])
     startup = settings.startup_trials
     if plain:

@@ -70,7 +70,7 @@ class StudySource(StudyReader):
                 "choose another name"
             )
         self.study.set_user_attr(OWNER, identity)
-        self.study.pruner = pruner(spec, self.study)
+        self.study.pruner = pruner(spec.pruner, spec.max_epochs, self.study)
         self._judge = Judge(self.study, self._storage, spec.pruner)
         self._enqueue()
         self.budget = Budget(spec, self._trained())
@@ -243,7 +243,9 @@ class StudySource(StudyReader):
 
     def _draw(self, trial: Trial) -> Job | None:
         """Return the training of a new trial; None for an impossible draw, which is marked."""
-        self.study.sampler = sampler(self.spec, trial.number, plain=self._dropped >= STUBBORN)
+        self.study.sampler = sampler(
+            self.spec.sampler, trial.number, plain=self._dropped >= STUBBORN
+        )
         try:
             job = self.job(trial.number, draw(self.spec.space, trial))
             reason = impossible(self.spec.rules, job.experiment)

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from c2vl.support.versions import versions
-from sweeps.planning.nodes import PACKAGES, Probe, judge, probe
+from sweeps.planning.nodes import PACKAGES, NodeReport, inspect_node, problems_of
 
 HERE = {"python": "3.11.7", "torch": "2.13.0", "c2vl": "0.1.0"}
 ROOM = 10**9
-GOOD = Probe("head", HERE, 10 * ROOM)
+GOOD = NodeReport("head", HERE, 10 * ROOM)
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_a_node_answers_in_the_shared_folder(root: Path) -> None:
-    result = probe("node1", "node1", str(root), "token")
+    result = inspect_node("node1", "node1", str(root), "token")
     assert (root / "token" / "node1").read_text() == "token"
     assert result.problem == ""
     assert result.free_bytes > 0
@@ -34,34 +34,37 @@ def test_a_node_answers_in_the_shared_folder(root: Path) -> None:
 
 
 def test_another_folder_at_the_same_path(tmp_path: Path) -> None:
-    assert "not the folder that the driver sees" in probe("n", "n", str(tmp_path), "token").problem
+    assert (
+        "not the folder that the driver sees"
+        in inspect_node("n", "n", str(tmp_path), "token").problem
+    )
 
 
 def test_a_folder_that_cannot_be_written(root: Path) -> None:
     (root / "token" / "node1").mkdir()  # writing fails for every user, root included
-    assert "cannot be written" in probe("node1", "node1", str(root), "token").problem
+    assert "cannot be written" in inspect_node("node1", "node1", str(root), "token").problem
 
 
 def test_little_disk(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10, 9, 1))
-    problems = judge([probe("n", "n", str(root), "token")], versions(PACKAGES), ROOM)
+    problems = problems_of([inspect_node("n", "n", str(root), "token")], versions(PACKAGES), ROOM)
     assert len(problems) == 1
     assert "node n: 0.0 GB of disk free" in problems[0]
     assert "make room" in problems[0]
 
 
 def test_nothing_to_say() -> None:
-    assert judge([GOOD, replace(GOOD, node="node1")], HERE, ROOM) == []
+    assert problems_of([GOOD, replace(GOOD, node="node1")], HERE, ROOM) == []
 
 
 def test_each_problem_names_node_and_remedy() -> None:
     old = replace(GOOD, node="old", versions=HERE | {"torch": "2.12.0"})
     bare = replace(GOOD, node="bare", versions={"python": "3.11.7", "torch": "2.13.0"})
-    cut = Probe("cut", HERE, 0, "/shared is not the folder that the driver sees")
+    cut = NodeReport("cut", HERE, 0, "/shared is not the folder that the driver sees")
     deaf = replace(GOOD, node="deaf", seen=False)
     blind = replace(GOOD, node="blind", absent=("/data/store",))
-    problems = judge([old, bare, cut, deaf, blind], HERE, ROOM)
+    problems = problems_of([old, bare, cut, deaf, blind], HERE, ROOM)
     assert problems == [
         "node old: torch 2.12.0, the driver has 2.13.0; install requirements.lock on every node",
         "node bare: c2vl is missing, the driver has 0.1.0; install requirements.lock on every node",
