@@ -1,11 +1,11 @@
-"""The choice, on validation alone: the best trials are trained anew with other seeds.
+"""The choice, on validation alone: the best trials are trained again with other seeds.
 
 A lucky seed must not win: with ``final.seeds`` the best ``final.candidates`` trials are judged by
-their mean over the seeds. With ``final.rounds`` not every candidate is trained with every seed:
-they get one new seed after another, and after each the better half stays (successive re-evaluation,
-after successive halving: Jamieson and Talwalkar, AISTATS 2016). The last one gets all seeds.
+their mean over the seeds. With ``final.rounds`` all candidates get one seed after another, and
+after each the better half stays (successive halving: Jamieson and Talwalkar, AISTATS 2016). The
+last one gets all seeds.
 
-A winner from before the sweep was extended has them all already: it is judged again to the end,
+A winner from before an extension has them all already: it stays a candidate to the last seed,
 whatever its one seed in the search is worth among the new trials.
 """
 
@@ -16,15 +16,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from c2vl.config.experiment import Experiment
-from sweeps.choosing.finals import (
-    Final,
-    Ranked,
-    former_figures,
+from sweeps.choosing.final_choice import (
+    FinalChoice,
+    former_scores,
     former_winners,
-    read_final,
-    seeded,
-    write_final,
+    read_choice,
+    write_choice,
 )
+from sweeps.choosing.final_trainings import Ranked, seeded
+from sweeps.spec.objective import Objective
 from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.training_job import Job
 
@@ -45,11 +45,11 @@ class Candidate:
     runs: list[Job]
     former: bool
 
-    def values(self, spec: SweepSettings, seeds: int) -> list[float]:
-        """The first objective of its first so many trainings."""
+    def values(self, objective: Objective, seeds: int) -> list[float]:
+        """Return the objective of its first ``seeds`` trainings."""
         found = []
         for job in self.runs[:seeds]:
-            own = spec.objectives[0].value(job.rows())
+            own = objective.value(job.rows())
             found.append(self.value if job is self.trial or own is None else own)
         return found
 
@@ -68,10 +68,10 @@ def _candidates(spec: SweepSettings, ranked: Ranked) -> list[Candidate]:
     ]
 
 
-def _rounds(spec: SweepSettings, left: list[Candidate]) -> range:
+def _rounds(left: list[Candidate], in_rounds: bool) -> range:
     """After how many seeds one chooses; a first seed that all had in the search decides nothing."""
     total = len(left[0].runs)
-    if not spec.final.rounds:
+    if not in_rounds:
         return range(total, total + 1)
     return range(2 if all(one.runs[0] is one.trial for one in left) else 1, total + 1)
 
@@ -85,54 +85,51 @@ def rounds(spec: SweepSettings, ranked: Ranked) -> Iterator[list[Job]]:
     """
     left = _candidates(spec, ranked)
     trained = 0
-    for seeds in _rounds(spec, left):
-        runs = [(one.trial, job) for one in left for job in one.runs[trained:seeds]]
-        yield [job for trial, job in runs if job is not trial]
-        left, trained = _stay(spec, left, seeds), seeds
+    for seeds in _rounds(left, spec.final.rounds):
+        yield [job for one in left for job in one.runs[trained:seeds] if job is not one.trial]
+        left, trained = _stay(spec.objectives[0], left, seeds), seeds
 
 
-def _stay(spec: SweepSettings, left: list[Candidate], seeds: int) -> list[Candidate]:
+def _stay(objective: Objective, left: list[Candidate], seeds: int) -> list[Candidate]:
     """Who stays after so many seeds: the better half, rounded up; after the last one alone."""
-    sign = spec.objectives[0].sign
-    order = sorted(left, key=lambda one: -sign * statistics.mean(one.values(spec, seeds)))
+    mean = {one.trial.number: statistics.mean(one.values(objective, seeds)) for one in left}
+    order = sorted(left, key=lambda one: -objective.sign * mean[one.trial.number])
     if seeds == len(left[0].runs):
         return order[:1]
     half = (len(left) + 1) // 2
     return order[:half] + [one for one in order[half:] if one.former]
 
 
-def choose(spec: SweepSettings, ranked: Ranked) -> Final:
+def choose(spec: SweepSettings, ranked: Ranked) -> FinalChoice:
     """Choose the winner by the mean over its seeds; a choice that is on disk stands.
 
     Args:
         spec: says how many candidates, and which seeds.
         ranked: complete trials, best first; the trainings of :func:`rounds` are done.
     """
-    if (known := read_final(spec.folder)) is not None:
+    if (known := read_choice(spec.folder)) is not None:
         return known
-    left = _candidates(spec, ranked)
-    total = len(left[0].runs)
+    objective, left = spec.objectives[0], _candidates(spec, ranked)
     judged: dict[str, list[float]] = {}
-    for seeds in _rounds(spec, left):
-        judged |= {str(one.trial.number): one.values(spec, seeds) for one in left}
-        left = _stay(spec, left, seeds)
+    for seeds in _rounds(left, spec.final.rounds):
+        judged |= {str(one.trial.number): one.values(objective, seeds) for one in left}
+        left = _stay(objective, left, seeds)
     winner = left[0]
-    values = winner.values(spec, total)
-    sign = spec.objectives[0].sign
-    best, _ = max(zip(winner.runs, values, strict=True), key=lambda run: sign * run[1])
-    final = Final(
+    values = winner.values(objective, len(winner.runs))
+    best, _ = max(zip(winner.runs, values, strict=True), key=lambda run: objective.sign * run[1])
+    final = FinalChoice(
         name=spec.name,
         data=_data(spec.base),
-        metric=spec.objectives[0].metric,
+        metric=objective.metric,
         trial=winner.trial.number,
         values=dict(winner.trial.values),
         run=best.name,
         folder=str(best.folder.relative_to(spec.folder.path)),
         validation={job.name: value for job, value in zip(winner.runs, values, strict=True)},
         judged=judged,
-        test=former_figures(spec.folder, winner.trial.number),
+        test=former_scores(spec.folder, winner.trial.number),
     )
-    write_final(spec, final)
+    write_choice(spec.folder, final)
     return final
 
 

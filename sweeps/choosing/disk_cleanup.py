@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from c2vl.training.run_folder import RunFolder
-from sweeps.choosing.finals import former_winners, is_base
+from sweeps.choosing.final_choice import former_winners
+from sweeps.choosing.final_trainings import is_base
 from sweeps.spec.constraints import violations
 from sweeps.spec.objective import objective_values, ranked
 from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.training_job import End, Job, Outcome, Row
 
 
-class Keeper:
+class DiskCleanup:
     """Removes what ``keep`` does not name: a listener of the engine.
 
     Which trials lead is read from their run folders, as the study ranks them: a study that is away

@@ -18,7 +18,7 @@ import c2vl
 from c2vl.encoder import load_encoder, save_encoder
 from c2vl.skeletons.store import read_manifest
 from c2vl.training.run_folder import RunFolder
-from sweeps.choosing.finals import WINNER, Final, results_folder
+from sweeps.choosing.final_choice import WINNER, FinalChoice
 from sweeps.spec.sweep import SweepSettings
 from sweeps.tracking.mlflow_store import answering
 from sweeps.tracking.registry import CANDIDATE, Standing, own_store, promote
@@ -28,8 +28,8 @@ DIGEST, READY = "encoder_sha256", "complete"
 NEEDS = ("torch", "numpy", "safetensors")
 
 
-def keep_encoder(spec: SweepSettings, final: Final) -> Path:
-    """Copy the winner's encoder to the sweep's folder, with its origin and figures in the card.
+def keep_encoder(spec: SweepSettings, final: FinalChoice) -> Path:
+    """Copy the winner's encoder to the sweep's folder, with its origin and test scores in the card.
 
     Returns:
         The folder, an artefact of :mod:`c2vl.encoder`.
@@ -40,11 +40,11 @@ def keep_encoder(spec: SweepSettings, final: Final) -> Path:
     if scored := final.test.get(WINNER):
         card["test"] = {"data": final.data, **scored[str(card["provenance"]["seed"])]}
     out = spec.folder.encoder
-    save_encoder(out, encoder.model, card, encoder.concepts, counted=[results_folder(spec)])
+    save_encoder(out, encoder.model, card, encoder.concepts, counted=[spec.folder.results])
     return out
 
 
-def publish(spec: SweepSettings, final: Final, folder: Path, tracker: Tracker) -> str:
+def publish(spec: SweepSettings, final: FinalChoice, folder: Path, tracker: Tracker) -> str:
     """Register the encoder as a version of ``spec.model``; aliases move last, when all is there.
 
     A version with the same weights is found again, so that a rerun adds nothing. It is the
@@ -67,7 +67,7 @@ def publish(spec: SweepSettings, final: Final, folder: Path, tracker: Tracker) -
         return _publish(spec, final, folder, tracker)
 
 
-def _publish(spec: SweepSettings, final: Final, folder: Path, tracker: Tracker) -> str:
+def _publish(spec: SweepSettings, final: FinalChoice, folder: Path, tracker: Tracker) -> str:
     client, digest = tracker.client, load_encoder(folder).card["weights_sha256"]
     try:
         client.get_registered_model(spec.model)
@@ -104,7 +104,7 @@ def _publish(spec: SweepSettings, final: Final, folder: Path, tracker: Tracker) 
     return promote(client, spec.model, version.version)
 
 
-def _standing(spec: SweepSettings, final: Final) -> Standing:
+def _standing(spec: SweepSettings, final: FinalChoice) -> Standing:
     data = spec.base.data
     return Standing(
         statistics.mean(final.validation.values()),

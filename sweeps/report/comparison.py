@@ -9,7 +9,7 @@ from typing import Any
 
 from c2vl.config.reading import flatten
 from c2vl.support.errors import UserError, did_you_mean
-from sweeps.choosing.finals import read_final
+from sweeps.choosing.final_choice import read_choice
 from sweeps.search.study import reader
 from sweeps.spec.objective import objective_values
 from sweeps.spec.reading import read_sweep
@@ -52,7 +52,7 @@ def side(storage: Path, name: str) -> Side:
 
 
 def _sweep(spec: SweepSettings) -> Side:
-    source, final = reader(spec), read_final(spec.folder)
+    source, final = reader(spec), read_choice(spec.folder)
     ranked, counts = source.ranked(), source.counts()
     figures: dict[str, Any] = {key: counts[key] for key in ("complete", "pruned", "failed")}
     if ranked:
@@ -65,7 +65,7 @@ def _sweep(spec: SweepSettings) -> Side:
 
 
 def _trial(spec: SweepSettings, name: str) -> Side:
-    source, final = reader(spec), read_final(spec.folder)
+    source, final = reader(spec), read_choice(spec.folder)
     ended = {job.name: (job, outcome) for job, outcome in source.ended()}
     if name not in ended:
         raise UserError(f"{name}: no such trial has ended; c2vl-sweep status {spec.name}")

@@ -1,7 +1,7 @@
 """Matplotlib figures as SVG inside a page: small, in the page's fonts, their marks tied to trials.
 
-Every mark of a trial carries ``data-t="NUMBER"``, and its group the classes that the page colours;
-the page's script lights up all marks of the trial under the pointer.
+Every mark of a trial stands in ``<a data-t="NUMBER">``; the page's script lights up all marks of
+the trial under the pointer.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ import io
 import re
 from collections.abc import Iterable
 from typing import Any
-from xml.etree import ElementTree
 
 import matplotlib
-from markupsafe import Markup
-from matplotlib.artist import Artist
+from markupsafe import Markup, escape
+from matplotlib.collections import Collection
 from matplotlib.figure import Figure
 
 STYLE: dict[Any, Any] = {
@@ -37,8 +36,6 @@ STYLE: dict[Any, Any] = {
     "ytick.labelcolor": "#4b5563",
     "legend.frameon": False,
 }
-SVG, XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}"
-DOTS, LINES = "dots", "lines"
 
 
 def blank(width: int, height: int) -> Figure:
@@ -48,16 +45,13 @@ def blank(width: int, height: int) -> Figure:
     return figure
 
 
-def link(artist: Artist, kind: str, looks: str, trials: Iterable[int]) -> None:
-    """Tie the marks of a collection to trials.
+def link(marks: Collection, trials: Iterable[int]) -> None:
+    """Tie the marks of a scatter or a line collection to trials, in their order.
 
-    Args:
-        artist: of ``scatter``, or a LineCollection; no mark of it may be left undrawn.
-        kind: DOTS or LINES.
-        looks: class of the page that colours them; empty: they keep their own colours.
-        trials: numbers, in the order of the marks.
+    Matplotlib writes each mark that has an address into an ``<a>`` of its own.
     """
-    artist.set_gid(f"{kind} {looks} @{','.join(map(str, trials))}")
+    # One more than there are marks: a single address is not written for a single mark
+    marks.set_urls([*(f"#{number}" for number in trials), None])
 
 
 def inline(figure: Figure, label: str) -> Markup:
@@ -65,81 +59,26 @@ def inline(figure: Figure, label: str) -> Markup:
 
     Args:
         figure: drawn under :data:`STYLE`.
-        label: what it shows, for those who cannot see it; its identifiers are made of it too.
+        label: what it shows, for those who cannot see it; no two figures of a page share it.
     """
+    buffer = io.StringIO()
+    # The salt makes the identifiers of clip paths and markers differ between a page's figures
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": label}):
-        buffer = io.BytesIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None})
-    root = ElementTree.fromstring(buffer.getvalue())
-    for child in list(root):
-        if child.tag == f"{SVG}metadata" or child.find(f"{SVG}style") is not None:
-            root.remove(child)
-    for group in root.iter(f"{SVG}g"):
-        if "@" in (name := group.get("id", "")):
-            _tie(group, name)
-    _shrink(root)
-    _scope(root, re.sub(r"\W+", "-", label))
-    box = root.get("viewBox", "")
-    root.attrib.clear()
-    root.attrib.update({"viewBox": box, "role": "img", "aria-label": label})
-    return Markup(ElementTree.tostring(root, encoding="unicode"))
+    svg = buffer.getvalue()
+    box = re.search(r' viewBox="[^"]*"', svg)
+    assert box is not None
+    body = svg.partition("</style>")[2].partition("</defs>")[2].rpartition("</svg>")[0]
+    body = re.sub(r'<a xlink:href="#(\d+)"[^>]*>', r'<a data-t="\1">', body)
+    body = re.sub(r' id="(?!C[0-9a-f]+_)[\w.]+_\d+"', "", body)  # of groups: nothing refers to them
+    body = re.sub(r"font-family: [^;\"]*(?:; )?", "", body)
+    body = re.sub(r' (?:d|x|y|transform)="[^"]*"', _rounded, body)
+    body = re.sub(r">\s+<", "><", body.replace("xlink:href", "href"))
+    return Markup(f'<svg{box[0]} role="img" aria-label="{escape(label)}">{body}</svg>')
 
 
-def _tie(group: ElementTree.Element, name: str) -> None:
-    looks, _, numbers = name.partition("@")
-    del group.attrib["id"]
-    group.set("class", looks.strip())
-    defined = {id(path) for defs in group.iter(f"{SVG}defs") for path in defs}
-    marks = [
-        mark
-        for mark in group.iter()
-        if mark.tag in (f"{SVG}use", f"{SVG}path") and id(mark) not in defined
-    ]
-    kind, _, look = looks.strip().partition(" ")
-    for mark, number in zip(marks, numbers.split(","), strict=True):
-        mark.set("data-t", number)
-        style = mark.attrib.pop("style", "")
-        if not look and (found := re.search(r"(?:fill|stroke): (#\w+)", style)):
-            mark.set("fill" if kind == DOTS else "stroke", found[1])
-    for path in group.iter(f"{SVG}path"):
-        if id(path) in defined:
-            path.attrib.pop("style", None)
+def _rounded(attribute: re.Match[str]) -> str:
+    def short(number: re.Match[str]) -> str:
+        return f"{float(number[0]):.2f}".rstrip("0").rstrip(".")
 
-
-def _shrink(root: ElementTree.Element) -> None:
-    """Round coordinates, let the page choose the font, drop the namespaces."""
-    for element in root.iter():
-        element.tag = element.tag.removeprefix(SVG)
-        digits = 1 if "data-t" in element.attrib else 2
-        for key in ("d", "x", "y", "transform"):
-            if key in element.attrib:
-                element.set(key, _rounded(element.attrib[key], digits))
-        if XLINK + "href" in element.attrib:
-            element.set("href", element.attrib.pop(XLINK + "href"))
-        if element.tag == "text":
-            style = re.sub(r"font-family: [^;]*;? ?", "", element.get("style", ""))
-            element.set("style", style)
-        element.tail = None
-        if element.tag != "text":
-            element.text = None
-
-
-def _rounded(text: str, digits: int) -> str:
-    def short(found: re.Match[str]) -> str:
-        return f"{float(found[0]):.{digits}f}".rstrip("0").rstrip(".")
-
-    return re.sub(r"\s+", " ", re.sub(r"-?\d+\.\d+", short, text)).strip()
-
-
-def _scope(root: ElementTree.Element, prefix: str) -> None:
-    """Keep only identifiers that something refers to, under names that no other figure has."""
-    text = " ".join(value for element in root.iter() for value in element.attrib.values())
-    used = set(re.findall(r"#([\w.-]+)", text))
-    for element in root.iter():
-        for key, value in list(element.attrib.items()):
-            if key == "id" and value not in used:
-                del element.attrib[key]
-            elif key == "id":
-                element.set(key, f"{prefix}-{value}")
-            elif key in ("href", "clip-path", "style"):
-                element.set(key, re.sub(r"(^|url\()#", rf"\1#{prefix}-", value))
+    return re.sub(r"\s+", " ", re.sub(r"-?\d+\.\d+", short, attribute[0]))

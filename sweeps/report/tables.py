@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from c2vl.protocols.table import markdown
-from sweeps.choosing.finals import Final
 from sweeps.report.trials import Trial, Trials, read_ended
 from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.training_job import Job, Outcome
@@ -33,9 +32,7 @@ def rows_of(trials: Trials) -> list[dict[str, Any]]:
 
 
 def _row(spec: SweepSettings, trial: Trial) -> dict[str, Any]:
-    values: list[Any] = ["" for _ in spec.objectives]
-    if trial.values is not None:
-        values = list(trial.values)
+    values: list[Any] = trial.values or [""] * len(spec.objectives)
     return {
         "trial": trial.number,
         "run": trial.job.name,
@@ -56,15 +53,14 @@ def to_csv(rows: list[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
-def summary(trials: Trials, rows: list[dict[str, Any]], final: Final | None) -> str:
+def summary(trials: Trials, rows: list[dict[str, Any]]) -> str:
     """Return the sweep in Markdown.
 
     Args:
         trials: those that have ended.
         rows: the same as :func:`rows_of` gives them.
-        final: the choice, once there is one.
     """
-    spec = trials.spec
+    spec, final = trials.spec, trials.final
     lines = [f"# Sweep {spec.name}", "", spec.description, ""]
     counts = []
     for outcome in OUTCOMES:

@@ -1,4 +1,4 @@
-"""A sweep's trials as its report shows them: read once from their folders, judged and ordered."""
+"""A sweep's trials as its report shows them: read once from their folders, and ranked."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from optuna.trial import TrialState
 
+from sweeps.choosing.final_choice import FinalChoice
 from sweeps.search.label_free_ranking import Agreement, agreements
 from sweeps.search.study import StudyReader, feasible
 from sweeps.spec.objective import Objective, objective_values
@@ -71,7 +72,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Trials:
-    """All trials of a sweep that have ended.
+    """All trials of a sweep that have ended, and the choice among them.
 
     Attributes:
         spec: the sweep.
@@ -79,12 +80,26 @@ class Trials:
         ranked: the best first, as the sweep itself ranks them: complete, breaking no constraint;
             of several objectives those alone that no other beats in all of them.
         infeasible: numbers of those that break a constraint.
+        final: the choice and its test scores, once there are any.
     """
 
     spec: SweepSettings
     all: list[Trial]
     ranked: list[Trial]
     infeasible: frozenset[int] = frozenset()
+    final: FinalChoice | None = None
+
+    @property
+    def objective(self) -> Objective:
+        """The first objective, by which trials are ranked."""
+        return self.spec.objectives[0]
+
+    @property
+    def winner(self) -> int | None:
+        """Number of the winning trial; while nothing is chosen, of the best one so far."""
+        if self.final is not None:
+            return self.final.trial
+        return self.ranked[0].number if self.ranked else None
 
     def of(self, *outcomes: Outcome) -> list[Trial]:
         """Those that ended so."""
@@ -101,13 +116,17 @@ class Trials:
         return agreements({trial.number: trial.rows for trial in self.complete})
 
 
-def read_trials(spec: SweepSettings, study: optuna.Study) -> Trials:
+def read_trials(
+    spec: SweepSettings, study: optuna.Study, final: FinalChoice | None = None
+) -> Trials:
     """Read all trials that have ended: ranks from the study, figures from the folders."""
     reader = StudyReader(spec, study)
     found = {job.number: _read(spec, job, outcome) for job, outcome in reader.ended()}
     ranked = [found[job.number] for job, _ in reader.ranked() if found[job.number].values]
     broken = {t.number for t in reader.trials(TrialState.COMPLETE) if not feasible(t)}
-    return Trials(spec, [found[number] for number in sorted(found)], ranked, frozenset(broken))
+    return Trials(
+        spec, [found[number] for number in sorted(found)], ranked, frozenset(broken), final
+    )
 
 
 def read_ended(spec: SweepSettings, ended: Sequence[tuple[Job, Outcome]]) -> list[Trial]:
@@ -120,13 +139,8 @@ def _read(spec: SweepSettings, job: Job, outcome: Outcome) -> Trial:
     return Trial(job, outcome, rows, objective_values(spec.objectives, rows))
 
 
-def sign(objective: Objective) -> int:
-    """1 where more is better, else -1."""
-    return objective.sign
-
-
 def scored(objectives: Sequence[Objective], trial: Trial) -> list[float]:
     """A trial's objectives, all turned so that more is better."""
     assert trial.values is not None
     pairs = zip(objectives, trial.values[: len(objectives)], strict=True)
-    return [sign(objective) * value for objective, value in pairs]
+    return [objective.sign * value for objective, value in pairs]

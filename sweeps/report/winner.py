@@ -9,37 +9,42 @@ from dataclasses import dataclass
 
 from c2vl.config.experiment import Experiment
 from c2vl.config.reading import flatten
-from sweeps.choosing.finals import Final, seeded
+from sweeps.choosing.final_trainings import seeded
 from sweeps.choosing.intervals import half_width
-from sweeps.report.trials import Trials, sign
+from sweeps.report.trials import Trials
 from sweeps.spec.training_job import Job
 
 
 @dataclass(frozen=True)
-class Judged:
+class CandidateSummary:
     """A candidate over its seeds, on validation.
 
     Attributes:
         name: of its trial.
         number: of its trial.
         by_seed: the first objective by seed.
-        mean: over the seeds.
-        half: half of the 95 % interval of the mean (Student's t); None with one seed.
         winner: whether it was chosen.
     """
 
     name: str
     number: int
     by_seed: Mapping[int, float]
-    mean: float
-    half: float | None
     winner: bool
 
+    @property
+    def mean(self) -> float:
+        """Mean over the seeds."""
+        return statistics.mean(self.by_seed.values())
 
-def judged(trials: Trials, final: Final | None) -> list[Judged]:
+    @property
+    def half(self) -> float | None:
+        """Half of the 95 % interval of the mean (Student's t); None with one seed."""
+        return half_width(list(self.by_seed.values()))
+
+
+def candidate_summaries(trials: Trials) -> list[CandidateSummary]:
     """Return the best trials with all seeds that they have been trained with, the winner first."""
-    spec = trials.spec
-    objective = spec.objectives[0]
+    spec, final, objective = trials.spec, trials.final, trials.objective
     chosen = trials.ranked[: spec.final.candidates]
     if final is not None:
         chosen = [t for t in trials.complete if str(t.number) in final.judged]
@@ -50,23 +55,20 @@ def judged(trials: Trials, final: Final | None) -> list[Judged]:
             own = objective.value(job.rows())
             if own is not None and (job.done or job is trial.job):
                 values[job.experiment.seed] = own
-        if not values and trial.values:
-            values[trial.job.experiment.seed] = trial.values[0]
-        number, name = trial.number, trial.job.name
-        won = final is not None and number == final.trial
-        mean = statistics.mean(values.values())
-        found.append(Judged(name, number, values, mean, half_width(list(values.values())), won))
-    return sorted(found, key=lambda one: (not one.winner, -sign(objective) * one.mean))
+        if not values:
+            values[trial.job.experiment.seed] = trial.value
+        won = final is not None and trial.number == final.trial
+        found.append(CandidateSummary(trial.job.name, trial.number, values, won))
+    return sorted(found, key=lambda one: (not one.winner, -objective.sign * one.mean))
 
 
-def winning_job(trials: Trials, final: Final | None) -> Job | None:
+def winning_job(trials: Trials) -> Job | None:
     """Return the training whose encoder is kept; the best so far while nothing is chosen."""
-    if final is None:
-        return trials.ranked[0].job if trials.ranked else None
+    final = trials.final
     for trial in trials.complete:
-        if trial.number == final.trial:
+        if trial.number == trials.winner:
             runs = {job.name: job for job in seeded(trials.spec, trial.job)}
-            return runs.get(final.run, trial.job)
+            return runs.get(final.run, trial.job) if final else trial.job
     return None
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from c2vl.config.reading import dump
 from c2vl.support.files import replacing_folder
-from sweeps.choosing.finals import Final
+from sweeps.choosing.final_choice import FinalChoice
 from sweeps.report.tables import rows_of, summary, to_csv
 from sweeps.report.trials import read_trials
 from sweeps.report.winner import winning_job
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import optuna
 
 
-def write_report(spec: SweepSettings, study: optuna.Study, final: Final | None) -> Path:
+def write_report(spec: SweepSettings, study: optuna.Study, final: FinalChoice | None) -> Path:
     """Write the sweep's ``report/``, anew and whole.
 
     ``index.html`` (needs no other file), ``trials.csv``, ``summary.md``, ``sweep.png``,
@@ -28,7 +28,7 @@ def write_report(spec: SweepSettings, study: optuna.Study, final: Final | None) 
     Args:
         spec: the sweep.
         study: its record.
-        final: the choice and its test figures, once there are any.
+        final: the choice and its test scores, once there are any.
 
     Returns:
         The folder.
@@ -36,19 +36,19 @@ def write_report(spec: SweepSettings, study: optuna.Study, final: Final | None) 
     from sweeps.report.overview import draw_overview  # matplotlib, as late as possible
     from sweeps.report.page import page
 
-    trials = read_trials(spec, study)
+    trials = read_trials(spec, study, final)
     rows = rows_of(trials)
-    winner = winning_job(trials, final)
+    winner = winning_job(trials)
     with replacing_folder(spec.folder.report) as folder:
         texts = {
-            "index.html": page(trials, study, final),
+            "index.html": page(trials, study),
             "trials.csv": to_csv(rows),
-            "summary.md": summary(trials, rows, final),
+            "summary.md": summary(trials, rows),
             "sweep.yaml": public_dump(spec),
         }
         if winner is not None:
             texts["winner.yaml"] = dump(winner.experiment)
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8", newline="")
-        draw_overview(folder / "sweep.png", trials, final)
+        draw_overview(folder / "sweep.png", trials)
     return spec.folder.report

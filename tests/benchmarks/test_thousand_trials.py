@@ -24,7 +24,7 @@ import numpy as np
 import psutil
 import pytest
 
-from sweeps.choosing.disk_cleanup import Keeper
+from sweeps.choosing.disk_cleanup import DiskCleanup
 from sweeps.running.engine import Listener, Session, Stop
 from sweeps.running.progress import Board
 from sweeps.search.trial_source import StudySource
@@ -100,7 +100,7 @@ def measure(folder: Path, sampler: str, trials: int) -> tuple[float, float]:
     spec.folder.path.mkdir(parents=True)
     tracker, source = Tracker(spec, "i"), StudySource(spec, "i")
     board = Board(spec.name, trials, source.counts(), spec.objectives[0])
-    listeners: list[Listener] = [tracker, board, Keeper(spec, [])]
+    listeners: list[Listener] = [tracker, board, DiskCleanup(spec, [])]
     process, began = psutil.Process(), time.perf_counter()
     gained: list[int] = []
 

@@ -20,7 +20,7 @@ import torch
 from c2vl.encoder import load_encoder, save_encoder
 from c2vl.training.run_folder import RunFolder
 from sweeps.choosing import export
-from sweeps.choosing.finals import read_final
+from sweeps.choosing.final_choice import read_choice
 from sweeps.spec.reading import read_sweep
 from sweeps.tracking.tracker import Tracker
 from tests.sweeps.command import start
@@ -119,7 +119,7 @@ def test_an_export_cut_in_the_middle_moves_no_alias(
     for name in LASTING:
         monkeypatch.delenv(name, raising=False)
     spec = read_sweep(storage, "small")
-    final = read_final(spec.folder)
+    final = read_choice(spec.folder)
     assert final is not None
     another = load_encoder(spec.folder / "encoder")  # other weights: a version of its own
     with torch.no_grad():

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from c2vl.support.errors import UserError
-from sweeps.choosing.disk_cleanup import Keeper
+from sweeps.choosing.disk_cleanup import DiskCleanup
 from sweeps.search.trial_source import StudySource
 from sweeps.spec.reading import parse_sweep
 from sweeps.spec.training_job import End, Job
@@ -49,28 +49,28 @@ def test_the_best_keep_theirs(killed: bool, tmp_path: Path) -> None:
     """One that is running keeps its checkpoint; a kill leaves too much until the next start."""
     spec = sweep(tmp_path, keep={"encoders": 3, "checkpoints": 2})
     source = StudySource(spec, "i")
-    keeper = Keeper(spec, [])
+    cleanup = DiskCleanup(spec, [])
     for value in VALUES:
         job = source.next()
         assert job is not None
         row = trained(job, value)
         source.end(job, "complete", row)
         if not killed:
-            keeper.ended(job, End("complete"))
+            cleanup.ended(job, End("complete"))
             assert len(having(tmp_path, "checkpoints")) <= 2
     running = source.next()
     assert running is not None
     trained(running, 0.0)
     if killed:
         assert len(having(tmp_path, "encoder")) == 7
-        keeper = Keeper(spec, source.ended())
+        cleanup = DiskCleanup(spec, source.ended())
     else:
-        keeper.ended(running, End("interrupted"))
+        cleanup.ended(running, End("interrupted"))
     assert having(tmp_path, "checkpoints") == [3, 4, 6]
     assert having(tmp_path, "encoder") == [1, 3, 4, 6]
-    assert [job.number for job in keeper.encoders()] == [3, 4, 1]
+    assert [job.number for job in cleanup.encoders()] == [3, 4, 1]
     source.end(running, "failed", {})
-    keeper.ended(running, End("failed"))
+    cleanup.ended(running, End("failed"))
     assert having(tmp_path, "checkpoints") == [3, 4]
 
 

@@ -17,10 +17,10 @@ import pytest
 from c2vl.support.errors import UserError
 from c2vl.support.files import write_text
 from sweeps.choosing.candidates import choose, rounds
-from sweeps.choosing.finals import Final
+from sweeps.choosing.final_choice import FinalChoice
 from sweeps.report import write_report
 from sweeps.report.importance import importances
-from sweeps.report.search_pictures import dots
+from sweeps.report.marks import dots
 from sweeps.report.svg import inline
 from sweeps.report.trials import Trials, read_trials
 from sweeps.spec import provenance
@@ -99,7 +99,7 @@ def test_importance_knows_its_uncertainty(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def chosen(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Final]:
+def chosen(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, FinalChoice]:
     """The page of a sweep with everything: a choice over seeds, a hostile description."""
     folder = tmp_path_factory.mktemp("chosen")
     space = {**synthetic.NUMERIC, **synthetic.CATEGORICAL}
@@ -116,7 +116,7 @@ def chosen(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Final]:
 
 
 @pytest.mark.browser
-def test_the_page_in_chromium(chosen: tuple[Path, Final]) -> None:
+def test_the_page_in_chromium(chosen: tuple[Path, FinalChoice]) -> None:
     folder, final = chosen
     with open_page() as page:
         problems: list[str] = []
@@ -191,7 +191,7 @@ def test_a_damaged_record_of_starts_is_told_with_the_remedy(text: str, tmp_path:
         provenance.commit_of(SweepFolder(tmp_path), tmp_path)
 
 
-def test_the_winner_is_told_with_its_interval(chosen: tuple[Path, Final]) -> None:
+def test_the_winner_is_told_with_its_interval(chosen: tuple[Path, FinalChoice]) -> None:
     folder, final = chosen
     page = (folder / "index.html").read_text()
     mean = sum(final.validation.values()) / 3

@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from c2vl.encoder import load_encoder
 from c2vl.protocols.results import read_folder
 from c2vl.skeletons.store import Store
-from sweeps.choosing.finals import ROWS
+from sweeps.choosing.final_choice import ROWS
 from sweeps.spec.reading import load_sweep
 from tests.sweeps.stores import client, epochs, outcomes, runs, trials
 

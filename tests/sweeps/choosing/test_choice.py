@@ -13,7 +13,8 @@ import pytest
 from c2vl.support.errors import UserError
 from c2vl.support.files import write_text
 from sweeps.choosing.candidates import choose, rounds
-from sweeps.choosing.finals import references, trainings, write_final
+from sweeps.choosing.final_choice import write_choice
+from sweeps.choosing.final_trainings import references, trainings
 from sweeps.spec.objective import Objective
 from sweeps.spec.reading import parse_sweep
 from sweeps.spec.space import experiment
@@ -108,7 +109,7 @@ def test_rounds_leave_the_worse_half_behind(
     # Extended, three better trials take the candidates' places; the former winner stays one, and
     # though its one seed and its first two are worth less than theirs, all three are worth more.
     said = {"winner": {"0": {"linear": 0.7}}}
-    write_final(spec, replace(chosen, test=said))
+    write_choice(spec.folder, replace(chosen, test=said))
     (spec.folder / "encoder").mkdir()
     spec.folder.set_aside()
     left = {

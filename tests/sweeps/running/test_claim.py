@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from c2vl.support.errors import UserError
-from sweeps.driver import _claimed
+from sweeps.running.claim import claimed
 from sweeps.search.budget import Budget
 from sweeps.spec import provenance
 from sweeps.spec.lock import is_running, locked
@@ -33,7 +33,7 @@ def files(folder: Path) -> set[str]:
 
 
 def test_a_start_that_fails_removes_what_it_made(spec: SweepSettings) -> None:
-    with pytest.raises(RuntimeError), _claimed(spec, resume=False):
+    with pytest.raises(RuntimeError), claimed(spec, resume=False):
         raise RuntimeError("MLflow is away, say")
     assert not spec.folder.path.exists()
 
@@ -42,14 +42,14 @@ def test_a_folder_that_lost_its_sweep_file_stays(spec: SweepSettings) -> None:
     (spec.folder / "trials").mkdir()
     (spec.folder / "study.db").touch()
     for resume, message in ((False, r"holds trials .*no sweep\.yaml"), (True, "no such sweep")):
-        with pytest.raises(UserError, match=message), _claimed(spec, resume=resume):
+        with pytest.raises(UserError, match=message), claimed(spec, resume=resume):
             pass
         assert files(spec.folder.path) == {"trials", "study.db"}
 
 
 def test_a_lost_identity_is_not_replaced(spec: SweepSettings) -> None:
     (spec.folder / "sweep.yaml").write_text(dump_sweep(spec))
-    with pytest.raises(UserError, match="restore it"), _claimed(spec, resume=True):
+    with pytest.raises(UserError, match="restore it"), claimed(spec, resume=True):
         pass
     assert files(spec.folder.path) == {"sweep.yaml"}
 

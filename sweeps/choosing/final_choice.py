@@ -1,0 +1,153 @@
+"""The final choice of a sweep, as ``final.json`` holds it: the winner, and the test scores.
+
+When a sweep is extended, its former choice becomes ``final-1.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from c2vl.support.errors import UserError
+from c2vl.support.files import write_text
+from sweeps.choosing.intervals import half_width, interval
+from sweeps.spec.sweep_folder import SweepFolder
+
+Scores = dict[str, float]
+WINNER, RANDOM, CAPTIONS, JOINTS = "winner", "random", "captions", "joints"
+ROWS = {  # of the table of test scores
+    WINNER: "winner",
+    "base": "base experiment",
+    "hard": "winner with hard targets",
+    "supervised": "supervised, same budget",
+    RANDOM: "random encoder",
+    CAPTIONS: "captions alone",
+    JOINTS: "raw joints",
+}
+COLUMNS = {"linear": "linear", "linear_sgd": "linear, SGD", "knn1": "1-NN", "knn20": "20-NN"}
+NO_SEED = "-"
+
+
+@dataclass(frozen=True)
+class FinalChoice:
+    """Who won, and the scores on the test part.
+
+    Attributes:
+        name: of the sweep.
+        data: dataset and split, for titles.
+        metric: what was chosen by, on validation.
+        trial: number of the winning trial.
+        values: what was drawn for it.
+        run: the run whose encoder is kept: of the winner's seeds the best on validation.
+        folder: that run's folder, relative to the sweep's.
+        validation: the metric of each of the winner's seeds, by run.
+        judged: the metric of each candidate's seeds, in their order, by the trial's number; one
+            that was left behind in a round has fewer.
+        test: test scores by row of the table (a key of ``ROWS``), then by seed.
+    """
+
+    name: str
+    data: str
+    metric: str
+    trial: int
+    values: dict[str, Any]
+    run: str
+    folder: str
+    validation: dict[str, float]
+    judged: dict[str, list[float]] = field(default_factory=dict)
+    test: dict[str, dict[str, Scores]] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """The title of the table of test scores, which names their data."""
+        return f"{self.name}: {self.data}, test part, top-1 accuracy in %"
+
+    def candidates(self) -> list[dict[str, str]]:
+        """Return a row a candidate: its mean over seeds on validation; the winner first."""
+        rows = []
+        for trial, values in sorted(self.judged.items(), key=lambda row: row[0] != str(self.trial)):
+            mean = f"{statistics.mean(values):.4f}"
+            row = {"trial": trial, "seeds": str(len(values)), f"{self.metric}, mean": mean}
+            rows.append({**row, "95 % interval": interval(values, ".4f") or "–"})
+        return rows
+
+    def table(self) -> list[dict[str, str]]:
+        """Return the test scores as rows: mean, standard deviation and 95 % interval over seeds."""
+        rows = []
+        for who in (who for who in ROWS if who in self.test):
+            by_seed = self.test[who]
+            row = {"": ROWS[who], "seeds": NO_SEED if NO_SEED in by_seed else str(len(by_seed))}
+            for key, label in COLUMNS.items():
+                row[label] = _spread([100 * f[key] for f in by_seed.values() if key in f])
+            rows.append(row)
+        return rows
+
+    def figures(self) -> Scores:
+        """Return means over seeds, for MLflow: ``test_linear``, ``random_test_linear`` …"""
+        seeds = list(self.validation.values())
+        found: Scores = {
+            "winner_trial": float(self.trial),
+            "winner_validation": statistics.mean(seeds),
+        }
+        if (half := half_width(seeds)) is not None:
+            found["winner_validation_half_width"] = half
+        for who, by_seed in self.test.items():
+            prefix = "" if who == WINNER else f"{who}_"
+            for key in COLUMNS:
+                if values := [scores[key] for scores in by_seed.values() if key in scores]:
+                    found[f"{prefix}test_{key}"] = statistics.mean(values)
+        return found
+
+
+def _spread(values: list[float]) -> str:
+    if not values:
+        return "–"
+    mean = f"{statistics.mean(values):.1f}"
+    if len(values) == 1:
+        return mean
+    return f"{mean} ± {statistics.stdev(values):.1f} ({interval(values, '.1f')})"
+
+
+def write_choice(folder: SweepFolder, final: FinalChoice) -> None:
+    """Write ``final.json`` into a sweep's folder."""
+    write_text(folder.final, json.dumps(asdict(final), indent=1))
+
+
+def read_choice(folder: SweepFolder) -> FinalChoice | None:
+    """Read ``final.json`` of a sweep's folder; None while there is none.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    return _read(folder.final) if folder.final.exists() else None
+
+
+def former_winners(folder: SweepFolder) -> set[int]:
+    """Return the numbers of the trials that won before an extension, and may win again."""
+    return {final.trial for final in _former(folder)}
+
+
+def former_scores(folder: SweepFolder, trial: int) -> dict[str, dict[str, Scores]]:
+    """Return the test scores of a trial that won before an extension; none is computed again."""
+    scores: dict[str, dict[str, Scores]] = {}
+    for final in _former(folder):
+        if final.trial == trial:
+            for who, by_seed in final.test.items():
+                scores.setdefault(who, {}).update(by_seed)
+    return scores
+
+
+def _former(folder: SweepFolder) -> list[FinalChoice]:
+    return [_read(path) for path in folder.former_finals]
+
+
+def _read(path: Path) -> FinalChoice:
+    try:
+        return FinalChoice(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise UserError(
+            f"{path}: is damaged ({error}); remove it, and `c2vl-sweep resume` chooses anew"
+        ) from None

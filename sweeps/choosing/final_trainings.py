@@ -1,0 +1,66 @@
+"""The trainings after the search: candidates with other seeds, and what stands beside the winner.
+
+What ``final.beside`` names is trained with the winner's seeds and budget.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from c2vl.config.reading import from_dict, override
+from sweeps.choosing.final_choice import WINNER
+from sweeps.spec.sweep import SweepSettings
+from sweeps.spec.training_job import Job
+
+Ranked = list[tuple[Job, float]]  # complete trials with their value, best first
+TRAINED: dict[str, dict[str, Any]] = {  # what is changed of the winner's settings
+    "hard": {"objective.targets": "hard"},
+    "supervised": {"objective.supervised": True},
+}
+
+
+def seeded(spec: SweepSettings, trial: Job, who: str = WINNER) -> list[Job]:
+    """Return the trainings, one a seed, that a row of the final table stands on.
+
+    A seed that the trial had itself is not trained again: it would give the same weights.
+
+    Args:
+        spec: gives the seeds; with none of them a trial stands for itself.
+        trial: a candidate, or the winner.
+        who: the trial itself, "base", or one of the references that change its settings.
+    """
+    wanted = spec.base if who == "base" else trial.experiment
+    wanted = from_dict(override(wanted.model_dump(mode="json"), TRAINED.get(who, {})))
+    origin = {WINNER: f"{trial.number:04d}", "base": "base"}.get(who, f"{trial.number:04d}-{who}")
+    number, values = (-1, {}) if who == "base" else (trial.number, trial.values)
+    jobs = []
+    for seed in spec.final.seeds or [wanted.seed]:
+        if who == WINNER and seed == wanted.seed:
+            jobs.append(trial)
+            continue
+        name = f"{spec.name}-final-{origin}-s{seed}"
+        experiment = wanted.model_copy(update={"seed": seed, "name": name})
+        folder = spec.folder.finals / name
+        jobs.append(Job(name, experiment, folder, "final", number, values))
+    return jobs
+
+
+def trainings(spec: SweepSettings, ranked: Ranked, winner: Job, who: str) -> list[Job]:
+    """Return the trainings of a row of the table; a trial with the base's settings is the base."""
+    if who == "base":
+        for trial, _ in ranked:
+            if is_base(spec, trial):
+                return seeded(spec, trial)
+    return seeded(spec, winner, who)
+
+
+def is_base(spec: SweepSettings, trial: Job) -> bool:
+    """Whether a trial has drawn the base's settings."""
+    plain = {"name": "", "seed": 0}
+    return trial.experiment.model_copy(update=plain) == spec.base.model_copy(update=plain)
+
+
+def references(spec: SweepSettings, ranked: Ranked, winner: Job) -> list[Job]:
+    """Return the trainings whose figures stand beside the winner's, and that are no trials."""
+    jobs = [job for who in spec.final.trained for job in trainings(spec, ranked, winner, who)]
+    return [job for job in jobs if job.kind == "final"]

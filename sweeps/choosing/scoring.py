@@ -1,0 +1,105 @@
+"""The test part: the winner and what stands beside it are scored on it once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+from c2vl.config.experiment import Experiment
+from sweeps.choosing.final_choice import (
+    CAPTIONS,
+    JOINTS,
+    NO_SEED,
+    RANDOM,
+    ROWS,
+    WINNER,
+    FinalChoice,
+    Scores,
+    write_choice,
+)
+from sweeps.choosing.final_trainings import Ranked, trainings
+from sweeps.spec.sweep import SweepSettings
+from sweeps.spec.training_job import Job
+
+
+def score_on_test(
+    spec: SweepSettings, final: FinalChoice, ranked: Ranked, winner: Job, stop: object
+) -> FinalChoice:
+    """Score the winner on the test part, and what stands beside it.
+
+    Each score is written down as soon as it is there, and not computed again.
+
+    Args:
+        spec: the sweep.
+        final: the choice, made already.
+        ranked: complete trials, best first.
+        winner: the winning trial.
+        stop: true when the sweep should end now.
+    """
+    wanted: dict[str, dict[str, Callable[[], Scores]]] = {}
+    for who in (WINNER, RANDOM, *spec.final.beside):
+        if who in (CAPTIONS, JOINTS):
+            compute = _captions if who == CAPTIONS else _joints
+            wanted[who] = {NO_SEED: partial(compute, winner.experiment)}
+        else:
+            jobs = trainings(spec, ranked, winner, WINNER if who == RANDOM else who)
+            wanted[who] = {
+                str(job.experiment.seed): partial(_encoder, spec, job, who) for job in jobs
+            }
+    test = {who: dict(final.test.get(who, {})) for who in wanted}
+    for who, by_seed in wanted.items():
+        for seed, score in by_seed.items():
+            if seed in test[who]:
+                continue
+            if stop:
+                return final
+            test[who][seed] = score()
+            final = replace(final, test={name: found for name, found in test.items() if found})
+            write_choice(spec.folder, final)
+    return final
+
+
+def _encoder(spec: SweepSettings, job: Job, who: str) -> Scores:
+    """Score a training's encoder, or the random one that it started from.
+
+    The protocols' rows are kept (``c2vl evaluate table`` reads them), and each scoring is counted.
+    """
+    from c2vl.encoder import load_encoder
+    from c2vl.protocols.evaluate import Options, evaluate
+    from c2vl.protocols.supervised import fresh as untrained
+    from c2vl.protocols.task import Task
+    from c2vl.skeletons.store import Store
+
+    data, seed = job.experiment.data, job.experiment.seed
+    encoder = load_encoder(job.encoder)
+    if who == RANDOM:
+        encoder = untrained(encoder, seed)
+    store, by, k = Store.open(data.store), data.validation_by, data.validation_folds
+    task = Task(encoder, store, data.split, "test", seed, by, k)
+    options = Options(spec.folder.results, concepts=job.experiment.prompts.language)
+    rows = [
+        row
+        for protocol in spec.final.protocols
+        if protocol != "zero-shot" or "language" in encoder.concepts
+        for row in evaluate(protocol, task, options, ledger=options.out, who=ROWS[who])
+    ]
+    return {row.key: row.value for row in rows}
+
+
+def _captions(experiment: Experiment) -> Scores:
+    from c2vl.protocols.references import captions
+    from c2vl.skeletons.store import Store
+
+    data, table = experiment.data, experiment.prompts.language
+    assert table is not None, "checked with the sweep"
+    return captions(Store.open(data.store), data.split, table)
+
+
+def _joints(experiment: Experiment) -> Scores:
+    from c2vl.protocols.references import raw_joints
+    from c2vl.skeletons.store import Store
+
+    data = experiment.data
+    store = Store.open(data.store)
+    return raw_joints(store, data.split, frames=data.frames, centre=data.centre, align=data.align)

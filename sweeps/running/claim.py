@@ -1,0 +1,73 @@
+"""Taking a sweep's folder for a start: refused where it is another's, undone where the start fails.
+
+A folder is taken while its lock is held (:mod:`sweeps.spec.lock`).
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from c2vl.support.errors import UserError
+from c2vl.support.files import write_text
+from sweeps.spec.reading import dump_sweep, read_sweep
+from sweeps.spec.sweep import SweepSettings
+
+
+@dataclass
+class Claim:
+    """A sweep's folder while the sweep is being started: removed again unless it is kept.
+
+    Attributes:
+        spec: the sweep.
+        identity: tells this sweep from a former one of the same name, in the study and in MLflow.
+        kept: whether the folder stays.
+    """
+
+    spec: SweepSettings
+    identity: str
+    kept: bool
+
+    def keep(self) -> None:
+        """Record that the sweep has started: it can be resumed, to the trials asked for now."""
+        spec, path = self.spec, self.spec.folder.settings
+        if not path.exists():
+            write_text(path, dump_sweep(spec))
+        else:
+            known = read_sweep(spec.storage, spec.name)
+            if known.trials < spec.trials:
+                write_text(path, dump_sweep(known.model_copy(update={"trials": spec.trials})))
+        self.kept = True
+
+
+@contextmanager
+def claimed(spec: SweepSettings, *, resume: bool) -> Iterator[Claim]:
+    """Take the folder of a new sweep, or with ``resume`` of one that has started.
+
+    Raises:
+        UserError: the folder is another sweep's, or not there, or has lost files.
+    """
+    started = spec.folder.begun
+    if started and not resume:
+        raise UserError(
+            f"{spec.name}: there is a sweep of this name in {spec.folder}; go on with it: "
+            f"c2vl-sweep resume {spec.name}, or start another: name=OTHER"
+        )
+    if resume and not started:
+        raise UserError(f"{spec.name}: there is no such sweep any more in {spec.folder}")
+    if not started and (left := spec.folder.left()):
+        raise UserError(
+            f"{spec.folder}: holds {', '.join(left)} of a sweep, and no sweep.yaml; bring that "
+            "back (the sweep's run in MLflow has it, without passwords), or start another: "
+            "name=OTHER"
+        )
+    if not started:
+        spec.folder.make_identity()
+    claim = Claim(spec, spec.folder.identity(), kept=started)
+    try:
+        yield claim
+    finally:
+        if not claim.kept:
+            shutil.rmtree(spec.folder)

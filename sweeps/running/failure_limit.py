@@ -1,0 +1,32 @@
+"""Ends a run of trainings when too many have failed."""
+
+from __future__ import annotations
+
+from sweeps.running.stopping import Stop
+from sweeps.spec.training_job import End, Job, Row
+
+
+class FailureLimit:
+    """Asks for a stop once more than ``limit`` trainings failed: a listener of the engine.
+
+    Args:
+        stop: to ask.
+        limit: failures that are tolerated.
+        reason: what to say then.
+        failed: failures before this start.
+    """
+
+    def __init__(self, stop: Stop, limit: int, reason: str, failed: int = 0) -> None:
+        self._stop, self._limit, self._reason, self._failed = stop, limit, reason, failed
+
+    def started(self, job: Job, attempt: int) -> None:
+        """Nothing to count."""
+
+    def reported(self, job: Job, row: Row) -> None:
+        """Nothing to count."""
+
+    def ended(self, job: Job, end: End) -> None:
+        """Count a failure."""
+        self._failed += end.outcome == "failed"
+        if self._failed > self._limit:
+            self._stop.request(self._reason)
