@@ -138,7 +138,7 @@ def test_the_page_in_chromium(chosen: tuple[Path, FinalChoice]) -> None:
         assert {"temperature", "best so far", "saved by pruning"} <= set(shown)
 
         # Of four candidates two are left behind after the second seed, one more after the third.
-        assert page.locator("#rounds .lines [data-t]").count() == 4
+        assert page.locator("#rounds [data-t] [style*='fill: none']").count() == 4
         shown = page.locator("#rounds text").all_text_contents()
         assert {"4 candidates", "2 candidates", "2 left behind"} <= set(shown)
         scores = page.locator("#agreement ~ .scroll").first.locator("td:first-child")
