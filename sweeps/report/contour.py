@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 
 from sweeps.report.importance import Importances
-from sweeps.report.marks import dots, logarithmic, ring
+from sweeps.report.marks import Dot, dots, logarithmic, ring
 from sweeps.report.trials import Trial, Trials, scored
 from sweeps.spec.space import Float, Int, Space
 
@@ -42,14 +42,10 @@ def contour(axes: Any, trials: Trials, names: tuple[str, str]) -> str:
     said = f"fewer than {FEWEST} complete trials: no surface is drawn"
     if len(ground) >= FEWEST:
         said = _surface(axes, trials, ground[-MOST:], names)
-    points = {
-        outcome: [
-            (*(float(t.job.values[n]) for n in names), t.number)
-            for t in drew
-            if t.outcome == outcome
-        ]
-        for outcome in ("pruned", "complete")
-    }
+    points: dict[str, list[Dot]] = {"pruned": [], "complete": [], "failed": []}
+    for trial in drew:
+        x, y = (float(trial.job.values[name]) for name in names)
+        points[trial.outcome].append((x, y, trial.number))
     dots(axes, "pruned", points["pruned"], zorder=4)
     dots(axes, "complete", points["complete"], zorder=4, edgecolor="white", linewidth=0.7)
     ring(axes, points["complete"], trials.winner)

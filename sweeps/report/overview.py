@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -12,7 +13,7 @@ from sweeps.report.parallel import parallel
 from sweeps.report.svg import STYLE
 from sweeps.report.trials import Trials
 
-LAYOUT = [["first", "rungs", "curves"], ["parallel", "parallel", "schedules"]]
+LAYOUT: list[Any] = [["first", "rungs", "curves"], ["parallel", "parallel", "schedules"]]
 TITLES = {
     "rungs": "Who was stopped where",
     "curves": "Learning curves (grey: pruned)",

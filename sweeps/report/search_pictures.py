@@ -15,6 +15,7 @@ import numpy as np
 from c2vl.objective.schedule import softening
 from sweeps.planning.cost import rungs as planned_rungs
 from sweeps.report.marks import BEST, COLOUR, Dot, dots, focus, label, legend, lines, ring, spread
+from sweeps.report.svg import link
 from sweeps.report.trials import Curve, Trial, Trials
 from sweeps.spec.objective import Objective
 from sweeps.spec.training_job import Outcome
@@ -30,11 +31,13 @@ def history(axes: Any, trials: Trials) -> None:
     objective = trials.objective
     seen = [trial for trial in trials.all if trial.values is not None]
     for outcome in SHOWN:
-        own = [(t.number, t.value, t.number) for t in seen if t.outcome == outcome]
-        dots(axes, outcome, own, label=outcome, zorder=3)
-    lost = [(t.number, 0.015, t.number) for t in trials.of("failed") if t.values is None]
-    dots(axes, "failed", lost, marker="x", facecolor=COLOUR["failed"], label="failed", zorder=3,
-         transform=axes.get_xaxis_transform(), clip_on=False)  # fmt: skip
+        points = [(t.number, t.value, t.number) for t in seen if t.outcome == outcome]
+        dots(axes, outcome, points, label=outcome, zorder=3)
+    if lost := [t.number for t in trials.of("failed") if t.values is None]:
+        crosses = axes.scatter(lost, [0.015] * len(lost), marker="x", s=26, color=COLOUR["failed"],
+                               transform=axes.get_xaxis_transform(), label="failed", zorder=3,
+                               clip_on=False)  # fmt: skip
+        link(crosses, lost)
     own = [trial for trial in trials.complete if trial.number not in trials.infeasible]
     if own:
         best = np.maximum.accumulate([objective.sign * trial.value for trial in own])
