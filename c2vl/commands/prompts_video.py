@@ -2,28 +2,70 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from c2vl.support.errors import UserError
 from c2vl.support.extras import need_extra
 
-FOLDER = click.Path(path_type=Path)
+PATH = click.Path(path_type=Path)
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+
+
+def encoding(default: str | None = None) -> Callable[[CommandT], CommandT]:
+    """Options of every command that encodes prompts.
+
+    Args:
+        default: the encoder.
+    """
+
+    def decorate(command: CommandT) -> CommandT:
+        for option in (
+            click.option("--overwrite", is_flag=True, help="Replace another table at OUT."),
+            click.option(
+                "--cache", type=PATH, help="Where features are kept.  [default: OUT/../cache]"
+            ),
+            click.option(
+                "--long",
+                type=click.Choice(["split", "cut"]),
+                default="split",
+                show_default=True,
+                help="Captions longer than the encoder reads: mean over parts, or their start.",
+            ),
+            click.option(
+                "--imports",
+                multiple=True,
+                metavar="MODULE",
+                help="A module or Python file that registers encoders of your own.",
+            ),
+            click.option(
+                "--encoder",
+                default=default,
+                show_default=default is not None,
+                help="A registered name, NAME:MODEL, a model's folder, or a hub name (CLIP, "
+                "SigLIP, for text also sentence encoders).",
+            ),
+        ):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 @click.command()
-@click.argument("source", type=FOLDER)
-@click.argument("out", type=FOLDER)
+@click.argument("source", type=PATH)
+@click.argument("out", type=PATH)
 @click.option(
     "--dataset",
     type=click.Choice(["ntu", "pku-mmd", "utd-mhad", "list"]),
     required=True,
     help="How SOURCE names its videos; list: a CSV of id, video, start, end.",
 )
-@click.option("--labels", type=FOLDER, help="PKU-MMD's label files, which cut its videos.")
-@click.option("--store", type=FOLDER, help="Only sequences of this store.")
+@click.option("--labels", type=PATH, help="PKU-MMD's label files, which cut its videos.")
+@click.option("--store", type=PATH, help="Only sequences of this store.")
 @click.option(
     "--persons",
     default="whole",
@@ -32,9 +74,7 @@ FOLDER = click.Path(path_type=Path)
     "hub name, e.g. IDEA-Research/grounding-dino-tiny), or whole: the whole picture.",
 )
 @click.option("--threshold", default=0.25, show_default=True, help="Least score of a detection.")
-@click.option(
-    "--model", help="Image-text-to-text model: local folder, hub name or, there, its name"
-)
+@click.option("--model", help="Image-text-to-text model: folder or hub name; its name at ENDPOINT.")
 @click.option("--endpoint", help="OpenAI-compatible address up to /v1; else the model runs here.")
 @click.option(
     "--question",
@@ -57,10 +97,10 @@ FOLDER = click.Path(path_type=Path)
 @click.option("--croppers", default=1, show_default=True, help="Cropping actors on Ray.")
 @click.option("--gpus", default=0.0, show_default=True, help="GPUs of an actor with a model.")
 @click.option("--shard", default=32, show_default=True, type=click.IntRange(1), help="Sequences.")
-def video(source: Path, out: Path, **options: Any) -> None:
+def video(source: Path, out: Path, dataset: str, **options: Any) -> None:
     """Sample frames of SOURCE's videos, crop the person, and caption the crops, into OUT.
 
-    Works shard by shard: the same command goes on after an interruption, and tries again what is
+    Works shard by shard: the same command continues after an interruption, and tries again what is
     listed in OUT/rejected.csv. An endpoint's token is read from C2VL_ENDPOINT_TOKEN.
 
     \b
@@ -73,53 +113,45 @@ def video(source: Path, out: Path, **options: Any) -> None:
           --endpoint http://127.0.0.1:8000/v1 --concurrency 32
     """
     need_extra("video", "c2vl prompts video")
-    from c2vl.prompts.video import pipeline
-    from c2vl.prompts.video import sources as videos
+    from c2vl.prompts.table import within_store
+    from c2vl.prompts.video import pipeline, sources
     from c2vl.prompts.video.questions import questions
     from c2vl.prompts.video.shards import CropSettings
+    from c2vl.skeletons.store import Store
     from c2vl.support.progress import progress
 
-    clips = videos.find(options["dataset"], source, options["labels"])
-    wrong: list[tuple[str, str]] = []
-    if options["store"] is not None:
-        from c2vl.skeletons.store import Store
-
-        known = {str(name) for name in Store.open(options["store"]).index["id"]}
-        wrong = [(clip.id, "not in the store") for clip in clips if clip.id not in known]
-        clips = [clip for clip in clips if clip.id in known]
-        if not clips:
-            raise UserError(
-                f"{source}: none of its {len(wrong)} sequences is in {options['store']}; its names "
-                f"are like {wrong[0][0]}, the store's like {min(known)}"
-            )
+    clips = sources.find(dataset, source, options["labels"])
+    store = Store.open(options["store"]) if options["store"] else None
+    known, rejected = within_store([clip.id for clip in clips], store, source)
     captioner = _captioner(options)
     with progress("sequences") as shown:
         done = pipeline.run(
-            clips,
+            [clip for clip in clips if clip.id in known],
             out,
-            _persons(options),
+            _persons(options["persons"], options["threshold"]),
             captioner,
             questions=questions(options["given"]),
             cropping=CropSettings(
                 options["frames"], options["size"], options["margin"], options["format"]
             ),
-            scale=pipeline.Scale(
-                options["workers"], options["croppers"], options["gpus"], options["shard"]
-            ),
-            dataset=options["dataset"],
-            wrong=wrong,
+            workers=options["workers"],
+            croppers=options["croppers"],
+            gpus=options["gpus"],
+            shard_size=options["shard"],
+            dataset=dataset,
+            rejected=rejected,
             progress=shown,
         )
     click.echo(f"{out}: {done.cropped} sequences cropped, {done.answered} captioned in this run")
-    for what, work, seconds in (
+    for what, number, seconds in (
         ("crops", done.pictures, done.crop_seconds),
         ("captions", done.captions, done.answer_seconds),
     ):
-        if work:
-            click.echo(f"{work} {what}, {work / seconds:.1f} a second of a worker")
-    odd = {name: number for name, number in sorted(done.statuses.items()) if name != "ok"}
+        if number:
+            click.echo(f"{number} {what}, {number / seconds:.1f} a second of a worker")
+    odd = [f"{number} {name}" for name, number in sorted(done.statuses.items()) if name != "ok"]
     if odd:
-        click.echo("answers: " + ", ".join(f"{number} {name}" for name, number in odd.items()))
+        click.echo(f"answers: {', '.join(odd)}")
     if done.rejected:
         name, why = done.rejected[0]
         raise UserError(
@@ -129,58 +161,51 @@ def video(source: Path, out: Path, **options: Any) -> None:
 
 
 def _captioner(options: dict[str, Any]) -> Any:
+    """Return what answers the questions; None where only crops are made."""
+    model, max_tokens = options["model"], options["max_tokens"]
     if options["endpoint"]:
         from c2vl.prompts.video.endpoint import Endpoint
 
-        if not options["model"]:
+        if not model:
             raise UserError("--endpoint: say with --model what the model is called there")
-        return Endpoint(
-            options["endpoint"],
-            options["model"],
-            concurrency=options["concurrency"],
-            max_tokens=options["max_tokens"],
-            timeout=options["timeout"],
-            tries=options["tries"],
-        )
-    if not options["model"]:
-        return None  # crops alone
+        requests = {name: options[name] for name in ("concurrency", "timeout", "tries")}
+        return Endpoint(options["endpoint"], model, max_tokens=max_tokens, **requests)
+    if not model:
+        return None
     from c2vl.prompts.video.captioners import LocalCaptioner
 
-    return LocalCaptioner.load(
-        options["model"], batch_size=options["batch"], max_tokens=options["max_tokens"]
-    )
+    return LocalCaptioner.load(model, batch_size=options["batch"], max_tokens=max_tokens)
 
 
-def _persons(options: dict[str, Any]) -> Any:
+def _persons(given: str, threshold: float) -> Any:
     from c2vl.prompts.video.persons import ColourJoints, Detector, WholePicture
 
-    given = str(options["persons"])
     if given == "whole":
         return WholePicture()
     folder = Path(given)
     if folder.is_dir() and not (folder / "config.json").is_file():
         return ColourJoints(folder.absolute())
-    return Detector.load(given, threshold=options["threshold"])
+    return Detector.load(given, threshold=threshold)
 
 
 @click.command()
-@click.argument("run", type=FOLDER)
-@click.argument("out", type=FOLDER)
+@click.argument("run", type=PATH)
+@click.argument("out", type=PATH)
 @click.option("--modality", type=click.Choice(["language", "vision"]), required=True)
-@click.option("--encoder", help="Folder or hub name; CLIP and SigLIP read both modalities.")
-@click.option("--store", type=FOLDER, help="Leave out what this store does not have.")
-@click.option(
-    "--long",
-    type=click.Choice(["split", "cut"]),
-    default="split",
-    show_default=True,
-    help="Captions longer than the encoder reads: mean over their parts, or their start.",
-)
-@click.option("--cache", type=FOLDER, help="Where features are kept.  [default: OUT/../cache]")
+@click.option("--store", type=PATH, help="Leave out what this store does not have.")
 @click.option("--workers", default=0, show_default=True, help="Actors on Ray; 0: this process.")
 @click.option("--gpus", default=0.0, show_default=True, help="GPUs of an actor.")
-@click.option("--overwrite", is_flag=True, help="Replace another table at OUT.")
-def encode(run: Path, out: Path, modality: str, encoder: str | None, **options: Any) -> None:
+@encoding()
+def encode(
+    run: Path,
+    out: Path,
+    modality: Any,
+    encoder: str | None,
+    imports: tuple[str, ...],
+    long: Any,
+    store: Path | None,
+    **options: Any,
+) -> None:
     """Encode the answers or the crops of RUN (``c2vl prompts video``) into the table OUT.
 
     \b
@@ -190,26 +215,23 @@ def encode(run: Path, out: Path, modality: str, encoder: str | None, **options: 
       c2vl prompts encode runs/ntu60/prompts runs/stores/ntu60/vision --modality vision \\
           --encoder openai/clip-vit-large-patch14-336 --workers 8 --gpus 1
     """
-    from c2vl.prompts.encoders import DEFAULT
-    from c2vl.prompts.encoders.image import ImageEncoder
-    from c2vl.prompts.encoders.text import TextEncoder
-    from c2vl.prompts.video import tables as run_tables
+    from functools import partial
+
+    from c2vl.prompts.encoders import DEFAULT, open_image_encoder, open_text_encoder
+    from c2vl.prompts.video.tables import encode_prompts
     from c2vl.skeletons.store import Store
     from c2vl.support.progress import progress
 
-    shared = {name: options[name] for name in ("cache", "workers", "gpus", "overwrite")}
-    shared["store"] = Store.open(options["store"]) if options["store"] is not None else None
+    opening: Any
     if modality == "language":
-        text = TextEncoder.load(encoder or DEFAULT, long=options["long"])
-        with progress("captions encoded") as shown:
-            made = run_tables.language(run, out, text, progress=shown, **shared)
+        opening = partial(open_text_encoder, encoder or DEFAULT, long=long, imports=imports)
+    elif encoder is not None:
+        opening = partial(open_image_encoder, encoder, imports=imports)
     else:
-        if encoder is None:
-            raise UserError(
-                "--encoder: pictures need a CLIP or a SigLIP; name its folder or hub name"
-            )
-        with progress("sequences encoded") as shown:
-            made = run_tables.vision(run, out, ImageEncoder.load(encoder), progress=shown, **shared)
+        raise UserError("--encoder: pictures need a CLIP or a SigLIP; name its folder or hub name")
+    opened = Store.open(store) if store is not None else None
+    with progress("captions encoded" if modality == "language" else "sequences encoded") as shown:
+        made = encode_prompts(run, out, opening, modality, store=opened, progress=shown, **options)
     counts = made.table.manifest["counts"]
     click.echo(
         f"{out}: {counts['sequences']} sequences × {counts['prompts_per_sequence']} {modality} "
@@ -220,7 +242,7 @@ def encode(run: Path, out: Path, modality: str, encoder: str | None, **options: 
 
 
 @click.command()
-@click.argument("run", type=FOLDER)
+@click.argument("run", type=PATH)
 @click.option("--sequences", default=114480, show_default=True, help="Videos (NTU RGB+D 120).")
 @click.option("--frames", default=16, show_default=True, help="Of each.")
 @click.option("--gpus", multiple=True, type=int, default=(1, 8), show_default=True)

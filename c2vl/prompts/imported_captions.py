@@ -9,8 +9,8 @@ from c2vl.prompts import captions_file, language_table
 from c2vl.prompts.captions_file import Short
 from c2vl.prompts.encoders import Encoder
 from c2vl.prompts.language_table import Made
+from c2vl.prompts.table import within_store
 from c2vl.skeletons.store import Store
-from c2vl.support.errors import UserError
 from c2vl.support.progress import Progress
 
 
@@ -53,15 +53,9 @@ def import_captions(
     surplus: list[tuple[str, str]] = []
     counts: dict[str, int] = {}
     if store is not None:
-        names = {str(name) for name in store.index["id"]}
-        surplus = [(name, "not in the store") for name in found if name not in names]
-        counts = {"surplus": len(surplus), "missing": len(names - found.keys())}
-        found = {name: row for name, row in found.items() if name in names}
-        if not found:
-            raise UserError(
-                f"{source}: none of its {len(surplus)} sequences is in {store.path}; its names "
-                f"are like {surplus[0][0] if surplus else '-'}, the store's like {min(names)}"
-            )
+        kept, surplus = within_store(list(found), store, source)
+        counts = {"surplus": len(surplus), "missing": len(store) - len(kept)}
+        found = {name: row for name, row in found.items() if name in kept}
     even = captions_file.even(found, prompts=prompts, short=short)
     return language_table.build(
         out,

@@ -1,27 +1,25 @@
-"""A static page on prompts: what a few sequences look like in motion, words, pictures and features.
+"""One HTML file on prompts: a few sequences in motion, words, pictures and features; no network.
 
-Everything is in one file, which opens without a server or a network.
+Shapes: N sequences, P prompts, D feature size, M bodies, T frames, V joints.
 """
 
 from __future__ import annotations
 
 import base64
-import html
 import io
-import json
 from collections import Counter
-from collections.abc import Callable, Iterator
-from importlib.resources import files
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jinja2 import Environment, PackageLoader
 from numpy.typing import NDArray
 
 from c2vl.drawing.figure import bones, project, side_colours
 from c2vl.prompts.probe import ProbeResult, probe_names, probe_table, read_names
 from c2vl.prompts.table import CHUNK, ConceptTable
-from c2vl.prompts.video.shards import Folder
+from c2vl.prompts.video.shards import PromptFolder
 from c2vl.skeletons.store import Store
 from c2vl.support.errors import UserError
 from c2vl.support.files import write_text
@@ -33,7 +31,6 @@ _THUMB = 96  # pixels
 _SPACE_FRAMES = 16  # of a clip in skeleton space
 
 Rows = NDArray[np.float32]
-Parts = Callable[[], Iterator[Rows]]
 
 
 def write(
@@ -88,7 +85,6 @@ def write(
             "class": labels.get(name, ""),
             "captions": captions.get(name, []),
             "pictures": pictures.get(name, []),
-            "motion": _motion(store, name) if store is not None else None,
             "near": {
                 space: [
                     {"id": n, "class": labels.get(n, ""), "caption": middle.get(n, "")}
@@ -99,18 +95,22 @@ def write(
         }
         for i, name in enumerate(shown)
     ]
-    title = f"Prompts of {store.path.name if store is not None else first.path.name}"
-    page = {
-        "tables": [_about(table) for table in tables.values()],
-        "probes": {name: _probe(table, store, split) for name, table in tables.items()},
-        "words": _words(language),
-        "repeated": _repeated(language),
-        "bones": _bones(store),
-        "cards": cards,
-    }
-    template = (files("c2vl.prompts") / "inspect.html").read_text(encoding="utf-8")
-    data = json.dumps(page, ensure_ascii=False).replace("<", "\\u003c")
-    text = template.replace("__TITLE__", html.escape(title)).replace("__DATA__", data)
+    longest, lengths = _lengths(language)
+    pages = Environment(
+        loader=PackageLoader("c2vl.prompts", "."), autoescape=True, trim_blocks=True
+    )  # autoescape: captions are somebody else's text
+    text = pages.get_template("inspect.html").render(
+        title=f"Prompts of {store.path.name if store is not None else first.path.name}",
+        tables=[_about(table) for table in tables.values()],
+        probes={name: _probe(table, store, split) for name, table in tables.items()},
+        longest=longest,
+        lengths=lengths,
+        repeated=_repeated(language),
+        cards=cards,
+        motions=[_motion(store, name) for name in shown] if store is not None else [],
+        bones=_bones(store),
+        percent=lambda share: f"{100 * share:.1f} %",
+    )
     write_text(out, text)
     return len(cards)
 
@@ -209,17 +209,16 @@ def _pictures(
 
     if run is None:
         return {}
-    folder = Folder(run)
+    folder = PromptFolder(run)
     table = folder.cropped()
     table = table[table["id"].isin(shown)].sort_values(["id", "prompt"])
     found: dict[str, list[str]] = {}
-    for row in table.to_dict("records"):
-        data = folder.picture(row["shard"], row["offset"], row["length"])
+    for name, data in zip(table["id"], folder.pictures(table), strict=True):
         image = Image.open(io.BytesIO(data)).convert("RGB")
         image.thumbnail((_THUMB, _THUMB))
         image.save(small := io.BytesIO(), format="JPEG", quality=80)
         address = "data:image/jpeg;base64," + base64.b64encode(small.getvalue()).decode()
-        found.setdefault(row["id"], []).append(address)
+        found.setdefault(name, []).append(address)
     return found
 
 
@@ -265,12 +264,17 @@ def _probe(table: ConceptTable, store: Store | None, split: str) -> dict[str, An
     return {"mean": found.validation, "chance": 1 / found.classes, "subjects": subjects}
 
 
-def _words(table: ConceptTable | None) -> list[list[int]]:
-    """How many captions have how many words: (words, captions)."""
+def _lengths(table: ConceptTable | None) -> tuple[int, dict[int, int]]:
+    """The longest caption, words; and captions by length in at most 80 bins, from a bin's start."""
     if table is None:
-        return []
+        return 0, {}
     counts = Counter(len(text.split()) for text in table.texts()["text"])
-    return [[words, counts[words]] for words in sorted(counts)]
+    longest = max(counts)
+    step = max(1, -(-longest // 80))
+    bins = dict.fromkeys(range(0, longest + 1, step), 0)
+    for words, captions in counts.items():
+        bins[words // step * step] += captions
+    return longest, bins
 
 
 def _repeated(table: ConceptTable | None) -> list[dict[str, Any]]:

@@ -25,6 +25,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from c2vl.skeletons.store import Store
 from c2vl.support.errors import UserError
 from c2vl.support.files import parse_json, replacing_folder, see_writable, write_text
 
@@ -305,6 +306,34 @@ def import_features(
         source=features.name,
         overwrite=overwrite,
     )
+
+
+def within_store(
+    names: Sequence[str], store: Store | None, source: Path
+) -> tuple[set[str], list[tuple[str, str]]]:
+    """Divide a source's sequences into those that a store has and those to reject.
+
+    Args:
+        names: of the source's sequences.
+        store: None keeps all.
+        source: where the names come from, for the message.
+
+    Returns:
+        The names kept, and (name, reason) of the others.
+
+    Raises:
+        UserError: the store has none of them.
+    """
+    if store is None:
+        return set(names), []
+    known = {str(name) for name in store.index["id"]}
+    rejected = [(str(name), "not in the store") for name in names if name not in known]
+    if len(rejected) == len(names):
+        raise UserError(
+            f"{source}: none of its {len(names)} sequences is in {store.path}; its names are like "
+            f"{rejected[0][0] if rejected else '-'}, the store's like {min(known)}"
+        )
+    return known.intersection(names), rejected
 
 
 def may_write(path: Path, *, overwrite: bool) -> None:

@@ -1,7 +1,9 @@
 """The service as a FastAPI application: embed, classify, neighbours, search by text.
 
-Routes exist for what is there: without a classifier there is no ``/v1/classify``. How features are
-computed is given from outside (:mod:`c2vl.serving.launch` batches over requests).
+Without a classifier there is no ``/v1/classify``, without an index no ``/v1/neighbours``. The
+caller says how features are computed (:mod:`c2vl.serving.launch` batches over requests).
+
+Shapes: n sequences, M bodies, T frames, V joints, F features.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 from c2vl.encoder import Encoder
 from c2vl.encoder.joints import to_clips
 from c2vl.serving.classifier import Head
-from c2vl.serving.index import Index, text_rows
+from c2vl.serving.index import Index, Neighbour, text_rows
 from c2vl.support.errors import UserError
 
 Floats = NDArray[np.float32]
@@ -33,14 +35,13 @@ Point = Annotated[list[Coordinate], Field(min_length=3, max_length=3)]
 Frames = Annotated[list[Annotated[list[Point], Field(min_length=1)]], Field(min_length=1)]
 Bodies = Annotated[list[Frames], Field(min_length=1, max_length=MOST_BODIES)]
 LEVELS = {"bodies": ("body", "frame", "joint"), "frames": ("frame", "joint")}
-"""What the numbers of a place in a sequence count, down to a joint."""
+"""What each index into a sequence counts, for messages."""
 
 
 def _kind(sequence: Any) -> str:
-    """Tell which of its two forms a sequence has by how deep its lists go.
+    """Choose a sequence's form by the depth of its lists.
 
-    Left to themselves, both forms would be tried, and the answer to a mistake in one would be what
-    the other expects.
+    Pydantic alone would try both forms, and answer a mistake in one with what the other expects.
     """
     for _ in range(3):
         if not isinstance(sequence, list) or not sequence:
@@ -105,18 +106,10 @@ class Classes(BaseModel):
     classes: list[list[Likely]]
 
 
-class Near(BaseModel):
-    """A sequence of the index."""
-
-    id: str
-    name: str
-    score: float
-
-
 class Neighbours(BaseModel):
     """The nearest sequences of each request's sequence, or of its text."""
 
-    neighbours: list[list[Near]]
+    neighbours: list[list[Neighbour]]
 
 
 class About(BaseModel):
@@ -164,11 +157,10 @@ def make_app(
     Args:
         encoder: gives layout, preprocessing and the language space.
         embed: clips of one request (n, M, T, V, 3) and presence (n, M) to features (n, F).
-        head: classifier of this encoder.
-        index: index of this encoder.
+        head, index: classifier and index of this encoder.
         max_frames: of a sequence.
-        token: whether the page is to ask for a bearer token; what checks it stands in front
-            (:class:`c2vl.serving.limits.Guard`).
+        token: whether the page asks for a bearer token (:class:`c2vl.serving.limits.Guard` checks
+            it).
     """
     app = FastAPI(
         title="C²VL skeleton encoder",
@@ -183,7 +175,7 @@ def make_app(
 
     @app.exception_handler(RequestValidationError)
     def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        # Not the input itself, as FastAPI's own answer has it: it may be large, or hold NaN
+        # FastAPI's own answer repeats the input, which may be large or hold NaN
         status, detail = _first(error.errors())
         return JSONResponse({"detail": detail}, status)
 
@@ -233,8 +225,7 @@ def make_app(
         @app.post("/v1/neighbours")
         async def neighbours(body: ToCompare) -> Neighbours:
             """Find the indexed motions that are most like the sequences."""
-            found = index.by_features(await features(body), body.k)
-            return Neighbours(neighbours=[[Near(**vars(one)) for one in row] for row in found])
+            return Neighbours(neighbours=index.by_features(await features(body), body.k))
 
         if index.has_language:
 
@@ -242,15 +233,14 @@ def make_app(
             async def search(body: Text) -> Neighbours:
                 """Find the indexed motions that a text describes best."""
                 rows = await run_in_threadpool(text_rows, encoder, [body.text])
-                found = index.by_text(rows, body.k)
-                return Neighbours(neighbours=[[Near(**vars(one)) for one in row] for row in found])
+                return Neighbours(neighbours=index.by_text(rows, body.k))
 
     return app
 
 
 def _first(errors: Sequence[Any]) -> tuple[int, str]:
-    """Say what is wrong with a request: the status, and one mistake in words."""
-    for one in errors:  # a name that is wrong explains what is missing
+    """Return the status and the message of a request's first mistake."""
+    for one in errors:  # an unknown field explains a missing one
         if one["type"] == "extra_forbidden":
             return 422, f"{one['loc'][-1]}: no such field here"
     one = errors[0]

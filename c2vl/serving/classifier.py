@@ -43,12 +43,12 @@ class Head:
     card: dict[str, Any]
 
     def probabilities(self, features: Floats) -> Floats:
-        """Class probabilities (n, classes) of features (n, F)."""
+        """Return class probabilities (n, classes) of features (n, F)."""
         scores = torch.from_numpy(self.probe.scores(features))
         return np.asarray(torch.softmax(scores, dim=1).numpy(), np.float32)
 
     def top(self, features: Floats, count: int) -> list[list[tuple[str, float]]]:
-        """The likeliest classes of each row with their probabilities, likeliest first."""
+        """Return the likeliest classes of each feature with probabilities, likeliest first."""
         found = []
         for row in self.probabilities(features):
             order = np.argsort(-row, kind="stable")[:count]
@@ -56,11 +56,7 @@ class Head:
         return found
 
     def fits(self, encoder: Encoder) -> None:
-        """See that it belongs to an encoder.
-
-        Raises:
-            UserError: it was fitted on another one's features.
-        """
+        """Check that it belongs to an encoder; a UserError says what to do where it does not."""
         if self.encoder != encoder.digest:
             raise UserError(
                 f"the classifier was fitted on encoder {self.encoder[:12]}, this is "

@@ -1,7 +1,7 @@
 """A nearest-neighbour index of a store's motions, to search by example or by text.
 
-The search itself is FAISS's exact inner product on unit rows: the same answer every time, and in
-milliseconds for as many sequences as these datasets have. An index is a folder::
+FAISS's exact inner product on unit rows: the same answer every time, in milliseconds for datasets
+of this size. Shapes: n sequences, F features, D concept dimensions. An index is a folder::
 
     features.faiss   unit features
     language.faiss   the same sequences in the language space, where the encoder keeps its map
@@ -12,6 +12,7 @@ milliseconds for as many sequences as these datasets have. An index is a folder:
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,11 +69,7 @@ class Index:
         return self._language is not None
 
     def fits(self, encoder: Encoder) -> None:
-        """See that it belongs to an encoder.
-
-        Raises:
-            UserError: it was built with another one.
-        """
+        """Check that it belongs to an encoder; a UserError says what to do where it does not."""
         if self.card["encoder"] != encoder.digest:
             raise UserError(
                 f"the index was built with encoder {self.card['encoder'][:12]}, this is "
@@ -80,11 +77,11 @@ class Index:
             )
 
     def by_features(self, features: Floats, k: int) -> list[list[Neighbour]]:
-        """The k nearest sequences of each feature (n, F), nearest first."""
+        """Return the k nearest sequences of each feature (n, F), nearest first."""
         return self._search(self._features, _unit(features), k)
 
     def by_text(self, concepts: Floats, k: int) -> list[list[Neighbour]]:
-        """The k nearest sequences of unit rows (n, D') in the language space, nearest first."""
+        """Return the k nearest sequences of rows (n, D) of the language space, nearest first."""
         if self._language is None:
             raise UserError("the index has no language side: its encoder keeps no map into one")
         return self._search(self._language, _unit(concepts), k)
@@ -113,14 +110,8 @@ def build_index(encoder: Encoder, store: Store, out: Path) -> None:
 
     features = store_features(encoder, store)
     names = np.array([*store.class_names, "unknown"], dtype=object)
-    rows = pd.DataFrame(
-        {
-            "id": store.index["id"].astype(str).to_numpy(),
-            "label": store.index["label"].to_numpy(),
-            "class": names[store.index["label"].to_numpy()],
-            "subject": store.index["subject"].to_numpy(),
-        }
-    )
+    rows = store.index[["id", "label", "subject"]].astype({"id": str}).reset_index(drop=True)
+    rows.insert(2, "class", names[rows["label"].to_numpy()])
     sides = {FEATURES: _unit(features)}
     card: dict[str, Any] = {
         "format": FORMAT,
@@ -133,8 +124,7 @@ def build_index(encoder: Encoder, store: Store, out: Path) -> None:
     }
     if (space := encoder.concepts.get("language")) is not None:
         placed = space.of_features(features)
-        # what all motions share is no answer to any text
-        sides[LANGUAGE] = _unit(placed - placed.mean(0))
+        sides[LANGUAGE] = _unit(placed - placed.mean(0))  # what all motions share answers no text
         card["language"] = space.encoder
     with replacing_folder(out) as partial:
         rows.to_parquet(partial / ROWS)
@@ -155,8 +145,6 @@ def load_index(folder: Path) -> Index:
     Raises:
         UserError: a file is missing, altered, or of another version.
     """
-    import io
-
     import faiss
 
     card = read_versioned(folder / CARD, (FORMAT, VERSION), _MADE_BY)
@@ -183,7 +171,7 @@ def load_index(folder: Path) -> Index:
 
 
 def text_rows(encoder: Encoder, texts: list[str]) -> Floats:
-    """Unit rows of texts in the encoder's language space (n, D').
+    """Return unit rows (n, D) of texts in the encoder's language space.
 
     Raises:
         UserError: the encoder keeps no map, or its text encoder is not here.

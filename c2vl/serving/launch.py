@@ -1,11 +1,11 @@
-"""Run the service with Ray Serve: replicas, batches over requests, shutdown with the command."""
+"""Run the service with Ray Serve: replicas, batches over requests, shut down with the command."""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
@@ -78,8 +78,8 @@ def _loopback(host: str) -> bool:
         return False
 
 
-def checked(settings: Settings) -> None:
-    """Load all that is served once, here, so that a mistake is told before anything starts.
+def check(settings: Settings) -> None:
+    """Check the settings and load everything once, before anything starts.
 
     Raises:
         UserError: what is wrong.
@@ -94,7 +94,7 @@ def checked(settings: Settings) -> None:
 
 
 def load_parts(settings: Settings) -> tuple[Any, Any, Any]:
-    """Load encoder, classifier and index, and see that they belong together."""
+    """Load encoder, classifier and index, and check that they belong together."""
     from c2vl.encoder import load_encoder
     from c2vl.serving.classifier import load_head
     from c2vl.serving.index import load_index
@@ -161,19 +161,21 @@ def embed_together(encoder: Any, requests: list[Any]) -> list[Any]:
     import numpy as np
     import torch
 
-    bodies = max(x.shape[1] for x, _ in requests)
-    padded = [
-        np.pad(x, [(0, 0), (0, bodies - x.shape[1]), (0, 0), (0, 0), (0, 0)]) for x, _ in requests
-    ]
-    present = [np.pad(p, [(0, 0), (0, bodies - p.shape[1])]) for _, p in requests]
-    rows = encoder.embed_clips(
-        torch.from_numpy(np.concatenate(padded)), torch.from_numpy(np.concatenate(present))
-    )
-    return list(np.split(rows, np.cumsum([len(x) for x, _ in requests])[:-1]))
+    bodies = max(x_NMTVC.shape[1] for x_NMTVC, _ in requests)
+
+    def joined(arrays: Sequence[Any]) -> torch.Tensor:
+        pads = [[(0, 0), (0, bodies - a.shape[1]), *[(0, 0)] * (a.ndim - 2)] for a in arrays]
+        return torch.from_numpy(
+            np.concatenate([np.pad(a, pad) for a, pad in zip(arrays, pads, strict=True)])
+        )
+
+    clips, present = zip(*requests, strict=True)
+    rows_NF = encoder.embed_clips(joined(clips), joined(present))
+    return list(np.split(rows_NF, np.cumsum([len(x) for x in clips])[:-1]))
 
 
 def _absolute(settings: Settings) -> Settings:
-    """With paths that mean the same in any folder, since replicas run in others."""
+    """Make paths absolute, since replicas run in other folders."""
     here = Path(settings.encoder)
     return replace(
         settings,
@@ -186,18 +188,17 @@ def _absolute(settings: Settings) -> Settings:
 
 @contextmanager
 def serving(settings: Settings) -> Iterator[str]:
-    """Serve for as long as the block lasts; gives the address.
+    """Serve while the block runs; yields the address.
 
     On a cluster that RAY_ADDRESS names, replicas run where there is room; its head node listens.
 
     Raises:
-        UserError: something that is to be served is not in order, the port is taken, or the cluster
-            serves something already.
+        UserError: a part does not load, the port is taken, or the cluster serves something else.
     """
     import logging
     import socket
 
-    checked(settings)
+    check(settings)
     settings = _absolute(settings)
     with socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,28 +1,28 @@
-"""What stands in front of the service: a token, a limit on size, a limit on rate."""
+"""Limits in front of the service: a bearer token, the size of a body, requests a second."""
 
 from __future__ import annotations
 
 import hmac
-import json
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from fastapi import HTTPException
+from fastapi.responses import JSONResponse
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
-PAGE = ("/docs", "/openapi.json")
-"""What the API looks like is no secret, and a browser's address line brings no token."""
-CLIENTS = 10_000  # remembered at once; the one that was quiet longest is forgotten first
+OPEN_PATHS = ("/docs", "/openapi.json")
+"""Need no token: the API's description is no secret, and a browser's address line brings none."""
+CLIENTS = 10_000  # whose buckets are kept; the one that was quiet longest is dropped first
 
 
 class Rate:
-    """A token bucket a client: a burst of two seconds' worth, then so many a second.
+    """A token bucket for each client: a burst of two seconds' worth, then ``rate`` a second.
 
     Args:
         rate: requests a second; 0 is no limit.
@@ -48,11 +48,11 @@ class Rate:
 
 
 class Guard:
-    """Refuses requests before the application sees them: 401, 413, 429.
+    """ASGI middleware that refuses requests before the application sees them: 401, 413, 429.
 
     Args:
-        app: what is behind.
-        token: that ``Authorization: Bearer`` must bring, but for the page; None asks for none.
+        app: the application.
+        token: what ``Authorization: Bearer`` must bring, but for :data:`OPEN_PATHS`; None: nothing.
         max_body: bytes.
         rate: requests a second and client.
     """
@@ -66,21 +66,9 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers = dict(scope["headers"])
-        client = (scope.get("client") or ("unknown",))[0]
-        if not self._rate.allow(client):
-            await _refuse(send, 429, "too many requests; wait a second", [(b"retry-after", b"1")])
-            return
-        given = headers.get(b"authorization", b"")
-        if self._wanted is not None and scope["path"] not in PAGE:
-            if not hmac.compare_digest(given, self._wanted):
-                challenge = [(b"www-authenticate", b"Bearer")]
-                await _refuse(send, 401, "a bearer token is needed, or another one", challenge)
-                return
         too_large = f"the body is larger than {self.max_body} bytes"
-        length = headers.get(b"content-length", b"0")
-        if not length.isdigit() or int(length) > self.max_body:
-            await _refuse(send, 413, too_large)
+        if (refusal := self._refusal(scope, too_large)) is not None:
+            await refusal(scope, receive, send)
             return
         seen = 0
 
@@ -94,12 +82,19 @@ class Guard:
 
         await self.app(scope, counted, send)
 
+    def _refusal(self, scope: Message, too_large: str) -> JSONResponse | None:
+        headers = dict(scope["headers"])
+        if not self._rate.allow((scope.get("client") or ("unknown",))[0]):
+            return _problem(429, "too many requests; wait a second", {"retry-after": "1"})
+        if self._wanted is not None and scope["path"] not in OPEN_PATHS:
+            if not hmac.compare_digest(headers.get(b"authorization", b""), self._wanted):
+                needed = "a bearer token is needed, or another one"
+                return _problem(401, needed, {"www-authenticate": "Bearer"})
+        length = headers.get(b"content-length", b"0")
+        if not length.isdigit() or int(length) > self.max_body:
+            return _problem(413, too_large)
+        return None
 
-async def _refuse(
-    send: Send, status: int, detail: str, headers: list[tuple[bytes, bytes]] | None = None
-) -> None:
-    body = json.dumps({"detail": detail}).encode()
-    head = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    start = {"type": "http.response.start", "status": status, "headers": head + (headers or [])}
-    await send(start)
-    await send({"type": "http.response.body", "body": body})
+
+def _problem(status: int, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    return JSONResponse({"detail": detail}, status, headers)

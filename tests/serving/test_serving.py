@@ -28,7 +28,7 @@ from c2vl.encoder.concepts import ConceptSpace
 from c2vl.serving.app import make_app
 from c2vl.serving.classifier import load_head
 from c2vl.serving.index import load_index
-from c2vl.serving.launch import Settings, checked, embed_together, serving
+from c2vl.serving.launch import Settings, check, embed_together, serving
 from c2vl.serving.limits import Guard, Rate
 from c2vl.skeletons.store import Store
 from c2vl.support.errors import UserError
@@ -284,21 +284,21 @@ def test_requests_of_different_size_share_a_pass(parts: Path, demo_store: Store)
 def test_settings_that_are_unsafe_or_wrong(parts: Path, tmp_path: Path) -> None:
     place = str(parts / "encoder")
     with pytest.raises(UserError, match="a token is needed"):
-        checked(Settings(place, host="0.0.0.0"))
+        check(Settings(place, host="0.0.0.0"))
     token = tmp_path / "token"
     for text in ("short", "", "two words of a token"):
         token.write_text(text)
         with pytest.raises(UserError, match="16 or more ASCII"):
-            checked(Settings(place, token_file=token))
+            check(Settings(place, token_file=token))
     token.write_text(TOKEN + "\n")
-    checked(Settings(place, host="0.0.0.0", token_file=token))
+    check(Settings(place, host="0.0.0.0", token_file=token))
     with pytest.raises(UserError, match="cannot be read"):
-        checked(Settings(place, token_file=tmp_path / "none"))
+        check(Settings(place, token_file=tmp_path / "none"))
     for wrong in ({"replicas": 0}, {"rate": -1.0}, {"max_body": 0}):
         with pytest.raises(UserError, match="--"):
-            checked(Settings(place, **wrong))  # type: ignore[arg-type]
+            check(Settings(place, **wrong))  # type: ignore[arg-type]
     with pytest.raises(UserError, match="no such file"):
-        checked(Settings(str(tmp_path / "nothing")))
+        check(Settings(str(tmp_path / "nothing")))
 
 
 def test_what_is_not_there_says_what_makes_it(tmp_path: Path) -> None:

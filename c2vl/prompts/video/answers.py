@@ -1,4 +1,4 @@
-"""What is made of a model's answers: which can be used, and what stands in for the others.
+"""Which of a model's answers become captions, and what replaces the others.
 
 The rule: an answer that was cut off at the limit of tokens keeps its whole sentences. An empty
 answer, a refusal, and a cut one without a whole sentence are replaced by the usable answer nearest
@@ -43,7 +43,7 @@ class Answer:
 
 
 class Captioner(Protocol):
-    """Answers questions on pictures."""
+    """Answers questions on pictures; pickled to Ray's actors before it loads a model."""
 
     @property
     def identity(self) -> str:
@@ -53,8 +53,8 @@ class Captioner(Protocol):
         """Answer one question on each picture (a picture file's bytes)."""
 
 
-def judge(answer: Answer) -> tuple[str, Status]:
-    """Return the text that is used of an answer (empty where none is), and why."""
+def usable_text(answer: Answer) -> tuple[str, Status]:
+    """Return the text to use of an answer (empty where none is usable), and its status."""
     text = " ".join(answer.text.split())
     if not text:
         return "", "empty"
@@ -66,7 +66,7 @@ def judge(answer: Answer) -> tuple[str, Status]:
     return (text[:end], "cut") if end else ("", "cut")
 
 
-def settle(answers: Sequence[Answer]) -> tuple[list[str], list[Status]]:
+def captions_of(answers: Sequence[Answer]) -> tuple[list[str], list[Status]]:
     """Return the captions of a sequence, in order of time, and what each answer was.
 
     Raises:
@@ -75,11 +75,10 @@ def settle(answers: Sequence[Answer]) -> tuple[list[str], list[Status]]:
     failed = [answer.error for answer in answers if answer.error]
     if failed:
         raise RejectedError(f"{len(failed)} of {len(answers)} questions failed: {failed[0]}")
-    judged = [judge(answer) for answer in answers]
-    status = [each[1] for each in judged]
-    usable = [i for i, (text, _) in enumerate(judged) if text]
+    texts, status = zip(*(usable_text(answer) for answer in answers), strict=True)
+    usable = [i for i, text in enumerate(texts) if text]
     if not usable or len(usable) < USABLE * len(answers):
         counts = ", ".join(f"{n} {what}" for what, n in Counter(status).items() if what != "ok")
         raise RejectedError(f"only {len(usable)} of {len(answers)} answers are usable ({counts})")
     nearest = [min(usable, key=lambda j: abs(i - j)) for i in range(len(answers))]
-    return [judged[j][0] for j in nearest], status
+    return [texts[j] for j in nearest], list(status)

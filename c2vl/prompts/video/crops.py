@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from c2vl.prompts.video.frames import Frame
 from c2vl.prompts.video.persons import Box
 from c2vl.skeletons.rejected import RejectedError
 from c2vl.support.errors import UserError
@@ -61,25 +60,6 @@ def encode(image: Image, format: Format) -> bytes:
     """Return the bytes of a picture file."""
     image.save(data := io.BytesIO(), format=format.upper(), quality=_QUALITY)
     return data.getvalue()
-
-
-def crops_of(
-    frames: Sequence[Frame],
-    boxes: Sequence[Box | None],
-    *,
-    margin: float,
-    size: int,
-    format: Format,
-) -> list[bytes]:
-    """Return the picture files of one sequence's person, one a frame.
-
-    Raises:
-        RejectedError: nobody is found in any frame.
-    """
-    return [
-        encode(crop(frame.image, box, margin=margin, size=size), format)
-        for frame, box in zip(frames, fill(boxes), strict=True)
-    ]
 
 
 def write_shard(path: Path, pictures: dict[str, bytes]) -> dict[str, int]:

@@ -1,10 +1,10 @@
-"""From the crops and answers of a run to concept tables: what the trainer reads."""
+"""From the crops and answers of ``c2vl prompts video`` to concept tables."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from c2vl.prompts import language_table
 from c2vl.prompts.encoders import Encoder
 from c2vl.prompts.encoders.feature_cache import SHARD, FeatureCache
-from c2vl.prompts.encoders.image import ImageEncoder
-from c2vl.prompts.encoders.text import TextEncoder
 from c2vl.prompts.language_table import Made
-from c2vl.prompts.table import ConceptTable, may_write
-from c2vl.prompts.video.shards import Folder
+from c2vl.prompts.table import ConceptTable, may_write, within_store
+from c2vl.prompts.video.shards import PromptFolder
+from c2vl.prompts.video.stages import Stage, run_stages
 from c2vl.skeletons.store import Store
 from c2vl.support.errors import UserError
 from c2vl.support.progress import Progress
@@ -25,10 +24,11 @@ from c2vl.support.progress import Progress
 _SEQUENCES = 256  # whose pictures are in memory at once
 
 
-def language(
+def encode_prompts(
     run: Path,
     out: Path,
-    encoder: TextEncoder,
+    open_encoder: Callable[[], Encoder[Any]],
+    modality: Literal["language", "vision"],
     *,
     store: Store | None = None,
     cache: Path | None = None,
@@ -37,84 +37,90 @@ def language(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Made:
-    """Encode the answers of a run; each caption's row tells its question, status and crop.
+    """Encode the answers (language) or the crops (vision) of a folder of prompts.
+
+    Each row of a language table also holds the caption's question, status and crop.
 
     Args:
-        run: the run's folder.
+        run: the folder of ``c2vl prompts video``.
         out: the table's folder.
-        encoder: what reads the captions.
+        open_encoder: opens the text or image encoder, here and in each actor on Ray.
+        modality: which prompts.
         store: sequences that it does not have are left out and listed in ``rejected.csv``.
         cache: where features are kept between runs; beside ``out`` when not given.
         workers: actors of Ray Data that encode; 0: this process does.
         gpus: of each of them.
         overwrite: replace a table at ``out``.
-        progress: called with captions encoded and to encode, where this process does it.
+        progress: called with captions (language) or sequences (vision) done and to do.
 
     Raises:
-        UserError: the run has no answers, or ``out`` holds something else.
+        UserError: there is nothing to encode, or ``out`` holds something else.
     """
-    folder, where = Folder(run), cache or Path(out).parent / "cache"
-    table, rejected, digest = _of_store(folder.answered(), run, store)
-    table = table.merge(_places(folder), on=["id", "prompt"], how="left")
-    rows = [list(texts) for _, texts in table.groupby("id", sort=False)["text"]]
-    may_write(Path(out), overwrite=overwrite)
+    folder, where, encoder = PromptFolder(run), cache or out.parent / "cache", open_encoder()
+    may_write(out, overwrite=overwrite)
+    crops = folder.cropped()
+    table = folder.answered() if modality == "language" else crops
+    if table.empty:
+        raise UserError(f"{run}: has nothing to encode yet; run `c2vl prompts video` to its end")
+    kept, rejected = within_store(list(table["id"].unique()), store, run)
+    table = table[table["id"].isin(kept)].sort_values(["id", "prompt"], kind="stable")
+    if modality == "language":
+        places = crops[["id", "prompt", "crop", "time"]]
+        table = table.merge(places, on=["id", "prompt"], how="left")
+    table = table.reset_index(drop=True)
+    record: dict[str, Any] = {
+        "rejected": rejected,
+        "store": store.digest if store is not None else "",
+        "settings": {"method": "video", "run": folder.settings},
+        "overwrite": overwrite,
+    }
     if workers:
-        new = FeatureCache(where, encoder.identity).missing([text for row in rows for text in row])
-        parts = [{"items": new[i : i + SHARD]} for i in range(0, len(new), SHARD)]
-        _fill(where, encoder, None, parts, workers, gpus)
+        items: list[Any] = list(table["shard"].unique())
+        if modality == "language":
+            new = FeatureCache(where, encoder.identity).missing(list(table["text"]))
+            items = [new[i : i + SHARD] for i in range(0, len(new), SHARD)]
+        fill = _FillCache(where.absolute(), open_encoder, run.absolute())
+        for _ in run_stages(items, [Stage(fill, workers, gpus)], on_ray=True):
+            pass
+    if modality == "vision":
+        return _vision(
+            folder, out, table, encoder, FeatureCache(where, encoder.identity), record, progress
+        )
+    statuses = table["status"].value_counts()
     return language_table.build(
         out,
-        dict(zip(table["id"].drop_duplicates(), rows, strict=True)),
+        {str(name): list(texts) for name, texts in table.groupby("id", sort=False)["text"]},
         encoder,
         cache=where,
         columns=table[["question", "status", "crop", "time"]],
-        rejected=rejected,
-        store=digest,
         source=f"answers of {folder.settings['model']}",
-        settings={"method": "video", "run": folder.settings},
-        counts={"answers": {str(k): int(v) for k, v in table["status"].value_counts().items()}},
-        overwrite=overwrite,
+        counts={"answers": {str(name): int(number) for name, number in statuses.items()}},
         progress=progress,
+        **record,
     )
 
 
-def vision(
-    run: Path,
+def _vision(
+    folder: PromptFolder,
     out: Path,
-    encoder: ImageEncoder,
-    *,
-    store: Store | None = None,
-    cache: Path | None = None,
-    workers: int = 0,
-    gpus: float = 0.0,
-    overwrite: bool = False,
-    progress: Progress | None = None,
+    table: pd.DataFrame,
+    encoder: Encoder[bytes],
+    cache: FeatureCache,
+    record: dict[str, Any],
+    progress: Progress | None,
 ) -> Made:
-    """Encode the crops of a run. See :func:`language`.
-
-    Raises:
-        UserError: the run has no crops, or ``out`` holds something else.
-    """
-    folder, where = Folder(run), cache or Path(out).parent / "cache"
-    may_write(Path(out), overwrite=overwrite)
-    table, rejected, digest = _of_store(folder.cropped(), run, store)
-    table["crop"] = _crop(table)
-    if workers:
-        parts = [{"shard": shard} for shard in table["shard"].drop_duplicates()]
-        _fill(where, encoder, run, parts, workers, gpus)
-    features = FeatureCache(where, encoder.identity)
+    """Write the table of crops part by part: all pictures need not fit the memory."""
     names = list(table["id"].drop_duplicates())
-    prompts = len(table) // len(names)
-    read = 0
+    prompts, read = len(table) // len(names), 0
 
     def on_new(more: int) -> None:
         nonlocal read
         read += more
 
-    def parts_of_table() -> Iterator[NDArray[np.float32]]:
+    def parts_NPD() -> Iterator[NDArray[np.float32]]:
         for start in range(0, len(names), _SEQUENCES):
             rows = table.iloc[start * prompts : (start + _SEQUENCES) * prompts]
-            found = features.features(_pictures(folder, rows), encoder, on_new=on_new)
+            found = cache.features(folder.pictures(rows), encoder, on_new=on_new)
             if progress is not None:
                 progress(min(start + _SEQUENCES, len(names)), len(names))
             yield found.reshape(-1, prompts, found.shape[1])
@@ -122,102 +128,35 @@ def vision(
     made = ConceptTable.write(
         out,
         names,
-        parts_of_table(),
+        parts_NPD(),
         modality="vision",
         model=encoder.identity,
         columns=table[["crop", "time"]],
-        rejected=rejected,
-        store=digest,
         source=f"crops around persons found by {folder.settings['persons']}",
-        settings={"method": "video", "run": folder.settings},
         counts={"pictures": len(table)},
-        overwrite=overwrite,
+        **record,
     )
     return Made(made, read)
 
 
-def _of_store(
-    table: pd.DataFrame, run: Path, store: Store | None
-) -> tuple[pd.DataFrame, list[tuple[str, str]], str]:
-    """Order a run's rows by sequence and prompt, without those that a store does not have."""
-    if table.empty:
-        raise UserError(f"{run}: has nothing to encode yet; run `c2vl prompts video` to its end")
-    table = table.sort_values(["id", "prompt"], kind="stable").reset_index(drop=True)
-    if store is None:
-        return table, [], ""
-    known = {str(name) for name in store.index["id"]}
-    kept = table["id"].isin(known)
-    wrong = [(str(name), "not in the store") for name in table.loc[~kept, "id"].unique()]
-    if not kept.any():
-        raise UserError(
-            f"{run}: none of its {len(wrong)} sequences is in {store.path}; its names are like "
-            f"{wrong[0][0]}, the store's like {min(known)}"
-        )
-    return table[kept].reset_index(drop=True), wrong, store.digest
+class _FillCache:
+    """Writes features of captions, or of a shard's crops, into the cache; an actor's work on Ray.
 
+    A restart encodes only what is not in the cache.
+    """
 
-def _crop(table: pd.DataFrame) -> list[str]:
-    """Where each picture lies in the run's folder: ``file:offset:length``."""
-    parts = zip(table["shard"], table["offset"], table["length"], strict=True)
-    return [f"crops/{shard}.tar:{offset}:{length}" for shard, offset, length in parts]
+    def __init__(self, cache: Path, open_encoder: Callable[[], Encoder[Any]], run: Path) -> None:
+        self.cache, self.open_encoder, self.run = cache, open_encoder, run
+        self.encoder: Encoder[Any] | None = None
 
-
-def _places(folder: Folder) -> pd.DataFrame:
-    table = folder.cropped()
-    return table.assign(crop=_crop(table))[["id", "prompt", "crop", "time"]]
-
-
-def _pictures(folder: Folder, rows: pd.DataFrame) -> list[bytes]:
-    parts = zip(rows["shard"], rows["offset"], rows["length"], strict=True)
-    return [folder.picture(*part) for part in parts]
-
-
-class _Filler:
-    """A Ray Data stage: holds an encoder, and writes shards of the cache."""
-
-    def __init__(self, cache: Path, encoder: Encoder[Any], run: Path | None) -> None:
-        self.cache, self.encoder, self.run = cache, encoder, run
-
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+    def __call__(self, item: str | list[str]) -> None:
+        """Encode captions (a list) or the crops of a shard (its name)."""
+        self.encoder = self.encoder or self.open_encoder()
+        items: list[Any] = list(item)
+        if isinstance(item, str):
+            folder = PromptFolder(self.run)
+            rows = pd.read_parquet(folder.crops / f"{item}.parquet")
+            items = folder.pictures(rows.assign(shard=item))
         cache = FeatureCache(self.cache, self.encoder.identity)
-        items: Sequence[Any]
-        if self.run is not None:
-            folder = Folder(self.run)
-            table = pd.read_parquet(folder.crops / f"{row['shard']}.parquet")
-            items = _pictures(folder, table.assign(shard=row["shard"]))
-        else:
-            items = row["items"]
-        try:
-            if new := cache.missing(list(items)):
-                cache.encode(new, self.encoder)
-        except UserError as mistake:  # as a row: Ray would wrap it in tracebacks
-            return {"mistake": str(mistake)}
-        return {"mistake": ""}
-
-
-def _fill(
-    cache: Path,
-    encoder: Encoder[Any],
-    run: Path | None,
-    parts: list[dict[str, Any]],
-    workers: int,
-    gpus: float,
-) -> None:
-    """Encode on Ray Data; shards of the cache are what a restart goes on from."""
-    if not parts:
-        return
-    import ray.data
-
-    from c2vl.prompts.video.pipeline import ray_session
-
-    with ray_session(workers):
-        rows: Any = ray.data.from_items(parts, override_num_blocks=len(parts))
-        rows = rows.map(
-            _Filler,
-            fn_constructor_args=(cache.absolute(), encoder, run.absolute() if run else None),
-            concurrency=workers,
-            num_gpus=gpus or None,
-        )
-        for row in rows.iter_rows():
-            if row["mistake"]:
-                raise UserError(row["mistake"])
+        if new := cache.missing(items):
+            cache.encode(new, self.encoder)

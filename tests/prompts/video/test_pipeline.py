@@ -26,7 +26,7 @@ from c2vl.prompts.encoders.image import ImageEncoder
 from c2vl.prompts.table import ConceptTable
 from c2vl.prompts.video.endpoint import TOKEN, Endpoint
 from c2vl.prompts.video.estimate import Rates, hours
-from c2vl.prompts.video.shards import Folder
+from c2vl.prompts.video.shards import PromptFolder
 from c2vl.skeletons.store import Store
 from c2vl.support.errors import UserError
 from c2vl.training.launch import fit
@@ -127,7 +127,7 @@ def test_video_to_training_on_ray_with_a_worker_killed(
     thread.join(timeout=5)
     assert killed
     ids = [str(name) for name in demo_store.index["id"]]
-    answered = Folder(run).answered()
+    answered = PromptFolder(run).answered()
     assert sorted(answered["id"]) == sorted(ids * 2)  # each once: none lost, none twice
     # A second run has nothing to do, and the same features come from this process and from Ray.
     again = call("video", clips, run, *ray_options)
@@ -177,9 +177,9 @@ def test_killed_and_resumed_it_loses_nothing(clips: Path, tiny_llava: Path, tmp_
     call("video", *words)
     after = {path.name: path.stat().st_mtime_ns for path in answers.glob("*.parquet")}
     assert before.items() <= after.items() and len(after) == 13
-    resumed = Folder(tmp_path / "run").answered().drop(columns="shard")
+    resumed = PromptFolder(tmp_path / "run").answered().drop(columns="shard")
     call("video", clips, tmp_path / "straight", *options(tiny_llava))
-    straight = Folder(tmp_path / "straight").answered().drop(columns="shard")
+    straight = PromptFolder(tmp_path / "straight").answered().drop(columns="shard")
     order = ["id", "prompt"]
     pd.testing.assert_frame_equal(
         resumed.sort_values(order).reset_index(drop=True),
@@ -212,7 +212,7 @@ def test_bad_input_is_listed_and_a_rerun_completes(
     before = set((run / "answers").iterdir())
     call(*words)
     assert before < set((run / "answers").iterdir())
-    assert len(Folder(run).answered()) == 12
+    assert len(PromptFolder(run).answered()) == 12
     assert pd.read_csv(run / "rejected.csv").empty
     other = call("video", wrong, run, *options(tiny_llava, size=24), code=2)
     assert "was begun with size 16" in str(other.exception)
@@ -334,7 +334,7 @@ def test_an_endpoint_that_is_down_or_says_nothing_loses_nothing(
     down = call(*words, code=2)
     assert "cannot be reached" in str(down.exception)
     assert len(pd.read_csv(run / "rejected.csv")) == 12
-    assert len(Folder(run).cropped()) == 24 and not len(Folder(run).answered())
+    assert len(PromptFolder(run).cropped()) == 24 and not len(PromptFolder(run).answered())
     crops = {path: path.stat().st_mtime_ns for path in (run / "crops").iterdir()}
     again = Server()
     thread = threading.Thread(target=again.serve_forever, daemon=True)
@@ -345,13 +345,13 @@ def test_an_endpoint_that_is_down_or_says_nothing_loses_nothing(
         silent = call(*back, code=2)
         assert "only 0 of 2 answers are usable (2 empty)" in str(silent.exception)
         assert len(pd.read_csv(run / "rejected.csv")) == 1
-        assert len(Folder(run).answered()) == 22
+        assert len(PromptFolder(run).answered()) == 22
         call(*back)
     finally:
         again.shutdown()
         again.server_close()
     assert crops == {path: path.stat().st_mtime_ns for path in (run / "crops").iterdir()}
-    answered = Folder(run).answered()
+    answered = PromptFolder(run).answered()
     assert answered["status"].value_counts().to_dict() == {"ok": 22, "refusal": 1, "cut": 1}
     assert answered.groupby("id")["text"].nunique().max() == 1  # the one usable stands for both
     assert len(answered) == 24 and pd.read_csv(run / "rejected.csv").empty

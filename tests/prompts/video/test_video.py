@@ -14,7 +14,7 @@ from PIL import Image
 
 from c2vl.prompts.video import crops
 from c2vl.prompts.video import sources as videos
-from c2vl.prompts.video.answers import Answer, judge, settle
+from c2vl.prompts.video.answers import Answer, captions_of, usable_text
 from c2vl.prompts.video.captioners import LocalCaptioner
 from c2vl.prompts.video.frames import Clip, Frame, sample
 from c2vl.prompts.video.persons import ColourJoints, Detector, colour_boxes, union
@@ -185,21 +185,21 @@ def test_a_model_answers_by_its_chat_template(tiny_llava: Path, tmp_path: Path) 
 
 
 def test_answers_are_judged_by_the_stated_rule() -> None:
-    assert judge(Answer(" He  waves. ")) == ("He waves.", "ok")
-    assert judge(Answer("He waves. Then he wal", whole=False)) == ("He waves.", "cut")
-    assert judge(Answer("He wal", whole=False)) == ("", "cut")
-    assert judge(Answer("\n")) == ("", "empty")
+    assert usable_text(Answer(" He  waves. ")) == ("He waves.", "ok")
+    assert usable_text(Answer("He waves. Then he wal", whole=False)) == ("He waves.", "cut")
+    assert usable_text(Answer("He wal", whole=False)) == ("", "cut")
+    assert usable_text(Answer("\n")) == ("", "empty")
     for text in ("I'm sorry, but I can't assist.", "I cannot see the image.", "As an AI model, I"):
-        assert judge(Answer(text)) == ("", "refusal")
-    assert judge(Answer("I can see a man who is sorry."))[1] == "ok"
+        assert usable_text(Answer(text)) == ("", "refusal")
+    assert usable_text(Answer("I can see a man who is sorry."))[1] == "ok"
     good, bad = Answer("He waves."), Answer("Sorry, I can't.")
-    texts, status = settle([bad, good, Answer("He sits."), Answer("")])
+    texts, status = captions_of([bad, good, Answer("He sits."), Answer("")])
     assert texts == ["He waves.", "He waves.", "He sits.", "He sits."]
     assert status == ["refusal", "ok", "ok", "empty"]
     with pytest.raises(RejectedError, match="only 1 of 4 answers are usable"):
-        settle([bad, bad, good, bad])
+        captions_of([bad, bad, good, bad])
     with pytest.raises(RejectedError, match="1 of 2 questions failed: HTTP 500"):
-        settle([good, Answer("", error="HTTP 500")])
+        captions_of([good, Answer("", error="HTTP 500")])
 
 
 def test_questions_come_in_sets() -> None:
