@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, a line now and then elsewhere; on standard error."""
+"""Progress of long work: a bar on a terminal, lines in a log. The only module with Rich's bars."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 Progress = Callable[[int, int], None]
 """Called with what is done and how much there is."""
@@ -14,35 +15,76 @@ _EVERY = 15.0  # seconds between lines of a log
 _shown = False
 
 
+class Bar:
+    """A bar with figures beside it, and lines above it; in a log the lines alone.
+
+    Args:
+        title: what is running.
+        total: steps in all; None where it is not known yet.
+        stderr: draw on standard error, and remove the bar at the end.
+        clock: show the time that has passed, or what is left.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        total: int | None = None,
+        *,
+        stderr: bool = False,
+        clock: Literal["elapsed", "remaining"] = "remaining",
+    ) -> None:
+        from rich import progress
+        from rich.console import Console
+
+        self.console = Console(stderr=stderr)
+        self.is_terminal = self.console.is_terminal
+        self._bar = progress.Progress(
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(bar_width=20),
+            progress.MofNCompleteColumn(),
+            progress.TimeElapsedColumn() if clock == "elapsed" else progress.TimeRemainingColumn(),
+            progress.TextColumn("{task.fields[figures]}"),
+            console=self.console,
+            transient=stderr,
+            disable=not self.is_terminal,
+        )
+        self._task = self._bar.add_task(title, total=total, figures="")
+
+    def __enter__(self) -> Bar:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def show(self, done: int, total: int | None = None, figures: str = "") -> None:
+        """Move the bar."""
+        self._bar.update(self._task, completed=done, total=total, figures=figures)
+
+    def say(self, text: str) -> None:
+        """Print a line above the bar, whole however long it is."""
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
 def silent(done: int, total: int) -> None:
     """Show nothing."""
 
 
 @contextmanager
 def progress(what: str) -> Iterator[Progress]:
-    """Yield what shows the progress of ``what`` (a plural noun) while the block runs.
+    """Yield a function that shows the progress of ``what`` (a plural noun) while the block runs.
 
-    A log has a line every 15 seconds, so that of short work it has none. Within a block of another
+    A log gets a line every 15 seconds, so short work leaves none. Within a block of another
     ``progress`` nothing is shown.
     """
     global _shown
     if _shown:
         yield silent
         return
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn
-    from rich.progress import Progress as Bar
-
     _shown = True
     try:
-        console = Console(stderr=True)
-        if console.is_terminal:
-            columns = (*Bar.get_default_columns(), MofNCompleteColumn())
-            with Bar(*columns, console=console, transient=True) as bar:
-                task = bar.add_task(what, total=None)
-                yield lambda done, total: bar.update(task, completed=done, total=total)
-        else:
-            yield _lines(what)
+        with Bar(what, stderr=True) as bar:
+            yield bar.show if bar.is_terminal else _lines(what)
     finally:
         _shown = False
 

@@ -11,9 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+from c2vl.support.progress import Bar
 from c2vl.training.figures import short_names
 from c2vl.training.run_folder import RunFolder
 
@@ -31,29 +29,17 @@ def following(folder: Path, epochs: int) -> Iterator[None]:
         folder: the run's folder; it need not exist yet.
         epochs: how many there will be.
     """
-    console, stop = Console(), threading.Event()
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[figures]}"),
-        console=console,
-        disable=not console.is_terminal,
-    )
-    task = bar.add_task(folder.name, total=epochs, figures="")
-    run = RunFolder(folder)
+    bar, stop, run = Bar(folder.name, epochs), threading.Event(), RunFolder(folder)
     shown = len(run.rows())  # what an earlier start has shown
 
     def show() -> None:
         nonlocal shown
         rows = run.rows()
         for row in rows[shown:]:
-            if console.is_terminal:
-                bar.update(task, completed=row["epoch"], figures=line(row))
+            if bar.is_terminal:
+                bar.show(row["epoch"], epochs, line(row))
             else:
-                text = f"{folder.name} epoch {row['epoch']}/{epochs}  {line(row)}"
-                console.print(text, soft_wrap=True)  # a log's line is whole, however long
+                bar.say(f"{folder.name} epoch {row['epoch']}/{epochs}  {line(row)}")
         shown = len(rows)
 
     def watch() -> None:

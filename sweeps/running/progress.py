@@ -6,9 +6,9 @@ import time
 from collections import Counter
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from c2vl.support.progress import Bar
 from sweeps.spec.objective import Objective
 from sweeps.spec.training_job import End, Job, Row
 
@@ -35,7 +35,6 @@ class Board:
         objective: Objective,
         best: float | None = None,
     ) -> None:
-        self.console = Console()
         self._counts = Counter({k: v for k, v in counts.items() if k != "running"})
         self._objective, self._best, self._total = objective, best, total
         self._running: dict[str, int] = {}
@@ -43,24 +42,15 @@ class Board:
         self._began: dict[str, float] = {}
         self._width = 1
         self._spoken = time.monotonic()
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[figures]}"),
-            console=self.console,
-            disable=not self.console.is_terminal,
-        )
-        self._task = self._bar.add_task(title, total=total, figures="")
+        self._bar = Bar(title, total, clock="elapsed")
 
     def __enter__(self) -> Board:
-        self._bar.start()
+        self._bar.__enter__()
         self._show()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        self._bar.__exit__()
 
     def started(self, job: Job, attempt: int) -> None:
         """A job runs."""
@@ -68,14 +58,14 @@ class Board:
         self._began.setdefault(job.name, time.monotonic())
         self._width = max(self._width, len(self._running))
         if attempt > 1:
-            self.console.print(f"{job.name}: lost, goes on from its checkpoint (attempt {attempt})")
+            self.say(f"{job.name}: lost, continues from its checkpoint (attempt {attempt})")
         self._show()
 
     def reported(self, job: Job, row: Row) -> None:
         """A job has finished an epoch."""
         self._running[job.name] = row["epoch"]
         self._show()
-        if not self.console.is_terminal and time.monotonic() - self._spoken > QUIET_SECONDS:
+        if not self._bar.is_terminal and time.monotonic() - self._spoken > QUIET_SECONDS:
             epochs = ", ".join(f"{name} epoch {epoch}" for name, epoch in self._running.items())
             self.say(f"{self.line()}  [{epochs}]")
 
@@ -99,7 +89,7 @@ class Board:
         if end.outcome == "failed":
             lines = [line for line in end.error.strip().splitlines() if line.strip()]
             self.say(f"{job.name}: {lines[-1] if lines else 'no reason given'}")
-        if not self.console.is_terminal:
+        if not self._bar.is_terminal:
             self.say(self.line())
         self._show()
 
@@ -117,12 +107,12 @@ class Board:
 
     def say(self, text: str) -> None:
         """Print lines above the bar."""
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._bar.say(text)
         self._spoken = time.monotonic()
 
     def _show(self) -> None:
         done = sum(self._counts.values())
-        self._bar.update(self._task, completed=done, figures=self.line())
+        self._bar.show(done, self._total, self.line())
 
 
 def show_table(rows: list[dict[str, str]], title: str) -> None:
