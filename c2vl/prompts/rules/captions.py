@@ -1,8 +1,8 @@
-"""Kinematic captions: readable sentences written by rules from the motion alone. No label enters.
+"""Kinematic captions: readable sentences that rules write from the motion alone, without labels.
 
-A sequence is told in overlapping windows of time, one caption each: what hands, legs and trunk do
-there, after one of the phrases on the motion as a whole, in turn. The mean over a sequence's
-captions thus holds both, and no caption is without its context.
+Each caption describes one of several overlapping windows of time: one phrase on the whole motion,
+in turn, then what hands, legs and trunk do in the window. So the mean over a sequence's captions
+holds both, and no caption lacks its context.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from c2vl.prompts.rules.measures import Body, measure
 from c2vl.prompts.rules.moments import moment, movement, phase, windows_of
 from c2vl.prompts.rules.two_persons import distances, relation
-from c2vl.prompts.rules.whole_motion import gist
+from c2vl.prompts.rules.whole_motion import whole_motion
 from c2vl.skeletons.layout import JointLayout
 
 RULES = 5
@@ -43,7 +43,7 @@ def captions(
     if not seen:
         return ["Nobody is to be seen."] * windows
     order, slices = _divided(bodies, windows)
-    wholes = [gist(bodies[i]) for i in order]
+    wholes = [whole_motion(bodies[i]) for i in order]
     gap, touch = distances(seen[order[0]], seen[order[-1]], layout)
     told = []
     for i, w in enumerate(slices):

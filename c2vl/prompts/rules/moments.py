@@ -1,31 +1,24 @@
-"""What a body does in one window of time, in a clause for each hand and one for legs and trunk."""
+"""Clauses on one window of time: one for each hand, one for legs and trunk."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from c2vl.prompts.rules import words
 from c2vl.prompts.rules.measures import SIDES, Array, Body
-from c2vl.prompts.rules.whole_motion import main_hand
-from c2vl.prompts.rules.words import (
-    FORWARD,
-    HEIGHT,
-    KNEE,
-    OUTWARD,
-    PACE_OF_HAND,
-    directions,
-    word,
-)
+from c2vl.prompts.rules.whole_motion import location, main_hand
+from c2vl.prompts.rules.words import directions, phrase
 
 PHASES = ("At first", "Early on", "Midway", "Later on", "At last")
 REST = "rests at the side"
 
 
 def windows_of(energy: Array, windows: int) -> list[slice]:
-    """Divide the moving part of a sequence; neighbours overlap by half.
+    """Divide the moving part of a sequence into windows that overlap by half.
 
-    The stillness before and after is left out: how long somebody waits says nothing of the motion,
-    and this way a window holds the same part of it whoever moves.
+    The stillness before and after is left out: how long somebody waits is no part of the motion,
+    and so a window holds the same part of it for everybody.
 
     Args:
         energy: (T - 1,) movement between frames, from :func:`movement`.
@@ -49,7 +42,7 @@ def windows_of(energy: Array, windows: int) -> list[slice]:
 
 
 def movement(body: Body) -> Array:
-    """How much moves between frames: hands and feet against the trunk, and the body, (T - 1,)."""
+    """Return the movement between frames, hands, feet and body summed, (T - 1,)."""
     parts: list[NDArray[np.float64]] = [*body.hand, *body.foot, body.place]
     return np.asarray(
         np.sum([np.linalg.norm(np.diff(part, axis=0), axis=-1) for part in parts], axis=0)
@@ -81,13 +74,8 @@ def hand(body: Body, side: int, w: slice) -> str:
     name = f"the {SIDES[side]} hand"
     if speed < 0.5 and level < 0.3 and abs(place[2]) < 0.35:
         return f"{name} {REST}"
-    where = (
-        word(HEIGHT, level),
-        word(OUTWARD, float(place[0]) * (1 if side else -1)),
-        word(FORWARD, float(place[2])),
-    )
-    told = f"{word(PACE_OF_HAND, speed)} {directions(x[-1] - x[0], 0.08)}".strip()
-    return f"{name} {told}, {', '.join(phrase for phrase in where if phrase)}"
+    told = f"{phrase(words.PACE_OF_HAND, speed)} {directions(x[-1] - x[0], 0.08)}".strip()
+    return f"{name} {told}, {location(side, level, place)}"
 
 
 def stance(body: Body, w: slice) -> str:
@@ -96,7 +84,7 @@ def stance(body: Body, w: slice) -> str:
     pelvis = body.pelvis[w]
     bent = float(body.knee[:, w].min(axis=0).mean())
     if bent < 155:
-        told.append(word(KNEE, bent))
+        told.append(phrase(words.KNEE, bent))
     sinking = float(pelvis[-1] - pelvis[0])
     if abs(sinking) > 0.03:
         told.append("the body rises" if sinking > 0 else "the body sinks")

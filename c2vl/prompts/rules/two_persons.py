@@ -6,27 +6,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c2vl.prompts.rules.measures import SIDES, Array, roles
-from c2vl.prompts.rules.words import Scale, word
+from c2vl.prompts.rules.words import grades, phrase
 from c2vl.skeletons.layout import JointLayout
 
-APART: Scale = (
-    (0.35, 0.7, 1.1, 1.6, 2.3),
-    (
-        "body against body",
-        "very close together",
-        "close together",
-        "an arm's length apart",
-        "a step apart",
-        "far apart",
-    ),
+APART = grades(
+    "body against body <0.35> very close together <0.7> close together <1.1> an arm's length "
+    "apart <1.6> a step apart <2.3> far apart"
 )
-CLOSING: Scale = (
-    (-0.12, -0.04, 0.04, 0.12),
-    ("coming quickly nearer", "coming nearer", "keeping their distance", "parting", "parting fast"),
+CLOSING = grades(
+    "coming quickly nearer <-0.12> coming nearer <-0.04> keeping their distance <0.04> parting "
+    "<0.12> parting fast"
 )
-TOUCH: Scale = (
-    (0.12, 0.25, 0.45),
-    ("a hand touches the other person", "a hand almost reaches the other person", "", ""),
+TOUCH = grades(
+    "a hand touches the other person <0.12> a hand almost reaches the other person <0.25> <0.45>"
 )
 
 
@@ -61,8 +53,8 @@ def relation(gap: Array, touch: Array, w: slice) -> str:
         return "one of the two is out of sight"
     near = gap[w][seen]
     told = [
-        f"the two are {word(APART, float(near.mean()))}",
-        word(CLOSING, float(near[-1] - near[0])),
-        word(TOUCH, float(touch[w][seen].min())),
+        f"the two are {phrase(APART, float(near.mean()))}",
+        phrase(CLOSING, float(near[-1] - near[0])),
+        phrase(TOUCH, float(touch[w][seen].min())),
     ]
-    return ", ".join(phrase for phrase in told if phrase)
+    return ", ".join(text for text in told if text)

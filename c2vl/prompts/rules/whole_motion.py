@@ -1,50 +1,24 @@
-"""What a motion is as a whole, in phrases: path, reach, rhythm, hands together, legs, trunk."""
+"""Phrases on a whole motion: path, reach, rhythm, hands together, legs, trunk."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
+from c2vl.prompts.rules import words
 from c2vl.prompts.rules.measures import SIDES, Array, Body
-from c2vl.prompts.rules.words import (
-    ACROSS,
-    CIRCLES,
-    CORNERS,
-    COUNT,
-    ELBOW,
-    FORWARD,
-    HEIGHT,
-    LEAN,
-    LOOPS,
-    OUTWARD,
-    PACE,
-    PEAK,
-    PROFILE,
-    RANGE,
-    REACH,
-    REPEATS,
-    ROOM,
-    SINK,
-    STEP,
-    TEMPO,
-    TURN,
-    WHO,
-    WIDE,
-    directions,
-    word,
-)
+from c2vl.prompts.rules.words import directions, phrase
 
 
-def gist(body: Body) -> list[str]:
-    """Return the whole motion's phrases; each is a clause that can end a sentence."""
-    share = activity(body)
+def whole_motion(body: Body) -> list[str]:
+    """Return phrases on the whole motion; each is a clause that can end a sentence."""
     main = main_hand(body)
     return [
         path(body, main),
         reach(body, main),
         turning(body, main),
         rhythm(body, main),
-        together(body, share),
+        hands_together(body),
         legs(body),
         region(body, main),
         elbows(body, main),
@@ -53,18 +27,18 @@ def gist(body: Body) -> list[str]:
 
 
 def main_hand(body: Body) -> int:
-    """The hand that moves more: 0 left, 1 right."""
-    share = activity(body)
-    return int(share[1] >= share[0])
+    """Return the hand that moves more: 0 left, 1 right."""
+    left, right = activity(body)
+    return int(right >= left)
 
 
 def activity(body: Body) -> Array:
-    """How much each hand moves: its mean speed, arm lengths a second, (2,)."""
+    """Return the mean speed of each hand, arm lengths a second, (2,)."""
     return np.asarray(np.linalg.norm(np.diff(body.hand, axis=1), axis=-1).mean(axis=1) * body.fps)
 
 
 def raised(body: Body, side: int) -> slice:
-    """The frames in which a hand works: from its first leaving of rest to its return."""
+    """Return the frames in which a hand is away from where it starts."""
     x = body.hand[side]
     away = np.linalg.norm(x - x[: max(1, len(x) // 12)].mean(axis=0), axis=-1)
     frames = np.flatnonzero(away >= 0.45 * away.max())  # all of them where it never leaves
@@ -72,7 +46,7 @@ def raised(body: Body, side: int) -> slice:
 
 
 def path(body: Body, side: int) -> str:
-    """The strokes of a hand in order."""
+    """Word the strokes of a hand in order."""
     w = raised(body, side)
     x = body.hand[side][max(w.start - 3, 0) : w.stop + 3]
     marks = x[np.linspace(0, len(x) - 1, 7).round().astype(int)]
@@ -85,21 +59,21 @@ def path(body: Body, side: int) -> str:
 
 
 def turning(body: Body, side: int) -> str:
-    """Round or straight seen from in front and from the side, and which way round."""
+    """Word the shape of a hand's path, seen from in front and from the side."""
     x = body.hand[side][raised(body, side)]
     front, profile = loop(x[:, :2]), loop(x[:, [2, 1]])
     turns = abs(turned(x[:, :2]))
-    shape = word(LOOPS, front)
+    shape = phrase(words.LOOPS, front)
     if turns > 1.0 and abs(front) > 0.2:
-        shape = word(CIRCLES, front)
+        shape = phrase(words.CIRCLES, front)
     return (
-        f"the {SIDES[side]} hand draws {shape}, {word(CORNERS, corners(x[:, :2]))}, "
-        f"{word(PROFILE, profile)}"
+        f"the {SIDES[side]} hand draws {shape}, {phrase(words.CORNERS, corners(x[:, :2]))}, "
+        f"{phrase(words.PROFILE, profile)}"
     )
 
 
 def turned(x: Array) -> float:
-    """Full turns of a plane path's heading, clockwise positive; slow frames say nothing."""
+    """Count the full turns of a plane path (T, 2), clockwise positive; slow frames do not count."""
     if len(x) < 2:
         return 0.0
     v = np.diff(x, axis=0)
@@ -111,7 +85,7 @@ def turned(x: Array) -> float:
 
 
 def corners(x: Array) -> int:
-    """How often a plane path turns sharply, by more than 70 degrees within an eighth of it."""
+    """Count the sharp turns of a plane path (T, 2): over 70 degrees within an eighth of it."""
     along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(x, axis=0), axis=1))])
     if along[-1] < 0.3:
         return 0
@@ -127,7 +101,7 @@ def corners(x: Array) -> int:
 
 
 def loop(x: Array) -> float:
-    """Signed roundness of a plane path (T, 2): 1 is one clockwise circle, 0 a line."""
+    """Return the signed roundness of a plane path (T, 2): 1 is a clockwise circle, 0 a line."""
     closed = np.vstack([x, x[:1]])
     a, b = closed[:-1], closed[1:]
     area = 0.5 * float(np.sum(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]))
@@ -136,63 +110,69 @@ def loop(x: Array) -> float:
 
 
 def reach(body: Body, side: int) -> str:
-    """Where a hand gets to, and how fast at most."""
+    """Word the extremes of a hand: height, reach, side, and when it is fastest."""
     x = body.hand[side]
     sign = 1 if side else -1
     out = x[:, 0] * sign
     speed = np.linalg.norm(np.diff(x, axis=0), axis=-1) * body.fps
     when = ("early", "midway", "late")[min(2, int(speed.argmax() / len(speed) * 3))]
     return (
-        f"the {SIDES[side]} hand rises {word(HEIGHT, float(body.height[side].max()))}, "
-        f"reaches {word(REACH, float(x[:, 2].max()))}, "
-        f"{word(WIDE, float(out.max()))} and {word(ACROSS, float(out.min()))}, "
-        f"{word(PEAK, float(speed.max()))} {when}"
+        f"the {SIDES[side]} hand rises {phrase(words.HEIGHT, float(body.height[side].max()))}, "
+        f"reaches {phrase(words.REACH, float(x[:, 2].max()))}, "
+        f"{phrase(words.WIDE, float(out.max()))} and {phrase(words.ACROSS, float(out.min()))}, "
+        f"{phrase(words.PEAK, float(speed.max()))} {when}"
     )
 
 
 def rhythm(body: Body, side: int) -> str:
-    """How often a hand turns back, and along which line."""
+    """Word how often a hand turns back, and along which axis."""
     x = body.hand[side][raised(body, side)]
     quick = x - uniform_filter1d(x, max(3, round(0.7 * body.fps)), axis=0, mode="nearest")
     axis = int(np.abs(np.diff(quick, axis=0)).sum(axis=0).argmax())
     line = ("from side to side", "up and down", "forward and back")[axis]
     count = reversals(x[:, axis], 0.07)
     pace = count / max(len(x) / body.fps, 0.3)
-    return f"the {SIDES[side]} hand makes {word(REPEATS, count)} {line}, {word(TEMPO, pace)}"
+    repeats, tempo = phrase(words.REPEATS, count), phrase(words.TEMPO, pace)
+    return f"the {SIDES[side]} hand makes {repeats} {line}, {tempo}"
 
 
 def region(body: Body, side: int) -> str:
-    """Where a hand works, and how much room it takes."""
+    """Word where a hand works, and how much room it takes."""
     w = raised(body, side)
     x = body.hand[side][w]
     place = np.median(x, axis=0)
     low, high = np.quantile(x, 0.15, axis=0), np.quantile(x, 0.85, axis=0)
-    where = (
-        word(HEIGHT, float(np.median(body.height[side][w]))),
-        word(OUTWARD, float(place[0]) * (1 if side else -1)),
-        word(FORWARD, float(place[2])),
-    )
-    told = ", ".join(phrase for phrase in where if phrase)
-    across, up, ahead = high - low
+    where = location(side, float(np.median(body.height[side][w])), place)
+    across, up, ahead = (phrase(words.ROOM, float(room)) for room in high - low)
     return (
-        f"the {SIDES[side]} hand works {told}, {word(ROOM, float(across))} from side to side, "
-        f"{word(ROOM, float(up))} up and down, {word(ROOM, float(ahead))} forward and back"
+        f"the {SIDES[side]} hand works {where}, {across} from side to side, "
+        f"{up} up and down, {ahead} forward and back"
     )
+
+
+def location(side: int, height: float, place: Array) -> str:
+    """Word where a hand is: its height, and its place (3,) from the chest."""
+    told = (
+        phrase(words.HEIGHT, height),
+        phrase(words.OUTWARD, float(place[0]) * (1 if side else -1)),
+        phrase(words.FORWARD, float(place[2])),
+    )
+    return ", ".join(text for text in told if text)
 
 
 def elbows(body: Body, side: int) -> str:
-    """How the arms fold."""
+    """Word how the elbows bend."""
     main, other = body.elbow[side], body.elbow[1 - side]
     w = raised(body, side)
     return (
-        f"the {SIDES[side]} elbow {word(RANGE, float(np.ptp(main)))} and is "
-        f"{word(ELBOW, float(np.median(main[w])))} at work, the {SIDES[1 - side]} elbow "
-        f"{word(RANGE, float(np.ptp(other)))}"
+        f"the {SIDES[side]} elbow {phrase(words.RANGE, float(np.ptp(main)))} and is "
+        f"{phrase(words.ELBOW, float(np.median(main[w])))} at work, the {SIDES[1 - side]} elbow "
+        f"{phrase(words.RANGE, float(np.ptp(other)))}"
     )
 
 
 def reversals(x: Array, least: float) -> int:
-    """How often a signal turns back by more than ``least``."""
+    """Count how often a signal (T,) turns back by more than ``least``."""
     count, sign, last = 0, 0, x[0]
     for value in x:
         if (sign >= 0 and value > last) or (sign <= 0 and value < last):
@@ -206,14 +186,15 @@ def reversals(x: Array, least: float) -> int:
     return count
 
 
-def together(body: Body, share: Array) -> str:
-    """Which hands work, and where they meet."""
+def hands_together(body: Body) -> str:
+    """Word which hands work, and where they meet."""
+    left, right = activity(body)
     apart = np.linalg.norm(body.hand[0] - body.hand[1], axis=-1)
     closest = int(apart.argmin())
-    ratio = float(share[1] / max(share[0], 1e-6))
-    who = word(WHO, float(np.log2(max(ratio, 1e-6))))
+    ratio = float(right / max(left, 1e-6))
+    who = phrase(words.WHO, float(np.log2(max(ratio, 1e-6))))
     over = float((body.hand[1, :, 0] - body.hand[0, :, 0]).min())
-    level = word(HEIGHT, float(body.height[:, closest].mean()))
+    level = phrase(words.HEIGHT, float(body.height[:, closest].mean()))
     if over < -0.15:
         met = f"the arms cross {level}"
     elif apart[closest] < 0.3:
@@ -226,7 +207,7 @@ def together(body: Body, share: Array) -> str:
 
 
 def posture(body: Body) -> str:
-    """Standing, sinking, rising; lean and turning of the trunk."""
+    """Word standing, sinking or rising; lean and turn of the trunk."""
     n = max(1, len(body.pelvis) // 10)
     start, end = float(body.pelvis[:n].mean()), float(body.pelvis[-n:].mean())
     low = float(body.pelvis.min())
@@ -237,14 +218,14 @@ def posture(body: Body) -> str:
     elif change < -0.12:
         tale = "the body sinks from standing tall to sitting low"
     else:
-        tale = f"the body {word(SINK, top - low)}"
+        tale = f"the body {phrase(words.SINK, top - low)}"
     lean = float(body.lean[:, 1].max() - np.median(body.lean[:n, 1]))
     turn = body.turn[np.abs(body.turn).argmax()]
-    return f"{tale}, the trunk {word(LEAN, lean)} and {word(TURN, float(turn))}"
+    return f"{tale}, the trunk {phrase(words.LEAN, lean)} and {phrase(words.TURN, float(turn))}"
 
 
 def legs(body: Body) -> str:
-    """Steps, lunges and travel."""
+    """Word steps, lunges and travel."""
     gap = body.foot[1, :, 2] - body.foot[0, :, 2]
     gap = gap - gap[: max(1, len(gap) // 10)].mean()
     step = float(gap[np.abs(gap).argmax()])
@@ -255,9 +236,9 @@ def legs(body: Body) -> str:
     foot = "right" if step > 0 else "left"
     if min(float(gap.max()), float(-gap.min())) > 0.06 and count >= 3:
         pace = count / len(gap) * body.fps
-        told = f"the legs step in turn, {word(PACE, pace)}, {word(COUNT, count)}"
+        told = f"the legs step in turn, {phrase(words.PACE, pace)}, {phrase(words.COUNT, count)}"
     elif abs(step) > 0.12:
-        told = f"{word(STEP, abs(step))} with the {foot} foot forward"
+        told = f"{phrase(words.STEP, abs(step))} with the {foot} foot forward"
     else:
         told = "the feet stay in place"
     if not moved:

@@ -1,190 +1,118 @@
-"""Graded words: a number to the phrase of its level."""
+"""Graded phrases: a number to the phrase of its grade."""
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-Scale = tuple[tuple[float, ...], tuple[str, ...]]
+
+@dataclass(frozen=True)
+class Grades:
+    """Phrases with the bounds between them.
+
+    Attributes:
+        bounds: rising; a value at a bound belongs above it.
+        phrases: one more than bounds; an empty one goes without saying.
+    """
+
+    bounds: tuple[float, ...]
+    phrases: tuple[str, ...]
 
 
-def word(scale: Scale, value: float) -> str:
-    """Return the phrase of a scale's level: bounds rise, one phrase more than bounds."""
-    bounds, phrases = scale
-    return phrases[bisect_right(bounds, value)]
+def grades(text: str) -> Grades:
+    """Read grades as they are written below: phrases with ``<bound>`` between them."""
+    parts = re.split(r"\s*<(.+?)>\s*", text)
+    return Grades(tuple(float(bound) for bound in parts[1::2]), tuple(parts[::2]))
 
 
-HEIGHT: Scale = (
-    (-0.9, -0.4, 0.1, 0.4, 0.75, 1.05, 1.35, 1.7, 2.1),
-    (
-        "near the floor",
-        "at knee height",
-        "down by the thigh",
-        "at hip height",
-        "at waist height",
-        "at chest height",
-        "at shoulder height",
-        "at face height",
-        "above the head",
-        "high above the head",
-    ),
+def phrase(grades: Grades, value: float) -> str:
+    """Return the phrase of a value's grade."""
+    return grades.phrases[bisect_right(grades.bounds, value)]
+
+
+HEIGHT = grades(
+    "near the floor <-0.9> at knee height <-0.4> down by the thigh <0.1> at hip height <0.4> at "
+    "waist height <0.75> at chest height <1.05> at shoulder height <1.35> at face height <1.7> "
+    "above the head <2.1> high above the head"
 )
-FORWARD: Scale = (
-    (-0.2, 0.25, 0.5, 0.75),
-    ("behind the back", "", "in front", "reaching forward", "stretched far forward"),
+FORWARD = grades(
+    "behind the back <-0.2> <0.25> in front <0.5> reaching forward <0.75> stretched far forward"
 )
-OUTWARD: Scale = (
-    (-0.35, -0.05, 0.2, 0.5, 0.75),
-    (
-        "far across the body on the other side",
-        "across the middle of the body",
-        "",
-        "",
-        "out to the side",
-        "stretched wide to the side",
-    ),
+OUTWARD = grades(
+    "far across the body on the other side <-0.35> across the middle of the body <-0.05> <0.2> "
+    "<0.5> out to the side <0.75> stretched wide to the side"
 )
-ELBOW: Scale = (
-    (60, 90, 125, 150),
-    ("folded tightly", "bent sharply", "bent", "slightly bent", "straight"),
+ELBOW = grades("folded tightly <60> bent sharply <90> bent <125> slightly bent <150> straight")
+PACE_OF_HAND = grades(
+    "is still <0.25> drifts <0.7> moves gently <1.5> moves <3> sweeps fast <5> is flung very fast"
 )
-PACE_OF_HAND: Scale = (
-    (0.25, 0.7, 1.5, 3.0, 5.0),
-    ("is still", "drifts", "moves gently", "moves", "sweeps fast", "is flung very fast"),
+KNEE = grades(
+    "knees folded in a deep crouch <85> knees bent in a low squat <110> knees well bent <135> "
+    "knees bent <155> knees soft <167> legs straight"
 )
-KNEE: Scale = (
-    (85, 110, 135, 155, 167),
-    (
-        "knees folded in a deep crouch",
-        "knees bent in a low squat",
-        "knees well bent",
-        "knees bent",
-        "knees soft",
-        "legs straight",
-    ),
+LOOPS = grades(
+    "a full round counter-clockwise circle over the top to the left <-0.55> a counter-clockwise "
+    "loop to the left <-0.3> a slightly counter-clockwise curve <-0.12> a line that goes back "
+    "over itself <0.12> a slightly clockwise curve <0.3> a clockwise loop to the right <0.55> a "
+    "full round clockwise circle over the top to the right"
 )
-LOOPS: Scale = (
-    (-0.55, -0.3, -0.12, 0.12, 0.3, 0.55),
-    (
-        "a full round counter-clockwise circle over the top to the left",
-        "a counter-clockwise loop to the left",
-        "a slightly counter-clockwise curve",
-        "a line that goes back over itself",
-        "a slightly clockwise curve",
-        "a clockwise loop to the right",
-        "a full round clockwise circle over the top to the right",
-    ),
+REACH = grades(
+    "hardly forward <0.3> a little forward <0.5> forward <0.7> far forward <0.85> fully "
+    "stretched forward"
 )
-REACH: Scale = (
-    (0.3, 0.5, 0.7, 0.85),
-    ("hardly forward", "a little forward", "forward", "far forward", "fully stretched forward"),
+WIDE = grades(
+    "close in <0.3> beside the body <0.5> out to the side <0.7> wide out <0.9> at full stretch "
+    "sideways"
 )
-WIDE: Scale = (
-    (0.3, 0.5, 0.7, 0.9),
-    ("close in", "beside the body", "out to the side", "wide out", "at full stretch sideways"),
+PEAK = grades("slow throughout <2> calm <3.5> brisk <5.5> fast <8> explosive")
+REPEATS = grades(
+    "one single stroke <1> a move there and back once <2> two turns back <3> three turns back "
+    "<4> repeated swinging <6> many quick repetitions <8> very many rapid repetitions"
 )
-PEAK: Scale = (
-    (2.0, 3.5, 5.5, 8.0),
-    ("slow throughout", "calm", "brisk", "fast", "explosive"),
+RANGE = grades(
+    "stays as it is <25> bends a little <50> bends <80> bends deeply <110> folds and unfolds fully"
 )
-REPEATS: Scale = (
-    (1, 2, 3, 4, 6, 8),
-    (
-        "one single stroke",
-        "a move there and back once",
-        "two turns back",
-        "three turns back",
-        "repeated swinging",
-        "many quick repetitions",
-        "very many rapid repetitions",
-    ),
+SINK = grades(
+    "stands tall throughout <0.05> dips a little <0.1> dips and comes up again <0.2> squats and "
+    "stands up again <0.35> squats deeply down and stands up again"
 )
-RANGE: Scale = (
-    (25, 50, 80, 110),
-    ("stays as it is", "bends a little", "bends", "bends deeply", "folds and unfolds fully"),
+LEAN = grades(
+    "upright <6> tipping slightly <12> leaning forward <22> bending forward <40> bowing far down"
 )
-SINK: Scale = (
-    (0.05, 0.1, 0.2, 0.35),
-    (
-        "stands tall throughout",
-        "dips a little",
-        "dips and comes up again",
-        "squats and stands up again",
-        "squats deeply down and stands up again",
-    ),
+TURN = grades(
+    "turning far to the right <-45> turning to the right <-25> turning slightly to the right "
+    "<-12> facing ahead <12> turning slightly to the left <25> turning to the left <45> turning "
+    "far to the left"
 )
-LEAN: Scale = (
-    (6, 12, 22, 40),
-    ("upright", "tipping slightly", "leaning forward", "bending forward", "bowing far down"),
+STEP = grades("no step <0.12> a small step <0.25> a step <0.45> a long lunge")
+ACROSS = grades(
+    "far over to the other side <-0.5> across the body <-0.25> to the middle <0> never across"
 )
-TURN: Scale = (
-    (-45, -25, -12, 12, 25, 45),
-    (
-        "turning far to the right",
-        "turning to the right",
-        "turning slightly to the right",
-        "facing ahead",
-        "turning slightly to the left",
-        "turning to the left",
-        "turning far to the left",
-    ),
+WHO = grades(
+    "the left hand works alone <-1.5> the left hand leads and the right helps <-0.5> both hands "
+    "work together <0.5> the right hand leads and the left helps <1.5> the right hand works "
+    "with the left nearly at rest <2.7> the right hand works alone"
 )
-STEP: Scale = (
-    (0.12, 0.25, 0.45),
-    ("no step", "a small step", "a step", "a long lunge"),
+CIRCLES = grades(
+    "a full circle leftwards against the clock <0> a full clockwise circle like a wheel rolling "
+    "to the right"
 )
-ACROSS: Scale = (
-    (-0.5, -0.25, 0.0),
-    ("far over to the other side", "across the body", "to the middle", "never across"),
+CORNERS = grades(
+    "smooth and rounded <1> with one sharp corner <2> with two sharp corners <3> angular with "
+    "three sharp corners <4> zigzag with many sharp corners"
 )
-WHO: Scale = (
-    (-1.5, -0.5, 0.5, 1.5, 2.7),
-    (
-        "the left hand works alone",
-        "the left hand leads and the right helps",
-        "both hands work together",
-        "the right hand leads and the left helps",
-        "the right hand works with the left nearly at rest",
-        "the right hand works alone",
-    ),
+PROFILE = grades(
+    "scooping underhand <-0.25> slightly scooping <-0.1> flat in profile <0.1> slightly arched "
+    "forward <0.25> arching overhand <0.5> swinging overhand over the shoulder"
 )
-CIRCLES: Scale = (
-    (0.0,),
-    (
-        "a full circle leftwards against the clock",
-        "a full clockwise circle like a wheel rolling to the right",
-    ),
-)
-CORNERS: Scale = (
-    (1, 2, 3, 4),
-    (
-        "smooth and rounded",
-        "with one sharp corner",
-        "with two sharp corners",
-        "angular with three sharp corners",
-        "zigzag with many sharp corners",
-    ),
-)
-PROFILE: Scale = (
-    (-0.25, -0.1, 0.1, 0.25, 0.5),
-    (
-        "scooping underhand",
-        "slightly scooping",
-        "flat in profile",
-        "slightly arched forward",
-        "arching overhand",
-        "swinging overhand over the shoulder",
-    ),
-)
-ROOM: Scale = (
-    (0.12, 0.25, 0.45, 0.7),
-    ("barely", "a little", "moderately", "widely", "very widely"),
-)
-TEMPO: Scale = ((0.6, 1.2, 2.0, 3.0), ("unhurried", "steady", "lively", "rapid", "very rapid"))
-PACE: Scale = ((1.3, 2.0, 2.7), ("strolling", "walking", "walking briskly", "jogging"))
-COUNT: Scale = ((4, 6, 8), ("a few steps", "several steps", "many steps", "very many steps"))
+ROOM = grades("barely <0.12> a little <0.25> moderately <0.45> widely <0.7> very widely")
+TEMPO = grades("unhurried <0.6> steady <1.2> lively <2> rapid <3> very rapid")
+PACE = grades("strolling <1.3> walking <2> walking briskly <2.7> jogging")
+COUNT = grades("a few steps <4> several steps <6> many steps <8> very many steps")
 
 
 def directions(step: NDArray[np.float64], least: float) -> str:
