@@ -21,20 +21,14 @@ _IMAGES = 64  # of a batch
 
 
 @dataclass(frozen=True)
-class ImageEncoder:
+class ImageEncoder(models.FrozenModel):
     """A frozen encoder of pictures, given as the bytes of their JPEG, WebP or PNG files.
 
     Attributes:
-        name: what it is called (a folder's own name, without its path).
-        folder: where its files are.
         kind: ``model_type`` of its configuration.
-        digest: SHA-256 of files and settings: equal digests give equal features.
     """
 
-    name: str
-    folder: Path
     kind: str
-    digest: str
 
     @classmethod
     def load(cls, name: str | Path) -> ImageEncoder:
@@ -47,35 +41,21 @@ class ImageEncoder:
             UserError: it is not there, its weights are no safetensors, it has no image tower or no
                 image processor.
         """
-        folder = models.find(str(name))
-        kind = str(models.read_json(folder / "config.json").get("model_type", ""))
+        folder, config = models.open_folder(name)
+        kind = str(config.get("model_type", ""))
         if kind not in KINDS:
             raise UserError(
                 f"{folder}: {kind or 'a model without model_type'} has no image tower that is known"
                 f" here; give a CLIP or SigLIP ({', '.join(KINDS)})"
             )
-        models.need_safetensors(folder)
-        if not any(
-            (folder / f).is_file() for f in ("preprocessor_config.json", "processor_config.json")
-        ):
-            raise UserError(
-                f"{folder}: has no image processor (preprocessor_config.json); save the model's "
-                "processor into the same folder"
-            )
-        digest = models.digest(folder, {"kind": kind})
-        return cls(models.label(str(name), folder), folder, kind, digest)
-
-    @property
-    def identity(self) -> str:
-        """Name and content: what cached features are filed under."""
-        return f"{self.name}@{self.digest[:16]}"
+        models.need_processor(folder)
+        return cls(**models.identified(name, folder, {"kind": kind}), kind=kind)
 
     @cached_property
     def _processor(self) -> Any:
         from transformers import AutoImageProcessor
 
-        with models.loading(self.folder):
-            return AutoImageProcessor.from_pretrained(self.folder, local_files_only=True)
+        return self.load_part(AutoImageProcessor)
 
     @cached_property
     def _model(self) -> Any:
@@ -84,16 +64,8 @@ class ImageEncoder:
 
         clip = self.kind.startswith("clip")
         loader = CLIPVisionModelWithProjection if clip else SiglipVisionModel
-        with models.loading(self.folder):
-            config = models.tower_config(self.folder, "vision_config")
-            model: Any = loader.from_pretrained(
-                self.folder,
-                config=config,
-                local_files_only=True,
-                use_safetensors=True,
-                dtype=torch.float32,
-            )
-        return model.eval().requires_grad_(False).to(models.device())
+        config = models.tower_config(self.folder, "vision_config")
+        return self.load_network(loader, config=config, dtype=torch.float32)
 
     def encode(
         self, pictures: Sequence[bytes], *, progress: Progress | None = None

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -60,22 +61,77 @@ def find(name: str) -> Path:
         ) from None
 
 
-def need_safetensors(folder: Path) -> None:
-    """Refuse a folder whose weights could run code when they are read.
+@dataclass(frozen=True)
+class FrozenModel:
+    """A model of transformers, found and hashed; its weights are loaded at the first use.
+
+    Attributes:
+        name: its hub or packaged name, or its folder's own.
+        folder: where its files are.
+        digest: SHA-256 of files and settings: equal digests give equal results.
+    """
+
+    name: str
+    folder: Path
+    digest: str
+
+    @property
+    def identity(self) -> str:
+        """Name and content, for caches and records."""
+        return f"{self.name}@{self.digest[:16]}"
+
+    def load_part(self, loader: Any, **options: Any) -> Any:
+        """Load a part (tokenizer, processor) by one of transformers' classes."""
+        with loading(self.folder):
+            return loader.from_pretrained(self.folder, local_files_only=True, **options)
+
+    def load_network(self, loader: Any, **options: Any) -> Any:
+        """Load the network frozen, on the GPU where there is one."""
+        model = self.load_part(loader, use_safetensors=True, **options)
+        return model.eval().requires_grad_(False).to(device())
+
+
+def open_folder(name: str | Path) -> tuple[Path, dict[str, Any]]:
+    """Find a model and check its files.
+
+    Args:
+        name: see :func:`find`.
+
+    Returns:
+        The folder, and ``config.json``.
 
     Raises:
-        UserError: it has no ``.safetensors``.
+        UserError: it is not there, or its weights could run code when they are read.
     """
+    folder = find(str(name))
+    config: dict[str, Any] = read_json(folder / "config.json")
     if not list(folder.glob("*.safetensors")):
         raise UserError(
             f"{folder}: no .safetensors weights; other formats are not read, since they can "
             "run code. Save the model again with save_pretrained(..., safe_serialization=True)"
         )
+    return folder, config
 
 
-def label(name: str, folder: Path) -> str:
-    """What a model is called in a record: its hub or packaged name, or its folder's own."""
-    return name if name in PACKAGED or not Path(name).is_dir() else folder.resolve().name
+def need_processor(folder: Path) -> None:
+    """Check that a model's folder has an image processor.
+
+    Raises:
+        UserError: it has none.
+    """
+    files = ("preprocessor_config.json", "processor_config.json")
+    if not any((folder / file).is_file() for file in files):
+        raise UserError(
+            f"{folder}: has no image processor ({' or '.join(files)}); save the model's processor "
+            "into the same folder"
+        )
+
+
+def identified(name: str | Path, folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of :class:`FrozenModel`; ``settings`` are what else decides the results."""
+    local = str(name) not in PACKAGED and Path(name).is_dir()
+    label = folder.resolve().name if local else str(name)
+    return {"name": label, "folder": folder, "digest": digest(folder, settings)}
 
 
 def digest(folder: Path, settings: dict[str, Any]) -> str:
@@ -138,7 +194,8 @@ def tower_config(folder: Path, part: str) -> Any:
     """
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    with loading(folder):
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
     if not part or not hasattr(config, part):
         return config
     # the projection size of the whole counts, not the tower's own default

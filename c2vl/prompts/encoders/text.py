@@ -39,28 +39,22 @@ _SPARE = 8  # special tokens and marks that a tokenizer may add to a text
 
 
 @dataclass(frozen=True)
-class TextEncoder:
+class TextEncoder(models.FrozenModel):
     """A frozen encoder of sentences.
 
     Attributes:
-        name: what it is called (a folder's own name, without its path).
-        folder: where its files are.
         pooling: how token states become one vector; ``projection`` is CLIP's own, ``siglip``
             SigLIP's, which is also fed texts padded to its full length, as it was trained.
         max_length: tokens read of a text, special ones included; 0: the tokenizer's own limit.
         lower_case: texts are lowered first (a few sentence encoders ask for it).
         long: what is done with a longer text: ``split`` halves it at the sentence or word nearest
             to its middle until the parts fit, and averages their features; ``cut`` reads its start.
-        digest: SHA-256 of files and settings: equal digests give equal features.
     """
 
-    name: str
-    folder: Path
     pooling: Pooling
     max_length: int
     lower_case: bool
     long: Long
-    digest: str
 
     @classmethod
     def load(cls, name: str | Path = DEFAULT, *, long: Long = "split") -> TextEncoder:
@@ -73,9 +67,7 @@ class TextEncoder:
         Raises:
             UserError: it is not there, its weights are no safetensors, or its kind is not known.
         """
-        folder = models.find(str(name))
-        config = models.read_json(folder / "config.json")
-        models.need_safetensors(folder)
+        folder, config = models.open_folder(name)
         pooling = _TOWERS.get(str(config.get("model_type", "")))
         sentence: dict[str, Any] = {}
         if pooling is None:
@@ -88,20 +80,13 @@ class TextEncoder:
             "lower_case": bool(sentence.get("do_lower_case", False)),
             "long": long,
         }
-        digest = models.digest(folder, settings)
-        return cls(models.label(str(name), folder), folder=folder, digest=digest, **settings)
-
-    @property
-    def identity(self) -> str:
-        """Name and content: what cached features are filed under."""
-        return f"{self.name}@{self.digest[:16]}"
+        return cls(**models.identified(name, folder, settings), **settings)
 
     @cached_property
     def _tokenizer(self) -> Any:
         from transformers import AutoTokenizer
 
-        with models.loading(self.folder):
-            return AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
+        return self.load_part(AutoTokenizer)
 
     @cached_property
     def _model(self) -> Any:
@@ -112,17 +97,9 @@ class TextEncoder:
             "projection": CLIPTextModelWithProjection,
             "siglip": SiglipTextModel,
         }
-        with models.loading(self.folder):
-            part = "text_config" if self.pooling in towers else ""
-            config = models.tower_config(self.folder, part)
-            model = towers.get(self.pooling, AutoModel).from_pretrained(
-                self.folder,
-                config=config,
-                local_files_only=True,
-                use_safetensors=True,
-                dtype=torch.float32,
-            )
-        return model.eval().requires_grad_(False).to(models.device())
+        config = models.tower_config(self.folder, "text_config" if self.pooling in towers else "")
+        loader = towers.get(self.pooling, AutoModel)
+        return self.load_network(loader, config=config, dtype=torch.float32)
 
     @cached_property
     def limit(self) -> int:

@@ -15,24 +15,18 @@ from c2vl.support.errors import UserError
 
 
 @dataclass(frozen=True)
-class LocalCaptioner:
+class LocalCaptioner(models.FrozenModel):
     """Any image-text-to-text model, through its own processor and chat template.
 
     Answers are greedy, so that the same pictures give the same captions.
 
     Attributes:
-        name: what it is called.
-        folder: where its files are.
         batch_size: pictures a forward pass.
         max_tokens: of an answer.
-        digest: SHA-256 of files and settings.
     """
 
-    name: str
-    folder: Path
     batch_size: int
     max_tokens: int
-    digest: str
 
     @classmethod
     def load(
@@ -48,29 +42,16 @@ class LocalCaptioner:
         Raises:
             UserError: it is not there, its weights are no safetensors, or it has no processor.
         """
-        folder = models.find(str(name))
-        models.read_json(folder / "config.json")
-        models.need_safetensors(folder)
-        files = ("processor_config.json", "preprocessor_config.json")
-        if not any((folder / file).is_file() for file in files):
-            raise UserError(
-                f"{folder}: has no processor ({' or '.join(files)}); save the model's processor "
-                "into the same folder"
-            )
-        digest = models.digest(folder, {"max_tokens": max_tokens})
-        return cls(models.label(str(name), folder), folder, batch_size, max_tokens, digest)
-
-    @property
-    def identity(self) -> str:
-        """Name and content, for the record."""
-        return f"{self.name}@{self.digest[:16]}"
+        folder, _ = models.open_folder(name)
+        models.need_processor(folder)
+        found = models.identified(name, folder, {"max_tokens": max_tokens})
+        return cls(**found, batch_size=batch_size, max_tokens=max_tokens)
 
     @cached_property
     def _processor(self) -> Any:
         from transformers import AutoProcessor
 
-        with models.loading(self.folder):
-            processor = AutoProcessor.from_pretrained(self.folder, local_files_only=True)
+        processor = self.load_part(AutoProcessor)
         if not getattr(processor, "chat_template", None):
             raise UserError(
                 f"{self.folder}: its processor has no chat template (chat_template.jinja); models "
@@ -85,11 +66,7 @@ class LocalCaptioner:
     def _model(self) -> Any:
         from transformers import AutoModelForImageTextToText
 
-        with models.loading(self.folder):
-            model: Any = AutoModelForImageTextToText.from_pretrained(
-                self.folder, local_files_only=True, use_safetensors=True, dtype="auto"
-            )
-        return model.eval().requires_grad_(False).to(models.device())
+        return self.load_network(AutoModelForImageTextToText, dtype="auto")
 
     def answers(self, pictures: Sequence[bytes], questions: Sequence[str]) -> list[Answer]:
         found: list[Answer] = []

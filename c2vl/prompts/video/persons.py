@@ -63,11 +63,7 @@ class ColourJoints:
     """
 
     folder: Path
-
-    @property
-    def identity(self) -> str:
-        """What finds them, for the record."""
-        return "NTU colour joints"
+    identity = "NTU colour joints"
 
     def boxes(self, sequence: str, frames: Sequence[Frame]) -> list[Box | None]:
         path = self.folder / f"{sequence}.skeleton"
@@ -122,21 +118,15 @@ def _around(points: NDArray[np.float64]) -> Box | None:
 
 
 @dataclass(frozen=True)
-class Detector:
+class Detector(models.FrozenModel):
     """A zero-shot detector of transformers (Grounding DINO, OWL-ViT, OWLv2), asked for persons.
 
     Attributes:
-        name: what it is called.
-        folder: where its files are.
         threshold: least score of a box.
-        digest: SHA-256 of files and settings.
         text: what it is asked for.
     """
 
-    name: str
-    folder: Path
     threshold: float
-    digest: str
     text: str = "person"
 
     @classmethod
@@ -146,23 +136,15 @@ class Detector:
         Raises:
             UserError: it is not there or its weights are no safetensors.
         """
-        folder = models.find(str(name))
-        models.read_json(folder / "config.json")
-        models.need_safetensors(folder)
-        digest = models.digest(folder, {"threshold": threshold})
-        return cls(models.label(str(name), folder), folder, threshold, digest)
-
-    @property
-    def identity(self) -> str:
-        """What finds them, for the record."""
-        return f"{self.name}@{self.digest[:16]}"
+        folder, _ = models.open_folder(name)
+        found = models.identified(name, folder, {"threshold": threshold})
+        return cls(**found, threshold=threshold)
 
     @cached_property
     def _processor(self) -> Any:
         from transformers import AutoProcessor
 
-        with models.loading(self.folder):
-            processor = AutoProcessor.from_pretrained(self.folder, local_files_only=True)
+        processor = self.load_part(AutoProcessor)
         if not hasattr(processor, "post_process_grounded_object_detection"):
             raise UserError(f"{self.folder}: has no processor of a zero-shot detector")
         return processor
@@ -172,11 +154,7 @@ class Detector:
         import torch
         from transformers import AutoModelForZeroShotObjectDetection
 
-        with models.loading(self.folder):
-            model: Any = AutoModelForZeroShotObjectDetection.from_pretrained(
-                self.folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
-            )
-        return model.eval().requires_grad_(False).to(models.device())
+        return self.load_network(AutoModelForZeroShotObjectDetection, dtype=torch.float32)
 
     def boxes(self, sequence: str, frames: Sequence[Frame]) -> list[Box | None]:
         images = [frame.image for frame in frames]

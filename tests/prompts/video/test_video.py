@@ -180,7 +180,7 @@ def test_a_model_answers_by_its_chat_template(tiny_llava: Path, tmp_path: Path) 
     shutil.copytree(tiny_llava, copy)
     for file in ("processor_config.json", "preprocessor_config.json"):
         (copy / file).unlink(missing_ok=True)
-    with pytest.raises(UserError, match="has no processor"):
+    with pytest.raises(UserError, match="has no image processor"):
         LocalCaptioner.load(copy)
 
 
