@@ -20,12 +20,12 @@ ANY = click.Path(path_type=Path)
 
 
 class _Finite(click.FloatRange):
-    """A range has neither NaN nor infinity in it, which Click lets through."""
+    """A range without NaN and infinity, which Click lets through."""
 
     def convert(self, value: Any, param: Any, ctx: Any) -> float:
         number = float(super().convert(value, param, ctx))
         if not math.isfinite(number):
-            self.fail(f"{value} is no finite number.", param, ctx)
+            self.fail(f"{value} is not a finite number.", param, ctx)
         return number
 
 
@@ -82,12 +82,13 @@ def classify(
     encoder: str, head: Path, files: tuple[Path, ...], reader: str | None, top: int
 ) -> None:
     """Print the likeliest classes of the sequences in FILES, by a fitted HEAD."""
+    from c2vl.encoder import load_encoder
     from c2vl.serving.classifier import load_head
     from c2vl.serving.sequence_files import read_sequences
 
     if top < 1:
         raise UserError(f"--top: {top}; give 1 or more")
-    loaded, fitted = _load(encoder), load_head(head)
+    loaded, fitted = load_encoder(encoder), load_head(head)
     fitted.fits(loaded)
     for path in files:
         for name, joints in read_sequences(path, reader):
@@ -111,11 +112,12 @@ Examples:
 def index(encoder: str, store: Path, out: Path, overwrite: bool) -> None:
     """Build a nearest-neighbour index of a STORE's motions at OUT."""
     need_extra("serving", "c2vl index", "faiss")
+    from c2vl.encoder import load_encoder
     from c2vl.serving.index import CARD, build_index, load_index
     from c2vl.skeletons.store import Store
 
     see_free(out, overwrite=overwrite, known_by=[CARD])
-    build_index(_load(encoder), Store.open(store), out)
+    build_index(load_encoder(encoder), Store.open(store), out)
     opened = load_index(out)
     by = "example and by text" if opened.has_language else "example"
     click.echo(f"{out}: {len(opened.rows)} sequences, to search by {by}")
@@ -145,6 +147,7 @@ def search(
 ) -> None:
     """Find the motions in an INDEX that are most like the one in FILE, or like a text."""
     need_extra("serving", "c2vl search", "faiss")
+    from c2vl.encoder import load_encoder
     from c2vl.serving.index import load_index, text_rows
     from c2vl.serving.sequence_files import read_sequences
 
@@ -154,19 +157,15 @@ def search(
         raise UserError("--text: is empty; describe a motion")
     if k < 1:
         raise UserError(f"-k: {k}; give 1 or more")
-    loaded, opened = _load(encoder), load_index(index_folder)
+    loaded, opened = load_encoder(encoder), load_index(index_folder)
     opened.fits(loaded)
+    found = {}
     if text is not None:
-        found = opened.by_text(text_rows(loaded, [text]), k)
-        asked = [text]
-    else:
-        assert file is not None
-        sequences = read_sequences(file, reader)
-        asked = [name for name, _ in sequences]
-        found = [
-            opened.by_features(_features(loaded, file, joints), k)[0] for _, joints in sequences
-        ]
-    for name, near in zip(asked, found, strict=True):
+        (found[text],) = opened.by_text(text_rows(loaded, [text]), k)
+    elif file is not None:
+        for name, joints in read_sequences(file, reader):
+            (found[name],) = opened.by_features(_features(loaded, file, joints), k)
+    for name, near in found.items():
         click.echo(f"{name}:")
         for one in near:
             click.echo(f"  {one.score:.3f}  {one.id}  {one.name}")
@@ -183,7 +182,7 @@ Examples:
 )
 @click.argument("encoder")
 @click.option("--head", type=FOLDER, help="A classifier of `c2vl classify-fit`.")
-@click.option("--index", "index_folder", type=FOLDER, help="An index of `c2vl index`.")
+@click.option("--index", type=FOLDER, help="An index of `c2vl index`.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to bind to.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
 @click.option("--token-file", type=ANY, help="Holds the bearer token that requests must bring.")
@@ -196,44 +195,12 @@ Examples:
     "--rate", type=_Finite(0), default=50.0, show_default=True, help="Requests a second and client."
 )
 @click.option("--gpu", is_flag=True, help="Each replica takes a GPU.")
-def serve(
-    encoder: str,
-    head: Path | None,
-    index_folder: Path | None,
-    host: str,
-    port: int,
-    token_file: Path | None,
-    replicas: int,
-    max_body: float,
-    max_frames: int,
-    rate: float,
-    gpu: bool,
-) -> None:
-    """Serve the ENCODER over HTTP with Ray Serve, until Ctrl-C; the page of it is at /docs."""
+def serve(max_body: float, **options: Any) -> None:
+    """Serve the ENCODER over HTTP with Ray Serve, until Ctrl-C; its page is at /docs."""
     need_extra("serving", "c2vl serve")
     from c2vl.serving.launch import Settings, run
 
-    run(
-        Settings(
-            encoder=encoder,
-            head=head,
-            index=index_folder,
-            host=host,
-            port=port,
-            token_file=token_file,
-            replicas=replicas,
-            max_body=int(max_body * 2**20),
-            max_frames=max_frames,
-            rate=rate,
-            gpu=gpu,
-        )
-    )
-
-
-def _load(source: str) -> Encoder:
-    from c2vl.encoder import load_encoder
-
-    return load_encoder(source)
+    run(Settings(max_body=int(max_body * 2**20), **options))
 
 
 def _features(encoder: Encoder, path: Path, joints: Any) -> Any:

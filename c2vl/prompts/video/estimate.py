@@ -1,4 +1,4 @@
-"""How long prompts of a whole dataset take, from rates that a run measured or that are assumed."""
+"""Hours for the prompts of a whole dataset, from measured or assumed rates."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from c2vl.support.errors import UserError
 
 @dataclass(frozen=True)
 class Rates:
-    """Work a second of one unit.
+    """Prompts a second of one unit.
 
     Attributes:
-        crops: pictures decoded, found and cut, by one CPU core (or one GPU with a detector).
-        captions: answers, by one GPU (or whatever the run had).
+        crops: frames decoded and cropped by one CPU core (or one GPU with a detector).
+        captions: answers of one GPU (or of what the run had).
         assumed: names of the rates that were given and not measured.
     """
 
@@ -25,7 +25,7 @@ class Rates:
 
 
 def measured(run: Path, *, crops: float | None = None, captions: float | None = None) -> Rates:
-    """Read the rates of a run; given ones take their place.
+    """Read the rates that a run measured; given ones replace them.
 
     Raises:
         UserError: the run has measured nothing and a rate is not given.
@@ -36,27 +36,23 @@ def measured(run: Path, *, crops: float | None = None, captions: float | None = 
         found = {"pictures": 0, "captions": 0, "crop_seconds": 0, "answer_seconds": 0}
     except (OSError, ValueError) as error:
         raise UserError(f"{run}/rates.json: cannot be read ({error})") from None
-    assumed = []
-    rates = {}
-    for name, given, work, seconds in (
-        ("crops", crops, found["pictures"], found["crop_seconds"]),
-        ("captions", captions, found["captions"], found["answer_seconds"]),
+    rates = {name: given for name, given in (("crops", crops), ("captions", captions)) if given}
+    assumed = tuple(rates)
+    for name, work, seconds in (
+        ("crops", "pictures", "crop_seconds"),
+        ("captions", "captions", "answer_seconds"),
     ):
-        if given is not None:
-            assumed.append(name)
-            rates[name] = given
-        elif work and seconds:
-            rates[name] = work / seconds
-        else:
+        if name not in rates and not (found[work] and found[seconds]):
             raise UserError(
                 f"{run}: its last run measured no {name}; give --{name}-per-second, or run "
                 "`c2vl prompts video` on some videos first"
             )
-    return Rates(**rates, assumed=tuple(assumed))
+        rates.setdefault(name, found[work] / (found[seconds] or 1))
+    return Rates(**rates, assumed=assumed)
 
 
 def hours(rates: Rates, sequences: int, prompts: int, *, gpus: int, cpus: int) -> dict[str, float]:
-    """Return the hours of each stage, and of the whole, where the stages overlap.
+    """Return the hours of each stage, and of all, since the stages overlap.
 
     Args:
         rates: of one unit.
