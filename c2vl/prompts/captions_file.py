@@ -1,4 +1,4 @@
-"""Captions that somebody else wrote: the published archive, or a user's JSON, CSV or Parquet.
+"""Captions from files: the published archive, or a user's JSON, CSV or Parquet.
 
 =============  ======================================================================
 ``.zip``       an archive with one ``.json`` in it (``pkuv2_language.zip``)
@@ -32,7 +32,7 @@ class Captions:
     Attributes:
         texts: sequence → P captions.
         rejected: (sequence, reason) of those left out.
-        filled: sequences whose missing captions were filled by repeating those they have.
+        filled: sequences that repeat some of their captions in place of missing ones.
     """
 
     texts: dict[str, list[str]]
@@ -74,8 +74,8 @@ def even(
     Args:
         found: sequence → captions; empty ones count as missing.
         prompts: P; the most frequent number of captions when not given.
-        short: what is done with a sequence that has fewer: it is left out, or those it has are
-            repeated in order, so that their mean stays nearly the same. One with more is left out.
+        short: what to do with a sequence that has fewer: leave it out, or repeat its captions in
+            order, so that their mean stays nearly the same. One with more is left out.
 
     Raises:
         UserError: no sequence is left.

@@ -26,7 +26,7 @@ def import_captions(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Made:
-    """Make a table of a file of captions; the very same one is left alone.
+    """Make a table of a file of captions, unless exactly this table is there.
 
     Args:
         source: see :mod:`c2vl.prompts.captions_file`.
@@ -34,13 +34,13 @@ def import_captions(
         encoder: what reads the captions.
         store: sequences that it does not have are left out and listed in ``rejected.csv``.
         prompts: captions a sequence; the most frequent number when not given.
-        short: what is done with a sequence that has fewer.
+        short: what to do with a sequence that has fewer.
         cache: where features are kept between runs; beside ``out`` when not given.
         overwrite: replace another table at ``out``.
         progress: called with captions encoded and to encode.
 
     Raises:
-        UserError: the file cannot be read, nothing is left of it, or ``out`` holds something else.
+        UserError: the file cannot be read, no sequence is left, or ``out`` holds something else.
     """
     found = captions_file.read(source)
     with source.open("rb") as file:

@@ -116,7 +116,7 @@ def write(
 
 
 def _common(tables: dict[str, ConceptTable], store: Store | None) -> list[str]:
-    """Sequences that all tables and the store have."""
+    """Return the sequences that all tables and the store have."""
     first, *others = tables.values()
     sets = [set(table.ids) for table in others]
     if store is not None:
@@ -128,7 +128,7 @@ def _common(tables: dict[str, ConceptTable], store: Store | None) -> list[str]:
 
 
 def _labels(names: list[str], store: Store | None) -> dict[str, str]:
-    """Class of each sequence, where it is known."""
+    """Return the class of each sequence, where it is known."""
     if store is not None:
         numbers = zip(store.index["id"].astype(str), store.index["label"], strict=True)
         return {name: store.class_names[label] for name, label in numbers if label >= 0}
@@ -156,7 +156,7 @@ def _spread(names: list[str], labels: dict[str, str], number: int) -> list[str]:
 def _near(
     rows: Callable[[list[str]], NDArray[np.float32]], names: list[str], shown: list[str]
 ) -> list[list[str]]:
-    """Nearest sequences by the cosine of mean features, about their common mean."""
+    """Return the nearest sequences by the cosine of mean features about their common mean."""
 
     def means(part: list[str]) -> Rows:
         found = rows(part)
@@ -180,7 +180,7 @@ def _unit(rows: Rows) -> Rows:
 
 
 def _skeletons(store: Store) -> Callable[[list[str]], Rows]:
-    """Skeleton space: centred, aligned joints of a few frames in one row."""
+    """Return skeleton space: names to rows (n, T * V * 3) of centred, aligned joints."""
     from c2vl.skeletons.clips import load_clips
 
     clips = load_clips(store, frames=_SPACE_FRAMES)
@@ -204,7 +204,7 @@ def _middle_captions(table: ConceptTable | None, names: set[str]) -> dict[str, s
 def _pictures(
     tables: dict[str, ConceptTable], run: Path | None, shown: list[str]
 ) -> dict[str, list[str]]:
-    """Small crops of the shown sequences, as data addresses."""
+    """Return small crops of the shown sequences, as data addresses."""
     from PIL import Image
 
     if run is None:
@@ -223,7 +223,7 @@ def _pictures(
 
 
 def _motion(store: Store, name: str) -> list[list[list[list[float]]]]:
-    """Joints on the screen, (M, frames, V, 2), 0..1 with y down; seen as the sensor saw them."""
+    """Return joints on the screen, (M, T, V, 2), 0..1 with y down, seen from the sensor."""
     position = int(np.flatnonzero(store.index["id"].astype(str) == name)[0])
     joints = np.asarray(store.joints(position), dtype=np.float64)
     joints = joints[:, np.linspace(0, joints.shape[1] - 1, _FRAMES).round().astype(int)]
@@ -238,7 +238,7 @@ def _motion(store: Store, name: str) -> list[list[list[list[float]]]]:
 
 
 def _bones(store: Store | None) -> list[list[int | str]]:
-    """Joint, parent, colour of each bone."""
+    """Return joint, parent and colour of each bone."""
     if store is None:
         return []
     colours = side_colours(store.layout)
@@ -253,7 +253,7 @@ def _about(table: ConceptTable) -> dict[str, Any]:
 
 
 def _probe(table: ConceptTable, store: Store | None, split: str) -> dict[str, Any]:
-    """The probe's figures, or why there are none."""
+    """Return the probe's figures, or why there are none."""
     try:
         found: ProbeResult = (
             probe_names(table) if store is None else probe_table(table, store, split)
@@ -278,7 +278,7 @@ def _lengths(table: ConceptTable | None) -> tuple[int, dict[int, int]]:
 
 
 def _repeated(table: ConceptTable | None) -> list[dict[str, Any]]:
-    """The captions that most sequences share."""
+    """Return the captions that most sequences share."""
     if table is None:
         return []
     texts = table.texts()

@@ -1,4 +1,4 @@
-"""From captions to a language concept table: features by cache, written part by part."""
+"""From captions to a language concept table: cached features, written part by part."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from c2vl.support.progress import Progress
 
 @dataclass(frozen=True)
 class Made:
-    """A table, and what it took.
+    """A table that was made.
 
     Attributes:
         table: the table.
-        read: captions that the model had to read; the rest were cached.
+        read: prompts that the encoder read; the rest were cached.
     """
 
     table: ConceptTable
@@ -104,7 +104,7 @@ def build(
 def existing(
     out: Path, store: str, model: str, settings: dict[str, Any], *, overwrite: bool
 ) -> ConceptTable | None:
-    """Return the table at ``out`` if it is just what would be made, None if one may be written.
+    """Return the table at ``out`` if it is exactly what would be made; None if one may be written.
 
     Args:
         out: the table's folder.
@@ -122,11 +122,8 @@ def existing(
         if overwrite:
             return None
         raise
-    if [table.manifest.get(key) for key in ("store", "model", "settings")] == [
-        store,
-        model,
-        settings,
-    ]:
+    found = [table.manifest.get(key) for key in ("store", "model", "settings")]
+    if found == [store, model, settings]:
         return table
     if overwrite:
         return None
@@ -136,7 +133,7 @@ def existing(
 
 
 def count(texts: Iterable[Sequence[str]]) -> dict[str, Any]:
-    """Figures of captions: how many, how many distinct, how long, how shared.
+    """Return figures of captions: how many, how many distinct, how long, how shared.
 
     ``most_shared_caption`` is the largest share of sequences that one caption is found in.
     """

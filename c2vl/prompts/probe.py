@@ -1,7 +1,7 @@
-"""How much of the action the prompts tell: a linear probe on the mean concept feature.
+"""How well prompts predict the action: a linear probe on the mean concept feature.
 
-Labels are used here alone, to judge prompts, never to make them. The figure to improve against
-leaves out one training subject at a time; the test subjects are read on request only.
+Labels measure prompts and never make them. The validation figure leaves out one training subject at
+a time; the test subjects are scored on request only. Shapes: N sequences, D feature size.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def probe(
 ) -> ProbeResult:
     """Fit ridge classifiers on unit-norm rows, centred, with one scale for all columns.
 
-    Ridge has a closed form, so the figure is the same everywhere, and takes a second.
+    Ridge has a closed form, so the figure is the same on every machine, within a second.
 
     Args:
         features: (N, D).
@@ -116,7 +116,7 @@ def probe_table(
 
 
 def probe_names(table: ConceptTable, *, parts: int = 1) -> ProbeResult:
-    """Probe all sequences of a table, with labels and performers read from their names.
+    """Probe all sequences of a table by the labels and performers in their names.
 
     Every performer is left out in turn; there is no test part.
 
@@ -133,7 +133,7 @@ NAMES = (
     re.compile(r"S\d{3}C\d{3}P(?P<subject>\d{3})R\d{3}A(?P<label>\d{3})"),
     re.compile(r"a(?P<label>\d+)_s(?P<subject>\d+)_t\d+"),
 )
-"""Sequence names of PKU-MMD II, NTU RGB+D and UTD-MHAD: they tell action and performer."""
+"""Sequence names of PKU-MMD II, NTU RGB+D and UTD-MHAD: they contain action and performer."""
 
 
 def read_names(ids: Sequence[str]) -> tuple[Numbers, Numbers]:

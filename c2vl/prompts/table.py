@@ -1,13 +1,15 @@
-"""A concept table: the frozen encoder's features of every sequence's prompts, one a modality.
+"""A concept table: a frozen encoder's features of every sequence's prompts, of one modality.
+
+Shapes: N sequences, P prompts a sequence, D feature size.
 
 A table is a folder::
 
     manifest.json    modality, encoder (name and content), the store it was made for, source,
                      settings (question, model that answered …), counts, digest
     features.npy     float32 (N sequences, P prompts, D), memory-mapped
-    prompts.parquet  id, prompt (0..P-1), text (empty where the prompt is a picture), and what else
-                     is known of a prompt: status of an answer, crop (where its picture lies)
-    rejected.csv     sequences that got no row, with the reason (present when there are some)
+    prompts.parquet  id, prompt (0..P-1), text (empty for a picture); from video also question,
+                     status (of the answer), crop (file:offset:length), time
+    rejected.csv     sequences without a row, with the reason (present when there are some)
 """
 
 from __future__ import annotations
@@ -74,7 +76,7 @@ class ConceptTable:
 
         Args:
             path: its folder.
-            modality: what it must hold; a table of another one is an error.
+            modality: the one that it must have.
 
         Raises:
             UserError: it is absent, damaged, of another version or of another modality.
@@ -141,7 +143,7 @@ class ConceptTable:
             model: identity of the encoder.
             texts: P prompts a sequence; None for pictures.
             columns: N * P rows of more columns for the Parquet file.
-            rejected: sequences that got no row, with the reason.
+            rejected: sequences without a row, with the reason.
             store: digest of the store that the prompts describe.
             source: where the prompts come from.
             settings: how they were made.
@@ -248,8 +250,7 @@ class ConceptTable:
 
         Args:
             ids: see :meth:`join`.
-            parts: equal parts of the prompts, in order, whose means stand side by side: what comes
-                early and what late in a sequence stays apart.
+            parts: equal parts of the prompts in time, whose means stand side by side.
         """
         edges = np.linspace(0, self.prompts_per_sample, parts + 1).round().astype(int)
         found = []
@@ -337,11 +338,11 @@ def within_store(
 
 
 def may_write(path: Path, *, overwrite: bool) -> None:
-    """Refuse to write where something else, or an unwanted table, is.
+    """Check that a table may be written at ``path``.
 
     Raises:
-        UserError: ``path`` holds a table and it is not to be replaced, or no table, or cannot be
-            written.
+        UserError: ``path`` holds a table that is not to be replaced, or something else, or cannot
+            be written.
     """
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         if not (path / "manifest.json").is_file():

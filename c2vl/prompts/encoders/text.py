@@ -1,7 +1,6 @@
 """Frozen text encoders, through transformers: sentence encoders, CLIP's and SigLIP's text towers.
 
-Texts longer than a model reads are split and their parts averaged, or cut, by choice; either way
-they are counted by whoever asks for :meth:`TextEncoder.lengths`.
+Texts longer than a model reads are split and their parts averaged, or cut, by choice.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ def build(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Made:
-    """Write the kinematic language table of a store; the very same one is left alone.
+    """Write the kinematic language table of a store, unless exactly this table is there.
 
     Args:
         store: the sequences.

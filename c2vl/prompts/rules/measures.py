@@ -1,8 +1,8 @@
-"""What a body does, measured in its own terms: heights between landmarks, reach in arm lengths.
+"""Measures of a body's motion in its own frame: heights between landmarks, reach in arm lengths.
 
-Positions are turned into the frame of the body (right, up, forward) and divided by its own size, so
-that neither the camera's heading nor the subject's size and place changes a measure. Every array
-is over time, T; a hand has one row a side, left then right.
+Positions are rotated into the frame of the body (right, up, forward) and divided by its size, so
+that neither the camera's heading nor the subject's size and place changes a measure. Shapes: T
+frames, V joints; arrays of hands have one row a side, left then right.
 """
 
 from __future__ import annotations

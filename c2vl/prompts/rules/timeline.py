@@ -1,4 +1,4 @@
-"""When in a sequence each of its captions plays."""
+"""The frames that each caption of a sequence describes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from c2vl.support.errors import UserError
 
 
 def timeline(table: ConceptTable, store: Store, position: int) -> tuple[Caption, ...]:
-    """Return the captions of a sequence with the frames that they are about.
+    """Return the captions of a sequence with the frames that they describe.
 
-    Kinematic captions were written for windows of the moving part, which are found again from the
-    joints. Others (of a model that saw frames in order of time) are taken to divide the sequence
-    evenly.
+    Kinematic captions describe windows of the moving part, computed again from the joints. Others
+    (of a model that saw frames in order of time) divide the sequence evenly.
 
     Raises:
         UserError: the table has no captions, or none of this sequence.

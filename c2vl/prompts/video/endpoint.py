@@ -24,7 +24,7 @@ _LONGEST_WAIT = 60.0
 
 @dataclass
 class Endpoint:
-    """A chat endpoint that is shown pictures, several at a time.
+    """A chat endpoint that answers questions on pictures, several at a time.
 
     Attributes:
         url: up to and with ``/v1``.
@@ -32,8 +32,9 @@ class Endpoint:
         concurrency: requests under way at once.
         max_tokens: of an answer.
         timeout: seconds that one answer may take.
-        tries: in all, with growing waits; what a server says in ``Retry-After`` is kept to.
+        tries: in all, with growing waits, and at least what ``Retry-After`` says.
         seed: sent along; temperature is 0.
+        wait: seconds before the second try.
     """
 
     url: str

@@ -1,4 +1,4 @@
-"""Frames of a span of video, by PyAV (FFmpeg's libraries in a wheel; decord is no longer kept)."""
+"""Frames of a span of video, by PyAV (FFmpeg in a wheel; decord is no longer maintained)."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Frame:
 def sample(clip: Clip, count: int) -> list[Frame]:
     """Return ``count`` frames in the middles of as many equal parts of the clip, in order.
 
-    A clip of fewer frames than that shows some of them twice.
+    Frames repeat in a clip that has fewer of them.
 
     Raises:
         RejectedError: the video is not there, cannot be decoded, or ends before the span does.

@@ -1,6 +1,6 @@
-"""Where the person is in a picture: from NTU's colour joints, by a detector, or everywhere.
+"""Boxes around persons: from NTU's colour joints, by a detector, or the whole picture.
 
-Two persons give the box around both, since what they do they do together.
+Two persons give one box around both, since they act together.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which span of which video shows a sequence: NTU RGB+D, PKU-MMD, UTD-MHAD, or a list."""
+"""The span of video of each sequence: of NTU RGB+D, PKU-MMD, UTD-MHAD, or from a list."""
 
 from __future__ import annotations
 
