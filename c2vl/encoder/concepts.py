@@ -1,9 +1,9 @@
-"""The concept space that an encoder was trained towards: what zero-shot reads.
+"""The concept space that an encoder was trained towards, for zero-shot and search by text.
 
-Two affine maps a modality: ``skeleton`` takes features into the space (the head W_m of
-pretraining), ``concept`` takes what the frozen vision-language encoder says into it (the
-normalisation over the training part, then the adapter where there was one). Both ends are unit
-rows.
+Each modality has two affine maps into it: ``skeleton`` from skeleton features (the head W_m of
+pretraining), ``concept`` from the frozen vision-language encoder's features (the normalisation over
+the training part, then the adapter where there was one). Both yield unit rows. Shapes: n rows, F
+skeleton features, D features of the frozen encoder, K dimensions of the space.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class ConceptSpace:
     """The maps of one modality.
 
     Attributes:
-        skeleton: weight (D', F) and bias (D').
-        concept: weight (D', D) and bias (D').
-        encoder: identity of the frozen encoder whose features (D) ``concept`` takes.
+        skeleton: weight (K, F) and bias (K,).
+        concept: weight (K, D) and bias (K,).
+        encoder: identity of the frozen encoder whose features ``concept`` takes.
     """
 
     skeleton: tuple[Tensor, Tensor]
@@ -39,11 +39,11 @@ class ConceptSpace:
     encoder: str
 
     def of_features(self, features: Floats) -> Floats:
-        """Unit rows (n, D') of skeleton features (n, F)."""
+        """Return unit rows (n, K) of skeleton features (n, F)."""
         return _mapped(features, *self.skeleton)
 
     def of_concepts(self, rows: Floats) -> Floats:
-        """Unit rows (n, D') of the frozen encoder's features (n, D), or of means of them."""
+        """Return unit rows (n, K) of the frozen encoder's features (n, D), or of their means."""
         return _mapped(rows, *self.concept)
 
 

@@ -1,6 +1,6 @@
 """The Hugging Face Hub's layout: ``config.json``, ``model.safetensors``, a card with metadata.
 
-The same files as the artefact's under the names that the Hub and ``PyTorchModelHubMixin`` use, so
+The artefact's files under the names of the Hub and of ``PyTorchModelHubMixin``;
 :func:`c2vl.load_encoder` reads the folder as it is.
 """
 
@@ -14,7 +14,7 @@ from c2vl.encoder.artefact import README, write_artefact
 from c2vl.encoder.card import CARD, WEIGHTS
 from c2vl.encoder.ledger import replacing_encoder
 from c2vl.encoder.network import Encoder
-from c2vl.support.errors import UserError
+from c2vl.support.errors import UserError, first_line
 
 NAMES = {CARD: "config.json", WEIGHTS: "model.safetensors"}
 HEAD = """---
@@ -50,10 +50,10 @@ def push_folder(folder: Path, repository: str, api: Any = None) -> str:
         api: a client; None for the usual one.
 
     Returns:
-        Where it is now.
+        Its address.
 
     Raises:
-        UserError: the Hub refuses, or is not reached.
+        UserError: the Hub refuses it, or cannot be reached.
     """
     if repository.count("/") != 1:
         raise UserError(f"--push {repository}: expected owner/name")
@@ -65,8 +65,7 @@ def push_folder(folder: Path, repository: str, api: Any = None) -> str:
         api.create_repo(repository, exist_ok=True)
         return str(api.upload_folder(repo_id=repository, folder_path=str(folder)))
     except Exception as error:  # the client raises many kinds: offline, no token, not allowed
-        reason = str(error).strip().splitlines()
         raise UserError(
             f"--push {repository}: the Hub did not take it ({type(error).__name__}: "
-            f"{reason[0] if reason else ''}); the folder {folder} is complete: push it later"
+            f"{first_line(error)}); the folder {folder} is complete: push it later"
         ) from None

@@ -1,4 +1,7 @@
-"""Raw joints of any length to clips of one length: checks and preprocessing. NumPy alone."""
+"""Raw joints of any length to clips of one length: checks and preprocessing, in NumPy alone.
+
+Shapes: n sequences, M bodies, T frames, F frames of a clip, V joints.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from c2vl.support.errors import UserError
 
 Joints = NDArray[np.floating[Any]]
 WIDEST = 100.0
-"""Metres that a body may be across: far more than any is, and less than one in centimetres."""
+"""Metres that a body may be across: far above any body, and below one given in centimetres."""
 
 
 def to_clips(
@@ -26,14 +29,14 @@ def to_clips(
     """Check and preprocess raw sequences.
 
     Args:
-        sequences: each (T, V, 3) or (M, T, V, 3), metres; a body that is absent is all zero. One
-            frame is enough: it is held for the whole clip.
-        layout: what joints they must have.
+        sequences: each (T, V, 3) or (M, T, V, 3), metres; an absent body is all zero. A single
+            frame is repeated for the whole clip.
+        layout: the joints that they must have.
         preprocessing: of the card: frames, centre, align.
-        first: number of the first of them, for messages.
+        first: number of the first sequence, for messages.
 
     Returns:
-        Clips (n, M, F, V, 3) float32 and which bodies are there (n, M); M is the most of any.
+        Clips (n, M, F, V, 3) float32 and presence of bodies (n, M); M is the most of any sequence.
 
     Raises:
         UserError: a sequence has another shape or joint count, no frame, no body, a value that is
@@ -69,7 +72,7 @@ def _clip(
             f"sequence {index}: expected joints of shape (frames, {wanted}, 3) or (bodies, "
             f"frames, {wanted}, 3) in the {layout.name} layout, found {joints.shape}"
         )
-    # A metre is the unit: what float32 cannot square is no position, and would become infinite.
+    # In metres; float32 overflows when it squares much larger values.
     if not np.isfinite(joints).all() or np.abs(joints).max() > 1e6:
         raise UserError(
             f"sequence {index}: has values that are not finite, or beyond 1000 km; joints are in "
@@ -88,7 +91,7 @@ def _clip(
 
 
 def _extent(bodies: NDArray[np.float32]) -> float:
-    """Longest side of the box around a body's joints, in its median frame; of the largest body.
+    """Return the longest side of the box around the largest body, in its median frame, metres.
 
     Args:
         bodies: (M, T, V, 3), each with a joint that is not zero.

@@ -1,8 +1,8 @@
-"""The network for other runtimes: ONNX, torch.export, AOTInductor; the card goes along.
+"""The network for other runtimes: ONNX, torch.export, AOTInductor, each with the card.
 
-What is exported takes preprocessed clips ``(batch, bodies, frames, joints, 3)`` and which bodies
-are there ``(batch, bodies)``; stream and pooling are inside. Batch and bodies are dynamic; frames
-are so in ONNX, and the card's number elsewhere (torch.export would allow multiples of four alone).
+The exported network takes preprocessed clips (N, M, T, V, 3) and presence of bodies (N, M), and
+contains stream and pooling. N sequences and M bodies are dynamic; T frames in ONNX too, elsewhere
+the card's number (torch.export would allow only multiples of four). V joints, F features.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ TRIED = ((1, 1, 8), (3, 2, 50), (2, 1, 33))  # batch, bodies, frames (where they
 class Portable(nn.Module):
     """Stream, network and pooling as one graph without data-dependent shapes.
 
-    Absent bodies are computed and weighted away; give ``bodies`` as few slots as there are.
+    It computes absent bodies too and weights them by 0, so M should be as small as possible.
     """
 
     def __init__(self, encoder: Encoder) -> None:
@@ -48,18 +48,19 @@ class Portable(nn.Module):
         self._stream, self._layout = str(encoder.card["stream"]), encoder.layout
 
     def forward(self, clips: Tensor, present: Tensor) -> Tensor:
-        """Clips (N, M, T, V, 3) and presence (N, M) float, 0 or 1, to features (N, F)."""
+        """Return features (N, F) of clips (N, M, T, V, 3) with presence (N, M), floats 0 or 1."""
         batch, bodies = clips.shape[:2]
-        x = to_stream(clips, self._stream, self._layout)
-        each = self.model.bodies(x.flatten(0, 1)).view(batch, bodies, self.model.feature)
-        weight = present.unsqueeze(-1)
-        return (each * weight).sum(1) / weight.sum(1).clamp_min(1.0)
+        x_NMTVC = to_stream(clips, self._stream, self._layout)
+        each_NMF = self.model.bodies(x_NMTVC.flatten(0, 1)).view(batch, bodies, self.model.feature)
+        weight_NM1 = present.unsqueeze(-1)
+        return (each_NMF * weight_NM1).sum(1) / weight_NM1.sum(1).clamp_min(1.0)
 
 
 def save(encoder: Encoder, folder: Path, kind: str) -> None:
     """Write a folder with the exported network and the card, all of it or nothing.
 
-    What was written is loaded and compared with the network on several batches and lengths first.
+    Before the folder gets its name, the exported network is loaded and compared with PyTorch's on
+    several batches and lengths.
 
     Args:
         encoder: what to export.
@@ -86,8 +87,9 @@ def save(encoder: Encoder, folder: Path, kind: str) -> None:
             "weights_sha256": encoder.card.get("weights_sha256", encoder.digest),
             "network": {"format": kind, "file": path.name, "sha256": digest},
         }
+        usage = f"\nThe network for {kind}:\n\n```python\n{_USAGE[kind]}\n```\n"
         (partial / CARD).write_text(json.dumps(card, indent=2), encoding="utf-8")
-        (partial / README).write_text(describe(card) + _usage(kind), encoding="utf-8")
+        (partial / README).write_text(describe(card) + usage, encoding="utf-8")
 
 
 def _example(network: Portable, batch: int, bodies: int, frames: int) -> tuple[Tensor, Tensor]:
@@ -146,7 +148,7 @@ _WRITERS = {
 
 @torch.inference_mode()
 def _difference(network: Portable, path: Path, kind: str) -> float:
-    """The largest difference between what was written and PyTorch, against the largest feature."""
+    """Return the largest difference from PyTorch's features, relative to the largest feature."""
     if kind == "onnx":
         import onnxruntime
 
@@ -178,7 +180,7 @@ def _difference(network: Portable, path: Path, kind: str) -> float:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporters print progress and warn about their own insides."""
+    """Silence the exporters' progress and warnings while the block runs."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -189,19 +191,11 @@ def _quiet() -> Iterator[None]:
         logging.disable(level)
 
 
-def _usage(kind: str) -> str:
-    lines = {
-        "onnx": [
-            "from c2vl.encoder.onnx import load_onnx  # numpy and onnxruntime alone",
-            'features = load_onnx("this/folder").embed([joints])',
-        ],
-        "torch-export": [
-            'network = torch.export.load("this/folder/encoder.pt2").module()',
-            "features = network(clips, present)  # after the card's preprocessing",
-        ],
-        "aot-inductor": [
-            'network = torch._inductor.aoti_load_package("this/folder/encoder.pt2")',
-            "features = network(clips, present)  # after the card's preprocessing",
-        ],
-    }[kind]
-    return "\n".join(["", f"The network for {kind}:", "", "```python", *lines, "```", ""])
+_USAGE = {
+    "onnx": """from c2vl.encoder.onnx import load_onnx  # numpy and onnxruntime alone
+features = load_onnx("this/folder").embed([joints])""",
+    "torch-export": """network = torch.export.load("this/folder/encoder.pt2").module()
+features = network(clips, present)  # after the card's preprocessing""",
+    "aot-inductor": """network = torch._inductor.aoti_load_package("this/folder/encoder.pt2")
+features = network(clips, present)  # after the card's preprocessing""",
+}

@@ -1,7 +1,7 @@
-"""Where an encoder can come from: a folder, or an address that an installed plugin fetches.
+"""Sources of encoders: a folder, or an MLflow address that an installed plugin fetches.
 
-MLflow is no part of this package. Whoever brings it (here the package ``sweeps``) declares an entry
-point of the group ``c2vl.encoders``: a callable ``fetch(source) -> context manager of a folder``.
+This package does not import MLflow. One that does (here ``sweeps``) declares an entry point of the
+group ``c2vl.encoders``: a callable ``fetch(source)`` that returns a context manager of a folder.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ RUN_ID = re.compile(r"^[0-9a-f]{32}$")
 
 
 def is_address(source: str | Path) -> bool:
-    """Say whether a source is an MLflow address or the id of a run, and no folder."""
+    """Tell whether a source is an MLflow address or the id of a run, and no folder."""
     text = str(source)
     if ADDRESS.match(text):
         return True
@@ -30,10 +30,10 @@ def is_address(source: str | Path) -> bool:
 
 @contextmanager
 def find(source: str | Path) -> Iterator[Path]:
-    """Give the folder of an encoder for as long as it is being read.
+    """Yield the folder of an encoder while the block runs.
 
     Raises:
-        UserError: it is an address, and nothing here can fetch it.
+        UserError: it is an address, and no installed plugin can fetch it.
     """
     if not is_address(source):
         yield Path(source)
@@ -47,11 +47,11 @@ def plugin(group: str, name: str, wanted_by: str) -> Any:
 
     Args:
         group: of entry points.
-        name: of the one wanted.
+        name: of the entry point.
         wanted_by: what needs it, for the message.
 
     Raises:
-        UserError: nobody installed it.
+        UserError: it is not installed.
     """
     for entry in entry_points(group=group, name=name):
         return entry.load()

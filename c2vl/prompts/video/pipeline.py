@@ -72,10 +72,12 @@ def run(
         }
     )
     find = partial(crop_shard, folder, cropping, persons)
-    stages = [Stage(find, croppers, gpus if isinstance(persons, Detector) else 0)]
+    stages = [Stage("crop", find, croppers, gpus if isinstance(persons, Detector) else 0)]
     if captioner is not None:
         ask = partial(ask_shard, folder, tuple(questions), captioner)
-        stages.append(Stage(ask, workers, 0 if isinstance(captioner, Endpoint) else gpus))
+        stages.append(
+            Stage("caption", ask, workers, 0 if isinstance(captioner, Endpoint) else gpus)
+        )
     shards = folder.unfinished(clips, shard_size, asking=asking)
     total = Tally(rejected=list(rejected))
     todo = sum(len(shard.clips) for shard in shards)  # shards that lack answers alone add to it

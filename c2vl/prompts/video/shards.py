@@ -150,7 +150,7 @@ class PromptFolder:
     def answered(self) -> pd.DataFrame:
         """All answers: shard (of the crops), id, prompt, question, answer, status, text."""
         table = _all(self.answers)
-        return table.assign(shard=table["shard"].str.rpartition("-")[0])
+        return table.assign(shard=table["shard"].str.rsplit("-", n=1).str[0])
 
     def unfinished(self, clips: Sequence[Clip], size: int, *, asking: bool) -> list[Shard]:
         """List the shards of clips without answers (without crops where nothing is asked)."""

@@ -17,12 +17,14 @@ class Stage:
     """One step of the work.
 
     Attributes:
+        name: what Ray calls it.
         work: item → result. Ray pickles it to each actor once, so a model that it loads at its
             first call stays there.
         actors: how many do it on Ray.
         gpus: of each of them.
     """
 
+    name: str
     work: Callable[[Any], Any]
     actors: int = 1
     gpus: float = 0.0
@@ -64,7 +66,7 @@ def run_stages(
         )
         for stage in stages:
             rows = rows.map(
-                _Actor,
+                type(stage.name, (_Actor,), {}),
                 fn_constructor_args=(stage.work,),
                 concurrency=stage.actors,
                 num_gpus=stage.gpus or None,

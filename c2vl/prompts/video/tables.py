@@ -80,7 +80,7 @@ def encode_prompts(
             new = FeatureCache(where, encoder.identity).missing(list(table["text"]))
             items = [new[i : i + SHARD] for i in range(0, len(new), SHARD)]
         fill = _FillCache(where.absolute(), open_encoder, run.absolute())
-        for _ in run_stages(items, [Stage(fill, workers, gpus)], on_ray=True):
+        for _ in run_stages(items, [Stage("encode", fill, workers, gpus)], on_ray=True):
             pass
     if modality == "vision":
         return _vision(

@@ -112,7 +112,7 @@ def test_video_to_training_on_ray_with_a_worker_killed(
                         title = " ".join(child.cmdline())
                     except psutil.Error:
                         continue
-                    if "MapWorker" in title and "_Asker" in title:
+                    if "MapWorker(Map(caption))" in title:
                         child.send_signal(signal.SIGKILL)
                         killed.append(child.pid)
                         break
