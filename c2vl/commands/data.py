@@ -11,7 +11,7 @@ from c2vl.support.errors import UserError
 from c2vl.support.progress import progress
 
 if TYPE_CHECKING:
-    from c2vl.skeletons.preparing.prepare import Prepared
+    from c2vl.skeletons.preparing.existing import Prepared
     from c2vl.skeletons.store import Store
 
 _FOLDER = click.Path(path_type=Path)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from c2vl.skeletons.preparing.assemble import read_rejected
+from c2vl.skeletons.rejected import read_rejected
 from c2vl.skeletons.splits import RULES, folds, split, split_names
 from c2vl.skeletons.store import Store
 from c2vl.support.errors import UserError

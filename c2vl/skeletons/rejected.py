@@ -1,8 +1,13 @@
-"""What a reader says of a file, or a part of one, that it cannot use."""
+"""Files, and parts of files, that a reader cannot use: the error, and the table of all of them."""
 
 from __future__ import annotations
 
+import csv
+import io
 from dataclasses import dataclass
+from pathlib import Path
+
+from c2vl.support.files import replacing
 
 
 class RejectedError(ValueError):
@@ -35,3 +40,23 @@ class Rejected:
     reason: str
     line: int | None = None
     left_out: bool = False
+
+
+def write_rejected(path: Path, rejected: list[Rejected]) -> None:
+    """Write the table of what did not become a sequence."""
+    text = io.StringIO(newline="")
+    rows = csv.writer(text)
+    rows.writerow(["file", "line", "reason", "left_out"])
+    for one in rejected:
+        rows.writerow([one.file, one.line or "", one.reason, "yes" if one.left_out else ""])
+    with replacing(path) as file:
+        file.write(text.getvalue().encode(errors="backslashreplace"))
+
+
+def read_rejected(path: Path) -> list[Rejected]:
+    """Read what :func:`write_rejected` wrote."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return [
+            Rejected(row[0], row[2], int(row[1]) if row[1] else None, bool(row[3]))
+            for row in list(csv.reader(file))[1:]
+        ]

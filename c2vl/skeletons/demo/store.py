@@ -9,7 +9,8 @@ from pathlib import Path
 
 from c2vl.skeletons.datasets import get_reader
 from c2vl.skeletons.demo.generate import DemoSettings, generate
-from c2vl.skeletons.preparing.prepare import Prepared, existing, prepare, with_licence
+from c2vl.skeletons.preparing.existing import Prepared, existing, with_licence
+from c2vl.skeletons.preparing.prepare import prepare
 from c2vl.support.errors import UserError
 from c2vl.support.files import see_writable
 from c2vl.support.progress import Progress

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -17,10 +15,9 @@ from numpy.typing import NDArray
 from c2vl.skeletons.datasets.base import Item
 from c2vl.skeletons.layout import JointLayout
 from c2vl.skeletons.preparing.parts import Part
-from c2vl.skeletons.rejected import Rejected
+from c2vl.skeletons.rejected import Rejected, write_rejected
 from c2vl.skeletons.store import COLUMNS, SPLIT_PREFIX, Store
 from c2vl.support.errors import UserError
-from c2vl.support.files import replacing
 
 
 @dataclass(frozen=True)
@@ -209,23 +206,3 @@ class OldEntries:
             json.loads(source["decisions"]),
             self._joints[begin : begin + count],
         )
-
-
-def write_rejected(path: Path, rejected: list[Rejected]) -> None:
-    """Write the table of what did not become a sequence."""
-    text = io.StringIO(newline="")
-    rows = csv.writer(text)
-    rows.writerow(["file", "line", "reason", "left_out"])
-    for one in rejected:
-        rows.writerow([one.file, one.line or "", one.reason, "yes" if one.left_out else ""])
-    with replacing(path) as file:
-        file.write(text.getvalue().encode(errors="backslashreplace"))
-
-
-def read_rejected(path: Path) -> list[Rejected]:
-    """Read what :func:`write_rejected` wrote."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return [
-            Rejected(row[0], row[2], int(row[1]) if row[1] else None, bool(row[3]))
-            for row in list(csv.reader(file))[1:]
-        ]

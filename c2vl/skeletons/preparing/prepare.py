@@ -9,63 +9,34 @@ store of the same dataset is there already, only files that are new or have chan
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from c2vl.registry import import_modules
-from c2vl.skeletons.datasets import Found, Options, Reader, Rejected, get_reader
-from c2vl.skeletons.preparing.assemble import (
-    Assembled,
-    Entry,
-    OldEntries,
-    assemble,
-    from_parts,
-    read_rejected,
-    write_rejected,
+from c2vl.skeletons.datasets import Found, Options, Reader, get_reader
+from c2vl.skeletons.preparing.assemble import Assembled, Entry, OldEntries, assemble, from_parts
+from c2vl.skeletons.preparing.existing import (
+    DType,
+    Prepared,
+    describe_origin,
+    entries_of,
+    existing,
+    with_licence,
 )
 from c2vl.skeletons.preparing.parts import Part, cut, read_parts
-from c2vl.skeletons.store import FORMAT, Store, content_checksum, read_manifest
+from c2vl.skeletons.rejected import write_rejected
+from c2vl.skeletons.store import FORMAT, Store, content_checksum
 from c2vl.support.errors import UserError
-from c2vl.support.files import see_writable, write_text
+from c2vl.support.files import write_text
 from c2vl.support.progress import Progress
 
-DType = Literal["float32", "float16"]
 _STORED = {"float32": "<f4", "float16": "<f2"}
 _OLD_FILES = ("joints.npy", "index.parquet", "rejected.csv")  # of format 1, beside its manifest
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What :func:`prepare` did.
-
-    Attributes:
-        store: the finished store.
-        read: files that were read; 0 when the store was there already, made from the same files.
-        taken: files that were taken over from the store that was there.
-        rejected: what did not become a sequence.
-    """
-
-    store: Store
-    read: int
-    taken: int
-    rejected: list[Rejected]
-
-    @property
-    def already(self) -> bool:
-        """The store was there, made from the same files, and was left alone."""
-        return self.read == 0 and self.taken == 0
-
-    @property
-    def unusable(self) -> list[Rejected]:
-        """What is damaged, without what a rule of the dataset leaves out."""
-        return [one for one in self.rejected if not one.left_out]
 
 
 def prepare(
@@ -114,109 +85,45 @@ def prepare(
     if unknown:
         raise UserError(f"--{unknown[0]}: {name} has no such option")
     found = reader.discover(source, options)
-    described = origin or _described(reader, source, options, found)
+    described = origin or describe_origin(reader, source, options, found)
     old = existing(out, reader, described, dtype, overwrite=overwrite)
     if isinstance(old, Prepared):
         return with_licence(old, licence)
     if old is not None:
         licence = licence or old.manifest.get("licence", "")
+    kept = entries_of(old, found, out)
+    fresh = [item for item in found.items if kept is None or item not in kept]
+    stored = _STORED[dtype]
+    parts = cut(fresh, reader, stored)
     work = out.with_name(out.name + ".preparing")
     with _alone(work):
-        prepared = _write(
-            out, work, reader, found, described, _old_entries(old, found, out), dtype, jobs,
-            max_rejected, progress, imports,
-        )  # fmt: skip
+        read_parts(parts, work, reader.read, stored, jobs, progress, imports)
+        data = work / "data"
+        shutil.rmtree(data, ignore_errors=True)
+        data.mkdir()
+        listing = out.with_name(out.name + ".rejected.csv")
+        entries = _in_order(found, kept, parts, work, stored)
+        try:
+            written = assemble(data, found.items, entries, found.layout, stored, found.rejected)
+        except UserError:
+            os.replace(data / "rejected.csv", listing)
+            raise
+        unusable = [one for one in written.rejected if not one.left_out]
+        if len(unusable) > max_rejected:
+            write_rejected(listing, written.rejected)
+            raise UserError(
+                f"{len(unusable)} cannot be used, more than --max-rejected {max_rejected}; the "
+                f"first: {unusable[0].file}: {unusable[0].reason}. All are listed in {listing}. "
+                f"What was read is kept in {work}: the command with a higher --max-rejected reads "
+                "nothing again"
+            )
+        _commit(out, data, _manifest(reader, found, described, dtype, written))
+        listing.unlink(missing_ok=True)
+        taken = len(found.items) - len(fresh)
+        prepared = Prepared(Store.open(out), len(fresh), taken, written.rejected)
         prepared = with_licence(prepared, licence)
     shutil.rmtree(work, ignore_errors=True)
     return prepared
-
-
-def _described(reader: Reader, source: Path, options: Options, found: Found) -> dict[str, Any]:
-    """Return what the manifest says of the source: enough to see whether anything has changed."""
-    digest = hashlib.sha256(f"{reader.name}\0{reader.version}\n".encode())
-    for item in found.items:
-        digest.update(f"{item.name}\0{item.fingerprint}\n".encode())
-    for one in found.rejected:
-        digest.update(f"{one}\n".encode())
-    given = {key: str(value) for key, value in options.given().items()}
-    return {"path": str(source), "options": given, "files": digest.hexdigest()}
-
-
-def existing(
-    out: Path,
-    reader: Reader,
-    origin: dict[str, Any],
-    dtype: DType = "float32",
-    *,
-    overwrite: bool = False,
-) -> Prepared | Store | None:
-    """Look at what is at ``out`` before anything is written.
-
-    Returns:
-        What there is to report if the finished store was made from this very origin; the store if
-        it is one of the same dataset, prepared the same way, that can be brought up to date; None
-        if a new one may be written (nothing is there, or ``overwrite``).
-
-    Raises:
-        UserError: another store is there and ``overwrite`` is not set, or it is no store at all, or
-            none can be written there.
-    """
-    if not out.exists():
-        see_writable(out.parent)
-        return None
-    there = [path.name for path in out.iterdir()] if out.is_dir() else [out.name]
-    if all(name.startswith(("data-", ".tmp-manifest.json-")) for name in there):
-        return None  # a kill just before the manifest's rename
-    if not (out / "manifest.json").is_file():
-        raise UserError(f"{out}: exists and is no prepared store; give another OUT")
-    if overwrite:
-        return None
-    manifest = read_manifest(out)
-    try:
-        source = manifest["source"]
-        kind = [manifest["reader"], manifest["settings"]["dtype"], source.get("options")]
-        same_files, before = source["files"] == origin["files"], source.get("path", "settings")
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{out}/manifest.json: the source is not as expected ({error})") from None
-    if kind == [reader.name, dtype, origin.get("options")]:
-        store = Store.open(out)
-        if same_files:
-            return Prepared(store, 0, 0, read_rejected(store.data / "rejected.csv"))
-        if "options" in origin:
-            return store
-    raise UserError(
-        f"{out}: holds another store ({manifest.get('dataset')}, made from {before}, or prepared "
-        "with other settings); give another OUT, or --overwrite"
-    )
-
-
-def with_licence(prepared: Prepared, licence: str) -> Prepared:
-    """Note the licence in a store's manifest; what the store holds does not depend on it."""
-    store = prepared.store
-    if licence in ("", store.manifest.get("licence")):
-        return prepared
-    text = json.dumps(store.manifest | {"licence": licence}, indent=1) + "\n"
-    write_text(store.path / "manifest.json", text)
-    return replace(prepared, store=Store.open(store.path))
-
-
-def _old_entries(old: Store | None, found: Found, out: Path) -> OldEntries | None:
-    """Return what can be taken over.
-
-    Raises:
-        UserError: files of the old store are gone, so that sequences would be lost.
-    """
-    if old is None:
-        return None
-    entries = OldEntries(old)
-    known = {item.name for item in found.items} | {one.file for one in found.rejected}
-    gone = [name for name in entries.names if name not in known]
-    if gone:
-        raise UserError(
-            f"{out}: {len(gone)} of its files are not in the source any more (the first: "
-            f"{gone[0]}); give another OUT, or --overwrite to do without them"
-        )
-    return entries
 
 
 @contextmanager
@@ -233,47 +140,6 @@ def _alone(work: Path) -> Iterator[None]:
         except OSError:
             raise UserError(f"{work}: another process is preparing this store") from None
         yield
-
-
-def _write(
-    out: Path,
-    work: Path,
-    reader: Reader,
-    found: Found,
-    origin: dict[str, Any],
-    old: OldEntries | None,
-    dtype: DType,
-    jobs: int | None,
-    max_rejected: int,
-    progress: Progress | None,
-    imports: Sequence[str],
-) -> Prepared:
-    stored = _STORED[dtype]
-    fresh = [item for item in found.items if old is None or item not in old]
-    parts = cut(fresh, reader, stored)
-    read_parts(parts, work, reader.read, stored, jobs, progress, imports)
-    data = work / "data"
-    shutil.rmtree(data, ignore_errors=True)
-    data.mkdir()
-    listing = out.with_name(out.name + ".rejected.csv")
-    entries = _in_order(found, old, parts, work, stored)
-    try:
-        written = assemble(data, found.items, entries, found.layout, stored, found.rejected)
-    except UserError:
-        os.replace(data / "rejected.csv", listing)
-        raise
-    unusable = [one for one in written.rejected if not one.left_out]
-    if len(unusable) > max_rejected:
-        write_rejected(listing, written.rejected)
-        raise UserError(
-            f"{len(unusable)} cannot be used, more than --max-rejected {max_rejected}; the first: "
-            f"{unusable[0].file}: {unusable[0].reason}. All are listed in {listing}. What was read "
-            f"is kept in {work}: the command with a higher --max-rejected reads nothing again"
-        )
-    manifest = _manifest(reader, found, origin, dtype, written)
-    _commit(out, data, manifest)
-    listing.unlink(missing_ok=True)
-    return Prepared(Store.open(out), len(fresh), len(found.items) - len(fresh), written.rejected)
 
 
 def _in_order(

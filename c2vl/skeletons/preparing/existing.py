@@ -1,0 +1,133 @@
+"""What is at OUT already: the same store, an older one to bring up to date, or something else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from c2vl.skeletons.datasets import Found, Options, Reader
+from c2vl.skeletons.preparing.assemble import OldEntries
+from c2vl.skeletons.rejected import Rejected, read_rejected
+from c2vl.skeletons.store import Store, read_manifest
+from c2vl.support.errors import UserError
+from c2vl.support.files import see_writable, write_text
+
+DType = Literal["float32", "float16"]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What :func:`prepare` did.
+
+    Attributes:
+        store: the finished store.
+        read: files that were read; 0 when the store was there already, made from the same files.
+        taken: files that were taken over from the store that was there.
+        rejected: what did not become a sequence.
+    """
+
+    store: Store
+    read: int
+    taken: int
+    rejected: list[Rejected]
+
+    @property
+    def already(self) -> bool:
+        """The store was there, made from the same files, and was left alone."""
+        return self.read == 0 and self.taken == 0
+
+    @property
+    def unusable(self) -> list[Rejected]:
+        """What is damaged, without what a rule of the dataset leaves out."""
+        return [one for one in self.rejected if not one.left_out]
+
+
+def describe_origin(reader: Reader, source: Path, options: Options, found: Found) -> dict[str, Any]:
+    """Return what the manifest says of the source: enough to see whether anything has changed."""
+    digest = hashlib.sha256(f"{reader.name}\0{reader.version}\n".encode())
+    for item in found.items:
+        digest.update(f"{item.name}\0{item.fingerprint}\n".encode())
+    for one in found.rejected:
+        digest.update(f"{one}\n".encode())
+    given = {key: str(value) for key, value in options.given().items()}
+    return {"path": str(source), "options": given, "files": digest.hexdigest()}
+
+
+def existing(
+    out: Path,
+    reader: Reader,
+    origin: dict[str, Any],
+    dtype: DType = "float32",
+    *,
+    overwrite: bool = False,
+) -> Prepared | Store | None:
+    """Look at what is at ``out`` before anything is written.
+
+    Returns:
+        What there is to report if the finished store was made from this very origin; the store if
+        it is one of the same dataset, prepared the same way, that can be brought up to date; None
+        if a new one may be written (nothing is there, or ``overwrite``).
+
+    Raises:
+        UserError: another store is there and ``overwrite`` is not set, or it is no store at all, or
+            none can be written there.
+    """
+    if not out.exists():
+        see_writable(out.parent)
+        return None
+    there = [path.name for path in out.iterdir()] if out.is_dir() else [out.name]
+    if all(name.startswith(("data-", ".tmp-manifest.json-")) for name in there):
+        return None  # a kill just before the manifest's rename
+    if not (out / "manifest.json").is_file():
+        raise UserError(f"{out}: exists and is no prepared store; give another OUT")
+    if overwrite:
+        return None
+    manifest = read_manifest(out)
+    try:
+        source = manifest["source"]
+        kind = [manifest["reader"], manifest["settings"]["dtype"], source.get("options")]
+        same_files, before = source["files"] == origin["files"], source.get("path", "settings")
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{out}/manifest.json: the source is not as expected ({error})") from None
+    if kind == [reader.name, dtype, origin.get("options")]:
+        store = Store.open(out)
+        if same_files:
+            return Prepared(store, 0, 0, read_rejected(store.data / "rejected.csv"))
+        if "options" in origin:
+            return store
+    raise UserError(
+        f"{out}: holds another store ({manifest.get('dataset')}, made from {before}, or prepared "
+        "with other settings); give another OUT, or --overwrite"
+    )
+
+
+def with_licence(prepared: Prepared, licence: str) -> Prepared:
+    """Note the licence in a store's manifest; what the store holds does not depend on it."""
+    store = prepared.store
+    if licence in ("", store.manifest.get("licence")):
+        return prepared
+    text = json.dumps(store.manifest | {"licence": licence}, indent=1) + "\n"
+    write_text(store.path / "manifest.json", text)
+    return replace(prepared, store=Store.open(store.path))
+
+
+def entries_of(old: Store | None, found: Found, out: Path) -> OldEntries | None:
+    """Return what can be taken over.
+
+    Raises:
+        UserError: files of the old store are gone, so that sequences would be lost.
+    """
+    if old is None:
+        return None
+    entries = OldEntries(old)
+    known = {item.name for item in found.items} | {one.file for one in found.rejected}
+    gone = [name for name in entries.names if name not in known]
+    if gone:
+        raise UserError(
+            f"{out}: {len(gone)} of its files are not in the source any more (the first: "
+            f"{gone[0]}); give another OUT, or --overwrite to do without them"
+        )
+    return entries
