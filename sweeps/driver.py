@@ -56,8 +56,8 @@ def run(spec: SweepSettings, *, address: str | None = None, resume: bool = False
     Args:
         spec: the checked settings.
         address: of a Ray cluster; default: RAY_ADDRESS, else one of its own on this machine.
-        resume: go on with a sweep that is there, rather than start one; of more trials than it
-            had, the new number stands in its ``sweep.yaml`` from the moment that it starts.
+        resume: continue a sweep that has begun, rather than start one; a higher number of trials
+            goes into its ``sweep.yaml`` as soon as it starts.
 
     Raises:
         UserError: nothing was started, or nothing useful can come of it; the message says why.

@@ -17,23 +17,35 @@ Examples:
 """
 
 COMMANDS = {
-    "validate": ("sweeps.commands.planning:validate", "Check a sweep file and all it will need."),
-    "schema": ("sweeps.commands.planning:schema", "JSON Schemas of the files, for editors."),
-    "run": ("sweeps.commands.running:run", "Run a sweep file to its report, registered encoder."),
-    "resume": ("sweeps.commands.running:resume", "Go on with a sweep after Ctrl-C or a kill."),
+    "validate": (
+        "sweeps.commands.planning:validate",
+        "Check a sweep file and all it needs.",
+    ),
+    "schema": ("sweeps.commands.planning:schema", "Write JSON Schemas of the files, for editors."),
+    "run": (
+        "sweeps.commands.running:run",
+        "Run a sweep file, to report and encoder.",
+    ),
+    "resume": ("sweeps.commands.running:resume", "Continue a sweep after Ctrl-C or a kill."),
     "extend": ("sweeps.commands.running:extend", "Add trials to a sweep, finished or not."),
     "stop": ("sweeps.commands.running:stop", "Ask a running sweep to stop, and wait for it."),
-    "status": ("sweeps.commands.looking:status", "Every trial of a sweep, and how it ended."),
-    "list": ("sweeps.commands.looking:list_", "The sweeps of a storage folder."),
-    "best": ("sweeps.commands.looking:best", "The best trial, and how to train it again."),
-    "watch": ("sweeps.commands.looking:watch", "A running sweep, as it goes."),
-    "compare": ("sweeps.commands.looking:compare", "Sweeps or trials, side by side."),
-    "importance": ("sweeps.commands.looking:importance", "Which variables mattered (fANOVA)."),
-    "report": ("sweeps.commands.results:report", "Tables and pictures, finished or not."),
-    "export": ("sweeps.commands.results:export", "Copy the winner's encoder of a finished sweep."),
-    "promote": ("sweeps.commands.results:promote", "Make a registered encoder the best, by rule."),
-    "reconcile": ("sweeps.commands.records:reconcile", "Bring MLflow to what the study says."),
-    "delete": ("sweeps.commands.records:delete", "Delete a sweep from everywhere; asks."),
+    "status": (
+        "sweeps.commands.inspecting:status",
+        "Show every trial, and how it ended.",
+    ),
+    "list": ("sweeps.commands.inspecting:list_", "List the sweeps of a storage folder."),
+    "best": ("sweeps.commands.inspecting:best", "Show the best trial, and how to train it again."),
+    "watch": ("sweeps.commands.inspecting:watch", "Follow a running sweep."),
+    "compare": ("sweeps.commands.inspecting:compare", "Show sweeps or trials side by side."),
+    "importance": (
+        "sweeps.commands.inspecting:importance",
+        "Show which variables mattered.",
+    ),
+    "report": ("sweeps.commands.outputs:report", "Write tables and pictures, finished or not."),
+    "export": ("sweeps.commands.outputs:export", "Copy the winner's encoder of a finished sweep."),
+    "promote": ("sweeps.commands.outputs:promote", "Make a registered encoder the best, by rule."),
+    "reconcile": ("sweeps.commands.records:reconcile", "Make MLflow agree with the study."),
+    "delete": ("sweeps.commands.records:delete", "Delete a sweep everywhere, after asking."),
 }
 
 

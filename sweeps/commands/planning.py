@@ -25,11 +25,11 @@ Examples:
 @ADDRESS
 @click.option("--calibrate", is_flag=True, help="Train some steps here to estimate time and cost.")
 def validate(file: Path, overrides: tuple[str, ...], address: str | None, calibrate: bool) -> None:
-    """Check the sweep FILE and all it will need, and print what it amounts to.
+    """Check the sweep FILE and everything it needs, and print the plan.
 
     The file, 1,000 draws from its space, data, disk, resources, MLflow and Optuna's storage; with
-    --address, the nodes and the folder they share. Problems are listed together, each with its
-    remedy, and end in status 2. Without a cluster this machine is taken for one; nothing is run.
+    --address, the nodes and the folder they share. It lists all problems together, each with its
+    remedy, and ends in status 2. Without a cluster it plans for this machine; it runs nothing.
     """
     from sweeps.planning import cost as plan
     from sweeps.planning import readiness

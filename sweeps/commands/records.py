@@ -1,4 +1,4 @@
-"""The records of a sweep: brought into agreement, or deleted."""
+"""Reconciling and deleting the records of a sweep."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from sweeps.commands.options import NAME, STORAGE
 @STORAGE
 @click.option("--check", is_flag=True, help="Change nothing; status 1 if they differ.")
 def reconcile(name: str, storage: Path, check: bool) -> None:
-    """Bring MLflow to what the study says of the sweep NAME, without running a trial.
+    """Make MLflow agree with the study of the sweep NAME, without running a trial.
 
-    Afterwards no run is RUNNING, each trial has exactly one run, and every epoch that was trained
-    stands in it once. A trial that was cut off is KILLED there, until `resume` goes on with it.
+    Afterwards no run is RUNNING, each trial has exactly one run, and the run has every trained
+    epoch once. The run of an interrupted trial is KILLED, until `resume` continues the trial.
     """
     from sweeps.spec.lock import locked
     from sweeps.spec.reading import read_sweep
@@ -57,7 +57,7 @@ def delete(name: str, storage: Path, yes: bool) -> None:
     """Delete the sweep NAME: its runs in MLflow, its study, its folder with every encoder in it.
 
     MLflow keeps deleted runs until `mlflow gc`, and registered versions of the model stay there.
-    Interrupted, the same command goes on. A sweep that runs is refused.
+    If it is interrupted, the same command continues. It refuses a sweep that runs.
     """
     from sweeps.spec.lock import locked
     from sweeps.spec.reading import read_sweep

@@ -1,4 +1,4 @@
-"""Starting a sweep, going on with it, adding to it, and stopping it."""
+"""Starting, resuming, extending and stopping a sweep."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from sweeps.commands.options import ADDRESS, FILE, NAME, OVERRIDES, STORAGE
 if TYPE_CHECKING:
     from sweeps.spec.sweep import SweepSettings
 
-RESUMABLE = (
-    *("concurrency", "autoscaling", "max_hours", "max_cpu_hours", "max_gpu_hours"),
-    *("max_failures", "max_failed_trials", "study_patience", "tracking.patience"),
-)
+CHANGEABLE = (
+    "concurrency", "autoscaling", "max_hours", "max_cpu_hours", "max_gpu_hours", "max_failures",
+    "max_failed_trials", "study_patience", "tracking.patience",
+)  # fmt: skip
 
 
 @click.command(
@@ -33,7 +33,7 @@ Examples:
 @OVERRIDES
 @ADDRESS
 def run(file: Path, overrides: tuple[str, ...], address: str | None) -> None:
-    """Run the sweep FILE: trials, choice on validation, test figures, report, registered encoder.
+    """Run the sweep FILE: trials, choice on validation, test scores, report, registered encoder.
 
     An override names a key of the sweep file, or a setting of its base experiment.
     """
@@ -48,7 +48,7 @@ def run(file: Path, overrides: tuple[str, ...], address: str | None) -> None:
 @STORAGE
 @ADDRESS
 def resume(name: str, overrides: tuple[str, ...], storage: Path, address: str | None) -> None:
-    """Go on with the sweep NAME after Ctrl-C or a kill, to exactly the asked number of trials."""
+    """Continue the sweep NAME after Ctrl-C or a kill, to exactly the requested number of trials."""
     _drive(_changed(storage, name, overrides), address, resume=True)
 
 
@@ -70,8 +70,8 @@ def extend(
 ) -> None:
     """Add trials to the sweep NAME, finished or not, in the same study; none is run again.
 
-    Trials that a kill cut off are gone on with first. If this run is cut off too, `resume` goes on
-    to the new number. The winner is then chosen anew among all; a former choice stays on record.
+    Interrupted trials continue first. If this run is interrupted too, `resume` continues to the new
+    number. The winner is then chosen among all trials; the former choice stays on record.
     """
     _drive(_changed(storage, name, overrides, more=trials), address, resume=True)
 
@@ -79,15 +79,15 @@ def extend(
 def _changed(
     storage: Path, name: str, overrides: tuple[str, ...], *, more: int = 0
 ) -> SweepSettings:
-    """A sweep that is there, with what may change once it has begun."""
+    """Read a sweep that has begun, and change what may still change."""
     from c2vl.config.reading import override, parse_overrides
     from sweeps.spec.reading import parse_sweep, read_sweep
 
     spec = read_sweep(storage, name)
     changes = parse_overrides(overrides)
     for key in changes:
-        if key not in RESUMABLE:
-            near = did_you_mean(key, RESUMABLE)
+        if key not in CHANGEABLE:
+            near = did_you_mean(key, CHANGEABLE)
             raise UserError(f"{key}: a sweep that has begun keeps it{near}")
     if more:
         changes["trials"] = spec.trials + more
@@ -119,7 +119,7 @@ def _drive(spec: SweepSettings, address: str | None, *, resume: bool) -> None:
 def stop(name: str, storage: Path, timeout: float) -> None:
     """Ask the running sweep NAME to stop after its running epochs, and wait until it has.
 
-    It works from any host that sees the sweep's folder. `resume` goes on with it.
+    It works from any host that sees the sweep's folder. `resume` continues the sweep.
     """
     from sweeps.running.stopping import ask_to_stop, wait_for_end
     from sweeps.spec.reading import read_sweep

@@ -16,7 +16,7 @@ from c2vl.encoder import load_encoder, save_encoder
 from c2vl.skeletons.store import Store
 from c2vl.support.errors import UserError
 from sweeps.choosing.export import save_pyfunc
-from sweeps.commands.results import promote as command
+from sweeps.commands.outputs import promote as command
 from sweeps.tracking.mlflow_store import open_client
 from sweeps.tracking.protocol_results import DIGEST, EXPERIMENT
 from sweeps.tracking.registry import BEST, CANDIDATE, Standing, current, fetch, may_replace, promote

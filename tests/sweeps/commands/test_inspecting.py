@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from rich.console import Console
 
 from c2vl.support.errors import UserError
-from sweeps.commands.looking import compare, importance, list_
+from sweeps.commands.inspecting import compare, importance, list_
 from sweeps.commands.records import delete
 from sweeps.report import watch
 from sweeps.search.study import reader

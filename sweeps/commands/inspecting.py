@@ -1,4 +1,4 @@
-"""Looking at sweeps: what there is, where each stands, and how its trials went."""
+"""Inspecting sweeps: which there are, where each stands, and how its trials went."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ABSENT = "–"
 @STORAGE
 @JSON
 def list_(storage: Path, as_json: bool) -> None:
-    """List the sweeps in a storage folder, with their counts; of one that cannot be read, why."""
+    """List the sweeps in a storage folder, with their counts, or why one cannot be read."""
     from sweeps.spec.sweep_folder import SweepFolder
 
     found = []

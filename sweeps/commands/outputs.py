@@ -1,4 +1,4 @@
-"""What comes out of a sweep: its report, its encoder, and the registered model."""
+"""The outputs of a sweep: its report, its encoder, and the registered model."""
 
 from __future__ import annotations
 
