@@ -8,7 +8,9 @@ A part is registered when its module is imported, ours as anybody's::
 
 A module reaches the registry in two ways: an installed package names it as an entry point of the
 group ``c2vl.KIND`` (ours stand in pyproject.toml), or an experiment file lists it under
-``imports``, by its dotted name or as a path of a Python file.
+``imports``, by its dotted name or as a path of a Python file. Commands that read no experiment file
+import what the environment variable ``C2VL_IMPORTS`` lists, separated by commas. What a part of
+each kind must provide stands in docs/parts.md.
 
 Example:
     >>> "stgcn" in names("backbone")
@@ -20,17 +22,19 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points, packages_distributions, version
 from pathlib import Path
-from typing import Any, Literal, get_args
-
-from pydantic import BaseModel
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from c2vl.support.errors import UserError, did_you_mean, first_line
+
+if TYPE_CHECKING:  # a trained encoder is loaded where pydantic is absent
+    from pydantic import BaseModel
 
 Kind = Literal[
     "backbone",
@@ -55,7 +59,7 @@ class Part:
         kind: which door it came through.
         name: how settings and commands call it.
         target: the part itself, or its ``"module:attribute"``, imported when it is first used.
-        settings: its settings, where it has any.
+        settings: its class of settings or that class's ``"module:attribute"``, where it has any.
         help: one line for lists of parts.
         module: the module that registered it.
     """
@@ -63,26 +67,43 @@ class Part:
     kind: Kind
     name: str
     target: Any
-    settings: type[BaseModel] | None
+    settings: type[BaseModel] | str | None
     help: str
     module: str
 
     def load(self) -> Any:
         """Return the part itself."""
-        if not isinstance(self.target, str):
-            return self.target
-        module, _, attribute = self.target.partition(":")
-        return getattr(importlib.import_module(module), attribute)
+        return _loaded(self.target)
+
+    def load_settings(self) -> type[BaseModel] | None:
+        """Return its class of settings, if it has any."""
+        found: type[BaseModel] | None = _loaded(self.settings)
+        return found
 
     @property
-    def package(self) -> tuple[str, str] | None:
-        """Name and version of the installed distribution that it comes from, if there is one."""
-        found = packages_distributions().get(self.module.partition(".")[0])
-        return (found[0], version(found[0])) if found else None
+    def origin(self) -> dict[str, str]:
+        """Where it comes from: ``module``, and ``package`` and ``version`` of an installed one.
+
+        Nothing where it is one of our own.
+        """
+        top = self.module.partition(".")[0]
+        if top == "c2vl":
+            return {}
+        if found := packages_distributions().get(top):
+            return {"module": self.module, "package": found[0], "version": version(found[0])}
+        return {"module": _files.get(self.module, self.module)}
+
+
+def _loaded(target: Any) -> Any:
+    if not isinstance(target, str):
+        return target
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 _parts: dict[tuple[Kind, str], Part] = {}
-_searched: set[Kind] = set()
+_searched: set[tuple[Kind, bool]] = set()
+_files: dict[str, str] = {}  # module of an imported file → the file's name
 
 
 def register(
@@ -90,7 +111,7 @@ def register(
     name: str,
     target: Any,
     *,
-    settings: type[BaseModel] | None = None,
+    settings: type[BaseModel] | str | None = None,
     help: str = "",
 ) -> None:
     """Add a part.
@@ -100,7 +121,8 @@ def register(
         name: unique within its kind.
         target: the part (a class or function; its kind's documentation says which), or
             ``"module:attribute"``, so that registering it imports nothing heavy.
-        settings: a class of settings, checked and listed like our own.
+        settings: a class of settings, checked and listed like our own, or its
+            ``"module:attribute"``.
         help: one line for lists of parts.
 
     Raises:
@@ -123,7 +145,7 @@ def find(kind: Kind, name: str) -> Part:
     Raises:
         UserError: there is none; the message names those that are there and says how to add one.
     """
-    _search(kind)
+    _search(kind, ours=True)  # a broken package of others does not hinder those who do without it
     if (kind, name) not in _parts:
         known = names(kind)
         raise UserError(
@@ -145,19 +167,27 @@ def parts(kind: Kind) -> list[Part]:
     return [_parts[kind, name] for name in names(kind)]
 
 
-def _search(kind: Kind) -> None:
-    """Import the modules that installed packages name for a kind; once, ours first."""
-    if kind in _searched:
-        return
-    _searched.add(kind)
-    found = entry_points(group=f"c2vl.{kind}")
-    for entry in sorted(found, key=lambda entry: (entry.name != "c2vl", entry.name)):
-        _import(entry.load, f"entry point {_from(entry)}")
+def _search(kind: Kind, *, ours: bool = False) -> None:
+    """Import the modules that register a kind's parts, once: our own, then those of others."""
+    for own in (True,) if ours else (True, False):
+        if (kind, own) in _searched:
+            continue
+        _searched.add((kind, own))
+        for entry in sorted(entry_points(group=f"c2vl.{kind}"), key=lambda entry: entry.name):
+            if (entry.name == "c2vl") == own:
+                _import(entry.load, f"entry point {_from(entry)}")
+        if not own:
+            import_modules(filter(None, os.environ.get("C2VL_IMPORTS", "").split(",")))
 
 
 def _from(entry: EntryPoint) -> str:
     package = entry.dist.name if entry.dist else "?"
     return f"{entry.name} = {entry.value} of {package}"
+
+
+def absolute(module: str, base: Path | None = None) -> str:
+    """Return a path under ``imports`` as an absolute one; a dotted name stays as it is."""
+    return str(((base or Path()) / module).absolute()) if module.endswith(".py") else module
 
 
 def import_modules(modules: Iterable[str], base: Path | None = None) -> None:
@@ -172,10 +202,10 @@ def import_modules(modules: Iterable[str], base: Path | None = None) -> None:
     """
     for module in modules:
         if module.endswith(".py"):
-            path = ((base or Path()) / module).absolute()
-            _import(partial(_import_file, path), f"imports: {module}")
+            load = partial(_import_file, Path(absolute(module, base)))
         else:
-            _import(partial(importlib.import_module, module), f"imports: {module}")
+            load = partial(importlib.import_module, module)
+        _import(load, f"imports: {module}")
 
 
 def _import(load: Callable[[], Any], what: str) -> None:
@@ -185,8 +215,9 @@ def _import(load: Callable[[], Any], what: str) -> None:
         raise
     except Exception as error:
         raise UserError(
-            f"{what}: cannot be imported here ({type(error).__name__}: {first_line(error)}); on a "
-            "cluster, install its package on every node or submit it with the working directory"
+            f"{what}: cannot be imported here ({type(error).__name__}: {first_line(error)}). A file "
+            "beside the experiment is named with its ending (my_parts.py); on a cluster, install "
+            "the package on every node, or submit it with the working directory"
         ) from error
 
 
@@ -202,6 +233,7 @@ def _import_file(path: Path) -> None:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    _files[name] = path.name
     try:
         spec.loader.exec_module(module)
     except BaseException:

@@ -1,18 +1,24 @@
-"""One experiment as typed, frozen settings.
+"""One experiment as typed, frozen settings, each with the reason for its default.
 
-Every setting that a sweep may search lives here, with the reason for its default. How settings come
-out of YAML and go back into it: :mod:`c2vl.config.reading`.
+The settings of backbone, objective, schedule, augmentation and optimizer depend on the part that is
+chosen by name: here stands what all parts of a kind share, in the ``settings`` module of a room what
+its own parts add (:mod:`c2vl.model.settings`, :mod:`c2vl.objective.settings`,
+:mod:`c2vl.training.settings`, :mod:`c2vl.skeletons.augmentation_settings`).
+How settings come out of YAML and go back into it: :mod:`c2vl.config.reading`.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from c2vl.config.by_name import ByName
+from c2vl.config.earlier import as_today
+from c2vl.registry import import_modules
+
 Stream = Literal["joint", "bone", "motion"]
-Edge = Literal["skeleton_language", "skeleton_vision", "vision_language"]
 
 
 class Settings(BaseModel):
@@ -21,20 +27,15 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class AugmentSettings(Settings):
-    """Augmentation of pretraining batches; mild, since C²VL avoids breaking the skeleton."""
+def chosen_by_default() -> Any:
+    """A field's default: the settings of the part that is chosen where none is named."""
+    return Field(default_factory=dict, validate_default=True)
 
-    crop_padding: float = Field(
-        1 / 6, ge=0, le=0.5, description="temporal crop: reflect-pad this share of T on both sides"
-    )
-    shear: float = Field(0.5, ge=0, le=2, description="off-diagonal shear drawn in ±this (AimCLR)")
-    rotation: float = Field(
-        0.3, ge=0, le=3.1416, description="rotation about each axis drawn in ±this, radians"
-    )
-    noise: float = Field(0.0, ge=0, le=1, description="std of Gaussian joint noise, metres")
-    scale: float = Field(0.0, ge=0, lt=1, description="body size factor drawn in 1 ± this")
-    mirror: float = Field(0.0, ge=0, le=1, description="probability of a left-right mirror")
-    joint_mask: float = Field(0.0, ge=0, lt=1, description="probability of zeroing a joint")
+
+class AugmentSettings(Settings):
+    """What the settings of every augmentation of pretraining batches share."""
+
+    name: str = Field("", description="augmentation of pretraining batches")
 
 
 class DataSettings(Settings):
@@ -65,7 +66,7 @@ class DataSettings(Settings):
     centre: bool = Field(True, description="subtract the spine-shoulder joint, frame by frame")
     align: bool = Field(True, description="turn the shoulder line of the first frame parallel to x")
     stream: Stream = Field("joint", description="input stream")
-    augment: AugmentSettings = AugmentSettings()
+    augment: Annotated[AugmentSettings, ByName("augmentation", "geometric")] = chosen_by_default()
 
 
 class PromptSettings(Settings):
@@ -95,27 +96,15 @@ class PromptSettings(Settings):
 
 
 class ModelSettings(Settings):
-    """ST-GCN of the CrosSCLR/AimCLR lineage (hidden 16, feature 256; 64 is the original width)."""
+    """What the settings of every backbone share."""
 
-    hidden: int = Field(16, ge=4, le=256, description="channels of the first stage, then ×2, ×4")
-    feature: int = Field(256, ge=8, le=4096, description="feature size")
-    temporal_kernel: int = Field(9, ge=1, le=31, description="odd length of temporal convolutions")
-    dropout: float = Field(0.0, ge=0, lt=1, description="dropout inside ST-GCN blocks")
-    edge_importance: bool = Field(True, description="learnable edge weights")
-
-    @model_validator(mode="after")
-    def _odd(self) -> ModelSettings:
-        if self.temporal_kernel % 2 == 0:
-            raise ValueError("temporal_kernel must be odd, so that a convolution keeps T")
-        return self
+    name: str = Field("", description="backbone: the network that encodes a sequence")
 
 
 class ScheduleSettings(Settings):
-    """The softening degree α over training; growing from 0 is the default."""
+    """What every schedule shape moves between; α, the softening degree, grows from 0 by default."""
 
-    shape: Literal["constant", "linear", "cosine", "exponential", "step"] = Field(
-        "cosine", description="how α moves; constant is `end` all along"
-    )
+    shape: str = Field("", description="how α moves; constant is `end` all along")
     start: float = Field(0.0, ge=0, le=1, description="α before the move")
     end: float = Field(0.8, ge=0, le=1, description="α after the move; below start is allowed")
     span: float = Field(
@@ -126,58 +115,35 @@ class ScheduleSettings(Settings):
     )
 
 
-class WeightSettings(Settings):
-    """Edge weights of the loss."""
-
-    skeleton_language: float = Field(1.0, ge=0, description="w_sl of the loss")
-    skeleton_vision: float = Field(0.0, ge=0, description="w_sv; needs a vision table")
-    vision_language: float = Field(0.0, ge=0, description="w_vl; needs both tables and an adapter")
-
-    @model_validator(mode="after")
-    def _some(self) -> WeightSettings:
-        if self.skeleton_language == 0 and self.skeleton_vision == 0:
-            raise ValueError("one of skeleton_language and skeleton_vision must be above 0")
-        return self
-
-
 class ObjectiveSettings(Settings):
-    """Softened cross-modal contrast: targets, temperatures, schedule, weights (c2vl/objective)."""
+    """What the settings of every objective share, and what the program asks of them.
 
-    targets: Literal["hard", "intra", "inter", "both"] = Field(
-        "intra", description="what one-hot targets are softened by"
-    )
-    beta: float = Field(0.5, ge=0, le=1, description="share of inter in 'both'")
-    temperature: float = Field(0.1, gt=0, le=5, description="τ of the predictions")
-    learn_temperature: bool = Field(False, description="τ trainable, from the value above")
-    temperature_floor: float = Field(0.01, gt=0, le=1, description="a learnt τ is kept above this")
-    temperature_intra: float = Field(0.1, gt=0, le=5, description="τ of the self-similarity")
-    temperature_inter: float = Field(0.1, gt=0, le=5, description="τ of the teacher's prediction")
-    reverse_guide: Literal["concept", "skeleton"] = Field(
-        "concept", description="whose self-similarity softens the concept→skeleton direction"
-    )
-    consistency: Literal["swapped", "cross"] = Field(
-        "swapped", description="inter target: the opposite direction, or the other modality"
-    )
-    teacher: Literal["current", "ema"] = Field("current", description="who predicts inter targets")
-    schedule: ScheduleSettings = ScheduleSettings()
-    weights: WeightSettings = WeightSettings()
-    supervised: bool = Field(
-        False,
-        description="a reference, not C²VL: cross-entropy with the labels (smoothing 0.1) instead "
-        "of the concepts; data, network and budget as they are",
-    )
+    Attributes:
+        uses_labels: whether training reads the labels; an encoder's card says so.
+    """
+
+    uses_labels: ClassVar[bool] = False
+
+    name: str = Field("", description="objective: the loss that training minimises")
+
+    def modalities(self) -> tuple[str, ...]:
+        """Which concept tables the objective reads: "language", "vision", both or none."""
+        return ()
+
+    def check(self, experiment: Experiment) -> None:
+        """See that the objective fits the rest of an experiment.
+
+        Raises:
+            ValueError: it does not; the message names the settings and says what to change.
+        """
 
 
 class OptimSettings(Settings):
-    """Optimisation of pretraining."""
+    """What the settings of every optimizer share: weight decay, and the course of the rate."""
 
-    name: Literal["sgd", "adamw"] = Field(
-        "sgd", description="the lineage's SGD; AdamW wants lr near 0.003 and weight_decay 0.01"
-    )
+    name: str = Field("", description="optimizer of pretraining")
     lr: float = Field(0.1, gt=0, le=10, description="learning rate at its highest")
-    momentum: float = Field(0.9, ge=0, lt=1, description="of SGD alone")
     weight_decay: float = Field(1e-4, ge=0, le=1, description="temperatures are left out of it")
-    nesterov: bool = Field(True, description="of SGD alone")
     warmup: float = Field(0.05, ge=0, lt=1, description="share of training with a rising lr")
     decay: Literal["cosine", "step", "none"] = Field(
         "cosine", description="'step' is ×0.1 at 250/300 of training, as the lineage does"
@@ -229,50 +195,41 @@ class Experiment(Settings):
     seed: int = Field(
         0, ge=0, lt=2**31, description="decides initial weights, order, augmentation and dropout"
     )
+    imports: tuple[str, ...] = Field(
+        (), description="modules or files (my_parts.py) whose parts the settings below may name"
+    )
     data: DataSettings = DataSettings()
     prompts: PromptSettings = PromptSettings()
-    model: ModelSettings = ModelSettings()
-    objective: ObjectiveSettings = ObjectiveSettings()
-    optim: OptimSettings = OptimSettings()
+    model: Annotated[ModelSettings, ByName("backbone", "stgcn")] = chosen_by_default()
+    objective: Annotated[ObjectiveSettings, ByName("objective", "c2vl")] = chosen_by_default()
+    optim: Annotated[OptimSettings, ByName("optimizer", "sgd")] = chosen_by_default()
     train: TrainSettings = TrainSettings()
 
     def concept_tables(self) -> dict[str, Path | None]:
         """The modalities that the objective reads, and their tables."""
-        weights = self.objective.weights
-        used = {
-            "language": weights.skeleton_language > 0 or weights.vision_language > 0,
-            "vision": weights.skeleton_vision > 0 or weights.vision_language > 0,
-        }
-        if self.objective.supervised:
-            return {}
-        return {name: getattr(self.prompts, name) for name in used if used[name]}
+        return {name: getattr(self.prompts, name) for name in self.objective.modalities()}
+
+    def __reduce__(self) -> Any:
+        # Another process must import `imports` before it can make the classes of the settings.
+        return Experiment.model_validate, (self.model_dump(mode="json"),)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _prepared(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            values = as_today(values)
+            if isinstance(modules := values.get("imports", ()), list | tuple):
+                import_modules(module for module in modules if isinstance(module, str))
+        return values
 
     @model_validator(mode="after")
     def _consistent(self) -> Experiment:
-        objective, prompts, tables = self.objective, self.prompts, self.concept_tables()
-        weights = objective.weights
-        if "language" in tables and prompts.language is None:
-            raise ValueError(
-                "objective.weights asks for language, but prompts.language names no table: "
-                "make one with `c2vl prompts`, or set the weights of language edges to 0"
-            )
-        if "vision" in tables and prompts.vision is None:
-            raise ValueError(
-                "objective.weights asks for vision, but prompts.vision names no table: "
-                "set objective.weights.skeleton_vision and vision_language to 0, or name one"
-            )
-        if weights.vision_language > 0 and not prompts.adapter:
-            raise ValueError(
-                "objective.weights.vision_language > 0 has no gradient with frozen concepts: "
-                "set prompts.adapter to true"
-            )
-        softened_by_model = objective.targets in ("inter", "both")
-        if softened_by_model and objective.consistency == "cross":
-            if weights.skeleton_language == 0 or weights.skeleton_vision == 0:
+        for modality, table in self.concept_tables().items():
+            if table is None:
                 raise ValueError(
-                    "objective.consistency 'cross' needs both skeleton edges above 0; "
-                    "use 'swapped' with one modality"
+                    f"the objective reads {modality}, but prompts.{modality} names no table: make "
+                    "one with `c2vl prompts`, or set the weights of its edges (objective.weights) "
+                    "to 0"
                 )
-        if softened_by_model and objective.teacher == "ema" and self.train.ema == 0:
-            raise ValueError("objective.teacher 'ema' needs train.ema above 0 (0.99 is usual)")
+        self.objective.check(self)
         return self

@@ -19,17 +19,16 @@ from c2vl.encoder.concepts import ConceptSpace
 from c2vl.encoder.ledger import replacing_encoder
 from c2vl.encoder.network import ESSENTIALS, Encoder, build, digest_of
 from c2vl.encoder.sources import find
+from c2vl.model.backbone import Backbone
 from c2vl.skeletons.layout import JointLayout
 from c2vl.support.errors import UserError
 
 README, CONCEPTS = "README.md", "concepts.safetensors"
-LARGEST = {"hidden": 256, "feature": 4096, "temporal_kernel": 31}
-"""Bounds of an architecture that is built before its weights are looked at."""
 
 
 def save_encoder(
     folder: Path,
-    model: torch.nn.Module,
+    model: Backbone,
     card: Mapping[str, Any],
     concepts: Mapping[str, ConceptSpace] | None = None,
     *,
@@ -52,7 +51,7 @@ def save_encoder(
 
 def write_artefact(
     folder: Path,
-    model: torch.nn.Module,
+    model: Backbone,
     card: Mapping[str, Any],
     concepts: Mapping[str, ConceptSpace] | None = None,
 ) -> None:
@@ -62,7 +61,7 @@ def write_artefact(
         **{key: value for key, value in card.items() if not key.endswith("_sha256")},
         "format": FORMAT,
         "version": VERSION,
-        "feature_size": card["architecture"]["feature"],
+        "feature_size": model.feature,
     }
     full["weights_sha256"] = _write(folder / WEIGHTS, weights, {"essentials": _essentials(full)})
     if concepts:
@@ -112,9 +111,6 @@ def _load(folder: Path) -> Encoder:
             "preprocessing or stream; one of them was changed by hand: take the artefact anew"
         )
     try:
-        too_large = [key for key, most in LARGEST.items() if card["architecture"][key] > most]
-        if too_large:
-            raise ValueError(f"architecture.{too_large[0]} is above {LARGEST[too_large[0]]}")
         model = build(JointLayout.from_dict(card["layout"]), card["architecture"])
         model.load_state_dict(tensors)
         encoder = Encoder(model, card)

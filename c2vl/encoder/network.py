@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from c2vl.encoder.concepts import ConceptSpace
 from c2vl.encoder.joints import Joints, to_clips
-from c2vl.model.graph import spatial_partition
-from c2vl.model.stgcn import STGCN
+from c2vl.model.backbone import Backbone
+from c2vl.registry import find
 from c2vl.skeletons.layout import JointLayout
 from c2vl.skeletons.streams import to_stream
 from c2vl.support.errors import UserError
@@ -25,15 +25,24 @@ ESSENTIALS = ("layout", "architecture", "preprocessing", "stream")
 """What of a card decides the features, beside the weights."""
 
 
-def build(layout: JointLayout, architecture: Mapping[str, Any]) -> STGCN:
-    """Return an ST-GCN with fresh weights for a joint layout.
+def build(layout: JointLayout, architecture: Mapping[str, Any]) -> Backbone:
+    """Return a backbone with fresh weights for a joint layout.
 
     Args:
-        layout: gives the graph.
-        architecture: the settings of :class:`c2vl.config.experiment.ModelSettings`, by name.
+        layout: gives the joints and their bones.
+        architecture: ``name`` of the backbone (ST-GCN where it is absent, as in older cards), and
+            its settings.
+
+    Raises:
+        UserError: there is no such backbone, or a setting is above its ``limits``.
     """
-    adjacency = torch.from_numpy(spatial_partition(layout.parents, layout.centre))
-    return STGCN(adjacency, **architecture)
+    settings = dict(architecture)
+    target = find("backbone", settings.pop("name", "stgcn")).load()
+    for key, most in target.limits.items():
+        if settings.get(key, 0) > most:
+            raise UserError(f"architecture.{key} is above {most}")
+    made: Backbone = target(layout, **settings)
+    return made
 
 
 def digest_of(model: nn.Module, card: Mapping[str, Any]) -> str:
@@ -62,7 +71,7 @@ class Encoder:
 
     def __init__(
         self,
-        model: STGCN,
+        model: Backbone,
         card: dict[str, Any],
         concepts: Mapping[str, ConceptSpace] | None = None,
     ) -> None:
@@ -138,7 +147,7 @@ class Encoder:
 
 @torch.inference_mode()
 def embed_clips(
-    model: STGCN,
+    model: Backbone,
     x_NMTVC: Tensor,
     present_NM: Tensor,
     stream: str,

@@ -1,1 +1,11 @@
-"""The skeleton encoder and its heads into the concept space."""
+"""Backbones: networks that encode a skeleton sequence. Ours are registered here."""
+
+from c2vl.registry import register
+
+register(
+    "backbone",
+    "stgcn",
+    "c2vl.model.stgcn:STGCN",
+    settings="c2vl.model.settings:STGCNSettings",
+    help="ST-GCN (Yan et al., AAAI 2018) of the CrosSCLR/AimCLR lineage",
+)

@@ -9,7 +9,7 @@ over time, joints and present bodies. What differs is how it is computed:
   convolution uses the fast path of oneDNN and cuDNN;
 * joints are aggregated before the channel product, since no block has fewer channels out than in.
 
-Shapes: N sequences, M body slots, B present bodies, T frames, V joints, C channels, K=3 subsets.
+Shapes: B present bodies, T frames, V joints, C channels in, D channels out, K=3 subsets, F features.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from c2vl.model.backbone import Backbone, Skeleton
+from c2vl.model.graph import spatial_partition
 
 
 class GraphConvolution(nn.Module):
@@ -30,19 +33,16 @@ class GraphConvolution(nn.Module):
         self.weight = nn.Parameter(reference.weight.detach().view(subsets, out, channels).clone())
         self.bias = nn.Parameter(reference.bias.detach().view(subsets, out).clone())
 
-    def forward(self, x: Tensor, adjacency: Tensor) -> Tensor:
-        """Map (B, T, V, C) to (B, T, V, out); ``adjacency`` is (K, V, V), columns are targets."""
-        bodies, frames, joints, channels = x.shape
-        subsets, out, _ = self.weight.shape
-        gather = adjacency.permute(2, 0, 1).reshape(1, joints * subsets, joints)
+    def forward(self, x_BTVC: Tensor, adjacency_KVV: Tensor) -> Tensor:
+        """Aggregate and mix; the columns of ``adjacency_KVV`` are targets. Returns ``y_BTVD``."""
+        B, T, V, C = x_BTVC.shape
+        K, D, _ = self.weight.shape
+        gather_1WV = adjacency_KVV.permute(2, 0, 1).reshape(1, V * K, V)  # W = V·K
         # A batched product on purpose: matmul would fold this into one product after two copies.
-        y = torch.bmm(
-            gather.expand(bodies * frames, -1, -1), x.reshape(bodies * frames, joints, channels)
-        )
-        y = y.view(bodies, frames, joints, subsets * channels)
-        mixing = self.weight.permute(1, 0, 2).reshape(out, subsets * channels)
-        y = functional.linear(y, mixing)
-        return y + adjacency.sum(1).t() @ self.bias  # (V, out): a bias passes the graph too
+        y_SWC = torch.bmm(gather_1WV.expand(B * T, -1, -1), x_BTVC.reshape(B * T, V, C))  # S = B·T
+        mixing = self.weight.permute(1, 0, 2).reshape(D, K * C)
+        y_BTVD = functional.linear(y_SWC.view(B, T, V, K * C), mixing)
+        return y_BTVD + adjacency_KVV.sum(1).t() @ self.bias  # a bias passes the graph too
 
 
 class Block(nn.Module):
@@ -66,23 +66,24 @@ class Block(nn.Module):
             self.project.weight.data = reference.weight.detach().view(out, channels).clone()
             self.norm_residual = nn.BatchNorm2d(out)
 
-    def forward(self, x: Tensor, adjacency: Tensor) -> Tensor:
-        """Map (B, T, V, C) to (B, T // stride, V, out)."""
-        y = self.spatial(x, adjacency).permute(0, 3, 1, 2)  # logically BCTV, in memory BTVC
-        y = functional.relu(self.norm_in(y), inplace=True)
-        y = self.dropout(self.norm_out(self.temporal(y)))
+    def forward(self, x_BTVC: Tensor, adjacency_KVV: Tensor) -> Tensor:
+        """Return ``y_BtVD``, t = T // stride."""
+        y_BDTV = self.spatial(x_BTVC, adjacency_KVV).permute(0, 3, 1, 2)  # in memory still BTVD
+        y_BDTV = functional.relu(self.norm_in(y_BDTV), inplace=True)
+        y_BDtV = self.dropout(self.norm_out(self.temporal(y_BDTV)))
         if self.project is not None:
-            y = y + self.norm_residual(self.project(x[:, :: self.stride]).permute(0, 3, 1, 2))
+            x_BtVD = self.project(x_BTVC[:, :: self.stride])
+            y_BDtV = y_BDtV + self.norm_residual(x_BtVD.permute(0, 3, 1, 2))
         elif self.residual:
-            y = y + x.permute(0, 3, 1, 2)
-        return functional.relu(y, inplace=True).permute(0, 2, 3, 1)
+            y_BDtV = y_BDtV + x_BTVC.permute(0, 3, 1, 2)
+        return functional.relu(y_BDtV, inplace=True).permute(0, 2, 3, 1)
 
 
-class STGCN(nn.Module):
+class STGCN(Backbone):
     """The skeleton encoder E: joints in, one feature vector a sequence out.
 
     Args:
-        adjacency: (3, V, V) from :func:`c2vl.model.graph.spatial_partition`.
+        layout: gives the graph.
         hidden: channels of the first four blocks; then twice and four times as many.
         feature: channels of the last block, the feature size.
         temporal_kernel: odd length of the temporal convolutions.
@@ -90,9 +91,11 @@ class STGCN(nn.Module):
         edge_importance: whether edge weights are learnt.
     """
 
+    limits = {"hidden": 256, "feature": 4096, "temporal_kernel": 31}
+
     def __init__(
         self,
-        adjacency: Tensor,
+        layout: Skeleton,
         *,
         hidden: int = 16,
         feature: int = 256,
@@ -100,11 +103,10 @@ class STGCN(nn.Module):
         dropout: float = 0.0,
         edge_importance: bool = True,
     ) -> None:
-        super().__init__()
+        super().__init__(layout, feature)
         self.adjacency: Tensor
+        adjacency = torch.from_numpy(spatial_partition(layout.parents, layout.centre))
         self.register_buffer("adjacency", adjacency, persistent=False)
-        self.joints = adjacency.shape[-1]
-        self.feature = feature
         self.norm_data = nn.BatchNorm1d(self.joints * 3)
         wide, wider = 2 * hidden, 4 * hidden
         plan = [(3, hidden, 1)] + [(hidden, hidden, 1)] * 3
@@ -125,38 +127,12 @@ class STGCN(nn.Module):
             nn.Parameter(torch.ones_like(adjacency), requires_grad=edge_importance) for _ in plan
         )
 
-    def forward(self, x_NMTVC: Tensor, present_NM: Tensor) -> Tensor:
-        """Encode a batch.
-
-        Args:
-            x_NMTVC: (N, M, T, V, 3) preprocessed joints; absent bodies may hold anything finite.
-            present_NM: (N, M) bool; each sequence has at least one present body.
-
-        Returns:
-            (N, feature).
-        """
-        if x_NMTVC.ndim != 5 or x_NMTVC.shape[3] != self.joints or x_NMTVC.shape[4] != 3:
-            raise ValueError(
-                f"expected joints of shape (N, M, T, {self.joints}, 3), found "
-                f"{tuple(x_NMTVC.shape)}"
-            )
-        return self.pool(self.bodies(x_NMTVC[present_NM]), present_NM)
-
     def bodies(self, x_BTVC: Tensor) -> Tensor:
-        """Encode bodies (B, T, V, 3), all present, to (B, feature)."""
-        bodies, frames, joints, channels = x_BTVC.shape
-        x = self.norm_data(x_BTVC.reshape(bodies, frames, joints * channels).transpose(1, 2))
-        x = x.transpose(1, 2).reshape(bodies, frames, joints, channels)
-        for block, importance in zip(self.blocks, self.importance, strict=True):
-            x = block(x, self.adjacency * importance)
-        features: Tensor = x.mean(dim=(1, 2))
-        return features
-
-    def pool(self, per_body: Tensor, present_NM: Tensor) -> Tensor:
-        """Mean over the present bodies of each sequence: (B, feature) to (N, feature)."""
-        if present_NM.shape[1] == 1:
-            return per_body
-        sequence = present_NM.nonzero()[:, 0]
-        total = per_body.new_zeros(present_NM.shape[0], per_body.shape[1])
-        total = total.index_add(0, sequence, per_body)
-        return total / present_NM.sum(1, keepdim=True)
+        """Encode bodies (B, T, V, 3), all present, to (B, F)."""
+        B, T, V, C = x_BTVC.shape
+        x_BJT = self.norm_data(x_BTVC.reshape(B, T, V * C).transpose(1, 2))  # J = V·C
+        x_BTVC = x_BJT.transpose(1, 2).reshape(B, T, V, C)
+        for block, importance_KVV in zip(self.blocks, self.importance, strict=True):
+            x_BTVC = block(x_BTVC, self.adjacency * importance_KVV)
+        features_BF: Tensor = x_BTVC.mean(dim=(1, 2))
+        return features_BF

@@ -1,1 +1,23 @@
-"""The C²VL objective: softened targets, their schedule, and the loss over three edges."""
+"""What training minimises: the C²VL contrast with its softening schedules, and a reference.
+
+Our own objectives and schedule shapes are registered here.
+"""
+
+from c2vl.registry import register
+
+register(
+    "objective",
+    "c2vl",
+    "c2vl.objective.contrast:Contrast",
+    settings="c2vl.objective.settings:ContrastSettings",
+    help="softened cross-modal contrast with language and vision concepts",
+)
+register(
+    "objective",
+    "supervised",
+    "c2vl.objective.supervised:Supervised",
+    settings="c2vl.objective.settings:SupervisedSettings",
+    help="cross-entropy with the labels: a reference",
+)
+for _shape in ("constant", "linear", "cosine", "exponential", "step"):
+    register("schedule", _shape, f"c2vl.objective.schedule:{_shape}")

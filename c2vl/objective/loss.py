@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from c2vl.config.experiment import ObjectiveSettings
-from c2vl.model.heads import ConceptHeads
 from c2vl.objective import targets
 from c2vl.objective.gather import gather
+from c2vl.objective.heads import ConceptHeads
+from c2vl.objective.settings import ContrastSettings
 
 EDGES = ("skeleton_language", "skeleton_vision", "vision_language")
 
@@ -71,7 +71,7 @@ def view(
 
 
 def edge_targets(
-    settings: ObjectiveSettings, alpha: float, edge: str, teacher: View
+    settings: ContrastSettings, alpha: float, edge: str, teacher: View
 ) -> tuple[Tensor, Tensor]:
     """Return the targets (T, T') of both directions of an edge, each (N, N)."""
     a, b = teacher.ends(edge)
@@ -97,7 +97,7 @@ def edge_targets(
     )
 
 
-def edge_rows(settings: ObjectiveSettings, edge: str, seen: View) -> Tensor | None:
+def edge_rows(settings: ContrastSettings, edge: str, seen: View) -> Tensor | None:
     """Which rows of the batch an edge is trained on, (N,) bool; None: all.
 
     An edge needs both of its ends, and both modalities where the other one teaches.
@@ -127,7 +127,7 @@ def edge_loss(a: Tensor, b: Tensor, t: Tensor, t_back: Tensor, temperature: Tens
 
 
 def c2vl_loss(
-    settings: ObjectiveSettings,
+    settings: ContrastSettings,
     heads: ConceptHeads,
     student: View,
     *,

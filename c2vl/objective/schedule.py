@@ -5,17 +5,14 @@ from __future__ import annotations
 import math
 
 from c2vl.config.experiment import ScheduleSettings
+from c2vl.registry import find
 
 
 def softening(settings: ScheduleSettings, progress: float) -> float:
     """Return α, the degree by which one-hot targets are softened.
 
-    The paper says that the degree is controlled progressively; the shapes are ours. All move from
-    ``start`` to ``end`` over the first ``span`` of training and then stay:
-
-    * constant: ``end`` all along;
-    * linear, cosine (half a period) and exponential (slow first: ``(e^{5u} - 1) / (e^5 - 1)``);
-    * step: ``start`` until half of ``span``, then ``end``; by then linear and cosine are half way.
+    The paper says that the degree is controlled progressively; the shapes are ours. Each moves over
+    the first ``span`` of training and then stays.
 
     Args:
         settings: shape, start, end and span.
@@ -26,13 +23,30 @@ def softening(settings: ScheduleSettings, progress: float) -> float:
     """
     if not 0 <= progress <= 1:
         raise ValueError(f"progress must lie in 0..1, got {progress}")
-    if settings.shape == "constant":
-        return settings.end
-    if settings.shape == "step":
-        return settings.end if progress >= settings.span / 2 else settings.start
-    moved = min(progress / settings.span, 1.0)
-    if settings.shape == "cosine":
-        moved = (1 - math.cos(math.pi * moved)) / 2
-    elif settings.shape == "exponential":
-        moved = math.expm1(5 * moved) / math.expm1(5)
+    shape = find("schedule", settings.shape).load()
+    return float(shape(settings, min(progress / settings.span, 1.0)))
+
+
+def constant(settings: ScheduleSettings, moved: float) -> float:
+    """``end`` all along."""
+    return settings.end
+
+
+def step(settings: ScheduleSettings, moved: float) -> float:
+    """``start`` for the first half of the move, then ``end``."""
+    return settings.end if moved >= 0.5 else settings.start
+
+
+def linear(settings: ScheduleSettings, moved: float) -> float:
+    """A straight line from ``start`` to ``end``."""
     return settings.start + (settings.end - settings.start) * moved
+
+
+def cosine(settings: ScheduleSettings, moved: float) -> float:
+    """Half a period of a cosine; half way at half of the move."""
+    return linear(settings, (1 - math.cos(math.pi * moved)) / 2)
+
+
+def exponential(settings: ScheduleSettings, moved: float) -> float:
+    """Slow first: ``(e^{5u} - 1) / (e^5 - 1)``."""
+    return linear(settings, math.expm1(5 * moved) / math.expm1(5))

@@ -1,5 +1,15 @@
 """The skeleton side: layouts, readers, the prepared store, preprocessing, streams, augmentation.
 
-``layout`` and ``preprocess`` need NumPy alone, ``streams`` and ``augment`` torch alone, so that an
+``layout`` and ``preprocess`` need NumPy alone, ``streams`` and ``augmentation`` torch alone, so that an
 exported encoder runs without the rest.
 """
+
+from c2vl.registry import register
+
+register(
+    "augmentation",
+    "geometric",
+    "c2vl.skeletons.augmentation:augment",
+    settings="c2vl.skeletons.augmentation_settings:GeometricSettings",
+    help="temporal crop, mirror, scale, rotation, shear, noise, masked joints",
+)

@@ -15,13 +15,13 @@ from torch import Tensor
 from c2vl.skeletons.layout import JointLayout
 
 if TYPE_CHECKING:
-    from c2vl.config.experiment import AugmentSettings
+    from c2vl.skeletons.augmentation_settings import GeometricSettings
 
 
 def augment(
     x_NMTVC: Tensor,
     present_NM: Tensor,
-    settings: AugmentSettings,
+    settings: GeometricSettings,
     layout: JointLayout,
     generator: torch.Generator,
 ) -> Tensor:
@@ -87,7 +87,7 @@ def joint_noise(x_NMTVC: Tensor, std: float, generator: torch.Generator) -> Tens
     return x_NMTVC + std * noise.to(x_NMTVC) * there[..., None, None]
 
 
-def _linear_maps(x: Tensor, settings: AugmentSettings, generator: torch.Generator) -> Tensor | None:
+def _linear_maps(x: Tensor, settings: GeometricSettings, generator: torch.Generator) -> Tensor | None:
     """Return (N, 3, 3) maps of row vectors: scale, then rotation, then shear; None for identity."""
     turn: Tensor | None = None
     if settings.scale:

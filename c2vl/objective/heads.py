@@ -9,16 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-SMOOTHING = 0.1  # of the labels in the supervised reference
-
-
-class LabelHead(nn.Linear):
-    """The classifier of the supervised reference: features (n, feature) to scores (n, classes)."""
-
-    def loss(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy with smoothed labels (n,), the mean over this worker's rows."""
-        return functional.cross_entropy(self(features), labels, label_smoothing=SMOOTHING)
-
 
 class ConceptHeads(nn.Module):
     """Linear maps ``W_m`` into each concept space, optional adapters, and the temperatures.

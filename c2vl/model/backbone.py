@@ -1,0 +1,74 @@
+"""What a backbone is: a network that encodes bodies, from which the base class pools sequences.
+
+Shapes: N sequences, M body slots, B present bodies, T frames, V joints, C channels, F features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Protocol
+
+from torch import Tensor, nn
+
+
+class Skeleton(Protocol):
+    """What a backbone may ask of a joint layout (:class:`c2vl.skeletons.layout.JointLayout`)."""
+
+    @property
+    def joints(self) -> Sequence[str]:
+        """Names of the V joints."""
+
+    @property
+    def parents(self) -> Sequence[int]:
+        """Parent of each joint; a root is its own parent."""
+
+    @property
+    def centre(self) -> int:
+        """The joint in the middle of the body."""
+
+
+class Backbone(nn.Module):
+    """Base of all backbones; only ``__init__`` and :meth:`bodies` must be written.
+
+    ``__init__(self, layout, **settings)`` takes the joint layout and the settings of the part by
+    name (all but ``name``), and calls ``super().__init__(layout, feature)``.
+
+    Attributes:
+        joints: V.
+        feature: F, the size of a feature vector.
+        limits: the largest value of settings that decide how much memory the network takes; an
+            encoder from a stranger that asks for more is refused before it is built.
+    """
+
+    limits: ClassVar[Mapping[str, int]] = {}
+
+    def __init__(self, layout: Skeleton, feature: int) -> None:
+        super().__init__()
+        self.joints, self.feature = len(layout.joints), feature
+
+    def bodies(self, x_BTVC: Tensor) -> Tensor:
+        """Encode bodies (B, T, V, 3), all present, to (B, F); exporters call it too."""
+        raise NotImplementedError
+
+    def forward(self, x_NMTVC: Tensor, present_NM: Tensor) -> Tensor:
+        """Encode a batch: the mean over the present bodies of each sequence.
+
+        Args:
+            x_NMTVC: (N, M, T, V, 3) preprocessed joints; absent bodies may hold anything finite.
+            present_NM: (N, M) bool; each sequence has at least one present body.
+
+        Returns:
+            (N, F).
+        """
+        if x_NMTVC.ndim != 5 or x_NMTVC.shape[3] != self.joints or x_NMTVC.shape[4] != 3:
+            raise ValueError(
+                f"expected joints of shape (N, M, T, {self.joints}, 3), found "
+                f"{tuple(x_NMTVC.shape)}"
+            )
+        features_BF = self.bodies(x_NMTVC[present_NM])
+        if present_NM.shape[1] == 1:
+            return features_BF
+        sequence_B = present_NM.nonzero()[:, 0]
+        total_NF = features_BF.new_zeros(present_NM.shape[0], features_BF.shape[1])
+        total_NF = total_NF.index_add(0, sequence_B, features_BF)
+        return total_NF / present_NM.sum(1, keepdim=True)

@@ -1,0 +1,134 @@
+"""What an objective is: a module that owns its heads and turns features into a loss.
+
+Shapes: n sequences of this worker, N of all workers, M body slots, T frames, V joints, F features,
+D concept dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from c2vl.config.experiment import Experiment
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step of one worker sees.
+
+    Attributes:
+        x: (n, M, T, V, 3) augmented joints of the wanted stream.
+        present: (n, M) bool.
+        concepts: modality → (n, D) unit rows.
+        labels: (n,) classes, for objectives that use labels.
+        has: modality → (n,) bool, which rows have concepts (their rows are zero where they have
+            none); a modality that is not named has all of them.
+    """
+
+    x: Tensor
+    present: Tensor
+    concepts: Mapping[str, Tensor]
+    labels: Tensor
+    has: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def to(self, device: torch.device) -> Batch:
+        """Copy to a device."""
+        concepts = {name: rows.to(device) for name, rows in self.concepts.items()}
+        has = {name: rows.to(device) for name, rows in self.has.items()}
+        x, present = self.x.to(device), self.present.to(device)
+        return Batch(x, present, concepts, self.labels.to(device), has)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What an objective's heads stand between.
+
+    Attributes:
+        feature: F, of the backbone.
+        concepts: modality → D, of the tables that the objective reads.
+        classes: of the store.
+    """
+
+    feature: int
+    concepts: Mapping[str, int]
+    classes: int
+
+
+class Step(NamedTuple):
+    """Where training is.
+
+    Attributes:
+        progress: share of training that is done, 0..1.
+        teacher: the averaged objective and its features (n, F) of the same batch, for objectives
+            that ask for them by ``uses_average``; None where no average is kept.
+    """
+
+    progress: float
+    teacher: tuple[Objective, Tensor] | None = None
+
+
+class ConceptMap(NamedTuple):
+    """How a trained objective takes features and concepts into one space.
+
+    Attributes:
+        weight: (D', F), of features.
+        bias: (D',), of features.
+        adapter: (D', D), of concepts; None: concepts are taken as they are.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    adapter: Tensor | None
+
+
+class Objective(nn.Module):
+    """Base of all objectives; only :meth:`loss` must be written.
+
+    ``__init__(self, experiment, sizes)`` makes the heads, after the backbone, from the seed of the
+    experiment; settings of its own are ``experiment.objective``. All its parameters are trained and
+    checkpointed, and dropped when the encoder is exported.
+    """
+
+    uses_average = False
+
+    def __init__(self, experiment: Experiment, sizes: Sizes) -> None:
+        super().__init__()
+
+    def loss(
+        self, features_nF: Tensor, batch: Batch, step: Step
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss, a scalar, and its named parts.
+
+        With several workers the gradients are averaged over them: a mean over this worker's rows
+        needs nothing more; what compares rows with each other takes all workers' rows by
+        :func:`c2vl.objective.gather.gather`.
+        """
+        raise NotImplementedError
+
+    def figures(self, progress: float) -> dict[str, float]:
+        """Figures of an epoch beside the losses, by name."""
+        return {}
+
+    def validation_figures(
+        self, features_NF: Tensor, concepts: Mapping[str, Tensor], has: Mapping[str, Tensor]
+    ) -> dict[str, float]:
+        """Figures of the whole training part, in evaluation.
+
+        Args:
+            features_NF: of the backbone.
+            concepts: modality → (N, D) unit rows, the mean of all prompts.
+            has: modality → (N,) bool, as in :class:`Batch`.
+        """
+        return {}
+
+    def after_step(self) -> None:
+        """Called after each step of the optimizer, without gradient."""
+
+    def concept_maps(self) -> dict[str, ConceptMap]:
+        """Return the maps by modality, for zero-shot with the exported encoder."""
+        return {}

@@ -1,0 +1,82 @@
+"""The C²VL objective: concept heads, softening schedule and loss as one part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor
+
+from c2vl.objective.base import Batch, ConceptMap, Objective, Sizes, Step
+from c2vl.objective.heads import ConceptHeads
+from c2vl.objective.loss import View, c2vl_loss, view
+from c2vl.objective.schedule import softening
+from c2vl.objective.settings import ContrastSettings
+
+if TYPE_CHECKING:
+    from c2vl.config.experiment import Experiment
+
+
+class Contrast(Objective):
+    """Softened cross-modal contrast (arXiv 2405.20606); see :mod:`c2vl.objective.loss`."""
+
+    def __init__(self, experiment: Experiment, sizes: Sizes) -> None:
+        super().__init__(experiment, sizes)
+        self.settings = settings = cast(ContrastSettings, experiment.objective)
+        self.uses_average = settings.teacher == "ema"
+        self.heads = ConceptHeads(
+            sizes.feature,
+            sizes.concepts,
+            temperature=settings.temperature,
+            learn_temperature=settings.learn_temperature,
+            floor=settings.temperature_floor,
+            adapter=experiment.prompts.adapter,
+        )
+
+    def loss(
+        self, features_nF: Tensor, batch: Batch, step: Step
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of the global batch, and its part of each edge."""
+        teacher: View | None = None
+        if step.teacher is not None:
+            averaged, features = step.teacher
+            with torch.no_grad():
+                heads = cast(Contrast, averaged).heads
+                teacher = view(heads, features, batch.concepts, batch.has)
+        student = view(self.heads, features_nF, batch.concepts, batch.has)
+        alpha = softening(self.settings.schedule, step.progress)
+        return c2vl_loss(self.settings, self.heads, student, alpha=alpha, teacher=teacher)
+
+    def figures(self, progress: float) -> dict[str, float]:
+        """The softening degree, and τ of each edge."""
+        edges = self.heads.log_temperature
+        return {"alpha": softening(self.settings.schedule, progress)} | {
+            f"temperature_{edge}": float(self.heads.temperature(edge)) for edge in edges
+        }
+
+    def validation_figures(
+        self, features_NF: Tensor, concepts: Mapping[str, Tensor], has: Mapping[str, Tensor]
+    ) -> dict[str, float]:
+        """Mean squared distance of skeletons to their concepts (Wang and Isola, ICML 2020, eq. 1)."""
+        projected, adapted = self.heads.project(features_NF), self.heads.adapt(concepts)
+        found = {}
+        for modality, rows_ND in adapted.items():
+            apart_N = (projected[modality] - rows_ND).square().sum(1)
+            there_N = has.get(modality, torch.ones_like(apart_N, dtype=torch.bool))
+            found[f"alignment_{modality}"] = float(apart_N[there_N].mean())
+        return found | {"alignment": sum(found.values()) / len(found)}
+
+    def after_step(self) -> None:
+        """Keep learnt temperatures above their floor."""
+        self.heads.keep_floor()
+
+    def concept_maps(self) -> dict[str, ConceptMap]:
+        """The head of each modality, and its adapter."""
+        adapters = self.heads.adapters
+        return {
+            name: ConceptMap(
+                head.weight, head.bias, adapters[name].weight if adapters else None
+            )
+            for name, head in self.heads.maps.items()
+        }

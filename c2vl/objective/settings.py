@@ -1,0 +1,87 @@
+"""Settings of our own objectives."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from c2vl.config.by_name import ByName
+from c2vl.config.experiment import (
+    Experiment,
+    ObjectiveSettings,
+    ScheduleSettings,
+    Settings,
+    chosen_by_default,
+)
+
+
+class WeightSettings(Settings):
+    """Edge weights of the loss."""
+
+    skeleton_language: float = Field(1.0, ge=0, description="w_sl of the loss")
+    skeleton_vision: float = Field(0.0, ge=0, description="w_sv; needs a vision table")
+    vision_language: float = Field(0.0, ge=0, description="w_vl; needs both tables and an adapter")
+
+    @model_validator(mode="after")
+    def _some(self) -> WeightSettings:
+        if self.skeleton_language == 0 and self.skeleton_vision == 0:
+            raise ValueError("one of skeleton_language and skeleton_vision must be above 0")
+        return self
+
+
+class ContrastSettings(ObjectiveSettings):
+    """Softened cross-modal contrast: targets, temperatures, schedule, weights (C²VL)."""
+
+    targets: Literal["hard", "intra", "inter", "both"] = Field(
+        "intra", description="what one-hot targets are softened by"
+    )
+    beta: float = Field(0.5, ge=0, le=1, description="share of inter in 'both'")
+    temperature: float = Field(0.1, gt=0, le=5, description="τ of the predictions")
+    learn_temperature: bool = Field(False, description="τ trainable, from the value above")
+    temperature_floor: float = Field(0.01, gt=0, le=1, description="a learnt τ is kept above this")
+    temperature_intra: float = Field(0.1, gt=0, le=5, description="τ of the self-similarity")
+    temperature_inter: float = Field(0.1, gt=0, le=5, description="τ of the teacher's prediction")
+    reverse_guide: Literal["concept", "skeleton"] = Field(
+        "concept", description="whose self-similarity softens the concept→skeleton direction"
+    )
+    consistency: Literal["swapped", "cross"] = Field(
+        "swapped", description="inter target: the opposite direction, or the other modality"
+    )
+    teacher: Literal["current", "ema"] = Field("current", description="who predicts inter targets")
+    schedule: Annotated[ScheduleSettings, ByName("schedule", "cosine", "shape")] = (
+        chosen_by_default()
+    )
+    weights: WeightSettings = WeightSettings()
+
+    def modalities(self) -> tuple[str, ...]:
+        """The ends of the edges that have a weight."""
+        weights = self.weights
+        used = {"language": weights.skeleton_language, "vision": weights.skeleton_vision}
+        return tuple(name for name in used if used[name] > 0 or weights.vision_language > 0)
+
+    def check(self, experiment: Experiment) -> None:
+        """See that edges, targets and teacher have what they need."""
+        weights = self.weights
+        if weights.vision_language > 0 and not experiment.prompts.adapter:
+            raise ValueError(
+                "objective.weights.vision_language > 0 has no gradient with frozen concepts: "
+                "set prompts.adapter to true"
+            )
+        softened_by_model = self.targets in ("inter", "both")
+        if softened_by_model and self.consistency == "cross":
+            if weights.skeleton_language == 0 or weights.skeleton_vision == 0:
+                raise ValueError(
+                    "objective.consistency 'cross' needs both skeleton edges above 0; "
+                    "use 'swapped' with one modality"
+                )
+        if softened_by_model and self.teacher == "ema" and experiment.train.ema == 0:
+            raise ValueError("objective.teacher 'ema' needs train.ema above 0 (0.99 is usual)")
+
+
+class SupervisedSettings(ObjectiveSettings):
+    """Cross-entropy with the labels: a reference, not C²VL; data, network and budget as they are."""
+
+    uses_labels: ClassVar[bool] = True
+
+    label_smoothing: float = Field(0.1, ge=0, lt=1, description="smoothing of the labels")
