@@ -202,10 +202,9 @@ def import_modules(modules: Iterable[str], base: Path | None = None) -> None:
     """
     for module in modules:
         if module.endswith(".py"):
-            load = partial(_import_file, Path(absolute(module, base)))
+            _import(partial(_import_file, Path(absolute(module, base))), f"imports: {module}")
         else:
-            load = partial(importlib.import_module, module)
-        _import(load, f"imports: {module}")
+            _import(partial(importlib.import_module, module), f"imports: {module}")
 
 
 def _import(load: Callable[[], Any], what: str) -> None:
@@ -215,8 +214,8 @@ def _import(load: Callable[[], Any], what: str) -> None:
         raise
     except Exception as error:
         raise UserError(
-            f"{what}: cannot be imported here ({type(error).__name__}: {first_line(error)}). A file "
-            "beside the experiment is named with its ending (my_parts.py); on a cluster, install "
+            f"{what}: cannot be imported here ({type(error).__name__}: {first_line(error)}). A "
+            "file beside the experiment is named with its ending (my_parts.py); on a cluster, install "
             "the package on every node, or submit it with the working directory"
         ) from error
 

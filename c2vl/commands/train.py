@@ -51,11 +51,42 @@ def train(config: Path, overrides: tuple[str, ...], out: Path | None, max_failur
     click.echo(f"encoder: {RunFolder(folder).encoder}")
 
 
-@click.command(epilog="\b\nExample:\n  c2vl settings | grep temperature\n")
-def settings() -> None:
-    """List every setting of an experiment: name, default, meaning."""
-    from c2vl.config.experiment import Experiment
-    from c2vl.config.reading import described
+@click.command(
+    epilog="""
+\b
+Examples:
+  c2vl settings | grep temperature
+  c2vl settings experiment.yaml
+  c2vl settings model.name=ctrgcn --imports my_parts.py
+"""
+)
+@click.argument("config", type=FILE, required=False)
+@click.argument("overrides", metavar="[KEY=VALUE]...", nargs=-1)
+@click.option("--imports", multiple=True, help="Module or file whose parts are listed too.")
+def settings(config: Path | None, overrides: tuple[str, ...], imports: tuple[str, ...]) -> None:
+    """List every setting of an experiment: name, default, meaning.
 
-    for name, default, meaning in described(Experiment):
+    Settings of parts are those of the parts that CONFIG or KEY=VALUE names; what else could be
+    named stands beside the name.
+    """
+    from c2vl.config.experiment import Experiment
+    from c2vl.config.reading import (
+        alternatives,
+        described,
+        override,
+        parse_overrides,
+        read_yaml,
+        with_imports,
+    )
+    from c2vl.registry import import_modules
+
+    if config is not None and "=" in str(config):
+        config, overrides = None, (str(config), *overrides)
+    import_modules(imports)
+    values = with_imports(read_yaml(config), config.parent) if config is not None else {}
+    values = override(values, parse_overrides(overrides))
+    others = alternatives(Experiment, values)
+    for name, default, meaning in described(Experiment, values):
         click.echo(f"{name}={default}" + (f"\n    {meaning}" if meaning else ""))
+        if name in others:
+            click.echo(f"    one of: {', '.join(others[name])}")

@@ -1,8 +1,8 @@
 """One experiment as typed, frozen settings, each with the reason for its default.
 
-The settings of backbone, objective, schedule, augmentation and optimizer depend on the part that is
-chosen by name: here stands what all parts of a kind share, in the ``settings`` module of a room what
-its own parts add (:mod:`c2vl.model.settings`, :mod:`c2vl.objective.settings`,
+The settings of backbone, objective, schedule, augmentation and optimizer depend on the part that
+is chosen by name: here stands what all parts of a kind share; a room's ``settings`` module holds
+what its parts add (:mod:`c2vl.model.settings`, :mod:`c2vl.objective.settings`,
 :mod:`c2vl.training.settings`, :mod:`c2vl.skeletons.augmentation_settings`).
 How settings come out of YAML and go back into it: :mod:`c2vl.config.reading`.
 """

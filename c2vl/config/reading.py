@@ -14,12 +14,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
+from c2vl.config.by_name import ByName
 from c2vl.config.experiment import Experiment, Settings
+from c2vl.registry import absolute, import_modules, names
 from c2vl.support.errors import UserError, did_you_mean
 from c2vl.support.yaml_files import load_yaml, parse_yaml
 
@@ -51,38 +54,42 @@ def parse(model: type[SettingsT], values: Mapping[str, Any], what: str) -> Setti
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        lines = [_explain(model, what, problem) for problem in error.errors()]
+        lines = [_explain(model, values, what, problem) for problem in error.errors()]
         raise UserError("\n".join(dict.fromkeys(lines))) from None
 
 
-def _explain(model: type[BaseModel], what: str, problem: Any) -> str:
-    parts, names = _place(model, problem["loc"])
+def _explain(model: type[BaseModel], values: Any, what: str, problem: Any) -> str:
+    parts, names = _place(model, values, problem["loc"])
     where = f"{what}: {'.'.join(parts)}" if parts else what
     if problem["type"] == "extra_forbidden":
         near = did_you_mean(str(problem["loc"][-1]), names)
         return f"{where}: no such setting{near}"
     message = problem["msg"].removeprefix("Value error, ")
     given = problem["input"]
-    return f"{where}: {message}" + ("" if isinstance(given, dict) else f" (given: {given!r})")
+    told = isinstance(given, dict) or problem["type"] == "part"
+    return f"{where}: {message}" + ("" if told else f" (given: {given!r})")
 
 
-def _place(model: type[BaseModel], loc: Iterable[str | int]) -> tuple[list[str], list[str]]:
+def _place(
+    model: type[BaseModel], values: Any, loc: Iterable[str | int]
+) -> tuple[list[str], list[str]]:
     """Return the path of a problem as it stands in the file, and the names that exist there.
 
     Pydantic's own path also names the member of a union (``space.optim.lr.float.low``).
     """
     kinds: list[Any] = [model]
     path: list[str] = []
-    names: list[str] = []
+    there: list[str] = []
     for part in loc:
         models = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
         if len(models) > 1 and (chosen := [one for one in models if _tag(one) == part]):
             kinds = list(chosen)
             continue
         path.append(str(part))
-        names = [name for one in models for name in one.model_fields]
-        kinds = [inner for kind in kinds for inner in _below(kind, part)]
-    return path, names
+        there = [name for one in models for name in one.model_fields]
+        values = values.get(part) if isinstance(values, Mapping) else None
+        kinds = [inner for kind in kinds for inner in _below(kind, part, values)]
+    return path, there
 
 
 def _tag(model: type[BaseModel]) -> str | None:
@@ -91,12 +98,28 @@ def _tag(model: type[BaseModel]) -> str | None:
     return get_args(field.annotation)[0] if field is not None else None
 
 
-def _below(kind: Any, part: str | int) -> list[Any]:
+def _below(kind: Any, part: str | int, values: Any) -> list[Any]:
     """The types that may stand at a key, or an index, of a type."""
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         field = kind.model_fields.get(str(part))
-        return [] if field is None else _members(field.annotation)
+        if field is None:
+            return []
+        chosen = choice(field)
+        return _members(field.annotation) if chosen is None else [_settings(field, chosen, values)]
     return _members(get_args(kind)[-1]) if get_origin(kind) in (list, dict) else []
+
+
+def choice(field: FieldInfo) -> ByName | None:
+    """Return how a field's settings are chosen by name, if they are."""
+    return next((one for one in field.metadata if isinstance(one, ByName)), None)
+
+
+def _settings(field: FieldInfo, chosen: ByName, values: Any) -> type[BaseModel]:
+    base: Any = field.annotation
+    try:
+        return chosen.settings(base, values)
+    except UserError:  # no such part; what all of them share is there
+        return cast(type[BaseModel], base)
 
 
 def _members(annotation: Any) -> list[Any]:
@@ -107,9 +130,13 @@ def _members(annotation: Any) -> list[Any]:
     return [annotation]
 
 
-def setting_names() -> dict[str, Any]:
-    """Return every dotted setting of an experiment with its default (the sweep's vocabulary)."""
-    return flatten(Experiment().model_dump(mode="json"))
+def setting_names(values: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return every dotted setting with its default (the sweep's vocabulary).
+
+    Args:
+        values: an experiment, of which the parts' names count; default: our default parts.
+    """
+    return {name: default for name, default, _ in described(Experiment, values or {})}
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -124,16 +151,53 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def override(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return nested ``values`` with dotted ``changes`` put in; the arguments stay as they are."""
+    """Return nested ``values`` with dotted ``changes`` put in; the arguments stay as they are.
+
+    Where a change names another part (``optim.name``), settings that only the part before has are
+    dropped; those that both have stay.
+    """
     result = {k: dict(v) if isinstance(v, Mapping) else v for k, v in values.items()}
-    for path, value in changes.items():
-        head, _, rest = path.partition(".")
-        if rest:
-            below = result.get(head)
-            result[head] = override(below if isinstance(below, Mapping) else {}, {rest: value})
-        else:
-            result[head] = value
+    for path, value in sorted(changes.items(), key=lambda item: not _names_part(item[0])):
+        if _names_part(path):
+            result = _without_leftovers(result, path, value)
+        result = _put(result, path, value)
     return result
+
+
+def _put(values: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
+    head, _, rest = path.partition(".")
+    if rest:
+        below = values.get(head)
+        value = _put(below if isinstance(below, Mapping) else {}, rest, value)
+    return {**values, head: value}
+
+
+def _names_part(path: str) -> bool:
+    return path.rpartition(".")[2] in ("name", "shape")
+
+
+def _without_leftovers(values: dict[str, Any], path: str, name: Any) -> dict[str, Any]:
+    """Drop the settings of the part at a path that the part of another name does not have."""
+    kind: Any = Experiment
+    there: Any = values
+    *above, _ = path.split(".")
+    before: type[BaseModel] | None = None
+    for key in above:
+        field = kind.model_fields.get(key)
+        there = there.get(key) if isinstance(there, Mapping) else None
+        if field is None or not isinstance(there, Mapping):
+            return values
+        chosen = choice(field)
+        if chosen is None:
+            kind = field.annotation
+        else:
+            before = _settings(field, chosen, there)
+            after = _settings(field, chosen, {chosen.tag: name})
+            kind = before
+    if before is None:
+        return values
+    gone = before.model_fields.keys() - after.model_fields.keys()
+    return _put(values, ".".join(above), {k: v for k, v in there.items() if k not in gone})
 
 
 def parse_overrides(pairs: Iterable[str]) -> dict[str, Any]:
@@ -176,8 +240,26 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def load(path: Path, overrides: Iterable[str] = ()) -> Experiment:
     """Read an experiment from YAML, with ``key=value`` overrides from a command line."""
-    values = override(read_yaml(path), parse_overrides(overrides))
-    return parse(Experiment, values, path.name)
+    values = with_imports(read_yaml(path), path.parent)
+    return parse(Experiment, override(values, parse_overrides(overrides)), path.name)
+
+
+def with_imports(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Import what an experiment lists under ``imports``; paths in it become absolute.
+
+    Args:
+        values: the experiment, as YAML gives it.
+        folder: of its file, where relative paths start.
+
+    Raises:
+        UserError: a module cannot be imported.
+    """
+    modules = values.get("imports")
+    if not isinstance(modules, list) or not all(isinstance(one, str) for one in modules):
+        return values  # validation says what is wrong with it
+    modules = [absolute(one, folder) for one in modules]
+    import_modules(modules)
+    return {**values, "imports": modules}
 
 
 def dump(experiment: Experiment) -> str:
@@ -196,18 +278,50 @@ def resolved(experiment: Experiment) -> Experiment:
     }
     return experiment.model_copy(
         update={
+            "imports": tuple(absolute(module) for module in experiment.imports),
             "data": data.model_copy(update={"store": data.store.absolute(), "split": split}),
             "prompts": prompts.model_copy(update=tables),
         }
     )
 
 
-def described(model: type[BaseModel], prefix: str = "") -> list[tuple[str, Any, str]]:
-    """List settings as (dotted name, default, meaning), in the order of their definition."""
+def described(
+    model: type[BaseModel], values: Mapping[str, Any] | None = None, prefix: str = ""
+) -> list[tuple[str, Any, str]]:
+    """List settings as (dotted name, default, meaning), in the order of their definition.
+
+    Args:
+        model: the settings.
+        values: what is set; the names of parts in it decide which settings there are.
+        prefix: of their names.
+    """
     rows: list[tuple[str, Any, str]] = []
     for name, field in model.model_fields.items():
-        if isinstance(field.default, BaseModel):
-            rows += described(type(field.default), f"{prefix}{name}.")
+        below = (values or {}).get(name)
+        below = below if isinstance(below, Mapping) else {}
+        chosen, kind = choice(field), field.annotation
+        if chosen is not None:
+            kind = _settings(field, chosen, below)
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            rows += described(kind, below, f"{prefix}{name}.")
         else:
-            rows.append((f"{prefix}{name}", field.default, field.description or ""))
+            default = field.get_default(call_default_factory=True)
+            rows.append((f"{prefix}{name}", default, field.description or ""))
     return rows
+
+
+def alternatives(
+    model: type[BaseModel], values: Mapping[str, Any] | None = None, prefix: str = ""
+) -> dict[str, list[str]]:
+    """Return the dotted settings that name a part, with the names that are registered now."""
+    found: dict[str, list[str]] = {}
+    for name, field in model.model_fields.items():
+        below = (values or {}).get(name)
+        below = below if isinstance(below, Mapping) else {}
+        chosen, kind = choice(field), field.annotation
+        if chosen is not None:
+            found[f"{prefix}{name}.{chosen.tag}"] = names(chosen.kind)
+            kind = _settings(field, chosen, below)
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            found |= alternatives(kind, below, f"{prefix}{name}.")
+    return found

@@ -18,10 +18,16 @@ from c2vl.encoder.card import CARD, FORMAT, VERSION, WEIGHTS, describe, read_car
 from c2vl.encoder.concepts import ConceptSpace
 from c2vl.encoder.ledger import replacing_encoder
 from c2vl.encoder.network import ESSENTIALS, Encoder, build, digest_of
-from c2vl.encoder.sources import find
+from c2vl.encoder.sources import find as find_artefact
 from c2vl.model.backbone import Backbone
+from c2vl.registry import find
 from c2vl.skeletons.layout import JointLayout
 from c2vl.support.errors import UserError
+
+
+class MissingPart(UserError):
+    """An encoder needs a backbone that nobody has registered here."""
+
 
 README, CONCEPTS = "README.md", "concepts.safetensors"
 
@@ -89,7 +95,7 @@ def load_encoder(source: str | Path, device: str | torch.device = "cpu") -> Enco
     Raises:
         UserError: a file is missing or altered, or of a version that this code does not know.
     """
-    with find(source) as folder:
+    with find_artefact(source) as folder:
         return _load(folder).to(device)
 
 
@@ -111,13 +117,37 @@ def _load(folder: Path) -> Encoder:
             "preprocessing or stream; one of them was changed by hand: take the artefact anew"
         )
     try:
+        _see_backbone(card, folder)
         model = build(JointLayout.from_dict(card["layout"]), card["architecture"])
         model.load_state_dict(tensors)
         encoder = Encoder(model, card)
+    except MissingPart:
+        raise
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"{folder}: the card and the weights disagree: {error}") from None
     encoder.concepts = _concepts(folder / CONCEPTS, card, model.feature)
     return encoder
+
+
+def _see_backbone(card: Mapping[str, Any], folder: Path) -> None:
+    """See that a backbone which is not ours is registered here.
+
+    Raises:
+        MissingPart: it is not; the message names what brings it.
+    """
+    name, origin = card["architecture"].get("name", "stgcn"), card.get("backbone", {})
+    try:
+        find("backbone", name)
+    except UserError:
+        package = remedy = ""
+        if "package" in origin:
+            package = f" of package {origin['package']} {origin['version']}"
+            remedy = f"pip install {origin['package']}=={origin['version']}, or "
+        module = origin.get("module", "the module that registers it")
+        raise MissingPart(
+            f"{folder}: needs backbone {name}{package}: {remedy}import {module} "
+            f"(from a command: C2VL_IMPORTS={module})"
+        ) from None
 
 
 def _files(folder: Path) -> tuple[Path, Path]:

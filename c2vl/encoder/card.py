@@ -86,14 +86,14 @@ def read_file(path: Path, made_by: str = _MADE_BY) -> bytes:
 def describe(card: Mapping[str, Any]) -> str:
     """Return the card as Markdown for people."""
     origin = card.get("provenance", {})
-    layout, size = card["layout"], card["architecture"]["feature"]
+    layout, size = card["layout"], card["feature_size"]
     lines = [
         "# A skeleton encoder trained by C²VL",
         "",
         f"- joints: {len(layout['joints'])} ({layout['name']} layout), metres, y up",
         f"- features: {size} a sequence",
         f"- stream: {card['stream']}; preprocessing: {card['preprocessing']}",
-        f"- architecture: ST-GCN {card['architecture']}",
+        f"- architecture: {_architecture(card)}",
         f"- weights: SHA-256 `{card['weights_sha256']}`",
         f"- licence of the data: {card.get('licence', UNKNOWN_LICENCE)}",
         *(f"- {name}: {value}" for name, value in origin.items() if not isinstance(value, dict)),
@@ -118,6 +118,14 @@ def describe(card: Mapping[str, Any]) -> str:
         lines += ["| data | protocol | figure | 95 % interval |", "|---|---|---|---|"]
         lines += [_result(row) for row in results]
     return "\n".join(lines) + "\n"
+
+
+def _architecture(card: Mapping[str, Any]) -> str:
+    settings = dict(card["architecture"])
+    name, origin = settings.pop("name", "ST-GCN"), card.get("backbone", {})
+    package = origin.get("package", origin.get("module"))
+    by = f" of {package} {origin.get('version', '')}".rstrip() if package else ""
+    return f"{name}{by} {settings}"
 
 
 def _result(row: Mapping[str, Any]) -> str:

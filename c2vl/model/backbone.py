@@ -27,6 +27,13 @@ class Skeleton(Protocol):
         """The joint in the middle of the body."""
 
 
+def normalise_joints(norm: nn.Module, x_BTVC: Tensor) -> Tensor:
+    """Apply a ``BatchNorm1d(V·C)`` to each coordinate of each joint, over bodies and time."""
+    x_BJT = norm(x_BTVC.flatten(2).transpose(1, 2))  # J = V·C
+    normalised: Tensor = x_BJT.transpose(1, 2).reshape(x_BTVC.shape)
+    return normalised
+
+
 class Backbone(nn.Module):
     """Base of all backbones; only ``__init__`` and :meth:`bodies` must be written.
 

@@ -9,16 +9,19 @@ over time, joints and present bodies. What differs is how it is computed:
   convolution uses the fast path of oneDNN and cuDNN;
 * joints are aggregated before the channel product, since no block has fewer channels out than in.
 
-Shapes: B present bodies, T frames, V joints, C channels in, D channels out, K=3 subsets, F features.
+Shapes: B present bodies, T frames, V joints, C channels in, D channels out, K=3 subsets,
+F features.
 """
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from c2vl.model.backbone import Backbone, Skeleton
+from c2vl.model.backbone import Backbone, Skeleton, normalise_joints
 from c2vl.model.graph import spatial_partition
 
 
@@ -91,7 +94,7 @@ class STGCN(Backbone):
         edge_importance: whether edge weights are learnt.
     """
 
-    limits = {"hidden": 256, "feature": 4096, "temporal_kernel": 31}
+    limits: ClassVar = {"hidden": 256, "feature": 4096, "temporal_kernel": 31}
 
     def __init__(
         self,
@@ -129,9 +132,7 @@ class STGCN(Backbone):
 
     def bodies(self, x_BTVC: Tensor) -> Tensor:
         """Encode bodies (B, T, V, 3), all present, to (B, F)."""
-        B, T, V, C = x_BTVC.shape
-        x_BJT = self.norm_data(x_BTVC.reshape(B, T, V * C).transpose(1, 2))  # J = V·C
-        x_BTVC = x_BJT.transpose(1, 2).reshape(B, T, V, C)
+        x_BTVC = normalise_joints(self.norm_data, x_BTVC)
         for block, importance_KVV in zip(self.blocks, self.importance, strict=True):
             x_BTVC = block(x_BTVC, self.adjacency * importance_KVV)
         features_BF: Tensor = x_BTVC.mean(dim=(1, 2))

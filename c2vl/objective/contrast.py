@@ -58,7 +58,7 @@ class Contrast(Objective):
     def validation_figures(
         self, features_NF: Tensor, concepts: Mapping[str, Tensor], has: Mapping[str, Tensor]
     ) -> dict[str, float]:
-        """Mean squared distance of skeletons to their concepts (Wang and Isola, ICML 2020, eq. 1)."""
+        """Mean squared distance of skeleton and concept (Wang and Isola, ICML 2020, eq. 1)."""
         projected, adapted = self.heads.project(features_NF), self.heads.adapt(concepts)
         found = {}
         for modality, rows_ND in adapted.items():
@@ -73,10 +73,12 @@ class Contrast(Objective):
 
     def concept_maps(self) -> dict[str, ConceptMap]:
         """The head of each modality, and its adapter."""
-        adapters = self.heads.adapters
+        state = self.heads.state_dict()
         return {
             name: ConceptMap(
-                head.weight, head.bias, adapters[name].weight if adapters else None
+                state[f"maps.{name}.weight"],
+                state[f"maps.{name}.bias"],
+                state.get(f"adapters.{name}.weight"),
             )
-            for name, head in self.heads.maps.items()
+            for name in self.heads.maps
         }

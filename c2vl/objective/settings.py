@@ -15,6 +15,8 @@ from c2vl.config.experiment import (
     chosen_by_default,
 )
 
+Edge = Literal["skeleton_language", "skeleton_vision", "vision_language"]
+
 
 class WeightSettings(Settings):
     """Edge weights of the loss."""
@@ -80,7 +82,7 @@ class ContrastSettings(ObjectiveSettings):
 
 
 class SupervisedSettings(ObjectiveSettings):
-    """Cross-entropy with the labels: a reference, not C²VL; data, network and budget as they are."""
+    """Cross-entropy with the labels: a reference, not C²VL, with the same data and budget."""
 
     uses_labels: ClassVar[bool] = True
 

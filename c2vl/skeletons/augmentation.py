@@ -87,7 +87,9 @@ def joint_noise(x_NMTVC: Tensor, std: float, generator: torch.Generator) -> Tens
     return x_NMTVC + std * noise.to(x_NMTVC) * there[..., None, None]
 
 
-def _linear_maps(x: Tensor, settings: GeometricSettings, generator: torch.Generator) -> Tensor | None:
+def _linear_maps(
+    x: Tensor, settings: GeometricSettings, generator: torch.Generator
+) -> Tensor | None:
     """Return (N, 3, 3) maps of row vectors: scale, then rotation, then shear; None for identity."""
     turn: Tensor | None = None
     if settings.scale:

@@ -7,9 +7,8 @@ exactly where it was without any random state in the checkpoint.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -18,40 +17,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from c2vl.config.experiment import Experiment
+from c2vl.objective.base import Batch
 from c2vl.prompts.table import ConceptTable
-from c2vl.skeletons.augmentation import augment
+from c2vl.registry import find
 from c2vl.skeletons.clips import Clips, load_clips
 from c2vl.skeletons.splits import Split, folds, split
 from c2vl.skeletons.store import Store
 from c2vl.skeletons.streams import to_stream
 from c2vl.support.errors import UserError
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What one step of one worker sees.
-
-    Attributes:
-        x: (n, M, T, V, 3) augmented joints of the wanted stream.
-        present: (n, M) bool.
-        concepts: modality → (n, D) unit rows.
-        labels: (n,) classes, for the supervised reference alone.
-        has: modality → (n,) bool, which rows have concepts (their rows are zero where they have
-            none); a modality that is not named has all of them.
-    """
-
-    x: Tensor
-    present: Tensor
-    concepts: Mapping[str, Tensor]
-    labels: Tensor
-    has: Mapping[str, Tensor] = field(default_factory=dict)
-
-    def to(self, device: torch.device) -> Batch:
-        """Copy to a device."""
-        concepts = {name: rows.to(device) for name, rows in self.concepts.items()}
-        has = {name: rows.to(device) for name, rows in self.has.items()}
-        x, present = self.x.to(device), self.present.to(device)
-        return Batch(x, present, concepts, self.labels.to(device), has)
 
 
 def generator(*seeds: int) -> torch.Generator:
@@ -65,7 +38,7 @@ class TrainingSet:
 
     Attributes:
         present: (N, M), body slots that are in use.
-        labels: (N,) integers; for validation figures, and for the supervised reference.
+        labels: (N,) integers; for validation figures, and for objectives that use labels.
         fold: (N,) fold number of each training sequence.
         pretrain: rows that pretraining may see.
         concepts: modality → (N, P, D), normalised over the pretraining rows.
@@ -165,6 +138,7 @@ class TrainingSet:
         rows = self.rows(step, rank)
         data = self.experiment.data
         present = self.present[rows]
+        augment = find("augmentation", data.augment.name).load()
         x = augment(self.clips(rows), present, data.augment, self.layout, draw)
         x = to_stream(x, data.stream, self.layout)
         concepts = {

@@ -6,38 +6,32 @@ import torch
 from torch import Tensor
 
 from c2vl.encoder.concepts import ConceptSpace
-from c2vl.model.heads import ConceptHeads
+from c2vl.objective.base import Objective
 from c2vl.prompts.table import ConceptTable
 from c2vl.training.batches import TrainingSet, normalise
 
 
 @torch.no_grad()
-def concept_spaces(source: TrainingSet, heads: ConceptHeads) -> dict[str, ConceptSpace]:
+def concept_spaces(source: TrainingSet, objective: Objective) -> dict[str, ConceptSpace]:
     """Return the maps of each modality that guided the training.
 
     Args:
         source: gives the tables and how their features were normalised.
-        heads: the trained maps, and adapters where there are any.
+        objective: the trained one.
     """
     spaces = {}
-    for modality, folder in source.experiment.concept_tables().items():
+    for modality, (head, bias, adapter) in objective.concept_maps().items():
+        folder = source.experiment.concept_tables()[modality]
         assert folder is not None, "checked with the settings"
         table = ConceptTable.open(folder)
         ids = [str(name) for name in source.store.index["id"].to_numpy()[source.split.train]]
         seen = source.pretrain[table.joined(ids).present[source.pretrain]]
         raw = torch.from_numpy(table.join([ids[row] for row in seen]))
-        weight, bias = _affine(raw, source.experiment.prompts.normalise)
-        if heads.adapters:
-            adapter = heads.adapters[modality].state_dict()["weight"].cpu()
-            weight, bias = adapter @ weight, adapter @ bias
-        head = {
-            name: value.cpu().clone() for name, value in heads.maps[modality].state_dict().items()
-        }
-        spaces[modality] = ConceptSpace(
-            (head["weight"], head["bias"]),
-            (weight, bias),
-            str(table.manifest["model"]),
-        )
+        concept = _affine(raw, source.experiment.prompts.normalise)
+        if adapter is not None:
+            concept = (adapter.cpu() @ concept[0], adapter.cpu() @ concept[1])
+        skeleton = (head.cpu().clone(), bias.cpu().clone())
+        spaces[modality] = ConceptSpace(skeleton, concept, str(table.manifest["model"]))
     return spaces
 
 

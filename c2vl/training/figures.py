@@ -18,8 +18,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from c2vl.config.experiment import Edge, Experiment
+from c2vl.config.experiment import Experiment
 from c2vl.config.reading import flatten
+from c2vl.objective.settings import Edge
 from c2vl.support.errors import UserError
 
 COUNTERS = ("epoch", "step")  # every row has them; they are its place, no figures

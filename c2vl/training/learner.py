@@ -1,10 +1,13 @@
-"""What is trained: encoder, heads, their averaged copy, the optimizer and its learning rate."""
+"""What is trained: encoder, objective, their averaged copy, the optimizer and its learning rate.
+
+Shapes: n sequences of this worker, F features.
+"""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,34 +17,28 @@ from torch.nn.parallel import DistributedDataParallel
 
 from c2vl.config.experiment import Experiment, OptimSettings
 from c2vl.encoder import build
-from c2vl.model.heads import ConceptHeads, LabelHead
-from c2vl.model.stgcn import STGCN
-from c2vl.objective.loss import View, c2vl_loss, view
+from c2vl.model.backbone import Backbone
+from c2vl.objective.base import Batch, Objective, Sizes, Step
+from c2vl.registry import find
 from c2vl.skeletons.layout import JointLayout
-from c2vl.training.batches import Batch
-
-Loss = tuple[Tensor, dict[str, Tensor]]
 
 
 class Student(nn.Module):
-    """Encoder and heads as one module, so that DistributedDataParallel sees one forward pass.
+    """Encoder and objective as one module: DistributedDataParallel sees one forward pass."""
 
-    The heads are the classifier alone in the supervised reference.
-    """
-
-    def __init__(self, encoder: STGCN, heads: ConceptHeads | LabelHead) -> None:
+    def __init__(self, encoder: Backbone, objective: Objective) -> None:
         super().__init__()
         self.encoder = encoder
-        self.heads = heads
+        self.objective = objective
 
     def features(self, batch: Batch) -> Tensor:
         """Skeleton features (n, F)."""
-        features: Tensor = self.encoder(batch.x, batch.present)
-        return features
+        features_nF: Tensor = self.encoder(batch.x, batch.present)
+        return features_nF
 
-    def forward(self, batch: Batch, criterion: Callable[[Tensor], Loss]) -> Loss:
-        """The loss of the global batch, and its parts, by a criterion of the features."""
-        return criterion(self.features(batch))
+    def forward(self, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss, and its parts."""
+        return self.objective.loss(self.features(batch), batch, step)
 
 
 def learning_rate(settings: OptimSettings, progress: float) -> float:
@@ -60,7 +57,7 @@ class Learner:
     """One worker's model, optimizer and averaged copy; steps them and saves them.
 
     Attributes:
-        student: encoder and heads.
+        student: encoder and objective.
         average: their exponential moving average, or None.
         steps: optimizer steps that training has in all.
     """
@@ -77,7 +74,9 @@ class Learner:
         self.experiment, self.steps = experiment, steps
         torch.manual_seed(experiment.seed)
         encoder = build(layout, experiment.model.model_dump())
-        self.student = Student(encoder, self._heads(dims, classes)).to(device)
+        sizes = Sizes(encoder.feature, dims, classes)
+        objective = find("objective", experiment.objective.name).load()(experiment, sizes)
+        self.student = Student(encoder, objective).to(device)
         self.average = copy.deepcopy(self.student) if experiment.train.ema else None
         self.wrapped: nn.Module = self.student
         if dist.is_initialized() and dist.get_world_size() > 1:
@@ -86,49 +85,32 @@ class Learner:
             self.wrapped = DistributedDataParallel(self.student)
         self.optimizer = self._optimizer()
 
-    def _heads(self, dims: Mapping[str, int], classes: int) -> ConceptHeads | LabelHead:
-        objective, feature = self.experiment.objective, self.experiment.model.feature
-        if objective.supervised:
-            return LabelHead(feature, classes)
-        return ConceptHeads(
-            feature,
-            dims,
-            temperature=objective.temperature,
-            learn_temperature=objective.learn_temperature,
-            floor=objective.temperature_floor,
-            adapter=self.experiment.prompts.adapter,
-        )
-
     def _optimizer(self) -> torch.optim.Optimizer:
         settings = self.experiment.optim
         decayed: list[Tensor] = []
         plain: list[Tensor] = []
-        for name, value in self.student.named_parameters():
-            if value.requires_grad:  # temperatures must not be pulled towards one by decay
-                (plain if "log_temperature" in name else decayed).append(value)
+        for value in self.student.parameters():
+            if value.requires_grad:  # decay must not pull temperatures (scalars) towards one
+                (decayed if value.ndim else plain).append(value)
         groups: list[dict[str, Any]] = [{"params": decayed, "weight_decay": settings.weight_decay}]
         if plain:
             groups.append({"params": plain, "weight_decay": 0.0})
-        if settings.name == "adamw":
-            return torch.optim.AdamW(groups, lr=settings.lr)
-        nesterov = settings.nesterov and settings.momentum > 0
-        return torch.optim.SGD(
-            groups, lr=settings.lr, momentum=settings.momentum, nesterov=nesterov
-        )
+        made: torch.optim.Optimizer = find("optimizer", settings.name).load()(groups, settings)
+        return made
 
-    def step(self, batch: Batch, step: int, alpha: float) -> dict[str, float]:
+    def step(self, batch: Batch, step: int) -> dict[str, float]:
         """Do one optimizer step; a non-finite loss changes nothing.
 
         Returns:
-            ``loss``, ``loss_<edge>`` and, where it is clipped, ``grad_norm``; the loss is NaN or
-            infinite where it is so.
+            ``loss``, ``loss_PART`` of each part and, where it is clipped, ``grad_norm``; the loss
+            is NaN or infinite where it is so.
         """
         settings = self.experiment.optim
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(settings, step / self.steps)
-        loss, parts = self.wrapped(batch, self.criterion(batch, alpha))
+        loss, parts = self.wrapped(batch, Step(self.progress(step), self._teacher(batch)))
         figures = {"loss": float(loss.detach())}
-        figures |= {f"loss_{edge}": float(part.detach()) for edge, part in parts.items()}
+        figures |= {f"loss_{name}": float(part.detach()) for name, part in parts.items()}
         if not math.isfinite(figures["loss"]):
             return figures
         self.optimizer.zero_grad(set_to_none=True)
@@ -137,35 +119,20 @@ class Learner:
             norm = nn.utils.clip_grad_norm_(self.student.parameters(), settings.clip)
             figures["grad_norm"] = float(norm)
         self.optimizer.step()
-        if isinstance(self.student.heads, ConceptHeads):
-            self.student.heads.keep_floor()
+        with torch.no_grad():
+            self.student.objective.after_step()
         self._update_average(step)
         return figures
 
-    def criterion(self, batch: Batch, alpha: float) -> Callable[[Tensor], Loss]:
-        """The loss of the global batch as a function of this worker's features."""
-        objective, heads = self.experiment.objective, self.student.heads
-        if isinstance(heads, LabelHead):
-            return lambda features: (heads.loss(features, batch.labels), {})
-        teacher: View | None = None
-        if objective.teacher == "ema" and self.average is not None:
-            assert isinstance(self.average.heads, ConceptHeads)
-            with torch.no_grad():
-                features = self.average.features(batch)
-                teacher = view(self.average.heads, features, batch.concepts, batch.has)
+    def progress(self, step: int) -> float:
+        """Share of training that is done at a step: 0 at the first, 1 at the last."""
+        return step / max(self.steps - 1, 1)
 
-        def contrast(features: Tensor) -> Loss:
-            student = view(heads, features, batch.concepts, batch.has)
-            return c2vl_loss(objective, heads, student, alpha=alpha, teacher=teacher)
-
-        return contrast
-
-    def temperatures(self) -> dict[str, float]:
-        """τ of each edge."""
-        heads = self.student.heads
-        if isinstance(heads, LabelHead):
-            return {}
-        return {edge: float(heads.temperature(edge)) for edge in heads.log_temperature}
+    def _teacher(self, batch: Batch) -> tuple[Objective, Tensor] | None:
+        if self.average is None or not self.student.objective.uses_average:
+            return None
+        with torch.no_grad():
+            return self.average.objective, self.average.features(batch)
 
     @torch.no_grad()
     def _update_average(self, step: int) -> None:
@@ -197,7 +164,15 @@ class Learner:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Put a saved state back."""
-        self.student.load_state_dict(state["student"])
+        self.student.load_state_dict(_as_today(state["student"]))
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None:
-            self.average.load_state_dict(state["average"])
+            self.average.load_state_dict(_as_today(state["average"]))
+
+
+def _as_today(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Name a student's tensors as today; earlier checkpoints have heads beside the encoder."""
+    return {
+        f"objective.{name}" if name.startswith("heads.") else name: value
+        for name, value in state.items()
+    }

@@ -21,8 +21,7 @@ from c2vl.config.experiment import Experiment
 from c2vl.config.reading import dump
 from c2vl.encoder import save_encoder
 from c2vl.encoder.card import UNKNOWN_LICENCE
-from c2vl.model.heads import ConceptHeads
-from c2vl.objective.schedule import softening
+from c2vl.registry import find
 from c2vl.support.errors import TrainingError, UserError
 from c2vl.training import checkpoint, figures
 from c2vl.training.batches import TrainingSet, stream_batches
@@ -97,8 +96,7 @@ def train(experiment: Experiment, session: Session) -> dict[str, Any]:
         # Dropout is the one draw outside the batch; a seed a step needs no state to resume.
         torch.manual_seed((experiment.seed * 1_000_003 + step) * 4099 + session.rank)
         learner.student.train()
-        alpha = softening(experiment.objective.schedule, step / max(steps - 1, 1))
-        found = learner.step(batch, step, alpha)
+        found = learner.step(batch, step)
         if not math.isfinite(found["loss"]):
             raise TrainingError(
                 f"{run.path.name}: the loss is {found['loss']} at step {step} (epoch "
@@ -111,10 +109,9 @@ def train(experiment: Experiment, session: Session) -> dict[str, Any]:
 
         # --- validate and log, at the end of an epoch -----------------------------------------
         if place == 0:
-            last = {"epoch": epoch, "step": done, **tally.figures(), "alpha": alpha}
+            last = {"epoch": epoch, "step": done, **tally.figures()}
             last["lr"] = learning_rate(experiment.optim, step / steps)
-            for edge, value in learner.temperatures().items():
-                last[f"temperature_{edge}"] = value
+            last |= learner.student.objective.figures(learner.progress(step))
             if epoch % settings.evaluate_every == 0 or epoch == settings.epochs:
                 if lead:
                     last |= validate(source, learner.evaluated)
@@ -193,9 +190,17 @@ def export(learner: Learner, source: TrainingSet, last: dict[str, Any], folder: 
     """Write the skeleton-only encoder of a finished run."""
     experiment, data = learner.experiment, learner.experiment.data
     shown = [name for name in figures.short_names() if figures.describe(name).when == "validation"]
+    architecture = experiment.model.model_dump(mode="json")
+    if experiment.model.name == "stgcn":
+        del architecture["name"]  # earlier cards have none, and what is equal has an equal digest
     card = {
         "layout": source.layout.to_dict(),
-        "architecture": experiment.model.model_dump(mode="json"),
+        "architecture": architecture,
+        **(
+            {"backbone": origin}
+            if (origin := find("backbone", experiment.model.name).origin)
+            else {}
+        ),
         "preprocessing": {"frames": data.frames, "centre": data.centre, "align": data.align},
         "stream": data.stream,
         "figures": {name: last[name] for name in shown if name in last},
@@ -205,12 +210,13 @@ def export(learner: Learner, source: TrainingSet, last: dict[str, Any], folder: 
             "store": source.store.digest,
             "split": data.split,
             "training sequences": len(source.pretrain),
-            "labels used": experiment.objective.supervised,
+            "labels used": experiment.objective.uses_labels,
             "epochs": experiment.train.epochs,
             "seed": experiment.seed,
             "experiment": experiment.model_dump(mode="json"),
         },
     }
-    heads = learner.evaluated.heads
-    concepts = concept_spaces(source, heads) if isinstance(heads, ConceptHeads) else {}
-    save_encoder(folder, learner.evaluated.encoder, card, concepts)
+    if not card["backbone"]:  # one of our own
+        del card["backbone"]
+    student = learner.evaluated
+    save_encoder(folder, student.encoder, card, concept_spaces(source, student.objective))

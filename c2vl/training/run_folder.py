@@ -21,8 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from c2vl.config.reading import dump, from_dict
 from c2vl.support.errors import StorageFull, TrainingError, UserError
 from c2vl.support.files import write_text
+from c2vl.support.yaml_files import parse_yaml
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ class RunFolder:
             self._error.unlink(missing_ok=True)
 
     def _refuse_another(self, resolved: str) -> None:
-        if self.settings.exists() and self.settings.read_text(encoding="utf-8") != resolved:
+        if self.settings.exists() and not _same(self.settings.read_text("utf-8"), resolved):
             raise UserError(
                 f"{self.path}: holds a run with other settings (see its {self.settings.name}); "
                 "choose another folder, or remove this one"
@@ -204,6 +206,14 @@ class RunFolder:
     def drop_encoder(self) -> None:
         """Remove the encoder of a run that is done; its figures stay."""
         shutil.rmtree(self.encoder, ignore_errors=True)
+
+
+def _same(written: str, resolved: str) -> bool:
+    """Compare two experiments; what an earlier release wrote bears fewer names."""
+    try:
+        return written == resolved or dump(from_dict(parse_yaml(written))) == resolved
+    except (TypeError, ValueError):
+        return False
 
 
 class MetricsFile:

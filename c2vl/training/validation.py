@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from c2vl.encoder import embed_clips
-from c2vl.model.heads import LabelHead
-from c2vl.probes.feature_space import alignment, rankme, uniformity
+from c2vl.probes.feature_space import rankme, uniformity
 from c2vl.protocols.knn import knn_accuracy
 from c2vl.protocols.linear import fold_accuracies
 from c2vl.training.batches import TrainingSet, mean_of_prompts
@@ -32,8 +31,7 @@ def validate(source: TrainingSet, student: Student) -> dict[str, float]:
 
     Returns:
         ``knn_val`` and ``linear_val``: means over folds of training groups, each predicted from the
-        others (0..1); ``uniformity`` and ``rankme`` of the features; ``alignment`` (skeleton to
-        concept), where there are concepts.
+        others (0..1); ``uniformity`` and ``rankme`` of the features; what the objective adds.
     """
     stream = source.experiment.data.stream
     everything = torch.arange(len(source.labels)).split(AT_ONCE)
@@ -60,21 +58,18 @@ def validate(source: TrainingSet, student: Student) -> dict[str, float]:
         "uniformity": uniformity(functional.normalize(torch.from_numpy(sample), dim=1)),
         "rankme": rankme(sample),
     }
-    return figures | _alignment(source, student, features)
+    return figures | _of_objective(source, student, features)
 
 
 @torch.no_grad()
-def _alignment(
+def _of_objective(
     source: TrainingSet, student: Student, features: NDArray[np.float32]
 ) -> dict[str, float]:
-    heads, device = student.heads, next(student.parameters()).device
-    if isinstance(heads, LabelHead):
-        return {}
-    projected = heads.project(torch.from_numpy(features).to(device))
-    found = {}
-    for modality, rows in source.concepts.items():
-        mean = mean_of_prompts(rows, rows.shape[1], torch.Generator())
-        adapted = heads.adapt({modality: mean.to(device)})[modality]
-        there = source.has.get(modality, torch.ones(len(rows), dtype=torch.bool)).to(device)
-        found[f"alignment_{modality}"] = alignment(projected[modality][there], adapted[there])
-    return found | {"alignment": float(np.mean(list(found.values())))}
+    device = next(student.parameters()).device
+    concepts = {
+        modality: mean_of_prompts(rows, rows.shape[1], torch.Generator()).to(device)
+        for modality, rows in source.concepts.items()
+    }
+    has = {modality: there.to(device) for modality, there in source.has.items()}
+    features_NF = torch.from_numpy(features).to(device)
+    return student.objective.validation_figures(features_NF, concepts, has)

@@ -15,7 +15,7 @@ from sweeps.spec.training_job import Job
 Ranked = list[tuple[Job, float]]  # complete trials with their value, best first
 TRAINED: dict[str, dict[str, Any]] = {  # what is changed of the winner's settings
     "hard": {"objective.targets": "hard"},
-    "supervised": {"objective.supervised": True},
+    "supervised": {"objective.name": "supervised"},
 }
 
 

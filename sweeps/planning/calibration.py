@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 
 from c2vl.config.experiment import Experiment
-from c2vl.objective.schedule import softening
 from c2vl.support.errors import UserError
 from c2vl.training import checkpoint
 from c2vl.training.batches import TrainingSet, stream_batches
@@ -91,8 +90,7 @@ def _measure(experiment: Experiment, device: torch.device) -> Calibration:
     for step, (batch, _) in enumerate(stream_batches(source, 0, some, 0, device)):
         if step == warm:
             first = time.perf_counter()
-        alpha = softening(experiment.objective.schedule, step / max(steps - 1, 1))
-        learner.step(batch, step, alpha)  # it reads the loss, so a GPU is waited for
+        learner.step(batch, step)  # it reads the loss, so a GPU is waited for
         done = step + 1
         if step >= warm and time.perf_counter() - first > SECONDS:
             break

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from c2vl.config.experiment import Experiment
 from c2vl.skeletons.store import Store
 from c2vl.training.figures import describe
 from sweeps.spec.space import RandomDraws, draw, experiment
@@ -120,7 +121,7 @@ def disk(spec: SweepSettings, at_once: int | None) -> float:
     seeds = map(RandomDraws, range(SAMPLED))
     drawn = [experiment(spec.base, spec.space, draw(spec.space, seed)) for seed in seeds]
     models = {(s.model, s.train.ema > 0, s.optim.name): s for s in [spec.base, *drawn]}
-    largest = sorted(models.values(), key=lambda s: s.model.hidden**2 + s.model.feature)[-3:]
+    largest = sorted(models.values(), key=_widths)[-3:]
     layout = Store.open(spec.base.data.store).layout
     for settings in largest:
         from c2vl.encoder import build  # torch: only now
@@ -132,6 +133,12 @@ def disk(spec: SweepSettings, at_once: int | None) -> float:
     trainings = spec.trials + _finals(spec)
     kept = spec.base.train.keep_checkpoints + 1
     return trainings * (2 * encoder + SMALL_FILES) + (at_once or 1) * kept * whole
+
+
+def _widths(settings: Experiment) -> float:
+    """What grows with the size of a backbone's weights, whatever its settings are called."""
+    values = settings.model.model_dump().values()
+    return sum(value**2 for value in values if isinstance(value, int))
 
 
 def lines(spec: SweepSettings, coming: Plan, measured: Calibration | None) -> list[tuple[str, str]]:

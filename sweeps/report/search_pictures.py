@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from c2vl.objective.schedule import softening
+from c2vl.objective.settings import ContrastSettings
 from sweeps.planning.cost import rungs as planned_rungs
 from sweeps.report.marks import BEST, COLOUR, Dot, dots, focus, label, legend, lines, ring, spread
 from sweeps.report.svg import link
@@ -149,9 +150,9 @@ def schedules(axes: Any, trials: Trials) -> None:
     progress = np.linspace(0, 1, 101)
     for rank, trial in enumerate(leading(trials)):
         objective = trial.job.experiment.objective
-        alpha = [softening(objective.schedule, float(p)) for p in progress]
-        if objective.targets == "hard" or objective.supervised:
-            alpha = [0.0] * len(progress)
+        alpha = [0.0] * len(progress)
+        if isinstance(objective, ContrastSettings) and objective.targets != "hard":
+            alpha = [softening(objective.schedule, float(p)) for p in progress]
         lines(axes, [(trial.number, list(zip(progress, alpha, strict=True)))], colors=SHADES[rank],
               linewidths=1.6 if rank else 3, zorder=len(SHADES) - rank + 2,
               label=f"trial {trial.number}: {trial.value:.3g}")  # fmt: skip

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from typing import Any
 
 from c2vl.config.experiment import Experiment
-from c2vl.config.reading import flatten, setting_names
+from c2vl.config.reading import alternatives, flatten, override, setting_names
 from c2vl.support.errors import UserError, did_you_mean
 from c2vl.training import figures
 from sweeps.spec.capabilities import check_pruner, check_sampler
 from sweeps.spec.constraints import impossible
 from sweeps.spec.space import (
+    Categorical,
     Float,
     Int,
     RandomDraws,
@@ -25,8 +26,8 @@ from sweeps.spec.space import (
 from sweeps.spec.sweep import SweepSettings
 
 FIXED = {
+    "imports": "every trial imports what the base imports",
     "name": "trials get their names from the sweep",
-    "objective.supervised": "it is a reference (final.beside), not a way to train without labels",
     "train.workers": "every trial takes the same resources",
     "train.cpus_per_worker": "every trial takes the same resources",
     "train.gpus_per_worker": "every trial takes the same resources",
@@ -66,8 +67,29 @@ def _check_keep(spec: SweepSettings) -> None:
         )
 
 
+def _known(spec: SweepSettings) -> dict[str, Any]:
+    """Every setting of the parts that the base or the space names."""
+    base = spec.base.model_dump(mode="json")
+    found = setting_names(base)
+    for key in alternatives(Experiment, base):
+        for name in _drawn(spec, key):
+            found |= setting_names(override(base, {key: name}))
+    return found
+
+
+def _drawn(spec: SweepSettings, key: str) -> list[Any]:
+    """What the space may set a setting to, by a categorical or by variants."""
+    variable = spec.space.get(key)
+    found = list(variable.choices) if isinstance(variable, Categorical) else []
+    for variable in spec.space.values():
+        if isinstance(variable, Variant):
+            bundles = map(flatten, variable.choices.values())
+            found += [bundle[key] for bundle in bundles if key in bundle]
+    return found
+
+
 def _check_names(spec: SweepSettings) -> None:
-    known = setting_names()
+    known = _known(spec)
     for name, variable in spec.space.items():
         if isinstance(variable, Variant):
             if name in known:
@@ -81,9 +103,9 @@ def _check_names(spec: SweepSettings) -> None:
                 )
             for label, changes in variable.choices.items():
                 for key in flatten(changes):
-                    _check_setting(key, f"space.{name}.choices.{label}.{key}")
+                    _check_setting(key, f"space.{name}.choices.{label}.{key}", known)
         else:
-            _check_setting(name, f"space.{name}")
+            _check_setting(name, f"space.{name}", known)
     taken: dict[str, str] = {}
     for name, variable in spec.space.items():
         for key in _sets(name, variable):
@@ -99,8 +121,7 @@ def _sets(name: str, variable: Any) -> set[str]:
     return {key for changes in variable.choices.values() for key in flatten(changes)}
 
 
-def _check_setting(name: str, where: str) -> None:
-    known = setting_names()
+def _check_setting(name: str, where: str, known: Mapping[str, Any]) -> None:
     if name not in known:
         raise UserError(f"{where}: no such setting{did_you_mean(name, known)}")
     if name in FIXED:
@@ -174,6 +195,11 @@ def check_draws(spec: SweepSettings, draws: int) -> None:
         values = draw(spec.space, RandomDraws(seed))
         try:
             drawn = experiment(spec.base, spec.space, values)
+            if drawn.objective.uses_labels and not spec.base.objective.uses_labels:
+                raise UserError(
+                    f"objective.name: {drawn.objective.name} cannot be searched; it is a reference "
+                    "(final.beside), not a way to train without labels"
+                )
             reason = impossible(spec.rules, drawn)
             if not reason:
                 _check_reported(spec, drawn)

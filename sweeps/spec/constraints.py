@@ -66,12 +66,15 @@ class Constraint:
         return _STRICT if broken == 0 and self._strict else broken
 
 
-def parse_constraint(text: str, figures: Collection[str]) -> Constraint:
+def parse_constraint(
+    text: str, figures: Collection[str], settings: Collection[str] | None = None
+) -> Constraint:
     """Parse a constraint.
 
     Args:
         text: such as ``objective.temperature >= objective.temperature_intra``.
-        figures: names of figures; any other name must be a setting.
+        figures: names of figures.
+        settings: any other name must be one of these; default: an experiment of default parts.
 
     Raises:
         UserError: it is no constraint; the message quotes the wrong part.
@@ -88,7 +91,7 @@ def parse_constraint(text: str, figures: Collection[str]) -> Constraint:
         raise UserError(f"{where}: the comparison must be one of <=, >=, < and >")
     left, right = node.left, node.comparators[0]
     names = {*_names(left, where), *_names(right, where)}
-    known = {*figures, *setting_names()}
+    known = {*figures, *(setting_names() if settings is None else settings)}
     for name in sorted(names - known):
         near = did_you_mean(name, known)
         raise UserError(f"{where}: {name} is neither a setting nor a figure{near}")

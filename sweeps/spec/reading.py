@@ -17,7 +17,14 @@ from typing import Any
 import yaml
 
 from c2vl.config.experiment import Experiment
-from c2vl.config.reading import override, parse, parse_overrides, read_yaml, setting_names
+from c2vl.config.reading import (
+    override,
+    parse,
+    parse_overrides,
+    read_yaml,
+    setting_names,
+    with_imports,
+)
 from c2vl.support.errors import UserError, did_you_mean
 from sweeps.spec.checks import check
 from sweeps.spec.store_addresses import shown
@@ -36,8 +43,11 @@ def load_sweep(path: Path, overrides: Iterable[str] = ()) -> SweepSettings:
     """
     values = dict(read_yaml(path))
     base = values.get("base", {})
+    file = path.parent / base if isinstance(base, str) else path
     if isinstance(base, str):
-        values["base"] = base = read_yaml(path.parent / base)
+        base = read_yaml(file)
+    if isinstance(base, dict):
+        values["base"] = with_imports(base, file.parent)
     for key, value in parse_overrides(overrides).items():
         values = _override(values, key, value)
     return parse_sweep(values, path.name)
@@ -57,6 +67,8 @@ def _override(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
         else:
             space[rest] = value
         return {**values, "space": space}
+    if head == "base" and rest:
+        return {**values, "base": override(values.get("base") or {}, {rest: value})}
     return override(values, {f"{head}.{rest}" if rest else head: value})
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, Field, PositiveInt
 
 from c2vl.config.experiment import Experiment, Settings
-from c2vl.config.reading import flatten
+from c2vl.config.reading import flatten, setting_names
 from c2vl.training import figures
 from sweeps.spec.constraints import Constraint, parse_constraint
 from sweeps.spec.objective import Objective
@@ -205,7 +205,8 @@ class SweepSettings(Settings):
     @cached_property
     def rules(self) -> list[Constraint]:
         """The constraints, parsed."""
-        return [parse_constraint(text, figures.names()) for text in self.constraints]
+        settings = setting_names(self.base.model_dump(mode="json"))
+        return [parse_constraint(text, figures.names(), settings) for text in self.constraints]
 
     @property
     def max_epochs(self) -> int:

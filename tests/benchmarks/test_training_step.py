@@ -28,7 +28,7 @@ def models() -> tuple[PlainSTGCN, STGCN]:
     layout = get_layout("ntu25")
     adjacency = torch.from_numpy(spatial_partition(layout.parents, layout.centre))
     plain = PlainSTGCN(adjacency, hidden=16, feature=256, kernel=9, dropout=0.0)
-    ours = STGCN(adjacency, hidden=16, feature=256)
+    ours = STGCN(layout, hidden=16, feature=256)
     copy_weights(ours, plain)
     return plain, ours
 

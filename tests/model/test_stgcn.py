@@ -18,7 +18,7 @@ def pair(dropout: float = 0.0) -> tuple[PlainSTGCN, STGCN]:
     torch.manual_seed(0)
     adjacency = torch.from_numpy(spatial_partition(LAYOUT.parents, LAYOUT.centre))
     plain = PlainSTGCN(adjacency, hidden=8, feature=32, kernel=9, dropout=dropout)
-    ours = STGCN(adjacency, hidden=8, feature=32, dropout=dropout)
+    ours = STGCN(LAYOUT, hidden=8, feature=32, dropout=dropout)
     for importance in ours.importance:  # not all ones, so that the edges' weights are compared
         importance.data.uniform_(0.5, 1.5)
     copy_weights(ours, plain)

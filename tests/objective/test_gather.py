@@ -13,9 +13,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from c2vl.config.experiment import Experiment
 from c2vl.config.reading import from_dict
-from c2vl.model.heads import LabelHead
+from c2vl.objective.base import Batch, Step
+from c2vl.objective.supervised import Supervised
 from c2vl.skeletons.layout import get_layout
-from c2vl.training.batches import Batch
 from c2vl.training.learner import Learner
 
 N = 8
@@ -26,8 +26,9 @@ def experiment(supervised: bool) -> Experiment:
         {
             "prompts": {"language": "l", "vision": "v", "adapter": True},
             "model": {"hidden": 4, "feature": 16},
-            "objective": {
-                "supervised": supervised,
+            "objective": {"name": "supervised"}
+            if supervised
+            else {
                 "targets": "both",
                 "consistency": "cross",
                 "reverse_guide": "skeleton",
@@ -67,11 +68,11 @@ def learner(supervised: bool) -> Learner:
 
 
 def gradients(made: Learner, batch: Batch) -> tuple[float, dict[str, torch.Tensor]]:
-    loss, _ = made.wrapped(batch, made.criterion(batch, 0.4))
+    loss, _ = made.wrapped(batch, Step(0.4))
     loss.backward()
     grads = {n: p.grad for n, p in made.student.named_parameters() if p.grad is not None}
     total = loss.detach()
-    if dist.is_initialized() and isinstance(made.student.heads, LabelHead):
+    if dist.is_initialized() and isinstance(made.student.objective, Supervised):
         dist.all_reduce(total)  # each worker has its own share's mean
         total /= dist.get_world_size()
     return total.item(), grads

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from c2vl.config.experiment import ObjectiveSettings
-from c2vl.model.heads import ConceptHeads
 from c2vl.objective import targets
+from c2vl.objective.heads import ConceptHeads
 from c2vl.objective.loss import View, c2vl_loss, view
+from c2vl.objective.settings import ContrastSettings
 from tests.objective import reference
 
 N, F, D = 7, 12, 9
@@ -41,8 +41,8 @@ def batch(
     return features, concepts
 
 
-def objective(**kwargs: object) -> ObjectiveSettings:
-    return ObjectiveSettings.model_validate({"temperature": 0.2, **kwargs})
+def objective(**kwargs: object) -> ContrastSettings:
+    return ContrastSettings.model_validate({"temperature": 0.2, **kwargs})
 
 
 BOTH = {"skeleton_language": 0.7, "skeleton_vision": 1.3, "vision_language": 0.4}

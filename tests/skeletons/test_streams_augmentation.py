@@ -5,14 +5,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from c2vl.config.experiment import AugmentSettings
 from c2vl.skeletons.augmentation import augment, rotations, temporal_crop
+from c2vl.skeletons.augmentation_settings import GeometricSettings
 from c2vl.skeletons.layout import KINECT20, NTU25
 from c2vl.skeletons.streams import to_stream
 from c2vl.support.errors import UserError
 
 OFF = {"crop_padding": 0, "shear": 0, "rotation": 0}
-EVERYTHING = AugmentSettings(noise=0.01, scale=0.2, mirror=0.5, joint_mask=0.2)
+EVERYTHING = GeometricSettings(noise=0.01, scale=0.2, mirror=0.5, joint_mask=0.2)
 
 
 def batch(seed: int = 0, count: int = 6, length: int = 12) -> tuple[torch.Tensor, torch.Tensor]:
@@ -24,7 +24,7 @@ def batch(seed: int = 0, count: int = 6, length: int = 12) -> tuple[torch.Tensor
 
 
 def run(x: torch.Tensor, present: torch.Tensor, seed: int = 3, **changes: float) -> torch.Tensor:
-    chosen = AugmentSettings(**{**OFF, **changes})
+    chosen = GeometricSettings(**{**OFF, **changes})
     return augment(x, present, chosen, NTU25, torch.Generator().manual_seed(seed))
 
 
@@ -61,7 +61,7 @@ def test_all_off_is_the_identity() -> None:
     x, present = batch()
     generator = torch.Generator().manual_seed(0)
     state = generator.get_state()
-    assert augment(x, present, AugmentSettings(**OFF), NTU25, generator) is x
+    assert augment(x, present, GeometricSettings(**OFF), NTU25, generator) is x
     assert torch.equal(generator.get_state(), state)
 
 
