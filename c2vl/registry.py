@@ -215,8 +215,8 @@ def _import(load: Callable[[], Any], what: str) -> None:
     except Exception as error:
         raise UserError(
             f"{what}: cannot be imported here ({type(error).__name__}: {first_line(error)}). A "
-            "file beside the experiment is named with its ending (my_parts.py); on a cluster, install "
-            "the package on every node, or submit it with the working directory"
+            "file beside the experiment is named with its ending (my_parts.py); on a cluster, "
+            "install the package on every node, or submit it with the working directory"
         ) from error
 
 

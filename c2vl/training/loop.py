@@ -196,11 +196,6 @@ def export(learner: Learner, source: TrainingSet, last: dict[str, Any], folder: 
     card = {
         "layout": source.layout.to_dict(),
         "architecture": architecture,
-        **(
-            {"backbone": origin}
-            if (origin := find("backbone", experiment.model.name).origin)
-            else {}
-        ),
         "preprocessing": {"frames": data.frames, "centre": data.centre, "align": data.align},
         "stream": data.stream,
         "figures": {name: last[name] for name in shown if name in last},
@@ -216,7 +211,7 @@ def export(learner: Learner, source: TrainingSet, last: dict[str, Any], folder: 
             "experiment": experiment.model_dump(mode="json"),
         },
     }
-    if not card["backbone"]:  # one of our own
-        del card["backbone"]
+    if origin := find("backbone", experiment.model.name).origin:  # none of our own
+        card["backbone"] = origin
     student = learner.evaluated
     save_encoder(folder, student.encoder, card, concept_spaces(source, student.objective))

@@ -33,7 +33,7 @@ def test_training_reports_what_the_table_says_and_nothing_else(
 def test_a_figure_of_somebodys_objective_is_kept_as_its_mean(
     experiment: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def step(self: Learner, batch: Any, at: int, alpha: float) -> dict[str, float]:
+    def step(self: Learner, batch: Any, at: int) -> dict[str, float]:
         return {"loss": 1.0, "at": float(at), **({"odd": float(at)} if at % 2 else {})}
 
     monkeypatch.setattr(Learner, "step", step)

@@ -276,7 +276,7 @@ def test_two_workers_learn_the_same_weights(
 def test_the_supervised_reference_reads_no_concepts(experiment: Any, tmp_path: Path) -> None:
     """Same data, budget and files, labels for concepts; the card says so."""
     settings = experiment(
-        objective__supervised=True,
+        objective__name="supervised",
         prompts__language="nowhere",
         train__epochs=30,
         train__evaluate_every=30,

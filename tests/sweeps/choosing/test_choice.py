@@ -57,7 +57,7 @@ def test_every_row_has_every_seed_and_the_winners_budget(tmp_path: Path) -> None
     assert names(jobs) == [f"s-final-{who}-s{seed}" for who in rows for seed in (0, 1)]
     base, hard, supervised = jobs[1].experiment, jobs[3].experiment, jobs[5].experiment
     assert (base.optim.lr, hard.optim.lr, supervised.optim.lr) == (0.1, 0.2, 0.2)
-    assert hard.objective.targets == "hard" and supervised.objective.supervised
+    assert hard.objective.targets == "hard" and supervised.objective.name == "supervised"
     assert {job.experiment.train for job in jobs} == {winner.experiment.train}
     assert [job.experiment.seed for job in jobs] == [0, 1] * 3
 
