@@ -1,4 +1,4 @@
-"""``c2vl export`` and ``c2vl embed``: take an encoder away, and use it on a store."""
+"""``c2vl export`` and ``c2vl embed``: an encoder in a folder, and its features of a store."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Examples:
     help="What to write: the artefact, or the network for another runtime beside the card.",
 )
 @click.option(
-    "--results", type=FOLDER, help="Put the figures that `c2vl evaluate` kept there into the card."
+    "--results", type=FOLDER, help="Put the figures that `c2vl evaluate` wrote there into the card."
 )
 @click.option("--push", help="Upload to this repository of the Hugging Face Hub (hub format).")
 @click.option("--overwrite", is_flag=True, help="Replace what is at OUT.")

@@ -19,19 +19,16 @@ Examples:
 COMMANDS = {
     "data": ("c2vl.commands.data:data", "Prepare and look at skeleton stores."),
     "prompts": ("c2vl.commands.prompts:prompts", "Make and look at concept tables."),
-    "train": ("c2vl.commands.train:train", "Train one encoder, or go on with it."),
-    "evaluate": ("c2vl.commands.evaluate:evaluate", "Judge encoders by the papers' protocols."),
-    "export": ("c2vl.commands.encoder:export", "Take the encoder of a run to a folder of its own."),
+    "train": ("c2vl.commands.train:train", "Train one encoder, or continue a run."),
+    "evaluate": ("c2vl.commands.evaluate:evaluate", "Evaluate encoders by the papers' protocols."),
+    "export": ("c2vl.commands.encoder:export", "Export the encoder of a run to a folder."),
     "embed": ("c2vl.commands.encoder:embed", "Embed a store's sequences into a Parquet file."),
     "classify-fit": ("c2vl.commands.serve:classify_fit", "Fit a classifier on features."),
     "classify": ("c2vl.commands.serve:classify", "Print the likeliest classes of files."),
     "index": ("c2vl.commands.serve:index", "Index a store's motions for search."),
     "search": ("c2vl.commands.serve:search", "Find motions like an example or a text."),
     "serve": ("c2vl.commands.serve:serve", "Serve an encoder over HTTP."),
-    "settings": (
-        "c2vl.commands.train:settings",
-        "List every setting, its default and its meaning.",
-    ),
+    "settings": ("c2vl.commands.train:settings", "List every setting, its default and meaning."),
 }
 
 

@@ -1,6 +1,6 @@
-"""What the three console commands share: lazy sub-commands, and errors as one message.
+"""Shared by the three console commands: lazy sub-commands, and errors as one message.
 
-Sub-commands are imported when they are called, so that ``--help`` never waits for torch or Ray.
+A sub-command's module is imported when it is called, so ``--help`` never waits for torch or Ray.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class LazyGroup(click.Group):
 def run(group: click.Group, name: str) -> NoReturn:
     """Run a command line; a user's mistake ends in its message and status 2, never a traceback.
 
-    SIGTERM ends it as Ctrl-C does, so that what has a temporary name goes; the status is 143.
+    SIGTERM raises SystemExit with status 143, so that temporary files are removed.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:

@@ -1,4 +1,4 @@
-"""The one exception that users' mistakes end in, and the helper that words near misses."""
+"""Exceptions for users' mistakes and failed trainings, and helpers that word their messages."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from collections.abc import Iterable
 class UserError(ValueError):
     """Bad input from a user: the message names the file or field and the remedy.
 
-    Command-line entry points print the message alone and exit with status 2; anything else that is
-    raised is a bug of ours and keeps its traceback.
+    The console commands print the message alone and exit with status 2; any other exception is a
+    bug of ours and keeps its traceback.
     """
 
 
 class StorageFull(UserError):
-    """A disk or a quota is full: what is there is whole, and work goes on once there is room."""
+    """A disk or a quota is full: all files are whole, and the work continues once there is room."""
 
 
 class TrainingError(RuntimeError):
-    """Training cannot go on and trying again will not help (a non-finite loss, no memory left)."""
+    """Training cannot continue, and a retry will not help (a non-finite loss, no memory left)."""
 
 
 def is_full(error: BaseException | None) -> bool:
-    """Whether an error, or what it came from, says that a disk or a quota is full."""
+    """Tell whether an error or one of its causes says that a disk or a quota is full."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return True
@@ -35,7 +35,7 @@ def is_full(error: BaseException | None) -> bool:
 
 
 def first_line(error: BaseException) -> str:
-    """Return what an error says, in one line; its kind where it says nothing."""
+    """Return the first line of an error's message; its class where it has none."""
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__
 
