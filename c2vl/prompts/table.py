@@ -346,7 +346,7 @@ def may_write(path: Path, *, overwrite: bool) -> None:
     """
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         if not (path / "manifest.json").is_file():
-            raise UserError(f"{path}: exists and is no concept table; give another OUT")
+            raise UserError(f"{path}: exists and is not a concept table; give another OUT")
         if not overwrite:
             raise UserError(f"{path}: holds a table already; give another OUT, or --overwrite")
     see_writable(path.parent)

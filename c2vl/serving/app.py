@@ -134,7 +134,7 @@ class Problem(BaseModel):
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": text}
     for status, text in (
-        (400, "the body is no JSON"),
+        (400, "the body is not JSON"),
         (401, "no bearer token, or a wrong one"),
         (413, "the body is too large"),
         (422, "the sequences do not fit the encoder"),

@@ -112,7 +112,7 @@ def test_an_existing_table_is_kept_unless_told(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["t"]
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "file").touch()
-    with pytest.raises(UserError, match="no concept table"):
+    with pytest.raises(UserError, match="not a concept table"):
         _table(tmp_path / "other", overwrite=True)
 
 

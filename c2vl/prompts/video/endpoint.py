@@ -50,7 +50,7 @@ class Endpoint:
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UserError(f"--endpoint: {parts.hostname or self.url!r} is no http(s) address")
+            raise UserError(f"--endpoint: {parts.hostname or self.url!r} is not an http(s) address")
         if parts.username or parts.password:
             raise UserError(f"--endpoint: put the token into the environment, {TOKEN}=…")
 
@@ -127,7 +127,7 @@ def _answer(reply: Any) -> Answer:
         if not isinstance(text, str):
             raise TypeError
     except (ValueError, LookupError, TypeError):
-        return Answer("", error="the reply is no chat completion")
+        return Answer("", error="the reply is not a chat completion")
     return Answer(text, whole=reason != "length")
 
 

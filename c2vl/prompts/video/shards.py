@@ -120,7 +120,7 @@ class PromptFolder:
                         "asked for now; give another OUT"
                     )
         elif self.path.is_dir() and any(self.path.iterdir()):
-            raise UserError(f"{self.path}: exists and is no folder of prompts; give another OUT")
+            raise UserError(f"{self.path}: exists and is not a folder of prompts; give another OUT")
         see_writable(self.path)
         for folder in (self.crops, self.answers):
             folder.mkdir(parents=True, exist_ok=True)

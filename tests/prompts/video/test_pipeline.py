@@ -312,7 +312,7 @@ def test_an_endpoint_is_asked_again_and_within_bounds(
     errors = Endpoint(server.url, "m", concurrency=1, wait=0.01).answers([PICTURE] * 2, ["q"] * 2)
     assert [answer.error for answer in errors] == [
         "HTTP 400: no",
-        "the reply is no chat completion",
+        "the reply is not a chat completion",
     ]
     server.plan = [401]
     refused = Endpoint(server.url, "m", concurrency=1).answers([PICTURE] * 3, ["q"] * 3)
