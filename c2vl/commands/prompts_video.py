@@ -15,6 +15,11 @@ PATH = click.Path(path_type=Path)
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 
+def _absolute(_: object, __: object, imports: tuple[str, ...]) -> tuple[str, ...]:
+    """Make paths of Python files absolute: Ray's actors run in other folders."""
+    return tuple(str(Path(m).absolute()) if m.endswith(".py") else m for m in imports)
+
+
 def encoding(default: str | None = None) -> Callable[[CommandT], CommandT]:
     """Options of every command that encodes prompts.
 
@@ -39,6 +44,7 @@ def encoding(default: str | None = None) -> Callable[[CommandT], CommandT]:
                 "--imports",
                 multiple=True,
                 metavar="MODULE",
+                callback=_absolute,
                 help="A module or Python file that registers encoders of your own.",
             ),
             click.option(
