@@ -1,7 +1,6 @@
-"""What stays of trials that have ended: the checkpoints and encoders of the best, or all encoders.
+"""Removes checkpoints and encoders of ended trials, except those that ``keep`` asks for.
 
-Anything else is removed from storage as soon as a trial has ended. A kill at any point leaves too
-much rather than too little, and the next start removes that.
+A kill at any point leaves too much rather than too little, and the next start removes that.
 """
 
 from __future__ import annotations

@@ -4,8 +4,7 @@ Everything is read from the sweep's folder and its study, so that a report can b
 time, of a sweep that is finished or not.
 """
 
-from sweeps.report.tables import table
 from sweeps.report.winner import winning_overrides
 from sweeps.report.write import write_report
 
-__all__ = ["table", "winning_overrides", "write_report"]
+__all__ = ["winning_overrides", "write_report"]

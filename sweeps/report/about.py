@@ -103,11 +103,6 @@ def steps(spec: SweepSettings, job: Job) -> list[str]:
     """Return the command that trains the winner again, behind what it needs."""
     commit = provenance.commit_of(spec.folder, job.folder)
     out = spec.storage / "train" / job.name
-    words = [
-        "c2vl",
-        "train",
-        str(spec.storage / "sweeps" / spec.name / "report" / "winner.yaml"),
-        "--out",
-        str(out),
-    ]
-    return [*([f"git checkout {commit}"] if commit else []), shlex.join(words)]
+    settings = spec.storage / "sweeps" / spec.name / "report" / "winner.yaml"
+    train = shlex.join(["c2vl", "train", str(settings), "--out", str(out)])
+    return [f"git checkout {commit}", train] if commit else [train]

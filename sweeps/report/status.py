@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sweeps.report.tables import table
+from sweeps.report.tables import rows_of
+from sweeps.report.trials import read_ended
 from sweeps.search.study import StudyReader, reader
 from sweeps.spec.lock import is_running
 from sweeps.spec.sweep import SweepSettings
@@ -17,7 +18,7 @@ def state(spec: SweepSettings) -> dict[str, Any]:
 
     Returns:
         The keys of ``COUNTS``, "driven", "unfinished" (trials to come, or no choice made yet) and
-        "trials" (:func:`sweeps.report.tables.table`).
+        "trials" (:func:`sweeps.report.tables.rows_of`).
     """
     driven = is_running(spec.folder)
     source = reader(spec)
@@ -26,7 +27,7 @@ def state(spec: SweepSettings) -> dict[str, Any]:
         **counts(spec, source, driven=driven),
         "driven": driven,
         "unfinished": unfinished(spec, source),
-        "trials": table(spec, source.ended()),
+        "trials": rows_of(spec, read_ended(spec, source.ended())),
     }
 
 

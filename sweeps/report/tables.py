@@ -9,39 +9,28 @@ from collections.abc import Sequence
 from typing import Any
 
 from c2vl.protocols.table import markdown
-from sweeps.report.trials import Trial, Trials, read_ended
+from sweeps.report.trials import Trial, Trials
 from sweeps.spec.sweep import SweepSettings
-from sweeps.spec.training_job import Job, Outcome
+from sweeps.spec.training_job import Outcome
 
 OUTCOMES: tuple[Outcome, ...] = ("complete", "pruned", "failed")
 
 
-def table(spec: SweepSettings, ended: Sequence[tuple[Job, Outcome]]) -> list[dict[str, Any]]:
-    """Return a row a trial: outcome, objectives, epochs, seconds, and what was drawn.
-
-    Args:
-        spec: the sweep.
-        ended: every trial that has run, and how it ended.
-    """
-    return [_row(spec, trial) for trial in read_ended(spec, ended)]
-
-
-def rows_of(trials: Trials) -> list[dict[str, Any]]:
-    """Return the same of trials that have been read already."""
-    return [_row(trials.spec, trial) for trial in trials.all]
-
-
-def _row(spec: SweepSettings, trial: Trial) -> dict[str, Any]:
-    values: list[Any] = trial.values or [""] * len(spec.objectives)
-    return {
-        "trial": trial.number,
-        "run": trial.job.name,
-        "outcome": trial.outcome,
-        **{o.metric: v for o, v in zip(spec.objectives, values, strict=True)},
-        "epochs": len(trial.rows),
-        "seconds": round(trial.seconds, 1),
-        **{name: trial.job.values.get(name, "") for name in spec.space},
-    }
+def rows_of(spec: SweepSettings, trials: Sequence[Trial]) -> list[dict[str, Any]]:
+    """Return a row a trial: outcome, objectives, epochs, seconds, and what was drawn."""
+    missing = [""] * len(spec.objectives)
+    return [
+        {
+            "trial": trial.number,
+            "run": trial.job.name,
+            "outcome": trial.outcome,
+            **dict(zip((o.metric for o in spec.objectives), trial.values or missing, strict=True)),
+            "epochs": len(trial.rows),
+            "seconds": round(trial.seconds, 1),
+            **{name: trial.job.values.get(name, "") for name in spec.space},
+        }
+        for trial in trials
+    ]
 
 
 def to_csv(rows: list[dict[str, Any]]) -> str:

@@ -1,4 +1,4 @@
-"""A sweep as it goes: a table that keeps itself up to date on a terminal, else plain lines.
+"""A running sweep: a live table on a terminal, else a line for each change.
 
 Everything is read from the study and the run folders, so that it works beside any driver.
 """
@@ -29,11 +29,11 @@ WIDTH = 24
 
 
 @dataclass(frozen=True)
-class Seen:
+class TrialNow:
     """A trial as it is now.
 
     Attributes:
-        job: it.
+        job: its training.
         outcome: how it ended, or "running", or "interrupted" where nobody drives the sweep.
         values: the objective by epoch.
         epoch: the last one.
@@ -50,7 +50,7 @@ class Moment:
     """A sweep as it is now.
 
     Attributes:
-        spec: it.
+        spec: the sweep.
         trials: those that run, and the last that ended.
         counts: by :data:`sweeps.report.status.COUNTS`.
         driven: whether a process drives it.
@@ -59,14 +59,14 @@ class Moment:
     """
 
     spec: SweepSettings
-    trials: list[Seen]
+    trials: list[TrialNow]
     counts: dict[str, int]
     driven: bool
     best: tuple[str, float] | None
     left: float | None
 
     def line(self) -> str:
-        """All of it in one line."""
+        """Return all of it in one line."""
         number = self.counts
         ended = sum(number[key] for key in ("complete", "pruned", "failed"))
         parts = [f"{ended}/{number['asked']} ended"]
@@ -114,14 +114,14 @@ def moment(spec: SweepSettings, source: StudyReader) -> Moment:
     )
 
 
-def _seen(spec: SweepSettings, job: Job, outcome: str) -> Seen:
+def _seen(spec: SweepSettings, job: Job, outcome: str) -> TrialNow:
     rows, metric = job.rows(), spec.objectives[0].metric
     values = [float(row[metric]) for row in rows if row.get(metric) is not None]
-    return Seen(job, outcome, values, int(rows[-1]["epoch"]) if rows else 0)
+    return TrialNow(job, outcome, values, int(rows[-1]["epoch"]) if rows else 0)
 
 
 def table(now: Moment) -> Table:
-    """The same for people."""
+    """Return it as a table for a terminal."""
     metric = now.spec.objectives[0].metric
     marks = []
     if now.spec.pruner.name == "asha":

@@ -37,7 +37,7 @@ def write_report(spec: SweepSettings, study: optuna.Study, final: FinalChoice | 
     from sweeps.report.page import page
 
     trials = read_trials(spec, study, final)
-    rows = rows_of(trials)
+    rows = rows_of(spec, trials.all)
     winner = winning_job(trials)
     with replacing_folder(spec.folder.report) as folder:
         texts = {
