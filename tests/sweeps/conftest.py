@@ -5,11 +5,19 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _patient() -> Iterator[None]:
+    """Tests that drive a study wait for it, however busy the machine is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sweeps.search.storage.GRACE_SECONDS", 400.0)
+        yield
 
 
 @pytest.fixture(scope="session")
