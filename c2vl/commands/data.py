@@ -50,13 +50,23 @@ class _Prepare(click.Command):
 @click.argument("out", type=_FOLDER)
 @click.option("--missing", type=_FOLDER, help="NTU's list of samples without a usable skeleton")
 @click.option("--layout", help="joint layout of arrays: a name (c2vl data layouts) or a YAML file")
-@click.option("--window", type=click.IntRange(1), help="PKU-MMD: windows of so many frames")
-@click.option("--stride", type=click.IntRange(1), help="from window to window; half a window")
-@click.option("--jobs", type=click.IntRange(1), help="processes; one a core when there is much")
+@click.option("--window", type=click.IntRange(1), help="PKU-MMD: cut windows of this many frames")
+@click.option(
+    "--stride",
+    type=click.IntRange(1),
+    help="frames from one window to the next; default half a window",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    help="reading processes; default: one a core for large sources",
+)
 @click.option("--float16", is_flag=True, help="half the size; rounds to 1 mm at 2 m")
-@click.option("--max-rejected", default=0, show_default=True, help="unusable files to put up with")
+@click.option("--max-rejected", default=0, show_default=True, help="unusable files to tolerate")
 @click.option("--licence", default="", help="terms of the data; every encoder's card names them")
-@click.option("--overwrite", is_flag=True, help="replace a different store at OUT, read all anew")
+@click.option(
+    "--overwrite", is_flag=True, help="replace a different store at OUT, reading every file again"
+)
 @click.option(
     "--imports", multiple=True, metavar="MODULE", help="module or .py file with a dataset of yours"
 )
@@ -77,8 +87,8 @@ def prepare(
 ) -> None:
     """Read dataset NAME from SOURCE into a store at OUT.
 
-    Interrupted, even by SIGKILL, the same command goes on; with new files in SOURCE it reads those
-    alone; with nothing new it does nothing.
+    If it is interrupted, even by SIGKILL, the same command continues; with new files in SOURCE it
+    reads only those; with nothing new it does nothing.
     """
     from c2vl.skeletons.datasets import Options
     from c2vl.skeletons.preparing import prepare as preparing
@@ -99,7 +109,7 @@ def prepare(
                 imports=imports,
             )
     except KeyboardInterrupt:
-        raise UserError("stopped; the same command goes on where it was") from None
+        raise UserError("stopped; the same command continues from here") from None
     _say(prepared, out)
 
 

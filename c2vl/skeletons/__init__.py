@@ -1,7 +1,7 @@
-"""The skeleton side: layouts, readers, the prepared store, preprocessing, streams, augmentation.
+"""Skeletons: joint layouts, datasets, the prepared store, preprocessing, streams, augmentation.
 
-``layout`` and ``preprocess`` need NumPy alone, ``streams`` and ``augmentation`` torch alone, so
-that an exported encoder runs without the rest.
+``layout`` needs the standard library alone, ``preprocess`` NumPy and ``streams`` torch, so that an
+exported encoder runs without the rest.
 """
 
 from c2vl.registry import register

@@ -14,7 +14,7 @@ class RejectedError(ValueError):
     """A file, or a part of one, cannot be used.
 
     Args:
-        reason: what ``rejected.csv`` says.
+        reason: why, as ``rejected.csv`` shows it.
         line: the line of a text file, from 1.
     """
 

@@ -1,4 +1,7 @@
-"""One motion-capture sequence, as a reader returns it."""
+"""One motion-capture sequence, as a reader returns it, and the checks that every reader makes.
+
+Shapes: M bodies, T frames, V joints, C = (x, y, z).
+"""
 
 from __future__ import annotations
 
@@ -24,15 +27,15 @@ class Sequence:
         joints: float32 (M bodies, T frames, V joints, 3), metres, y up; exactly zero in frames in
             which a body is absent.
         label: class number from 0, or -1 when unknown (so also the subject and what follows).
-        subject: performer.
+        subject: the performer.
         camera: camera number.
         setup: set-up number; the recording, where several cameras saw the same action.
         replication: how often the subject had done the action.
-        start: first frame in the recording that it was cut out of, -1 when it was not.
-        end: its last frame + 1 there.
-        source: the file that it came from, relative to the source.
+        start: first frame within the recording that it was cut from, -1 if it was not cut.
+        end: last frame + 1 there.
+        source: the file that it was read from, relative to SOURCE.
         parts: split name → "train" or "test", for splits that a dataset gives as lists.
-        decisions: what was done to the raw bodies, and how often (see :mod:`.readers.tracks`).
+        decisions: what was done to the raw bodies, and how often (:mod:`.formats.kinect_tracks`).
     """
 
     id: str
@@ -54,14 +57,14 @@ def rows_checksum(rows: NDArray[np.floating]) -> str:
     return hashlib.sha256(np.ascontiguousarray(rows).data).hexdigest()[:16]
 
 
-def checked(joints: NDArray[np.generic]) -> NDArray[np.float32]:
+def checked(joints_MTVC: NDArray[np.generic]) -> NDArray[np.float32]:
     """Return joints as float32 if every number can be a position.
 
     Raises:
         RejectedError: NaN, infinite or farther than :data:`FARTHEST` metres.
     """
     with np.errstate(invalid="ignore", over="ignore"):
-        converted = np.ascontiguousarray(joints, dtype=np.float32)
+        converted = np.ascontiguousarray(joints_MTVC, dtype=np.float32)
         if not (np.abs(converted) < FARTHEST).all():  # also false for NaN
             if np.isfinite(converted).all():
                 raise RejectedError(f"a coordinate is over {FARTHEST:g} m; joints are in metres")
@@ -73,7 +76,8 @@ def trimmed(joints_MTVC: NDArray[np.float32]) -> tuple[NDArray[np.float32], dict
     """Drop body slots that are never used and frames that show nobody.
 
     Returns:
-        What is left, and how many frames went, as ``Sequence.decisions`` has it.
+        The remaining bodies and frames, and the number of dropped frames as ``Sequence.decisions``
+        counts it.
 
     Raises:
         RejectedError: nothing is left.

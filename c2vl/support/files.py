@@ -1,4 +1,4 @@
-"""Files and folders that are written whole or not at all: under a temporary name, then renamed."""
+"""Files and folders written whole or not at all: under a temporary name, then renamed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from c2vl.support.errors import StorageFull, UserError, is_full
 
-_PARTIAL = ".tmp-"  # how the names begin of what is not whole yet
+_PARTIAL = ".tmp-"  # prefix of names that are still being written
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -32,7 +32,7 @@ def parse_json(text: str | bytes) -> Any:
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a file to write under a temporary name, which becomes ``path`` if all goes well.
 
-    The bytes are on the disk before the name is, so that a power cut cannot leave half a file.
+    The bytes reach the disk before the rename does, so that a power cut cannot leave half a file.
 
     Raises:
         UserError: it cannot be written there.
@@ -68,7 +68,7 @@ def write_text(path: Path, text: str) -> None:
 def replacing_folder(folder: Path) -> Iterator[Path]:
     """Yield an empty folder that becomes ``folder`` if all goes well.
 
-    A folder that is there is moved aside first, and goes when the new one stands.
+    An existing folder is moved aside first and removed once the new one is in place.
 
     Raises:
         UserError: it cannot be written there.
@@ -102,7 +102,7 @@ def _exchange(partial: Path, folder: Path) -> None:
 def adding_folder(folder: Path) -> Iterator[Path]:
     """Yield an empty folder that becomes ``folder``, unless another process was first.
 
-    For caches: whoever comes first, the content is the same.
+    For caches, whose content does not depend on who writes them.
 
     Raises:
         UserError: it cannot be written there.
@@ -124,7 +124,7 @@ def unwritable(path: Path, error: OSError) -> UserError:
 
     Args:
         path: what was to be written.
-        error: where it is about another file (one that was read meanwhile), that file is named.
+        error: if it concerns another file (one that was being read), the message names that file.
     """
     kind = StorageFull if is_full(error) else UserError
     why = error.strerror or error
@@ -137,15 +137,15 @@ def unwritable(path: Path, error: OSError) -> UserError:
 
 
 def see_free(out: Path, *, overwrite: bool, known_by: Iterable[str] = ()) -> None:
-    """See that a command may write to its OUT, before it works for that.
+    """Check that a command may write to its OUT before it starts working.
 
     Args:
         out: file or folder.
-        overwrite: what is there may be replaced.
-        known_by: names of files; a folder that has none of them holds something else, and stays.
+        overwrite: an existing OUT may be replaced.
+        known_by: file names; a folder with none of them holds something else and is never removed.
 
     Raises:
-        UserError: something is there that is not to be replaced, or nothing can be written there.
+        UserError: OUT exists and may not be replaced, or its folder cannot be written.
     """
     if out.exists() and not overwrite:
         raise UserError(f"{out}: is there already; add --overwrite to replace it")
@@ -159,9 +159,9 @@ def see_free(out: Path, *, overwrite: bool, known_by: Iterable[str] = ()) -> Non
 
 
 def see_writable(folder: Path) -> None:
-    """See that files can be made in a folder, which need not exist, and make none.
+    """Check that files can be created in a folder, which need not exist, without leaving any.
 
-    For commands that work long before they write.
+    For commands that work for long before they write.
 
     Raises:
         UserError: they cannot.
@@ -178,7 +178,7 @@ def see_writable(folder: Path) -> None:
 
 @contextmanager
 def _beside(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder beside another one; what is left of it goes at the end."""
+    """Yield an empty folder beside another one; it is removed at the end if it is still there."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f"{_PARTIAL}{folder.name}-", dir=folder.parent))
     try:

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 SCRIPTS: dict[str, str] = PROJECT["scripts"]
 HEAVY = {"torch", "ray", "mlflow", "pandas", "transformers", "optuna", "scipy", "sklearn"}
-HEAVY |= {"matplotlib", "numba", "pyarrow", "rich.progress", "sqlalchemy"}
+HEAVY |= {"matplotlib", "pyarrow", "rich.progress", "sqlalchemy"}
 
 
 @pytest.mark.parametrize("command", SCRIPTS)

@@ -1,4 +1,7 @@
-"""Rows of big arrays, each a sequence: their labels, names and classes, and how they are read."""
+"""Published arrays in which a row is a sequence: labels, names, classes, and reading in blocks.
+
+Shapes: N sequences, K classes, M bodies, T frames, V joints, C = (x, y, z).
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ MOST_CLASSES = 10_000
 _MOST_SEQUENCES = 5_000_000
 _LONGEST_NAME = 300
 PARTS = {"train": "train", "val": "test", "test": "test"}
-"""What the parts that others publish are called here; their "val" is what results are given on."""
+"""The published name of a part → ours; published results are on the part that is called "val"."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ def read_labels(array: ArrayFile) -> tuple[NDArray[np.int64], int]:
     """Read all labels of a file block by block.
 
     Returns:
-        (N,) labels, and how many classes there are.
+        (N,) labels, and the number of classes.
 
     Raises:
         RejectedError: they are none.
@@ -117,7 +120,7 @@ def class_names(
     Args:
         names: of all samples, or none.
         labels: theirs; only looked at with names.
-        width: how many classes there are.
+        width: the number of classes.
         layout: of the joints.
     """
     if names:
@@ -138,7 +141,7 @@ def items_of(part: Part, parts: dict[str, str]) -> Iterator[Item]:
 
     Args:
         part: the part.
-        parts: what it is in which split.
+        parts: split → "train" or "test".
     """
     count = len(part.labels)
     header = part.data.header()
@@ -176,7 +179,7 @@ def read_rows(
 
     Args:
         item: as :func:`items_of` makes it.
-        joints_of: row → (M, T, V, 3).
+        joints_of: turns a row into (M, T, V, C).
 
     Raises:
         RejectedError: the array is damaged.
@@ -198,7 +201,7 @@ def read_rows(
 
 
 def sequence_of(
-    joints: NDArray[np.generic], name: str, label: int, source: str, parts: dict[str, str]
+    joints_MTVC: NDArray[np.generic], name: str, label: int, source: str, parts: dict[str, str]
 ) -> Sequence | Rejected:
     """Make a sequence of padded joints (M, T, V, 3); a name of NTU RGB+D gives its other facts."""
     if label < 0:
@@ -209,11 +212,11 @@ def sequence_of(
     facts = sample_facts(name) or {}
     facts.pop("label", None)
     try:
-        sound = checked(joints)
+        sound = checked(joints_MTVC)
     except RejectedError as error:
         return Rejected(source, error.reason)
     try:
-        shown, _ = trimmed(sound)  # frames that go are padding: nobody decided anything
+        shown, _ = trimmed(sound)  # dropped frames are padding here: no decision to report
     except RejectedError as error:
         return Rejected(source, error.reason, left_out=True)
     return Sequence(name, shown, label=label, source=source, parts=parts, **facts)

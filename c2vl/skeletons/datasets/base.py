@@ -1,12 +1,12 @@
-"""What a dataset's reader is: find the raw files, turn each into sequences, say what was unusable.
+"""A dataset's reader: it finds the raw files, turns each into sequences and reports the unusable.
 
-A reader is one module with two functions and a :class:`Reader` that names them::
+A reader is a module with two functions and a :class:`Reader` that holds them::
 
     def discover(source: Path, options: Options) -> Found: ...   # nothing is parsed yet
     def read(item: Item) -> Iterator[Sequence | Rejected]: ...   # in any process, in any order
 
-``read`` is a module-level function, since it is sent to other processes, and depends on nothing but
-its item: the same item gives the same sequences everywhere.
+``read`` is a function of the module, because other processes import it by name, and depends on its
+item alone: the same item gives the same sequences everywhere.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from c2vl.support.errors import UserError
 
 @dataclass(frozen=True)
 class Options:
-    """What a user can say beyond the source; a reader names those that it understands.
+    """A user's options beyond the source; a reader lists those that it understands.
 
     Attributes:
-        missing: a list of sample names that have no usable skeleton, one a line.
-        layout: the joint layout of arrays that do not tell it: a name, or a YAML file.
+        missing: a file that lists samples without a usable skeleton, one name a line.
+        layout: the joint layout of arrays, which do not state it: a name, or a YAML file.
         window: cut untrimmed videos into windows of this many frames instead of instances.
         stride: frames from one window to the next; half a window when not given.
     """
@@ -54,9 +54,9 @@ class Item:
 
     Attributes:
         file: the file to read.
-        rows: first and last + 1 of the rows of an array that are meant.
+        rows: the first row and the last row + 1 to read, where the file is an array.
         beside: files that belong to it (labels).
-        facts: what ``discover`` found out elsewhere (a row of a table); plain values.
+        facts: what ``discover`` learnt elsewhere, such as a row of a table; plain values.
     """
 
     file: RawFile
@@ -66,12 +66,12 @@ class Item:
 
     @property
     def name(self) -> str:
-        """The file, and the rows where they are meant, as tables show it."""
+        """The file, and the rows if only some are read, as tables show it."""
         return self.file.name + (f"[{self.rows[0]}:{self.rows[1]}]" if self.rows else "")
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """Changes when the files' size or time of change does, or what is known of them."""
+        """A hash of the files' names, sizes and modification times, the rows and the facts."""
         files = [(file.name, file.size, file.stamp) for file in (self.file, *self.beside)]
         content = json.dumps([files, self.rows, self.facts], sort_keys=True, default=list)
         return hashlib.sha256(content.encode()).hexdigest()[:32]
@@ -79,7 +79,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Found:
-    """What is in a source.
+    """The content of a source.
 
     Attributes:
         items: pieces of work, in the order of the store.
@@ -87,7 +87,7 @@ class Found:
         class_names: by label.
         default_split: the usual train and test parts (:mod:`c2vl.skeletons.splits`), if any.
         fps: frames a second.
-        rejected: what cannot be read, as ``discover`` sees already (a label without its video).
+        rejected: what ``discover`` already rejects, such as a label file without its video.
     """
 
     items: list[Item]
@@ -104,11 +104,10 @@ class Reader:
 
     Attributes:
         title: in manifests and figures.
-        discover: source → what is in it; UserError when it is not this dataset.
-        read: item → its sequences, and what of it cannot be used; :class:`RejectedError` when
-            nothing of it can.
+        discover: finds the items of a source; UserError when it is not this dataset.
+        read: yields an item's sequences and rejections; :class:`RejectedError` rejects all of it.
         options: the :class:`Options` that it understands.
-        version: raise it when the same files would give other sequences.
+        version: increase it when the same files would give other sequences.
         name: on the command line; the registration says it (:func:`.get_reader` fills it in).
         expects: what SOURCE is, in one line; the registration's ``help``.
     """
@@ -142,7 +141,7 @@ def files_named(source: Path, pattern: re.Pattern[str], example: str) -> list[Ra
 def read_item(
     read: Callable[[Item], Iterable[Sequence | Rejected]], item: Item
 ) -> Iterator[Sequence | Rejected]:
-    """Read one item; what cannot be used comes back as :class:`Rejected`, never as an error."""
+    """Read one item; rejections and read errors are yielded as :class:`Rejected`, never raised."""
     try:
         yield from read(item)
     except RejectedError as error:

@@ -56,7 +56,7 @@ def _part(file: RawFile, name: str, inside: list[str], options: Options) -> Part
 
 
 def _joints(columns: int, options: Options) -> int:
-    """Return how many joints one body has: the layout's, of which two or one may be there."""
+    """Return the number of joints of one body; a row holds one or two bodies."""
     if options.layout is None:
         return 25 if columns in (25, 50) else columns
     for bodies in (1, 2):

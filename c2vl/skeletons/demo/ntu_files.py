@@ -1,4 +1,4 @@
-"""Writing NTU RGB+D ``.skeleton`` text (the demo set; the reader is ``readers/ntu.py``)."""
+"""Writing NTU RGB+D ``.skeleton`` text; :mod:`c2vl.skeletons.datasets.ntu` reads it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def skeleton_text(bodies: list[Seen], newline: str = "\n") -> str:
     """Return a file's text, with all 12 fields a joint.
 
     Depth and colour positions are pinhole projections with Kinect v2's usual numbers; orientations
-    are not simulated (identity), nobody reads them.
+    are the identity: no reader uses them.
 
     Args:
         bodies: at least one.

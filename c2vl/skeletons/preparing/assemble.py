@@ -1,4 +1,4 @@
-"""From parts that were read to the arrays and tables of a store, in the order of the source."""
+"""Assembling the parts into the arrays and tables of a store, in the order of the source."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from c2vl.support.errors import UserError
 
 @dataclass(frozen=True)
 class Entry:
-    """One item as it was read.
+    """The result of reading one item.
 
     Attributes:
-        sequences: rows of the index, but for their offset.
-        rejected: what of it did not become a sequence.
-        decisions: name → (times, sequences), as counted while reading.
+        sequences: rows of the index without their offset.
+        rejected: its rejections, as dicts.
+        decisions: name → (times, sequences).
         rows: the sequences' joints, one after the other, (rows, V, 3).
     """
 
@@ -70,7 +70,7 @@ def assemble(
         entries: one an item.
         layout: gives V.
         dtype: the stored type.
-        rejected: what was found unusable before reading.
+        rejected: rejections from before reading.
 
     Raises:
         UserError: no sequence is left.
@@ -101,7 +101,7 @@ def assemble(
             sources.append(
                 {
                     "name": item.name,
-                    # a duplicate depends on other files too: it is looked at again next time
+                    # a duplicate depends on other files too: an empty fingerprint has it read again
                     "fingerprint": item.fingerprint if kept == len(entry.sequences) else "",
                     "sequences": kept,
                     "rejected": json.dumps([asdict(one) for one in unusable]),
@@ -161,7 +161,7 @@ def from_parts(
 
 
 class OldEntries:
-    """The items of a finished store, to be taken over where their files have not changed.
+    """The items of a finished store, which are taken over if their files have not changed.
 
     Attributes:
         names: of all its items.

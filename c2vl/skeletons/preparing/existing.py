@@ -24,8 +24,8 @@ class Prepared:
 
     Attributes:
         store: the finished store.
-        read: files that were read; 0 when the store was there already, made from the same files.
-        taken: files that were taken over from the store that was there.
+        read: number of files that were read; 0 if the store already existed, from the same files.
+        taken: number of files whose sequences were taken over from the old store.
         rejected: what did not become a sequence.
     """
 
@@ -36,17 +36,17 @@ class Prepared:
 
     @property
     def already(self) -> bool:
-        """The store was there, made from the same files, and was left alone."""
+        """Whether the store already existed, from the same files, and was left unchanged."""
         return self.read == 0 and self.taken == 0
 
     @property
     def unusable(self) -> list[Rejected]:
-        """What is damaged, without what a rule of the dataset leaves out."""
+        """The damaged ones, without those that a rule of the dataset leaves out."""
         return [one for one in self.rejected if not one.left_out]
 
 
 def describe_origin(reader: Reader, source: Path, options: Options, found: Found) -> dict[str, Any]:
-    """Return what the manifest says of the source: enough to see whether anything has changed."""
+    """Describe the source for the manifest, with a digest that changes when any file does."""
     digest = hashlib.sha256(f"{reader.name}\0{reader.version}\n".encode())
     for item in found.items:
         digest.update(f"{item.name}\0{item.fingerprint}\n".encode())
@@ -67,9 +67,9 @@ def existing(
     """Look at what is at ``out`` before anything is written.
 
     Returns:
-        What there is to report if the finished store was made from this very origin; the store if
-        it is one of the same dataset, prepared the same way, that can be brought up to date; None
-        if a new one may be written (nothing is there, or ``overwrite``).
+        ``Prepared`` if the store was made from this origin; the store if it is of the same dataset,
+        prepared the same way, and can be brought up to date; None if a new one may be written
+        (nothing is there, or ``overwrite``).
 
     Raises:
         UserError: another store is there and ``overwrite`` is not set, or it is no store at all, or
@@ -80,7 +80,7 @@ def existing(
         return None
     there = [path.name for path in out.iterdir()] if out.is_dir() else [out.name]
     if all(name.startswith(("data-", ".tmp-manifest.json-")) for name in there):
-        return None  # a kill just before the manifest's rename
+        return None  # killed just before the manifest's rename
     if not (out / "manifest.json").is_file():
         raise UserError(f"{out}: exists and is no prepared store; give another OUT")
     if overwrite:
@@ -105,7 +105,7 @@ def existing(
 
 
 def with_licence(prepared: Prepared, licence: str) -> Prepared:
-    """Note the licence in a store's manifest; what the store holds does not depend on it."""
+    """Write the licence into a store's manifest; the store's checksum does not depend on it."""
     store = prepared.store
     if licence in ("", store.manifest.get("licence")):
         return prepared
@@ -115,7 +115,7 @@ def with_licence(prepared: Prepared, licence: str) -> Prepared:
 
 
 def entries_of(old: Store | None, found: Found, out: Path) -> OldEntries | None:
-    """Return what can be taken over.
+    """Return the old store's entries that can be taken over.
 
     Raises:
         UserError: files of the old store are gone, so that sequences would be lost.

@@ -1,8 +1,8 @@
-"""Reading raw files in parts, over processes, so that no part is ever read twice.
+"""Reading raw files in parts, in several processes, so that no part is ever read twice.
 
-A part is some tens of items. Its result is two files named by a hash of all that decides it (the
-items' fingerprints, the reader and its version, the stored type): the rows, and a JSON file that is
-renamed into place last. A part that is there is never read again, after whatever kind of end.
+A part is some tens of items. Its result is two files named by a hash of everything that it depends
+on (the items' fingerprints, the reader and its version, the stored type): the rows, and a JSON file
+that is renamed into place last. A finished part is never read again, however the command ended.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from c2vl.skeletons.sequence import rows_checksum
 from c2vl.support.errors import UserError
 from c2vl.support.progress import Progress, silent
 
-_ITEMS, _BYTES = 64, 32 << 20  # a part is at most so much
-_SMALL = 64 << 20  # bytes; less than this is read faster than processes start
+_ITEMS, _BYTES = 64, 32 << 20  # limits of a part
+_SMALL = 64 << 20  # bytes; reading less than this is faster than starting processes
 
 Read = Callable[[Item], Iterable[Motion | Rejected]]
 
@@ -54,7 +54,7 @@ class Part:
         return folder / f"{self.key}.rows"
 
     def table(self, folder: Path) -> Path:
-        """The file of everything else, an entry an item; its presence says that all is there."""
+        """The file of everything else, an entry an item; it exists once the part is finished."""
         return folder / f"{self.key}.json"
 
 
@@ -92,7 +92,7 @@ def read_parts(
         folder: where the results go.
         read: the reader's function, importable by name.
         dtype: the stored type.
-        jobs: processes; with None one a core, or this one alone where there is little to read.
+        jobs: processes; None: one a core, or only this one if there is little to read.
         progress: called with items done and items in all.
         imports: modules that each process imports first: the reader's, where it is a user's own.
 
@@ -131,7 +131,7 @@ def _in_processes(
     running: dict[Future[None], Part] = {}
     try:
         while True:
-            for part in waiting:  # a few ahead: a future of each of a million parts is memory too
+            for part in waiting:  # only a few ahead: a million futures take memory too
                 running[pool.submit(_read_whole, part, folder, read, dtype)] = part
                 if len(running) == 2 * jobs:
                     break
@@ -143,15 +143,15 @@ def _in_processes(
                 yield running.pop(future)
     except BrokenProcessPool:
         raise UserError(
-            "a reading process died (killed, or out of memory); the same command goes on where it "
-            "was, --jobs 1 needs the least memory"
+            "a reading process died (killed, or out of memory); the same command continues from "
+            "there, --jobs 1 needs the least memory"
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def _start_process(imports: Sequence[str]) -> None:
-    """Leave Ctrl-C to the parent, end when it does, even by SIGKILL, and import a user's reader."""
+    """Ignore Ctrl-C, exit when the parent ends, even by SIGKILL, and import a user's reader."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -171,7 +171,7 @@ def _read_whole(part: Part, folder: Path, read: Read, dtype: str) -> None:
 
 
 def read_part(part: Part, folder: Path, read: Read, dtype: str) -> Iterator[Item]:
-    """Read a part, yielding each item that is done; the last one when its result is in place."""
+    """Read a part, yielding each finished item; the last one once the result is in place."""
     temporary = part.rows(folder).with_suffix(f".{os.getpid()}.tmp")
     entries: list[dict[str, Any]] = []
     with temporary.open("wb") as file:
@@ -188,7 +188,7 @@ def read_part(part: Part, folder: Path, read: Read, dtype: str) -> Iterator[Item
 def _read_item(
     item: Item, read: Read, dtype: str, write: Callable[[memoryview], Any]
 ) -> dict[str, Any]:
-    """Read one item: sequences' rows are written, what is known of them returned."""
+    """Read one item: write the rows of its sequences and return everything else."""
     sequences: list[dict[str, Any]] = []
     rejected: list[dict[str, Any]] = []
     decisions: dict[str, list[int]] = {}

@@ -1,9 +1,9 @@
-"""From a dataset's raw files to a prepared store: parallel, resumable, incremental, all or nothing.
+"""From a dataset's raw files to a prepared store: parallel, resumable, incremental, atomic.
 
-Files are read in parts (:mod:`.parts`) into ``OUT.preparing``, which outlives whatever ends the
-command; the same command goes on with it. The finished arrays are renamed into the store and the
-manifest is replaced last, so that a store is at any time either the old one or the new one. Where a
-store of the same dataset is there already, only files that are new or have changed are read.
+``prepare`` reads files in parts (:mod:`.parts`) into ``OUT.preparing``, which stays when the
+command is interrupted; the same command continues with it. It renames the finished arrays into the
+store and replaces the manifest last, so that a store is at any time either the old one or the new
+one. If OUT holds a store of the same dataset, only files that are new or have changed are read.
 """
 
 from __future__ import annotations
@@ -56,22 +56,22 @@ def prepare(
 ) -> Prepared:
     """Read a dataset into a store.
 
-    The bytes of the store do not depend on ``jobs``, nor on how often the work was interrupted.
+    The bytes of the store depend neither on ``jobs`` nor on interruptions.
 
     Args:
         name: the reader's name.
         source: the dataset's folder or archive.
         out: the folder of the store.
-        options: what the reader has to know beyond that.
+        options: of the reader.
         dtype: how joints are stored; float16 halves the store and rounds to 1 mm at 2 m.
-        jobs: processes; one a core when not given and there is enough to read.
+        jobs: processes; default: one a core if there is enough to read.
         max_rejected: more unusable sequences than this are an error.
         overwrite: replace whatever store is at ``out``, and read every file anew.
         progress: called with files done and files in all.
-        origin: what the manifest says of the source instead of its path and files (a generator's
+        origin: describes the source in the manifest in place of its path and files (a generator's
             settings).
-        licence: terms under which the data may be used; whatever is trained on it names them.
-            Empty: as an older store at ``out`` has it.
+        licence: terms of use of the data, which the card of every encoder trained on it names.
+            Empty: the licence of an older store at ``out``.
         imports: modules or Python files that register datasets of your own.
 
     Raises:
@@ -128,7 +128,7 @@ def prepare(
 
 @contextmanager
 def _alone(work: Path) -> Iterator[None]:
-    """Hold the folder of the work; it stays when this fails, for the next time.
+    """Lock the working folder, which stays after a failure for the next attempt.
 
     Raises:
         UserError: another process holds it.
@@ -145,7 +145,7 @@ def _alone(work: Path) -> Iterator[None]:
 def _in_order(
     found: Found, old: OldEntries | None, parts: list[Part], work: Path, stored: str
 ) -> Iterator[Entry]:
-    """Yield the entry of each item, from where it is."""
+    """Yield the entry of each item, from the old store or the parts."""
     fresh = from_parts(parts, work, found.layout, stored)
     for item in found.items:
         if old is not None and item in old:
@@ -193,11 +193,11 @@ def _manifest(
 
 
 def _commit(out: Path, data: Path, manifest: dict[str, Any]) -> None:
-    """Bring the finished data into the store; the manifest's rename is the moment of change."""
+    """Move the finished data into the store; replacing the manifest makes it current."""
     out.mkdir(parents=True, exist_ok=True)
     name = f"data-{manifest['checksum'][:12]}"
     number = 1
-    while (out / name).exists():  # left by a kill, or in use until the manifest changes
+    while (out / name).exists():  # left by a killed command, or in use until the manifest changes
         number += 1
         name = f"data-{manifest['checksum'][:12]}-{number}"
     os.replace(data, out / name)
