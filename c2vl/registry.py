@@ -147,6 +147,8 @@ def find(kind: Kind, name: str) -> Part:
     """
     _search(kind, ours=True)  # a broken package of others does not hinder those who do without it
     if (kind, name) not in _parts:
+        _search(kind)
+    if (kind, name) not in _parts:
         known = names(kind)
         raise UserError(
             f"{name}: no such {kind.replace('_', ' ')}{did_you_mean(name, known)}; "

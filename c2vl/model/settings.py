@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator
 
 from c2vl.config.experiment import ModelSettings
+
+
+def _odd(kernel: int) -> int:
+    if kernel % 2 == 0:
+        raise ValueError("temporal_kernel must be odd, so that a convolution keeps T")
+    return kernel
 
 
 class STGCNSettings(ModelSettings):
@@ -16,8 +22,16 @@ class STGCNSettings(ModelSettings):
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout inside ST-GCN blocks")
     edge_importance: bool = Field(True, description="learnable edge weights")
 
-    @model_validator(mode="after")
-    def _odd(self) -> STGCNSettings:
-        if self.temporal_kernel % 2 == 0:
-            raise ValueError("temporal_kernel must be odd, so that a convolution keeps T")
-        return self
+    _odd = field_validator("temporal_kernel")(_odd)
+
+
+class CTRGCNSettings(ModelSettings):
+    """CTR-GCN (the paper's: hidden 64, feature 256, kernel 5)."""
+
+    hidden: int = Field(
+        16, ge=4, le=256, multiple_of=4, description="channels of the first stage, then ×2, ×4"
+    )
+    feature: int = Field(256, ge=8, le=4096, multiple_of=4, description="feature size")
+    temporal_kernel: int = Field(5, ge=1, le=31, description="odd length of dilated convolutions")
+
+    _odd = field_validator("temporal_kernel")(_odd)

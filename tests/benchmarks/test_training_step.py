@@ -9,11 +9,13 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from c2vl.model.ctrgcn import CTRGCN
 from c2vl.model.graph import spatial_partition
 from c2vl.model.stgcn import STGCN
 from c2vl.skeletons.layout import get_layout
@@ -90,3 +92,20 @@ def test_training_step_ratio() -> None:
         print(f"{name}: {value:.3f} s a step, {BATCH / value:.1f} samples/s")
     print(f"ratio: {ratio:.2f} (target {TARGET})")
     assert ratio >= TARGET
+
+
+@pytest.mark.slow
+def test_training_step_of_ctrgcn_beside_stgcn() -> None:
+    """Measured, without a target: what the second backbone costs at the same width."""
+    torch.set_num_threads(1)
+    layout = get_layout("ntu25")
+    networks = {"ST-GCN": STGCN(layout, hidden=16), "CTR-GCN": CTRGCN(layout, hidden=16)}
+    x, present = clips(0.8)
+    times: dict[str, list[float]] = {name: [] for name in networks}
+    for _ in range(ROUNDS + 1):
+        for name, network in networks.items():
+            times[name].append(seconds(partial(step, network.train(), x, present)))
+    for name, values in times.items():
+        median = statistics.median(values[1:])
+        weights = sum(value.numel() for value in networks[name].parameters())
+        print(f"{name}: {median:.3f} s a step, {BATCH / median:.1f} samples/s, {weights} weights")
