@@ -68,9 +68,9 @@ def export(
     see_free(out, overwrite=overwrite, known_by=("encoder.json", "config.json"))
     encoder = load_encoder(source)
     if results is not None:
-        from c2vl.encoder.card import figures_of
+        from c2vl.protocols.results import card_rows
 
-        encoder.card["results"] = figures_of(results, encoder.digest)
+        encoder.card["results"] = card_rows(results, encoder.digest)
     if kind == "folder":
         counted = [source] if isinstance(source, Path) else []
         save_encoder(out, encoder.model, encoder.card, encoder.concepts, counted=counted)

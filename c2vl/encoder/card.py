@@ -135,25 +135,3 @@ def _result(row: Mapping[str, Any]) -> str:
     )
     figure = f"{100 * row['value']:.1f} %"
     return f"| {data} | {what} | {figure} | {100 * row['low']:.1f} to {100 * row['high']:.1f} |"
-
-
-def figures_of(results: Path, digest: str) -> list[dict[str, Any]]:
-    """Take an encoder's figures from a results folder of ``c2vl evaluate``, for its card.
-
-    Args:
-        results: the folder.
-        digest: of the encoder.
-
-    Raises:
-        UserError: it has none of this encoder.
-    """
-    from c2vl.protocols.results import read_folder
-
-    kept = (
-        *("protocol", "key", "metric", "setting", "value", "low", "high", "interval"),
-        *("dataset", "split", "part", "seed", "test_scoring", "versions"),
-    )
-    found = [row for row in read_folder([results]) if row.encoder == digest]
-    if not found:
-        raise UserError(f"{results}: has no figures of this encoder ({digest[:12]})")
-    return [{name: getattr(row, name) for name in kept} for row in found]

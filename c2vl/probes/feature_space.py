@@ -1,4 +1,4 @@
-"""Figures of the feature space that need no label: alignment, uniformity, RankMe."""
+"""Scores of the feature space that need no label: alignment, uniformity, RankMe."""
 
 from __future__ import annotations
 
@@ -6,6 +6,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
+
+from c2vl.registry import parts
+
+SAMPLE = 2000
+"""Rows that scores of features are computed on, at most twice as many: pairs grow with the square
+of the rows."""
+
+
+def label_free_scores(features: NDArray[np.float32]) -> dict[str, float]:
+    """Compute every registered score on a sample of features (n, F)."""
+    sample = features[:: max(1, len(features) // SAMPLE)]
+    return {part.name: float(part.load()(sample)) for part in parts("label_free_score")}
+
+
+def uniformity_of_features(features: NDArray[np.float32]) -> float:
+    """Return the :func:`uniformity` of features (n, F), each scaled to length 1."""
+    return uniformity(functional.normalize(torch.from_numpy(features), dim=1))
 
 
 def alignment(a: Tensor, b: Tensor) -> float:

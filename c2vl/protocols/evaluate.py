@@ -1,191 +1,212 @@
-"""Run a protocol once, keep its rows, and count what reads the test part."""
+"""Run protocols, keep their rows, and count each scoring of the test part."""
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
-import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from pydantic import BaseModel, ValidationError
+
 from c2vl.encoder import Encoder
 from c2vl.encoder.ledger import count_scoring
-from c2vl.protocols.clustering import clustering
-from c2vl.protocols.fewshot import few_shot
-from c2vl.protocols.finetune import DRAWS, fine_tune, semi_supervised
-from c2vl.protocols.knn import knn
-from c2vl.protocols.linear import judge, linear
-from c2vl.protocols.references import raw_neighbours
 from c2vl.protocols.results import Result, file_of, read_results, to_results, write_results
-from c2vl.protocols.robustness import robustness
-from c2vl.protocols.shared_linear import judge_together
-from c2vl.protocols.supervised import Recipe, fresh
+from c2vl.protocols.settings import ProtocolSettings
+from c2vl.protocols.supervised import fresh
 from c2vl.protocols.task import Outcome, Task
 from c2vl.protocols.three_streams import WEIGHTS, ensemble
-from c2vl.protocols.workers import Machines
-from c2vl.protocols.zeroshot import By, zero_shot
+from c2vl.registry import find, names
+from c2vl.support.errors import UserError
 from c2vl.support.files import unwritable, write_text
-from c2vl.support.progress import progress
 
-
-@dataclass(frozen=True)
-class Options:
-    """How protocols are run.
-
-    Attributes:
-        out: the results folder.
-        recipe, machines: of the protocols that fine-tune.
-        draws: label draws of the semi-supervised protocol.
-        zero_shot_by, texts, concepts: see :func:`~.zeroshot.zero_shot`.
-        again: run also what is there already.
-        say: told a line before each run.
-    """
-
-    out: Path
-    recipe: Recipe = field(default_factory=Recipe)
-    machines: Machines = field(default_factory=Machines)
-    draws: int = DRAWS
-    zero_shot_by: By = "head"
-    texts: Mapping[str, Sequence[str]] | None = None
-    concepts: Path | None = None
-    again: bool = False
-    say: Callable[[str], None] = lambda _: None
-
-
-def _linear(task: Task, options: Options, work: Path) -> list[Outcome]:
-    if options.machines.workers > 1:
-        return linear(task, partial(judge_together, work=work, machines=options.machines))
-    _ = task.rows  # these have their own progress
-    with progress("probes") as shown:
-        return linear(task, partial(judge, told=shown))
-
-
-Run = Callable[[Task, Options, Path], list[Outcome]]
-PROTOCOLS: dict[str, Run] = {
-    "linear": _linear,
-    "knn": lambda task, options, work: knn(task),
-    "clustering": lambda task, options, work: clustering(task),
-    "few-shot": lambda task, options, work: few_shot(task),
-    "zero-shot": lambda task, options, work: zero_shot(
-        task, by=options.zero_shot_by, texts=options.texts, concepts=options.concepts
-    ),
-    "robustness": lambda task, options, work: robustness(task),
-    "semi-supervised": lambda task, options, work: semi_supervised(
-        task, work, options.recipe, options.machines, draws=options.draws
-    ),
-    "fine-tune": lambda task, options, work: fine_tune(
-        task, work, options.recipe, options.machines
-    ),
-    # beside the encoder: the same network from random weights, and no network at all
-    "supervised": lambda task, options, work: fine_tune(
-        *(task, work, options.recipe, options.machines), start=fresh(task.encoder, task.seed)
-    ),
-    "raw-neighbours": lambda task, options, work: raw_neighbours(task),
-}
 FEATURES_ALONE = ("linear", "knn", "clustering", "few-shot")
+BASELINES = ("supervised", "raw-neighbours")
 JOINTS = "raw joints"
-TRAINED = ("semi-supervised", "fine-tune", "supervised")
 
 
 def label_of(encoder: Encoder) -> str:
-    """What a table calls an encoder that nobody named."""
+    """Return the default label of an encoder in a table."""
     origin = encoder.card.get("provenance", {})
     kind = "supervised pretraining" if origin.get("labels used") else "C²VL"
     return f"{kind}, {encoder.card['stream']}"
 
 
-def evaluate(
-    protocol: str,
-    task: Task,
-    options: Options,
-    *,
-    ledger: Path,
-    who: str | None = None,
-    transferred: bool = False,
-) -> list[Result]:
-    """Run a protocol, or find what it gave the last time it was asked the same.
+def settings_of(protocol: str, values: Mapping[str, Any]) -> BaseModel | None:
+    """Return a protocol's settings, from those of the values that it has a field for.
 
-    Args:
-        protocol: a name in ``PROTOCOLS``.
-        task: what is judged.
-        options: how.
-        ledger: folder of the test scorings' count.
-        who: label; None for the usual one.
-        transferred: the store is another dataset than the encoder's: rows are filed as transfer.
+    Raises:
+        UserError: there is no such protocol, or a value is out of range.
     """
-    return _kept(
-        f"transfer-{protocol}" if transferred else protocol,
-        task,
-        lambda work: PROTOCOLS[protocol](task, options, work),
-        options,
-        _decisive(protocol, options),
-        ledger,
-        who or label_of(task.encoder),
-    )
+    settings = find("protocol", protocol).load_settings()
+    if settings is None:
+        return None
+    try:
+        return settings(**{key: values[key] for key in settings.model_fields if key in values})
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = "--" + "-".join(str(place) for place in first["loc"]).replace("_", "-")
+        raise UserError(f"{option}: {first['input']}; {first['msg']}") from None
 
 
-def evaluate_ensemble(
-    tasks: Mapping[str, Task], options: Options, *, ledger: Path, who: str | None = None
-) -> list[Result]:
-    """Run the three-stream ensemble; filed under the joint encoder.
+@dataclass(frozen=True)
+class Evaluation:
+    """Runs protocols, and keeps their rows in a results folder.
 
-    Args:
-        tasks: stream → its task.
-        options: how.
-        ledger: folder of the test scorings' count.
-        who: label; None for the usual one.
+    Attributes:
+        out: the results folder.
+        values: of the protocols' settings, by name; each protocol takes those that it has.
+        again: also run what has a result already.
+        say: called with a line before each run.
     """
-    found = {stream: task.encoder.digest for stream, task in tasks.items()}
-    first = tasks.get("joint") or next(iter(tasks.values()))
-    return _kept(
-        *("ensemble", first, lambda work: ensemble(tasks), options),
-        {"encoders": found, "weights": WEIGHTS},
-        *(ledger, who or "C²VL, 3 streams"),
-    )
 
+    out: Path
+    values: Mapping[str, Any]
+    again: bool = False
+    say: Callable[[str], None] = lambda _: None
 
-def _kept(
-    protocol: str,
-    task: Task,
-    run: Callable[[Path], list[Outcome]],
-    options: Options,
-    decisive: dict[str, Any],
-    ledger: Path,
-    who: str,
-) -> list[Result]:
-    path = file_of(options.out, protocol, task, who, decisive)
-    what = f"{protocol}: {who}, seed {task.seed}, {task.part} part"
-    if path.exists() and not options.again:
-        options.say(f"{what}: is there already ({path.name})")
-        return read_results(path)
-    options.say(what)
-    work = options.out / ".unfinished" / path.stem
-    with _alone(work):
-        if path.exists() and not options.again:  # another process has done it meanwhile
+    def run(
+        self,
+        protocol: str,
+        task: Task,
+        *,
+        ledger: Path,
+        label: str | None = None,
+        transferred: bool = False,
+    ) -> list[Result]:
+        """Run a protocol, or return its rows where the same question was answered before.
+
+        Args:
+            protocol: its registered name.
+            task: what is evaluated.
+            ledger: folder of the count of test scorings.
+            label: row of the table; default: :func:`label_of`.
+            transferred: the store is another dataset than the encoder's; rows are filed as
+                transfer.
+        """
+        settings = settings_of(protocol, self.values)
+        if settings is None:
+            decisive = {}
+        elif isinstance(settings, ProtocolSettings):
+            decisive = settings.decisive()
+        else:
+            decisive = settings.model_dump(mode="json")
+
+        def outcomes(task: Task) -> list[Outcome]:
+            function = find("protocol", protocol).load()
+            found: list[Outcome] = function(task) if settings is None else function(task, settings)
+            return found
+
+        name = f"transfer-{protocol}" if transferred else protocol
+        return self._kept(name, task, outcomes, decisive, ledger, label or label_of(task.encoder))
+
+    def ensemble(
+        self, tasks: Mapping[str, Task], *, ledger: Path, label: str | None = None
+    ) -> list[Result]:
+        """Run the three-stream ensemble; its rows name the joint encoder.
+
+        Args:
+            tasks: stream → its task.
+            ledger: folder of the count of test scorings.
+            label: row of the table.
+        """
+        encoders = {stream: task.encoder.digest for stream, task in tasks.items()}
+        first = tasks.get("joint") or next(iter(tasks.values()))
+        decisive = {"encoders": encoders, "weights": WEIGHTS}
+        label = label or "C²VL, 3 streams"
+        return self._kept("ensemble", first, lambda _: ensemble(tasks), decisive, ledger, label)
+
+    def all(
+        self, encoders: Sequence[tuple[Encoder, Path]], task: Callable[[Encoder], Task]
+    ) -> list[Result]:
+        """Run every protocol on any number of encoders, and the baselines beside them.
+
+        Joint encoders pass every protocol; bone and motion enter the features' protocols, and an
+        ensemble with the other streams of their training seed. The baselines are a random encoder,
+        raw joints, and the same network trained with the labels from random weights.
+
+        Args:
+            encoders: each with its ledger's folder.
+            task: makes the task of an encoder (store, split, part).
+        """
+        rows: list[Result] = []
+        streams: dict[int, dict[str, tuple[Task, Path]]] = {}
+        for encoder, ledger in encoders:
+            one, stream = task(encoder), encoder.card["stream"]
+            streams.setdefault(one.seed, {})[stream] = (one, ledger)
+            for name in names("protocol") if stream == "joint" else FEATURES_ALONE:
+                if name in BASELINES:
+                    continue
+                evaluation = self
+                if name == "zero-shot" and "language" not in encoder.concepts:
+                    if self.values.get("concepts") is None:
+                        self.say(f"zero-shot: {label_of(encoder)} keeps no map; left out")
+                        continue
+                    evaluation = replace(self, values={**self.values, "map": "fitted"})
+                rows += evaluation.run(name, one, ledger=ledger)
+        for found in streams.values():
+            if set(found) == set(WEIGHTS):
+                tasks = {stream: one for stream, (one, _) in found.items()}
+                rows += self.ensemble(tasks, ledger=found["joint"][1])
+        joint = [found["joint"][0] for found in streams.values() if "joint" in found]
+        for one in joint:
+            rows += self._beside(one)
+        if joint:  # no network, so no seed: once
+            one = replace(joint[0], seed=0)
+            rows += self.run("raw-neighbours", one, ledger=self.out, label=JOINTS)
+        return rows
+
+    def _beside(self, task: Task) -> list[Result]:
+        """Run the baselines that have a task's seed, architecture and preprocessing."""
+        rows: list[Result] = []
+        random = replace(task, encoder=fresh(task.encoder, task.seed))
+        for name in FEATURES_ALONE:
+            rows += self.run(name, random, ledger=self.out, label="random encoder")
+        label = "supervised from scratch"
+        return rows + self.run("supervised", random, ledger=self.out, label=label)
+
+    def _kept(
+        self,
+        protocol: str,
+        task: Task,
+        run: Callable[[Task], list[Outcome]],
+        decisive: dict[str, Any],
+        ledger: Path,
+        label: str,
+    ) -> list[Result]:
+        path = file_of(self.out, protocol, task, label, decisive)
+        what = f"{protocol}: {label}, seed {task.seed}, {task.part} part"
+        if path.exists() and not self.again:
+            self.say(f"{what}: is there already ({path.name})")
             return read_results(path)
-        run_id = _begun(work, path)
-        number = 0
-        if task.part == "test":
-            read = (task.encoder.digest, protocol, task.store.digest, task.split.name)
-            number = count_scoring(ledger, *read, run=run_id)
-        outcomes = run(work)
-        rows = to_results(protocol, task, outcomes, who=who, options=decisive, test_scoring=number)
-        write_results(path, rows)
-        shutil.rmtree(work, ignore_errors=True)
-    return rows
+        self.say(what)
+        work = self.out / ".unfinished" / path.stem
+        with _locked(work):
+            if path.exists() and not self.again:  # another process has run it meanwhile
+                return read_results(path)
+            run_id = _run_id(work, path)
+            number = 0
+            if task.part == "test":
+                scored = (task.encoder.digest, protocol, task.store.digest, task.split.name)
+                number = count_scoring(ledger, *scored, run=run_id)
+            outcomes = run(replace(task, work=work))
+            rows = to_results(
+                protocol, task, outcomes, who=label, options=decisive, test_scoring=number
+            )
+            write_results(path, rows)
+            shutil.rmtree(work, ignore_errors=True)
+        return rows
 
 
-def _begun(work: Path, result: Path) -> str:
-    """Name a run; one that was killed and goes on keeps its name, and so is counted once."""
+def _run_id(work: Path, result: Path) -> str:
+    """Return the name of a run. One that was killed keeps it, and so is counted once."""
     name = work / "run"
     if name.exists() and result.exists() and name.stat().st_mtime_ns < result.stat().st_mtime_ns:
-        shutil.rmtree(work)  # it came to its end, and was killed before it had cleared up
+        shutil.rmtree(work)  # it wrote its result, and was killed before it removed its work
     if not name.exists():
         work.mkdir(parents=True, exist_ok=True)
         write_text(name, uuid4().hex)
@@ -193,8 +214,8 @@ def _begun(work: Path, result: Path) -> str:
 
 
 @contextmanager
-def _alone(work: Path) -> Iterator[None]:
-    """Let one process at a time do a run; a second one that asks the same waits for it."""
+def _locked(work: Path) -> Iterator[None]:
+    """Let one process at a time do a run; a second one with the same question waits for it."""
     path = work.with_name(f"{work.name}.lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -204,79 +225,3 @@ def _alone(work: Path) -> Iterator[None]:
     with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def _decisive(protocol: str, options: Options) -> dict[str, Any]:
-    """The options that decide a protocol's figures, for its file's name and its rows."""
-    if protocol in TRAINED:
-        found = asdict(options.recipe)
-        found["milestones"] = list(found["milestones"])
-        found.pop("checkpoint_every")
-        if options.machines.workers > 1:
-            found["workers"] = options.machines.workers
-        return found | ({"draws": options.draws} if protocol == "semi-supervised" else {})
-    if protocol == "zero-shot":
-        found = {"by": options.zero_shot_by}
-        if options.texts is not None:
-            text = json.dumps({name: list(rows) for name, rows in options.texts.items()})
-            found["texts"] = hashlib.sha256(text.encode()).hexdigest()[:12]
-        if options.zero_shot_by == "fitted" and options.concepts is not None:
-            from c2vl.prompts.table import ConceptTable
-
-            found["concepts"] = ConceptTable.open(options.concepts).digest
-        return found
-    return {}
-
-
-def evaluate_all(
-    encoders: Sequence[tuple[Encoder, Path]], task: Callable[[Encoder], Task], options: Options
-) -> list[Result]:
-    """Run every protocol, and what encoders are read against, on any number of encoders.
-
-    Joint encoders pass every protocol; bone and motion enter the features' protocols, and an
-    ensemble with the others of their training seed. Beside them stand a random encoder, raw
-    joints, and the same network trained with the labels from random weights.
-
-    Args:
-        encoders: each with its ledger's folder.
-        task: makes the task of an encoder (store, split, part).
-        options: how.
-    """
-    rows: list[Result] = []
-    streams: dict[Any, dict[str, tuple[Task, Path]]] = {}
-    for encoder, ledger in encoders:
-        one = task(encoder)
-        streams.setdefault(one.seed, {})[encoder.card["stream"]] = (one, ledger)
-        full = encoder.card["stream"] == "joint"
-        names = [name for name in PROTOCOLS if name not in ("supervised", "raw-neighbours")]
-        for name in names if full else FEATURES_ALONE:
-            asked = options
-            if name == "zero-shot" and "language" not in encoder.concepts:
-                if options.concepts is None:
-                    options.say(f"zero-shot: {label_of(encoder)} keeps no map; left out")
-                    continue
-                asked = replace(options, zero_shot_by="fitted")
-            rows += evaluate(name, one, asked, ledger=ledger)
-    for found in streams.values():
-        if set(found) == set(WEIGHTS):
-            tasks = {stream: one for stream, (one, _) in found.items()}
-            rows += evaluate_ensemble(tasks, options, ledger=found["joint"][1])
-    judged = [found["joint"][0] for found in streams.values() if "joint" in found]
-    for one in judged:
-        rows += beside(one, options)
-    if judged:  # no network, so no seed: once
-        rows += evaluate(
-            "raw-neighbours", replace(judged[0], seed=0), options, ledger=options.out, who=JOINTS
-        )
-    return rows
-
-
-def beside(one: Task, options: Options) -> list[Result]:
-    """Run what an encoder is read against, with its seed, architecture and preprocessing."""
-    rows: list[Result] = []
-    random = replace(one, encoder=fresh(one.encoder, one.seed))
-    for name in FEATURES_ALONE:
-        rows += evaluate(name, random, options, ledger=options.out, who="random encoder")
-    label = "supervised from scratch"
-    rows += evaluate("supervised", random, options, ledger=options.out, who=label)
-    return rows

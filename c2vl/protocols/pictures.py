@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from c2vl.protocols.linear import fit_chosen
+from c2vl.probes.linear import fit_chosen
+from c2vl.probes.neighbours import unit as to_unit
 from c2vl.protocols.results import Result
 from c2vl.protocols.task import Ints, Task
 from c2vl.support.files import replacing
@@ -19,7 +20,7 @@ MAPPED = 3000  # sequences in the map: t-SNE's cost grows faster than they do
 def predictions(task: Task) -> tuple[Ints, Ints]:
     """Scored positions, and what the convex probe predicts for each."""
     at, guess = [], []
-    for one in task.rounds:
+    for one in task.folds:
         probe, _ = fit_chosen(*task.known(one.fit), one.inner, classes=task.classes)
         at.append(one.scored)
         guess.append(probe.scores(task.rows[one.scored]).argmax(1))
@@ -30,7 +31,7 @@ def draw(task: Task, folder: Path) -> list[Path]:
     """Write ``confusion.png``, ``classes.png`` and ``map.png`` into a folder.
 
     Args:
-        task: what is judged; its part decides whose sequences are shown.
+        task: what is evaluated; its part decides whose sequences are shown.
         folder: is made.
     """
     at, guess = predictions(task)
@@ -45,7 +46,7 @@ def draw(task: Task, folder: Path) -> list[Path]:
 
 
 def draw_curves(rows: list[Result], path: Path) -> Path:
-    """Draw the robustness curves of results: a panel each, a line for everything judged."""
+    """Draw the robustness curves of results: a panel each, a line for each encoder."""
     panels: dict[str, dict[str, dict[float, list[float]]]] = {}
     units: dict[str, str] = {}
     for row in rows:
@@ -121,7 +122,7 @@ def _map(rows: NDArray[np.float32], truth: Ints, names: list[str], title: str, s
 
     step = max(1, -(-len(rows) // MAPPED))
     rows, truth = rows[::step], truth[::step]
-    unit = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    unit = to_unit(rows)
     perplexity = min(30.0, max(2.0, (len(unit) - 1) / 3))
     places = TSNE(init="pca", random_state=seed, perplexity=perplexity).fit_transform(unit)
     figure, (axis,) = _figure(size=8.0)

@@ -1,7 +1,7 @@
 """One row a figure: what was measured on what, with an interval and all that it depends on.
 
-Every run of a protocol is one JSON file in a results folder, named after what decides it, so that a
-run is found again instead of done twice. :func:`to_frame` makes one table of them, for Parquet.
+Each run of a protocol writes one JSON file into a results folder. The name of the file is a hash of
+what decides the figures, so that the same question finds its answer instead of running twice.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from c2vl.protocols.clustering import agreement
+from c2vl.probes.clusters import agreement
 from c2vl.protocols.task import Outcome, Task
 from c2vl.support.errors import UserError
 from c2vl.support.files import parse_json, replacing, write_text
@@ -27,11 +27,27 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = 1
-RESAMPLES = {True: 2000, False: 200}  # of a mean, and of what has to be computed anew each time
+RESAMPLES, CLUSTER_RESAMPLES = 2000, 200  # NMI and ARI are computed anew for each resample
 ENOUGH = 5
-"""Subjects from which the interval is drawn over them; of fewer, sequences are drawn, which makes
-it narrower than the truth."""
+"""Subjects that the bootstrap needs to draw whole subjects. With fewer it draws sequences, and the
+interval is narrower than the truth."""
 PACKAGES = ("c2vl", "torch", "numpy", "scikit-learn")
+CARD_FIELDS = (
+    "protocol",
+    "key",
+    "metric",
+    "setting",
+    "value",
+    "low",
+    "high",
+    "interval",
+    "dataset",
+    "split",
+    "part",
+    "seed",
+    "test_scoring",
+    "versions",
+)
 
 
 @dataclass(frozen=True)
@@ -44,14 +60,14 @@ class Result:
         interval: what the bootstrap drew: "subjects" or "sequences".
         spread, draws: standard deviation over a protocol's draws, and how many there were.
         sequences: how many were scored.
-        who: label of what was judged, the row of a table.
+        who: label of what was evaluated, the row of a table.
         encoder, stream, encoder_seed: digest, input stream and training seed of the encoder.
         trained_on: dataset that the encoder was trained on.
         dataset, split, part: what it was scored on.
         data: checksum and counts of the store.
         seed: of the protocol's own draws.
         options: the protocol's options, and what was chosen on the way.
-        test_scoring: the how manieth reading of the test part by this encoder; 0 for validation.
+        test_scoring: how often this encoder has been scored on the test part; 0 for validation.
         versions: of Python and the packages that decide numbers.
     """
 
@@ -159,9 +175,9 @@ def interval(
         group = np.arange(len(subjects))
     count = int(group.max()) + 1
     draw = np.random.default_rng([seed, 95])
-    resamples = RESAMPLES[outcome.whole is None]
+    resamples = RESAMPLES if outcome.clusters is None else CLUSTER_RESAMPLES
     times = draw.multinomial(count, np.full(count, 1 / count), size=resamples)  # (B, groups)
-    if outcome.whole is None:
+    if outcome.clusters is None:
         weights = np.ones(len(group)) if outcome.weights is None else outcome.weights
         above = np.bincount(group, weights * outcome.values, minlength=count)
         below = np.bincount(group, weights, minlength=count)
@@ -169,10 +185,11 @@ def interval(
         value = outcome.value
     else:
         labels = outcome.values.astype(np.int64)
-        value = agreement(outcome.metric, labels, outcome.whole)
-        samples = [np.repeat(np.arange(len(group)), row[group]) for row in times]
+        value = agreement(outcome.metric, labels, outcome.clusters)
+        places = np.arange(len(group))
+        samples = [np.repeat(places, row[group]) for row in times]
         drawn = np.array(
-            [agreement(outcome.metric, labels[at], outcome.whole[at]) for at in samples]
+            [agreement(outcome.metric, labels[at], outcome.clusters[at]) for at in samples]
         )
     low, high = np.percentile(drawn, [2.5, 97.5])
     return value, float(low), float(high), "subjects" if by_subject else "sequences"
@@ -196,7 +213,7 @@ def read_results(path: Path) -> list[Result]:
     """Read the rows of a run.
 
     Raises:
-        UserError: the file is not one of ours.
+        UserError: the file is damaged or of another format.
     """
     try:
         body = parse_json(path.read_text(encoding="utf-8"))
@@ -223,7 +240,7 @@ def read_folder(folders: Iterable[Path]) -> list[Result]:
 
 
 def to_frame(rows: Iterable[Result]) -> pd.DataFrame:
-    """One row a figure; nested fields as JSON text, so that every Parquet reader takes them."""
+    """One row a figure, nested fields as JSON text, which every Parquet reader takes."""
     import pandas as pd
 
     table = pd.DataFrame([dataclasses.asdict(row) for row in rows])
@@ -233,6 +250,22 @@ def to_frame(rows: Iterable[Result]) -> pd.DataFrame:
 
 
 def write_parquet(path: Path, rows: Iterable[Result]) -> None:
-    """Write rows as a table of all runs, to go on with elsewhere."""
+    """Write rows as one Parquet table."""
     with replacing(path) as file:
         to_frame(rows).to_parquet(file)
+
+
+def card_rows(folder: Path, digest: str) -> list[dict[str, Any]]:
+    """Return an encoder's figures in a results folder, in the form of the encoder's card.
+
+    Args:
+        folder: a results folder.
+        digest: of the encoder.
+
+    Raises:
+        UserError: the folder has none of this encoder.
+    """
+    found = [row for row in read_folder([folder]) if row.encoder == digest]
+    if not found:
+        raise UserError(f"{folder}: has no figures of this encoder ({digest[:12]})")
+    return [{name: getattr(row, name) for name in CARD_FIELDS} for row in found]

@@ -1,7 +1,7 @@
-"""Robustness: a probe fitted on clean training sequences, scored on spoilt ones. A curve each.
+"""Robustness: a linear probe fitted on clean training sequences scores spoilt ones.
 
 Raw joints of the scored part are spoilt before the encoder's own preprocessing, so that what
-preprocessing undoes counts as robust: that is the point of it.
+preprocessing undoes counts as robust.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c2vl.encoder.store_features import cached
-from c2vl.protocols.linear import fit_chosen
+from c2vl.probes.linear import fit_chosen
 from c2vl.protocols.task import Floats, Outcome, Task, pooled
 from c2vl.skeletons.layout import JointLayout
 from c2vl.support.progress import progress
@@ -90,29 +90,29 @@ CURVES = {
 def robustness(task: Task) -> list[Outcome]:
     """Score the convex probe at every level of every curve; keys are ``noise@0.02`` and the like.
 
-    Linear probes, one a round, are fitted once on clean features.
+    Linear probes, one a fold, are fitted once on clean features.
     """
     probes = [
-        fit_chosen(*task.known(one.fit), one.inner, classes=task.classes)[0] for one in task.rounds
+        fit_chosen(*task.known(one.fit), one.inner, classes=task.classes)[0] for one in task.folds
     ]
     found = []
     levels = [(name, curve, level) for name, curve in CURVES.items() for level in curve.levels]
     with progress("levels") as shown:
         for name, curve, level in levels:
             rows = task.rows if level == curve.levels[0] else _spoilt(task, name, curve, level)
-            rounds = [
+            hits = [
                 (one.scored, probe.hits(rows[one.scored], task.labels[one.scored]))
-                for one, probe in zip(task.rounds, probes, strict=True)
+                for one, probe in zip(task.folds, probes, strict=True)
             ]
             key = f"{name.replace(' ', '_')}@{level:g}"
-            found.append(pooled(key, "top-1", f"{name}, {level:g} {curve.unit}", rounds))
+            found.append(pooled(key, "top-1", f"{name}, {level:g} {curve.unit}", hits))
             shown(len(found), len(levels))
     return found
 
 
 def _spoilt(task: Task, name: str, curve: Curve, level: float) -> Floats:
     """Features of the whole store, (N, F); only the scored rows are spoilt, the others are nan."""
-    scored = np.concatenate([one.scored for one in task.rounds])
+    scored = np.concatenate([one.scored for one in task.folds])
     variant = f"{name} {level:g} seed {task.seed} {task.split.name} {task.part}"
 
     def compute() -> Floats:

@@ -1,10 +1,7 @@
-"""Train encoder and classifier with labels: fine-tuning, and the protocols that are fine-tuning.
+"""Train encoder and classifier with labels, for the protocols that fine-tune.
 
-One job is a folder of its own (encoder, positions, recipe), so that the same function runs in this
-process or in a group of Ray Train workers, and goes on from its last checkpoint after a kill.
-
-Settings are the lineage's (CrosSCLR, AimCLR): SGD lr 0.1, momentum 0.9, weight decay 1e-4, five
-epochs of warm-up, ×0.1 at epochs 30 and 55 of 70, batch 64, no augmentation.
+A job is a folder (encoder, positions, settings), so that the same function runs in this process or
+in a group of Ray Train workers, and a job that was killed continues from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -12,11 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,8 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from c2vl.encoder import Encoder, build, load_encoder, save_encoder
+from c2vl.protocols.settings import TrainingSettings
 from c2vl.protocols.task import Floats, Ints
-from c2vl.protocols.workers import Machines, Share, run_job
+from c2vl.protocols.workers import Share, run_job
 from c2vl.skeletons.clips import load_clips
 from c2vl.skeletons.store import Store
 from c2vl.skeletons.streams import to_stream
@@ -36,41 +30,6 @@ from c2vl.training.batches import generator
 
 log = logging.getLogger(__name__)
 SCORES = "scores.npy"
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train with labels.
-
-    Attributes:
-        epochs: passes over the labelled sequences.
-        batch_size: over all workers.
-        lr: at its highest.
-        weight_decay: of all parameters.
-        warmup: epochs with a rising lr.
-        milestones: epochs after which lr is a tenth.
-        checkpoint_every: epochs between checkpoints.
-    """
-
-    epochs: int = 70
-    batch_size: int = 64
-    lr: float = 0.1
-    weight_decay: float = 1e-4
-    warmup: int = 5
-    milestones: tuple[int, ...] = (30, 55)
-    checkpoint_every: int = 10
-
-    def scaled(self, epochs: int) -> Recipe:
-        """The same shape over another number of epochs."""
-        share = epochs / self.epochs
-        steps = tuple(round(share * at) for at in self.milestones)
-        return replace(self, epochs=epochs, warmup=round(share * self.warmup), milestones=steps)
-
-    def learning_rate(self, epoch: int) -> float:
-        """Learning rate of an epoch, counted from 0."""
-        if epoch < self.warmup:
-            return self.lr * (epoch + 1) / (self.warmup + 1)
-        return self.lr * 0.1 ** sum(epoch >= at for at in self.milestones)
 
 
 class Classifier(nn.Module):
@@ -90,7 +49,7 @@ class Classifier(nn.Module):
 
 
 def fresh(encoder: Encoder, seed: int) -> Encoder:
-    """The same architecture and preprocessing with random weights: what training starts from."""
+    """Return an encoder of the same architecture and preprocessing with random weights."""
     torch.manual_seed(seed)
     card = {
         **{key: encoder.card[key] for key in ("layout", "architecture", "preprocessing", "stream")},
@@ -107,8 +66,7 @@ def supervised_scores(
     *,
     scratch: Path,
     seed: int,
-    recipe: Recipe,
-    machines: Machines,
+    settings: TrainingSettings,
 ) -> Floats:
     """Fine-tune on some sequences and score others.
 
@@ -116,47 +74,37 @@ def supervised_scores(
         encoder: where the weights start; it is not changed.
         store: labelled sequences in the encoder's layout.
         fit: positions whose labels are learnt.
-        scored: positions to score; their labels are not looked at.
-        scratch: a folder for this job alone, on storage that all workers reach. It stays until
-            the caller drops it, so that a killed job goes on, and a finished one is not done again.
+        scored: positions to score; their labels are not read.
+        scratch: a folder for this job alone, on storage that all workers reach. After the job it
+            keeps the scores, so that a protocol of many jobs repeats none of them after a kill.
         seed: of the classifier, the order and dropout.
-        recipe: how.
-        machines: on what.
+        settings: how to train, and on how many workers.
 
     Returns:
         (len(scored), classes) class scores after the last epoch.
     """
-    if (scratch / SCORES).exists():
-        return np.asarray(np.load(scratch / SCORES), np.float32)
-    if not (scratch / "job.json").exists():
+    if not (scratch / SCORES).exists():
+        scratch.mkdir(parents=True, exist_ok=True)
         save_encoder(scratch / "encoder", encoder.model, encoder.card)
         np.savez(scratch / "positions.npz", fit=fit, scored=scored)
-        job = {"store": str(store.path.absolute()), "seed": seed, "recipe": asdict(recipe)}
+        trained = settings.model_dump(include=set(TrainingSettings.model_fields))
+        job = {"store": str(store.path.absolute()), "seed": seed, "settings": trained}
         write_text(scratch / "job.json", json.dumps(job))
-    run_job(train_and_score, scratch, machines)
-    return np.asarray(np.load(scratch / SCORES), np.float32)
-
-
-@contextmanager
-def scratch_folder(work: Path, name: str) -> Iterator[Path]:
-    """A job's folder; of a finished job the scores alone are kept, until the protocol is through.
-
-    So a protocol of many jobs goes on after a kill without doing any of them twice.
-    """
-    folder = work / name
-    folder.mkdir(parents=True, exist_ok=True)
-    yield folder
-    for path in folder.iterdir():
+        workers, gpus = settings.workers, settings.gpus_per_worker
+        run_job(train_and_score, scratch, workers=workers, gpus_per_worker=gpus)
+    scores = np.asarray(np.load(scratch / SCORES), np.float32)
+    for path in scratch.iterdir():
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         elif path.name != SCORES:
             path.unlink()
+    return scores
 
 
 def train_and_score(folder: Path, share: Share, device: torch.device) -> None:
-    """Do a job's training as one worker; the first writes the scores."""
+    """Train a job's classifier as one worker; the first worker writes the scores."""
     job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
-    recipe = Recipe(**{**job["recipe"], "milestones": tuple(job["recipe"]["milestones"])})
+    settings = TrainingSettings.model_validate(job["settings"])
     positions = np.load(folder / "positions.npz")
     store, encoder = Store.open(job["store"]), load_encoder(folder / "encoder")
     labels = torch.from_numpy(store.index["label"].to_numpy(np.int64)[positions["fit"]])
@@ -164,10 +112,10 @@ def train_and_score(folder: Path, share: Share, device: torch.device) -> None:
     model = Classifier(encoder.model, encoder.feature_size, len(store.class_names)).to(device)
     optimizer = torch.optim.SGD(
         model.parameters(),
-        lr=recipe.lr,
+        lr=settings.lr,
         momentum=0.9,
         nesterov=True,
-        weight_decay=recipe.weight_decay,
+        weight_decay=settings.weight_decay,
     )
     first = 0
     state, unreadable = checkpoint.latest(folder / "checkpoints")
@@ -183,10 +131,12 @@ def train_and_score(folder: Path, share: Share, device: torch.device) -> None:
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         wrapped = nn.parallel.DistributedDataParallel(model)
     clips = _Clips(encoder, store, device)
-    for epoch in range(first, recipe.epochs):
-        _epoch(wrapped, optimizer, recipe, clips, positions["fit"], labels, job, epoch, share)
+    for epoch in range(first, settings.epochs):
+        _epoch(
+            wrapped, optimizer, settings, clips, positions["fit"], labels, job["seed"], epoch, share
+        )
         done = epoch + 1
-        if share.rank == 0 and (done % recipe.checkpoint_every == 0 or done == recipe.epochs):
+        if share.rank == 0 and (done % settings.checkpoint_every == 0 or done == settings.epochs):
             state = {
                 "epoch": done,
                 "model": model.state_dict(),
@@ -203,22 +153,22 @@ def train_and_score(folder: Path, share: Share, device: torch.device) -> None:
 def _epoch(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    recipe: Recipe,
+    settings: TrainingSettings,
     clips: _Clips,
     fit: Ints,
     labels: Tensor,
-    job: dict[str, Any],
+    seed: int,
     epoch: int,
     share: Share,
 ) -> None:
     for group in optimizer.param_groups:
-        group["lr"] = recipe.learning_rate(epoch)
+        group["lr"] = settings.learning_rate(epoch)
     model.train()
-    order = torch.randperm(len(fit), generator=generator(job["seed"], 3, epoch))
-    for step, rows in enumerate(order.split(recipe.batch_size)):
+    order = torch.randperm(len(fit), generator=generator(seed, 3, epoch))
+    for step, rows in enumerate(order.split(settings.batch_size)):
         if len(rows) < share.world:
-            continue  # the rest is too few for all workers to have some
-        torch.manual_seed((job["seed"] * 1_000_003 + epoch * 997 + step) * 4099 + share.rank)
+            continue  # too few rows are left for every worker to have one
+        torch.manual_seed((seed * 1_000_003 + epoch * 997 + step) * 4099 + share.rank)
         own = share.own(rows)
         loss = functional.cross_entropy(
             model(*clips(fit[own.numpy()])), labels[own].to(clips.device)

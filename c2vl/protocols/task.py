@@ -1,15 +1,16 @@
-"""What is judged: an encoder on a part of a split, with the rounds of fitting and scoring.
+"""What is evaluated: an encoder on a part of a split, with the folds to fit on and to score.
 
-The test part is one round: fit on all of training, score the test part. Validation has a round a
-fold of training groups: fit on the others, score the fold. Everything that a protocol chooses is
-chosen within ``fit``.
+The test part is scored once, by what is fitted on all of training. Validation scores each fold of
+training groups by what is fitted on the others. Everything that a protocol chooses is chosen
+within ``fit``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -21,14 +22,14 @@ from c2vl.skeletons.splits import Split, folds, split
 from c2vl.skeletons.store import Store
 from c2vl.support.errors import UserError
 
-Part = Literal["validation", "test"]
+SplitPart = Literal["validation", "test"]
 By = Literal["subject", "camera", "setup"]
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Round:
+class Fold:
     """Positions in the store to fit on and to score.
 
     Attributes:
@@ -44,7 +45,7 @@ class Round:
 
 @dataclass(frozen=True)
 class Task:
-    """An encoder, a store and a part of a split.
+    """An encoder, a store and a part of a split: what a protocol evaluates.
 
     Attributes:
         encoder: frozen.
@@ -54,15 +55,17 @@ class Task:
         seed: of every draw that a protocol makes.
         by: what training sequences are grouped by, for folds.
         k: number of folds.
+        work: where a protocol keeps unfinished work; all workers reach it.
     """
 
     encoder: Encoder
     store: Store
     split_name: str
-    part: Part = "validation"
+    part: SplitPart = "validation"
     seed: int = 0
     by: By = "subject"
     k: int = 4
+    work: Path = Path("runs/results/.unfinished")
 
     @cached_property
     def rows(self) -> Floats:
@@ -91,23 +94,23 @@ class Task:
         return split(self.store.index, self.split_name)
 
     @cached_property
-    def fold(self) -> Ints:
+    def fold_numbers(self) -> Ints:
         """Fold number of each training sequence."""
         return folds(self.store.index, self.split.train, by=self.by, k=self.k)
 
     @cached_property
-    def rounds(self) -> list[Round]:
-        """One for the test part, one a fold for validation."""
-        train = self.split.train
+    def folds(self) -> list[Fold]:
+        """One for the test part; for validation one of each group of training sequences."""
+        train, numbers = self.split.train, self.fold_numbers
         if self.part == "test":
-            return [Round(train, self.split.test, self.fold)]
+            return [Fold(train, self.split.test, numbers)]
         found = []
-        for number in np.unique(self.fold):
-            held = self.fold == number
-            inner = np.unique(self.fold[~held], return_inverse=True)[1].astype(np.int64)
+        for number in np.unique(numbers):
+            held = numbers == number
+            inner = np.unique(numbers[~held], return_inverse=True)[1].astype(np.int64)
             if not inner.any():  # one group is left: its sequences are dealt instead
                 inner = np.arange(len(inner), dtype=np.int64) % self.k
-            found.append(Round(train[~held], train[held], inner))
+            found.append(Fold(train[~held], train[held], inner))
         return found
 
     def known(self, positions: Ints) -> tuple[Floats, Ints]:
@@ -120,15 +123,15 @@ class Outcome:
     """One figure of a protocol, with what its interval is drawn from.
 
     Attributes:
-        key: short name, the same in every table and store (``linear``, ``knn1``).
+        key: short name, the same in every table (``linear``, ``knn1``).
         metric: what is measured ("top-1", "mAP", "NMI", "ARI").
-        setting: which variant of the protocol, in words; empty where there is one alone.
+        setting: which variant of the protocol, in words; empty where there is only one.
         positions: (n,) sequences that were scored.
         values: (n,) value of each: right or wrong, average precision, mean over draws.
         weights: (n,) of the mean: folds count the same, however long they are.
         spread: standard deviation over draws, where there are draws.
         draws: how many.
-        whole: for figures that are no mean (NMI, ARI): assigned cluster of each sequence.
+        clusters: for figures that are no mean (NMI, ARI): the cluster of each sequence.
         chosen: what was chosen on the way, and what it scored there.
     """
 
@@ -140,7 +143,7 @@ class Outcome:
     weights: NDArray[np.float64] | None = None
     spread: float | None = None
     draws: int = 1
-    whole: Ints | None = None
+    clusters: Ints | None = None
     chosen: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -150,21 +153,48 @@ class Outcome:
 
 
 def pooled(
-    key: str,
-    metric: str,
-    setting: str,
-    rounds: Iterable[tuple[Ints, NDArray[Any]]],
-    **more: Any,
+    key: str, metric: str, setting: str, folds: Iterable[tuple[Ints, NDArray[Any]]], **more: Any
 ) -> Outcome:
-    """Join the rounds of a protocol: each counts the same in the mean.
+    """Join the folds of a protocol: each counts the same in the mean.
 
     Args:
         key, metric, setting: see :class:`Outcome`.
-        rounds: positions and values of each.
+        folds: positions and values of each.
         more: other fields.
     """
-    rounds = list(rounds)
-    positions = np.concatenate([at for at, _ in rounds])
-    values = np.concatenate([np.asarray(found, np.float64) for _, found in rounds])
-    weights = np.concatenate([np.full(len(at), 1 / len(at)) for at, _ in rounds])
+    folds = list(folds)
+    positions = np.concatenate([at for at, _ in folds])
+    values = np.concatenate([np.asarray(found, np.float64) for _, found in folds])
+    weights = np.concatenate([np.full(len(at), 1 / len(at)) for at, _ in folds])
     return Outcome(key, metric, setting, positions, values, weights, **more)
+
+
+def pooled_draws(
+    key: str, metric: str, setting: str, folds: Sequence[tuple[Ints, NDArray[np.float64]]]
+) -> Outcome:
+    """Join folds whose values (draws, n) were measured over several draws, the same in each."""
+    by_draw = np.mean([values.mean(1) for _, values in folds], axis=0)
+    return pooled(
+        key,
+        metric,
+        setting,
+        [(at, values.mean(0)) for at, values in folds],
+        spread=float(by_draw.std(ddof=1)) if len(by_draw) > 1 else None,
+        draws=len(by_draw),
+    )
+
+
+def draw_by_class(labels: Ints, count: Callable[[int], int], draw: np.random.Generator) -> Ints:
+    """Draw rows of each class, ascending.
+
+    Args:
+        labels: (n,).
+        count: rows to draw from a class, given how many it has; it gives at most those.
+        draw: decides which.
+    """
+    chosen = []
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        chosen.append(draw.permutation(rows)[: count(len(rows))])
+    result: Ints = np.sort(np.concatenate(chosen)).astype(np.int64)
+    return result

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from c2vl.protocols.linear import fit_chosen
-from c2vl.protocols.task import Floats, Outcome, Round, Task, pooled
+from c2vl.probes.linear import fit_chosen
+from c2vl.protocols.task import Floats, Fold, Outcome, Task, pooled
 from c2vl.support.errors import UserError
 
 WEIGHTS = {"joint": 0.6, "bone": 0.6, "motion": 0.4}  # AimCLR, and those after it
@@ -31,17 +31,17 @@ def ensemble(tasks: Mapping[str, Task]) -> list[Outcome]:
     first = tasks["joint"]
     if len({task.store.digest for task in tasks.values()}) != 1:
         raise UserError("ensemble: the encoders must be scored on one store")
-    rounds = []
-    for place, one in enumerate(first.rounds):
+    hits = []
+    for place, one in enumerate(first.folds):
         total = np.zeros((len(one.scored), first.classes))
         for stream, task in tasks.items():
-            total += WEIGHTS[stream] * _log_probabilities(task, task.rounds[place])
-        rounds.append((one.scored, total.argmax(1) == first.labels[one.scored]))
+            total += WEIGHTS[stream] * _log_probabilities(task, task.folds[place])
+        hits.append((one.scored, total.argmax(1) == first.labels[one.scored]))
     setting = " + ".join(f"{weight} {stream}" for stream, weight in WEIGHTS.items())
-    return [pooled("ensemble", "top-1", setting, rounds)]
+    return [pooled("ensemble", "top-1", setting, hits)]
 
 
-def _log_probabilities(task: Task, one: Round) -> Floats:
+def _log_probabilities(task: Task, one: Fold) -> Floats:
     probe, _ = fit_chosen(*task.known(one.fit), one.inner, classes=task.classes)
     scores = probe.scores(task.rows[one.scored])
     scores = scores - scores.max(1, keepdims=True)

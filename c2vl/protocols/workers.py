@@ -1,4 +1,4 @@
-"""A job of a protocol on a group of Ray Train workers, and what its workers share."""
+"""Run a job of a protocol in this process, or in a group of Ray Train workers."""
 
 from __future__ import annotations
 
@@ -15,68 +15,48 @@ from c2vl.support.ray_session import connected, quiet_train
 
 
 @dataclass(frozen=True)
-class Machines:
-    """What trains.
-
-    Attributes:
-        workers: Ray Train workers; 1 trains in this process.
-        gpus_per_worker: 0 is the CPU.
-    """
-
-    workers: int = 1
-    gpus_per_worker: float = 0.0
-
-
-@dataclass(frozen=True)
 class Share:
-    """A worker's share of what a group does: one alone has all of it.
+    """The share of a batch that one worker of a group computes; one worker alone has all of it.
 
     Attributes:
         rank: which worker, from 0.
-        world: how many there are.
+        world: number of workers.
     """
 
     rank: int = 0
     world: int = 1
 
-    def own(self, rows: Any) -> Any:
+    def own(self, rows: Tensor) -> Tensor:
         """Every ``world``-th row, from ``rank``."""
         return rows[self.rank :: self.world]
 
-    def total(self, values: Tensor) -> Tensor:
-        """Sum a tensor over the workers, in place; all get the same bits."""
-        if self.world > 1:
-            dist.all_reduce(values)
-        return values
-
-
-ALONE = Share()
 
 Job = Callable[[Path, Share, torch.device], None]
-"""Does what stands in a folder, as one of the workers that do it together."""
+"""Does what a folder describes, as one worker; the first worker leaves the result there."""
 
 
-def run_job(job: Job, folder: Path, machines: Machines) -> None:
-    """Do a job in this process, or with Ray Train where there is more than one worker.
+def run_job(job: Job, folder: Path, *, workers: int, gpus_per_worker: float) -> None:
+    """Run a job in this process, or with Ray Train where there is more than one worker.
 
     Args:
-        job: a function of a module; the first worker leaves its result in the folder.
+        job: a function of a module.
         folder: on storage that all workers reach.
-        machines: on what.
+        workers: how many.
+        gpus_per_worker: 0 is the CPU.
     """
-    if machines.workers == 1:
-        job(folder, ALONE, torch.device("cuda" if machines.gpus_per_worker else "cpu"))
+    if workers == 1:
+        job(folder, Share(), torch.device("cuda" if gpus_per_worker else "cpu"))
         return
     import ray.train
     from ray.train.torch import TorchTrainer
 
-    resources = {"CPU": 1.0, "GPU": machines.gpus_per_worker}
+    resources = {"CPU": 1.0, "GPU": gpus_per_worker}
     trainer = TorchTrainer(
         _in_a_worker,
         train_loop_config={"job": job, "folder": str(folder.absolute())},
         scaling_config=ray.train.ScalingConfig(
-            num_workers=machines.workers,
-            use_gpu=machines.gpus_per_worker > 0,
+            num_workers=workers,
+            use_gpu=gpus_per_worker > 0,
             resources_per_worker={key: value for key, value in resources.items() if value},
         ),
         run_config=ray.train.RunConfig(
@@ -98,4 +78,4 @@ def _in_a_worker(config: dict[str, Any]) -> None:
     share = Share(context.get_world_rank(), context.get_world_size())
     config["job"](Path(config["folder"]), share, get_device())
     if share.world > 1:
-        dist.barrier()  # nobody leaves before the result is written
+        dist.barrier()  # every worker stays until the result is written

@@ -15,68 +15,53 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from c2vl.encoder.concepts import ConceptSpace
+from c2vl.probes.neighbours import unit
 from c2vl.prompts.encoders import text_encoder_of
 from c2vl.prompts.table import ConceptTable
-from c2vl.protocols.task import Floats, Outcome, Round, Task, pooled
+from c2vl.protocols.settings import ZeroShotSettings
+from c2vl.protocols.task import Floats, Fold, Outcome, Task, pooled
 from c2vl.support.errors import UserError, did_you_mean
 from c2vl.support.yaml_files import load_yaml
 
-By = Literal["head", "fitted"]
 TEMPLATES = ("{}", "a person is doing this: {}", "someone performs the action {}")
 RIDGE = 1.0  # of the fitted map, on unit-variance features
 
 
-def zero_shot(
-    task: Task,
-    *,
-    by: By = "head",
-    texts: Mapping[str, Sequence[str]] | None = None,
-    concepts: Path | None = None,
-) -> list[Outcome]:
-    """Classify by the texts of the classes.
-
-    Args:
-        task: what is judged.
-        by: how features enter the concept space: "head" or "fitted".
-        texts: descriptions by class name; None: the class names, in three templates.
-        concepts: folder of the language table, for "fitted".
+def zero_shot(task: Task, settings: ZeroShotSettings) -> list[Outcome]:
+    """Classify by the texts of the classes: descriptions, or their names in three templates.
 
     Raises:
         UserError: the encoder has no head, or no table is given for a fitted map.
     """
-    rounds = []
-    for one in task.rounds:
-        space = _head(task) if by == "head" else _fitted(task, one, concepts)
-        scores = class_scores(task, one, space, class_texts(task.store.class_names, texts))
-        rounds.append((one.scored, scores.argmax(1) == task.labels[one.scored]))
-    setting = "descriptions" if texts else "class names"
-    return [pooled("zeroshot", "top-1", f"{setting}, {by}", rounds)]
+    described = read_texts(settings.texts) if settings.texts is not None else None
+    texts = class_texts(task.store.class_names, described)
+    hits = []
+    for one in task.folds:
+        space = _head(task) if settings.map == "head" else _fitted(task, one, settings.concepts)
+        scores = class_scores(task, one, space, texts)
+        hits.append((one.scored, scores.argmax(1) == task.labels[one.scored]))
+    what = "class names" if described is None else "descriptions"
+    return [pooled("zeroshot", "top-1", f"{what}, {settings.map}", hits)]
 
 
-def class_scores(task: Task, one: Round, space: ConceptSpace, texts: list[list[str]]) -> Floats:
+def class_scores(task: Task, one: Fold, space: ConceptSpace, texts: list[list[str]]) -> Floats:
     """Cosines (scored, classes) of sequences and class texts, both about their own mean."""
     encoder = text_encoder_of(space.encoder)
     flat = [text for row in texts for text in row]
     rows = encoder.encode(flat)
     ends = np.cumsum([len(row) for row in texts])[:-1]
     means = np.stack([part.mean(0) for part in np.split(rows, ends)]).astype(np.float32)
-    concepts = _about(space.of_concepts(means))
+    concepts = space.of_concepts(means)
+    concepts = unit(concepts - concepts.mean(0))
     skeletons = space.of_features(task.rows[np.concatenate([one.fit, one.scored])])
     centre = skeletons[: len(one.fit)].mean(0)
     rest = skeletons[len(one.fit) :] - centre
     result: Floats = rest @ concepts.T
-    return result
-
-
-def _about(rows: Floats) -> Floats:
-    rows = rows - rows.mean(0)
-    result: Floats = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
     return result
 
 
@@ -127,8 +112,8 @@ def _head(task: Task) -> ConceptSpace:
     return space
 
 
-def _fitted(task: Task, one: Round, table: Path | None) -> ConceptSpace:
-    """Ridge regression from features to the mean caption feature, on the round's ``fit``."""
+def _fitted(task: Task, one: Fold, table: Path | None) -> ConceptSpace:
+    """Ridge regression from features to the mean caption feature, on the fold's ``fit``."""
     import torch
 
     if table is None:

@@ -15,7 +15,7 @@ from safetensors.torch import load, save
 
 from c2vl.encoder import Encoder
 from c2vl.encoder.card import read_file, read_versioned
-from c2vl.protocols.linear import Probe, counted, fit_chosen, fit_path, most_fits
+from c2vl.probes.linear import LinearClassifier, counting, fit_chosen, most_fits
 from c2vl.protocols.task import Floats, Task
 from c2vl.support.errors import UserError
 from c2vl.support.files import replacing_folder
@@ -37,7 +37,7 @@ class Head:
         card: what ``head.json`` holds.
     """
 
-    probe: Probe
+    probe: LinearClassifier
     classes: tuple[str, ...]
     encoder: str
     card: dict[str, Any]
@@ -69,8 +69,9 @@ def fit_head(task: Task) -> Head:
     train = task.split.train
     known = task.known(train)
     with progress("probes") as shown:
-        path = counted(fit_path, shown, most_fits(task.fold))
-        probe, on_folds = fit_chosen(*known, task.fold, classes=task.classes, path=path)
+        numbers = task.fold_numbers
+        fitted = counting(shown, most_fits(numbers))
+        probe, on_folds = fit_chosen(*known, numbers, classes=task.classes, fitted=fitted)
     card = {
         "classes": list(task.store.class_names),
         "encoder": task.encoder.digest,
@@ -112,7 +113,9 @@ def load_head(folder: Path) -> Head:
         raise UserError(f"{folder / WEIGHTS}: altered or cut short (its digest is not the card's)")
     try:
         named = load(data)
-        probe = Probe(**{name: named[name] for name in _PARTS}, strength=float(card["strength"]))
+        probe = LinearClassifier(
+            **{name: named[name] for name in _PARTS}, strength=float(card["strength"])
+        )
         classes = tuple(str(name) for name in card["classes"])
         if probe.weight.shape[0] != len(classes) or probe.weight.shape[1:] != probe.mean.shape:
             raise ValueError("the shapes do not fit")

@@ -5,17 +5,14 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
 from c2vl.encoder import embed_clips
-from c2vl.probes.feature_space import rankme, uniformity
-from c2vl.protocols.knn import knn_accuracy
-from c2vl.protocols.linear import fold_accuracies
+from c2vl.probes.feature_space import label_free_scores
+from c2vl.probes.linear import fold_accuracies
+from c2vl.probes.neighbours import knn_accuracy
 from c2vl.training.batches import TrainingSet, mean_of_prompts
 from c2vl.training.learner import Student
 
-# Pairs grow with the square of the rows, and singular values with the cube: a sample is enough.
-SAMPLE = 2000
 AT_ONCE = 256
 
 
@@ -31,7 +28,7 @@ def validate(source: TrainingSet, student: Student) -> dict[str, float]:
 
     Returns:
         ``knn_val`` and ``linear_val``: means over folds of training groups, each predicted from the
-        others (0..1); ``uniformity`` and ``rankme`` of the features; what the objective adds.
+        others (0..1); every registered label-free score; and what the objective adds.
     """
     stream = source.experiment.data.stream
     everything = torch.arange(len(source.labels)).split(AT_ONCE)
@@ -51,14 +48,8 @@ def validate(source: TrainingSet, student: Student) -> dict[str, float]:
     ]
     classes = int(labels.max()) + 1
     linear = fold_accuracies(features, labels, fold, classes=classes, only=only)
-    sample = features[:: max(1, len(features) // SAMPLE)]
-    figures = {
-        "knn_val": float(np.mean(nearest)),
-        "linear_val": float(linear.mean(0).max()),
-        "uniformity": uniformity(functional.normalize(torch.from_numpy(sample), dim=1)),
-        "rankme": rankme(sample),
-    }
-    return figures | _of_objective(source, student, features)
+    figures = {"knn_val": float(np.mean(nearest)), "linear_val": float(linear.mean(0).max())}
+    return figures | label_free_scores(features) | _of_objective(source, student, features)
 
 
 @torch.no_grad()

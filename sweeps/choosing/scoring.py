@@ -66,7 +66,7 @@ def _encoder(spec: SweepSettings, job: Job, who: str) -> Scores:
     The protocols' rows are kept (``c2vl evaluate table`` reads them), and each scoring is counted.
     """
     from c2vl.encoder import load_encoder
-    from c2vl.protocols.evaluate import Options, evaluate
+    from c2vl.protocols.evaluate import Evaluation
     from c2vl.protocols.supervised import fresh as untrained
     from c2vl.protocols.task import Task
     from c2vl.skeletons.store import Store
@@ -77,12 +77,13 @@ def _encoder(spec: SweepSettings, job: Job, who: str) -> Scores:
         encoder = untrained(encoder, seed)
     store, by, k = Store.open(data.store), data.validation_by, data.validation_folds
     task = Task(encoder, store, data.split, "test", seed, by, k)
-    options = Options(spec.folder.results, concepts=job.experiment.prompts.language)
+    results = spec.folder.results
+    evaluation = Evaluation(results, {"concepts": job.experiment.prompts.language})
     rows = [
         row
         for protocol in spec.final.protocols
         if protocol != "zero-shot" or "language" in encoder.concepts
-        for row in evaluate(protocol, task, options, ledger=options.out, who=ROWS[who])
+        for row in evaluation.run(protocol, task, ledger=results, label=ROWS[who])
     ]
     return {row.key: row.value for row in rows}
 

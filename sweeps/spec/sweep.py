@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field, PositiveInt
 
 from c2vl.config.experiment import Experiment, Settings
 from c2vl.config.reading import flatten, setting_names
+from c2vl.registry import find
 from c2vl.training import figures
 from sweeps.spec.constraints import Constraint, parse_constraint
 from sweeps.spec.objective import Objective
@@ -106,26 +107,19 @@ class KeepSettings(Settings):
 Reference = Literal["base", "hard", "supervised", "captions", "joints"]
 
 
-Protocol = Literal[
-    "linear",
-    "knn",
-    "clustering",
-    "few-shot",
-    "zero-shot",
-    "robustness",
-    "semi-supervised",
-    "fine-tune",
-]
+def _registered(protocols: list[str]) -> list[str]:
+    for name in protocols:
+        find("protocol", name)
+    return _once(protocols)
 
 
 class FinalSettings(Settings):
     """The choice and the test figures, after the last trial."""
 
     test: bool = Field(True, description="score the chosen encoder once on the test part")
-    protocols: Annotated[list[Protocol], AfterValidator(_once)] = Field(
+    protocols: Annotated[list[str], AfterValidator(_registered)] = Field(
         ["linear", "knn", "clustering", "few-shot"],
-        description="what the encoders are scored by; the last four take longer, and zero-shot "
-        "needs a language table",
+        description="registered protocols that score the encoders; zero-shot needs a table",
     )
     candidates: int = Field(
         1, ge=1, description="best trials to train anew; their mean over the seeds decides"

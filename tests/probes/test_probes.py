@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import average_precision_score
+from torch.nn import functional
 
-from c2vl.probes.feature_space import alignment, rankme, uniformity
-from c2vl.protocols.knn import knn_accuracy, knn_predict
-from c2vl.protocols.linear import fit_chosen, fit_path, fold_accuracies, sgd_hits
+from c2vl import registry
+from c2vl.probes.feature_space import alignment, label_free_scores, rankme, uniformity
+from c2vl.probes.linear import fit_chosen, fit_path, fold_accuracies, sgd_hits
+from c2vl.probes.neighbours import average_precisions, knn_accuracy, knn_predict, nearest_mean
+from c2vl.registry import register
 
 Data = tuple[NDArray[np.float32], NDArray[np.int64]]
 
@@ -23,19 +26,21 @@ def blobs(n: int = 120, classes: int = 4, noise: float = 1.0, seed: int = 0) -> 
     return features.astype(np.float32), labels
 
 
-def test_convex_probe_is_at_the_optimum_of_scikit_learn() -> None:
+@pytest.mark.parametrize("known", [[0, 1, 2, 3], [0, 2], [1]])
+def test_convex_probe_is_at_the_optimum(known: list[int]) -> None:
+    """The gradient of the objective is zero, also where rows have two of four classes, or one."""
     features, labels = blobs(noise=2.5)
-    strength = 0.1
-    (ours,) = fit_path(features, labels, classes=4, strengths=(strength,))
-    x = (features.astype(np.float64) - ours.mean.numpy()) / ours.scale.numpy()
-    # theirs: C · Σ CE + ½ ||W||²; ours: mean CE + strength / (2F) ||W||²
-    c = x.shape[1] / (strength * len(x))
-    theirs = LogisticRegression(C=c, tol=1e-10, max_iter=5000).fit(x, labels)
-    weight = ours.weight.numpy()
-    np.testing.assert_allclose(
-        weight - weight.mean(0), theirs.coef_ - theirs.coef_.mean(0), atol=1e-5
-    )
-    assert ours.accuracy(features, labels) == pytest.approx(theirs.score(x, labels))
+    rows = np.isin(labels, known)
+    features, labels = features[rows], labels[rows]
+    *_, ours = fit_path(features, labels, classes=4, strengths=(1.0, 0.1))
+    x = (torch.from_numpy(features).double() - ours.mean) / ours.scale
+    weight, bias = (part.clone().requires_grad_() for part in (ours.weight, ours.bias))
+    loss = functional.cross_entropy(x @ weight.T + bias, torch.from_numpy(labels))
+    (loss + 0.1 / 2 * weight.square().sum() / x.shape[1]).backward()
+    assert weight.grad is not None and bias.grad is not None
+    assert weight.grad.abs().max() < 1e-4 and bias.grad.abs().max() < 1e-4
+    assert set(ours.scores(features).argmax(1)) == set(known)
+    assert len(known) == 1 or weight.abs().max() > 0.1
 
 
 def test_strength_is_chosen_on_the_folds_alone() -> None:
@@ -79,3 +84,32 @@ def test_figures_of_the_space() -> None:
     assert alignment(same, -same) == pytest.approx(4, abs=1e-5)
     opposite = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
     assert uniformity(opposite) == pytest.approx(-8, abs=1e-5)
+
+
+def test_average_precision_is_scikit_learns() -> None:
+    draw = np.random.default_rng(0)
+    train, query = draw.normal(size=(60, 5)), draw.normal(size=(20, 5))
+    labels, wanted = draw.integers(0, 4, 60), draw.integers(0, 5, 20)
+    found = average_precisions(train.astype(np.float32), labels, query.astype(np.float32), wanted)
+    unit = lambda x: x / np.linalg.norm(x, axis=1, keepdims=True)  # noqa: E731
+    scores = unit(query) @ unit(train).T
+    for row, score, label in zip(found, scores, wanted, strict=True):
+        relevant = labels == label
+        expected = average_precision_score(relevant, score) if relevant.any() else 0.0
+        assert row == pytest.approx(expected)
+
+
+def test_nearest_mean_by_hand() -> None:
+    support = np.array([[1, 0], [0.9, 0.2], [0, 2]], np.float32)
+    query = np.array([[5, 0.1], [0.1, 0.2]], np.float32)
+    assert nearest_mean(support, np.array([3, 3, 7]), query).tolist() == [3, 7]
+
+
+def test_a_registered_score_is_computed() -> None:
+    rows = np.random.default_rng(0).normal(size=(5000, 3)).astype(np.float32)
+    register("label_free_score", "rows", len)
+    try:
+        found = label_free_scores(rows)
+    finally:
+        del registry._parts["label_free_score", "rows"]
+    assert found["rows"] == 2500 and 1 < found["rankme"] < 3 and found["uniformity"] < 0

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from c2vl.encoder import Encoder, build, save_encoder
-from c2vl.protocols.evaluate import Options
+from c2vl.protocols.evaluate import Evaluation
 from c2vl.protocols.task import Task
 from c2vl.skeletons.store import Store
 from tests.training.conftest import experiment
@@ -67,5 +67,5 @@ def with_rows(task: Task) -> Callable[[Any], Task]:
 
 
 @pytest.fixture
-def options(tmp_path: Path) -> Options:
-    return Options(tmp_path / "results")
+def evaluation(tmp_path: Path) -> Evaluation:
+    return Evaluation(tmp_path / "results", {})

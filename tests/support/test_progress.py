@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from rich import console as rich_console
 
-from c2vl.protocols.linear import STRENGTHS, counted, fit_chosen, fit_path, judge, most_fits
-from c2vl.protocols.task import Round
+from c2vl.probes.linear import STRENGTHS, counting, fit_chosen, most_fits
 from c2vl.support import progress as module
 from c2vl.support.progress import progress
 
@@ -55,24 +54,7 @@ def test_probes_are_counted_to_the_end() -> None:
     told: list[tuple[int, int]] = []
     most = most_fits(fold)
     assert most == 5 * len(STRENGTHS)
-    path = counted(fit_path, lambda *at: told.append(at), most)
-    fit_chosen(rows, labels, fold, classes=3, path=path)
+    fitted = counting(lambda *at: told.append(at), most)
+    fit_chosen(rows, labels, fold, classes=3, fitted=fitted)
     assert told == [(done, most) for done in range(1, len(told) + 1)]
     assert 4 < len(told) <= most
-
-    half = np.arange(30)
-    for tested, rounds in (
-        (True, [Round(half, half + 30, fold[:30])]),
-        (False, [Round(half, half + 30, fold[:30]), Round(half + 30, half, fold[30:])]),
-    ):
-        told.clear()
-        judge(
-            *(rows, labels, rounds),
-            classes=3,
-            seed=0,
-            tested=tested,
-            told=lambda *at: told.append(at),
-        )
-        done = [number for number, _ in told]
-        assert done == sorted(done) and len({total for _, total in told}) == 1
-        assert done[0] == 1 and told[-1][0] == told[-1][1]
