@@ -25,16 +25,16 @@ def reconcile(name: str, storage: Path, check: bool) -> None:
     """
     from sweeps.spec.lock import locked
     from sweeps.spec.reading import read_sweep
-    from sweeps.tracking.delivery import waiting
+    from sweeps.tracking.backlog import waiting
     from sweeps.tracking.reconciliation import differences, mend
     from sweeps.tracking.tracker import deliver
 
     spec = read_sweep(storage, name)
     with locked(spec.folder, name, make=False):
         if not check and (delivered := deliver(spec, spec.folder.identity())):
-            click.echo(f"{name}: {delivered} writes delivered that had waited for MLflow")
+            click.echo(f"{name}: {delivered} runs written that had waited for MLflow")
         elif wait := waiting(spec.folder):
-            click.echo(f"{name}: {wait} writes wait for MLflow")
+            click.echo(f"{name}: {wait} runs wait for MLflow")
         found = differences(spec)
         if found and not check:
             mend(spec, found)

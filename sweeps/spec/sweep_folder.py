@@ -37,6 +37,9 @@ class SweepFolder:
     provenance = _Below("provenance.json")  # code, versions and data of each start
     lock = _Below("lock")  # held by the process that drives the sweep
     stop_request = _Below("stop")  # asks the driver to stop, from any host that sees the folder
+    notes = _Below("tracking")  # what MLflow has still to be told, a file a run
+    journal = _Below("tracking.jsonl")  # the same as earlier versions kept it: operations,
+    journal_position = _Below("tracking.position")  # and how many bytes of them are delivered
     tune = _Below("tune")  # Ray Tune's own files, removed when Tune has ended
     trials = _Below("trials")  # run folders of the search
     finals = _Below("finals")  # run folders of the trainings after it

@@ -1,8 +1,8 @@
 """The sweep in MLflow: a parent run, a child run a trial; written by the driver alone.
 
-What is to be written is data, spooled to the sweep's folder (:mod:`.delivery`) and delivered by
-a thread (:mod:`.run_writer`): training never waits for MLflow, an absent server is waited for over
-any number of restarts, and each epoch is logged once.
+What MLflow has still to be told is kept on disk (:mod:`.backlog`), and a thread (:mod:`.delivery`)
+brings each run to it (:mod:`.run_sync`): training never waits for MLflow, an absent server may stay
+away over any number of restarts, and each epoch is logged once.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from sweeps.spec.reading import public_dump
 from sweeps.spec.store_addresses import shown
 from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.training_job import End, Job, Outcome, Row
-from sweeps.tracking.delivery import Delivery, Operation, Spool, waiting
+from sweeps.tracking.backlog import OUTCOME, RUNNING, Backlog, now, waiting
+from sweeps.tracking.delivery import Delivery
 from sweeps.tracking.mlflow_store import does_not_answer
-from sweeps.tracking.run_writer import NODE, OUTCOME, STATUS, TRIAL, Runs, batches
+from sweeps.tracking.run_sync import NODE, STATUS, TRIAL, SweepRuns
 
 log = logging.getLogger(__name__)
 
@@ -46,9 +47,7 @@ class Tracker:
 
     def __init__(self, spec: SweepSettings, identity: str, *, must_answer: bool = True) -> None:
         self.spec = spec
-        self._runs = Runs(
-            spec.tracking_uri, spec.tracking.experiment, spec.storage, spec.name, identity
-        )
+        self._runs = _runs(spec, identity)
         try:
             self.parent  # noqa: B018  asks MLflow for it
         except Exception as error:
@@ -62,9 +61,10 @@ class Tracker:
         self._began: dict[str, float] = {}
         self._code: dict[str, str] = {}
         self._data: dict[str, list[dict[str, str]]] = {}
-        self._spool = Spool(spec.folder)
-        self._delivery = Delivery(self._spool, self._runs.apply, batches)
-        self._put("open", spec.name, kind="sweep")
+        self._backlog = Backlog(spec.folder)
+        self._delivery = Delivery(self._backlog, self._runs.bring)
+        self._tell = self._backlog.add
+        self._tell(spec.name, kind="sweep", status=RUNNING, tags={OUTCOME: "running"})
 
     @property
     def client(self) -> MlflowClient:
@@ -81,10 +81,6 @@ class Tracker:
         """Id of the parent run."""
         return self._runs.parent
 
-    def _put(self, op: str, run: str, **payload: Any) -> None:
-        operation: Operation = {"op": op, "run": run, "time": int(time.time() * 1000), **payload}
-        self._delivery.put(operation)
-
     # --- the parent run ------------------------------------------------------------------------
 
     def begin(self, data: dict[str, Any]) -> None:
@@ -96,10 +92,8 @@ class Tracker:
         spec = self.spec
         self._code = provenance.code()
         note = f"{spec.description}\n\n{markdown()}".lstrip()  # MLflow has no notes on metrics
-        self._put(
-            "open",
+        self._tell(
             spec.name,
-            kind="sweep",
             data=self._datasets(spec.base),
             tags={**self._code, "mlflow.note.content": note},
             texts={
@@ -117,10 +111,10 @@ class Tracker:
             outcome: of the sweep.
             patience: seconds; default: ``tracking.patience``.
         """
-        self._put("close", self.spec.name, status=STATUS[outcome], tags={OUTCOME: outcome})
+        self._tell(self.spec.name, status=STATUS[outcome], tags={OUTCOME: outcome})
         if not self._delivery.close(self._patience if patience is None else patience):
             log.warning(
-                "MLflow stayed away: %d writes wait in %s; `c2vl-sweep resume %s` delivers them",
+                "MLflow stayed away: %d runs wait in %s; `c2vl-sweep resume %s` writes them",
                 waiting(self.spec.folder),
                 self.spec.folder,
                 self.spec.name,
@@ -142,60 +136,73 @@ class Tracker:
             self._patience = 0.0  # it is at an end: the next wait would only double it
         return delivered
 
-    def reconcile(self, ended: Iterable[tuple[Job, Outcome]]) -> None:
+    def reconcile(self, ended: Iterable[tuple[Job, Outcome]], *, always: bool = False) -> None:
         """Bring runs that a kill cut off to what the study says of their trials.
 
         Args:
             ended: each job that has ended, and how.
+            always: those too whose status and outcome are right.
         """
-        if jobs := [self._settled(job, outcome) for job, outcome in ended]:
-            self._put("settle", "", jobs=jobs)
+        for job, outcome in ended:
+            self._tell(
+                job.name,
+                if_unsettled=not (always or self._backlog.knows(job.name)),
+                status=STATUS[outcome],
+                tags={**self._tags(job), OUTCOME: outcome},
+                **self._home(job),
+                folders=self._folders(job, outcome),
+            )
 
     def whole(self, figures: Mapping[str, float], folders: Mapping[str, Path]) -> None:
         """Write figures of the whole sweep and folders of files into the parent run."""
-        places = {place: str(folder) for place, folder in folders.items()}
-        self._put("add", self.spec.name, kind="sweep", metrics=dict(figures), folders=places)
+        when = now()
+        self._tell(
+            self.spec.name,
+            kind="sweep",
+            metrics={name: (float(value), when) for name, value in figures.items()},
+            folders={place: str(folder) for place, folder in folders.items()},
+        )
 
     # --- child runs, as a listener of the engine -----------------------------------------------
 
     def started(self, job: Job, attempt: int) -> None:
         """Open the job's run, or the one that it has; what is missing there is filled in."""
         self._began[job.name] = time.monotonic()
-        self._put(
-            "open",
+        self._tell(
             job.name,
-            id=uuid.uuid4().hex,
-            kind=job.kind,
-            tags=self._tags(job),
+            status=RUNNING,
+            attempts=[uuid.uuid4().hex],
+            tags={OUTCOME: "running", **self._tags(job)},
             config=job.experiment.model_dump(mode="json"),
             data=self._datasets(job.experiment),
+            **self._home(job),
         )
-        if rows := job.rows():
-            self._put("fill", job.name, folder=str(job.folder), until=rows[-1]["epoch"])
 
     def reported(self, job: Job, row: Row) -> None:
         """Log the figures of an epoch."""
-        self._put("rows", job.name, rows=[row])
+        self._backlog.add_epoch(job.name, row["epoch"])
 
     def ended(self, job: Job, end: End) -> None:
         """Log what is still missing, and close the run."""
-        seconds = time.monotonic() - self._began.pop(job.name, time.monotonic())
-        said = {"error.txt": end.error, "warnings.txt": end.warnings}
-        self._put("fill", job.name, folder=str(job.folder), until=job.experiment.train.epochs)
-        self._put(
-            "close",
+        texts = {"error.txt": end.error, "warnings.txt": end.warnings}
+        began = self._began.pop(job.name, None)
+        self._tell(
             job.name,
             status=STATUS[end.outcome],
-            seconds=seconds,
+            seconds={} if began is None else {now(): time.monotonic() - began},
             tags={OUTCOME: end.outcome, NODE: end.node},
-            texts={name: text for name, text in said.items() if text},
+            texts={name: text for name, text in texts.items() if text},
             folders=self._folders(job, end.outcome),
+            **self._home(job),
         )
 
     def keep(self, jobs: Iterable[Job]) -> None:
         """Add the encoders of chosen trials to their runs, where not all have theirs there."""
         for job in jobs:
-            self._put("add", job.name, folders={"encoder": str(job.encoder)})
+            self._tell(job.name, folders={"encoder": str(job.encoder)}, **self._home(job))
+
+    def _home(self, job: Job) -> dict[str, str]:
+        return {"kind": job.kind, "folder": str(job.folder)}
 
     def _tags(self, job: Job) -> dict[str, str]:
         drawn = {f"drawn.{key}": str(value) for key, value in job.values.items()}
@@ -215,33 +222,26 @@ class Tracker:
         wanted = job.kind == "final" or self.spec.keep.encoders == "all"
         return {"encoder": str(job.encoder)} if outcome == "complete" and wanted else {}
 
-    def _settled(self, job: Job, outcome: Outcome) -> dict[str, Any]:
-        return {
-            "run": job.name,
-            "kind": job.kind,
-            "outcome": outcome,
-            "folder": str(job.folder),
-            "tags": self._tags(job),
-            "folders": self._folders(job, outcome),
-        }
-
 
 def deliver(spec: SweepSettings, identity: str) -> int:
-    """Write to MLflow what an earlier driver left on disk; the caller holds the sweep's lock.
+    """Tell MLflow what an earlier driver left on disk; the caller holds the sweep's lock.
 
     Returns:
-        How many operations were delivered.
+        How many runs had to be told.
 
     Raises:
         UserError: MLflow stayed away.
     """
     if not (found := waiting(spec.folder)):
         return 0
-    runs = Runs(spec.tracking_uri, spec.tracking.experiment, spec.storage, spec.name, identity)
-    delivery = Delivery(Spool(spec.folder), runs.apply, batches)
+    delivery = Delivery(Backlog(spec.folder), _runs(spec, identity).bring)
     if not delivery.close(spec.tracking.patience):
         raise UserError(
             f"tracking.uri: MLflow at {shown(spec.tracking_uri)} does not answer; "
-            f"{waiting(spec.folder)} writes wait in {spec.folder}"
+            f"{waiting(spec.folder)} runs wait in {spec.folder}"
         )
     return found
+
+
+def _runs(spec: SweepSettings, identity: str) -> SweepRuns:
+    return SweepRuns(spec.tracking_uri, spec.tracking.experiment, spec.storage, spec.name, identity)

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import pytest
 
 from c2vl.config.experiment import Experiment
+from c2vl.training.run_folder import MetricsFile, RunFolder
 from sweeps.planning.cluster_resources import cluster
 from sweeps.running.engine import run_jobs
 from sweeps.running.stopping import Stop
@@ -35,12 +36,14 @@ def reporting(config: dict[str, Any]) -> None:
     from ray import tune
 
     seconds = []
+    folder = Path(config["folder"])
+    folder.mkdir(parents=True, exist_ok=True)
+    metrics = MetricsFile(RunFolder(folder))
     for epoch in range(1, EPOCHS + 1):
+        metrics.add({"epoch": epoch, **FIGURES})
         began = time.perf_counter()
         tune.report({"epoch": epoch, **FIGURES})
         seconds.append(time.perf_counter() - began)
-    folder = Path(config["folder"])
-    folder.mkdir(parents=True, exist_ok=True)
     (folder / "seconds").write_text("\n".join(map(str, seconds)))
     tune.report({"epoch": EPOCHS, **FIGURES, "outcome": "complete"})
 
@@ -64,8 +67,11 @@ def test_cost_of_a_reported_epoch(tmp_path: Path) -> None:
     row = {"epoch": 1, "training_iteration": 1, **FIGURES}
     job = Job("plain-0", Experiment(name="t"), tmp_path / "driver")
     tracker.started(job, 1)
+    job.folder.mkdir()
+    metrics = MetricsFile(RunFolder(job.folder))
     costs: dict[str, list[float]] = {"ours": [], "MLflow's callback": []}
     for epoch in range(1, EPOCHS + 1):
+        metrics.add({**row, "epoch": epoch})
         began = time.perf_counter()
         tracker.reported(job, {**row, "epoch": epoch})
         between = time.perf_counter()

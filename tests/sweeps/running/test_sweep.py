@@ -62,7 +62,7 @@ def test_what_is_kept(finished: tuple[Path, str]) -> None:
     best = min((t for t in trials(storage) if t.value is not None), key=lambda t: t.value or 0)
     kept = list(folder.glob("*/*/checkpoints/step-*.pt"))
     assert [path.parents[1].name for path in kept] == [f"small-{best.number:04d}"]
-    assert not (folder / "tracking.jsonl").exists()  # nothing waits
+    assert not (folder / "tracking").exists()  # nothing waits
     for name, run in runs(storage, "trial").items():
         files = {item.path for item in client(storage).list_artifacts(run.info.run_id)}
         complete = run.data.tags["outcome"] == "complete"

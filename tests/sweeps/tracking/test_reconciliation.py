@@ -62,7 +62,7 @@ def test_every_kind_of_difference(finished_copy: Path) -> None:
     assert epochs(storage, again) == [1, 2, 3, 4]
 
 
-def test_a_run_whose_opening_was_lost_is_written_anew(finished_copy: Path) -> None:
+def test_a_run_whose_opening_was_lost_gets_its_parameters(finished_copy: Path) -> None:
     """A damaged line of what waits for MLflow may be the one with the parameters."""
     storage = finished_copy
     before = runs(storage, "trial")["small-0002"]

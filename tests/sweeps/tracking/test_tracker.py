@@ -1,14 +1,14 @@
-"""What is written to MLflow: spooled first, delivered in order and once, whatever comes between."""
+"""What MLflow is told: noted on disk first, then told in order and once, whatever intervenes."""
 
 from __future__ import annotations
 
-import errno
 import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,96 +19,108 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from c2vl.config.reading import dump
+from c2vl.support.errors import StorageFull
 from c2vl.training.run_folder import MetricsFile, RunFolder
-from sweeps.spec.reading import parse_sweep
+from sweeps.spec.reading import parse_sweep, read_sweep
 from sweeps.spec.space import experiment
 from sweeps.spec.sweep import SweepSettings
+from sweeps.spec.sweep_folder import SweepFolder
 from sweeps.spec.training_job import End, Job, Outcome
-from sweeps.tracking import delivery as spool
+from sweeps.tracking import backlog, delivery
+from sweeps.tracking.backlog import RUNNING, Backlog, waiting
+from sweeps.tracking.delivery import Delivery
 from sweeps.tracking.mlflow_store import open_client
-from sweeps.tracking.run_writer import batches
 from sweeps.tracking.tracker import Tracker, deliver
-from tests.sweeps.stores import epochs, outcomes, runs
+from tests.sweeps.stores import client, epochs, outcomes, runs
 
 pytestmark = pytest.mark.mlflow
 
-
-def test_a_spool_outlives_its_process_and_a_line_that_was_cut(tmp_path: Path) -> None:
-    one = spool.Spool(tmp_path)
-    for number in range(5):
-        one.append({"op": "rows", "n": number})
-    found = one.read(2)
-    assert [operation["n"] for operation, _ in found] == [0, 1]
-    one.advance(found[-1][1])
-    with (tmp_path / spool.JOURNAL).open("ab") as file:  # killed in the middle of a line
-        file.write(b'{"op": "ro')
-    assert spool.waiting(tmp_path) == 3
-    again = spool.Spool(tmp_path)
-    again.append({"op": "rows", "n": 5})
-    found = again.read()
-    assert [operation["n"] for operation, _ in found] == [2, 3, 4, 5]
-    again.advance(found[-1][1])
-    assert again.empty() and spool.waiting(tmp_path) == 0
-    again.close()
-    assert list(tmp_path.iterdir()) == []
+EARLIER = Path(__file__).parents[2] / "earlier/before_rooms.tar.xz"
 
 
-def test_a_damaged_line_is_passed_over_and_told(
+def test_a_note_outlives_its_process_until_mlflow_knows_it(tmp_path: Path) -> None:
+    one = Backlog(SweepFolder(tmp_path))
+    one.add("a", status=RUNNING, attempts=["1"], tags={"x": "1"})
+    one.add("b", status="KILLED", metrics={"m": (1.0, 2)})
+    (a, _, new), (b, epoch, _) = one.untold()
+    assert new and waiting(SweepFolder(tmp_path)) == 2
+    one.done(b, epoch)
+    one.add("a", attempts=["2"], tags={"y": "2"})  # while MLflow is told of the first
+    one.done(a, 0)
+    again = Backlog(SweepFolder(tmp_path))  # after a kill
+    ((a, _, new),) = again.untold()
+    assert new and (a.attempts, a.tags, a.status) == (["1", "2"], {"x": "1", "y": "2"}, RUNNING)
+    again.done(a, 0)
+    again.add_epoch("a", 3)
+    ((a, epoch, new),) = again.untold()
+    assert (epoch, new) == (3, False)
+    again.add_epoch("a", 4)  # while MLflow is told of 3
+    again.done(a, epoch)
+    assert not again.close() and waiting(SweepFolder(tmp_path)) == 1
+    again.done(a, 4)
+    assert again.close() and list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_note_is_passed_over_and_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    one = spool.Spool(tmp_path)
-    for number in range(4):
-        one.append({"op": "rows", "n": number})
-    journal = tmp_path / spool.JOURNAL
-    lines = journal.read_bytes().splitlines(keepends=True)
-    bad = [b'{"op":"ro\0\xff","n":1}\n', b"1\n"]
-    journal.write_bytes(b"".join([lines[0], bad[0], *lines[1:], bad[1]]))
-    delivered: list[spool.Operation] = []
-    two = spool.Delivery(spool.Spool(tmp_path), delivered.extend, batches)
-    assert two.close(10)
-    assert [operation["n"] for operation in delivered] == [0, 1, 2, 3]
-    told = [record.getMessage() for record in caplog.records]
-    assert [text.partition(": ")[0] for text in told] == [f"{journal}, line {n}" for n in (2, 6)]
-    assert all(f"c2vl-sweep reconcile {tmp_path.name}" in text for text in told)
+    one = Backlog(SweepFolder(tmp_path))
+    for name in "abc":
+        one.add(name, status="KILLED")
+    path = tmp_path / "tracking/b.json"
+    path.write_bytes(path.read_bytes()[:-3])
+    told: list[str] = []
+    two = Delivery(Backlog(SweepFolder(tmp_path)), lambda note, new: told.append(note.run))
+    assert two.close(10) and told == ["a", "c"]
+    (record,) = caplog.records
+    text = record.getMessage()
+    assert str(path) in text and f"c2vl-sweep reconcile {tmp_path.name}" in text
+    assert not path.exists()
 
 
-def test_what_finds_no_room_is_spooled_in_order_once_there_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_finds_no_room_is_kept_in_memory_and_saved_once_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    full, delivered = [False], list[spool.Operation]()
-    append = spool.Spool.append
+    full = [False]
+    write = backlog.write_text
 
-    def refusing(self: spool.Spool, operation: spool.Operation) -> None:
+    def refusing(path: Path, text: str) -> None:
         if full[0]:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        append(self, operation)
+            raise StorageFull(f"{path}: cannot be written (No space left on device)")
+        write(path, text)
 
-    monkeypatch.setattr(spool.Spool, "append", refusing)
-    one = spool.Delivery(spool.Spool(tmp_path), delivered.extend, batches)
+    monkeypatch.setattr(backlog, "write_text", refusing)
+    one = Backlog(SweepFolder(tmp_path))
     for number in range(6):
         full[0] = number in (1, 2, 3)
-        one.put({"op": "rows", "n": number})
-    assert one.close(10)
-    assert [operation["n"] for operation in delivered] == list(range(6))
+        one.add(f"{number}", status="KILLED")
+        assert waiting(SweepFolder(tmp_path)) == (1 if full[0] else number + 1)
+    assert len(caplog.records) == 1  # said once
+    full[0] = True
+    one.add("last", status="KILLED")
+    told: list[str] = []
+    assert Delivery(one, lambda note, new: told.append(note.run)).close(0)
+    assert told == [*map(str, range(6)), "last"]
 
 
-def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
+def test_a_full_disk_leaves_whole_notes(tmp_path: Path) -> None:
     """A file that may not grow (a limit of the process) is refused as a full disk refuses it."""
     code = (
         "import resource, signal, sys\nfrom pathlib import Path\n"
-        "from sweeps.tracking.delivery import Spool\n"
+        "from c2vl.support import files\nfrom sweeps.spec.sweep_folder import SweepFolder\n"
+        "from sweeps.tracking.backlog import Backlog\n"
+        "files.is_full = lambda error: True\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); s = Spool(Path(sys.argv[1]))\n"
-        "s.append({'n': 'x' * 50})\n"
-        "try: s.append({'n': 'y' * 50})\n"
-        "except OSError: print('refused')\n"
-        "s.append({'n': 1})"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200))\n"
+        "one = Backlog(SweepFolder(Path(sys.argv[1])))\n"
+        "one.add('a', tags={'x': 'x' * 50})\n"
+        "one.add('a', tags={'x': 'y' * 300})\n"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout == "refused\n"
-    kept = [operation["n"] for operation, _ in spool.Spool(tmp_path).read()]
-    assert kept == ["x" * 50, 1]
+    assert "kept in memory" in done.stderr
+    ((note, _, _),) = Backlog(SweepFolder(tmp_path)).untold()
+    assert note.tags == {"x": "x" * 50}
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +167,7 @@ def lossy(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
     for name in ("create_run", "log_batch", "update_run", "set_terminated", "log_text"):
         monkeypatch.setattr(MlflowClient, name, losing(getattr(MlflowClient, name)))
-    monkeypatch.setattr(spool, "PAUSES", (0.01, 0.02))
+    monkeypatch.setattr(delivery, "PAUSES", (0.01, 0.02))
     return lambda wanted: chance.__setitem__(0, wanted)
 
 
@@ -168,13 +180,14 @@ def test_lost_answers_change_nothing(spec: SweepSettings, lossy: Callable[[float
         tracker.started(one, 1)
     for epoch in range(1, 5):
         for one in jobs:
+            train(one, range(epoch, epoch + 1))
             tracker.reported(one, row(epoch))
         if epoch == 2:
             assert tracker.flush()
     for one in jobs:
         tracker.ended(one, End("complete", node="n"))
     tracker.finish("complete")
-    assert spool.waiting(spec.folder) == 0
+    assert waiting(spec.folder) == 0
     assert outcomes(spec.storage) == {("FINISHED", "complete"): 2}
     for run in runs(spec.storage, "trial").values():
         assert epochs(spec.storage, run) == [1, 2, 3, 4]
@@ -202,6 +215,7 @@ def test_a_driver_without_its_server_leaves_what_the_next_one_delivers(
     """The store is away for a whole life of the driver, which is killed; the next one delivers."""
     first = Tracker(spec, "i")
     first.started(job(spec, 0), 1)
+    train(job(spec, 0), range(1, 2))
     first.reported(job(spec, 0), row(1))
     first.finish("interrupted")
     store, hidden = spec.storage / "mlflow.db", spec.storage / "away.db"
@@ -209,7 +223,7 @@ def test_a_driver_without_its_server_leaves_what_the_next_one_delivers(
     store.mkdir()  # SQLite cannot open a folder: away
     child = os.fork()
     if child == 0:  # a driver that SIGKILL ends
-        monkeypatch.setattr(spool, "PAUSES", (0.01, 0.02))
+        monkeypatch.setattr(delivery, "PAUSES", (0.01, 0.02))
         second = Tracker(spec, "i", must_answer=False)
         one = job(spec, 0)
         second.started(one, 1)
@@ -218,14 +232,15 @@ def test_a_driver_without_its_server_leaves_what_the_next_one_delivers(
             second.reported(one, row(epoch))
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
-    assert spool.waiting(spec.folder) >= 4
+    assert waiting(spec.folder) == 2  # the sweep and the trial
     store.rmdir()
     hidden.rename(store)
-    assert deliver(spec, "i") >= 4 and spool.waiting(spec.folder) == 0
+    assert deliver(spec, "i") == 2 and waiting(spec.folder) == 0
     (run,) = runs(spec.storage, "trial").values()
     assert epochs(spec.storage, run) == [1, 2, 3]
     third = Tracker(spec, "i")
     third.started(job(spec, 0), 1)
+    train(job(spec, 0), range(4, 5))
     third.reported(job(spec, 0), row(4))
     third.ended(job(spec, 0), End("complete"))
     third.finish("complete")
@@ -234,7 +249,7 @@ def test_a_driver_without_its_server_leaves_what_the_next_one_delivers(
     assert epochs(spec.storage, run) == [1, 2, 3, 4]
     assert run.data.tags["attempts"] == "3"
     # What MLflow never heard of is written from the training's own folder.
-    lost = replace(job(spec, 0), name="small-0001", number=1)  # its folder has three epochs
+    lost = replace(job(spec, 0), name="small-0001", number=1)  # its folder has four epochs
     RunFolder(lost.folder).claim(dump(lost.experiment))
     fourth = Tracker(spec, "i")
     ended: list[tuple[Job, Outcome]] = [(job(spec, 0), "complete"), (lost, "pruned")]
@@ -242,8 +257,39 @@ def test_a_driver_without_its_server_leaves_what_the_next_one_delivers(
     fourth.finish("complete")
     assert outcomes(spec.storage) == {("FINISHED", "complete"): 1, ("KILLED", "pruned"): 1}
     added = runs(spec.storage, "trial")["small-0001"]
-    assert epochs(spec.storage, added) == [1, 2, 3]
+    assert epochs(spec.storage, added) == [1, 2, 3, 4]
     assert added.data.params["optim.lr"] == "0.1"
+
+
+def test_what_an_earlier_version_left_in_its_journal_is_told(
+    empty_store: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The sweep of a driver that SIGKILL ended, with a journal of operations; one is damaged."""
+    with tarfile.open(EARLIER) as archive:
+        wanted = [m for m in archive.getmembers() if m.name.startswith("./runs/sweeps/killed")]
+        archive.extractall(tmp_path, wanted or archive.getmembers(), filter="data")
+    storage = tmp_path / "runs"
+    shutil.copy(empty_store, storage / "mlflow.db")
+    spec = read_sweep(storage, "killed")
+    journal, mark = spec.folder.journal, spec.folder.journal_position
+    mark.write_text("0\n")  # MLflow was away all the time
+    lines = journal.read_bytes().splitlines(keepends=True)
+    lines[3] = b'{"op":"ro\0\xff"}\n'  # an epoch
+    journal.write_bytes(b"".join(lines) + b'{"op": "ro')  # killed in the middle of a line
+    assert waiting(spec.folder) == 4 and journal.exists()
+    assert f"{journal}, line 4: is damaged" in caplog.text
+    assert deliver(spec, spec.folder.identity()) == 4 and waiting(spec.folder) == 0
+    assert not journal.exists() and not mark.exists()
+    found = runs(storage, "trial")
+    says = [(run.info.status, run.data.tags["outcome"]) for _, run in sorted(found.items())]
+    assert says == [("FINISHED", "complete"), ("KILLED", "pruned"), ("RUNNING", "running")]
+    for name, run in found.items():
+        rows = RunFolder(spec.folder.trials / name).rows()
+        assert epochs(storage, run) == [row["epoch"] for row in rows] != []
+        times = [m.timestamp for m in client(storage).get_metric_history(run.info.run_id, "loss")]
+        assert times == sorted(times)
+        assert run.data.params["optim.lr"] and run.data.tags["attempts"] == "1"
+    assert found["killed-0000"].data.metrics["wall_seconds"] == pytest.approx(5.06, abs=0.01)
 
 
 def train(one: Job, numbers: range) -> None:

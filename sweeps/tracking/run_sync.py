@@ -1,0 +1,298 @@
+"""A sweep's runs in MLflow, each brought to what its run folder and its note say.
+
+Live tracking, a resume and ``c2vl-sweep reconcile`` all do the same. Bringing a run there twice
+changes nothing: a run is looked for by its tags before it is made, an epoch that is there is not
+logged again, an attempt is counted by its id and its seconds by the time of its end.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
+
+from c2vl.config.reading import flatten, read_yaml
+from c2vl.training.figures import SYSTEM
+from c2vl.training.run_folder import RunFolder
+from sweeps.spec.store_addresses import reason
+from sweeps.spec.training_job import Outcome, Row
+from sweeps.tracking.backlog import OUTCOME, RUNNING, Note
+from sweeps.tracking.mlflow_store import open_client, open_experiment
+
+STATUS: dict[Outcome, str] = {
+    "complete": "FINISHED",
+    "pruned": "KILLED",
+    "failed": "FAILED",
+    "interrupted": "KILLED",
+}
+SWEEP, IDENTITY, KIND, RUN, TRIAL = "sweep", "sweep_id", "kind", "run", "trial"
+ATTEMPTS, ATTEMPT, NODE, SECONDS = "attempts", "attempt_id", "node", "wall_seconds"
+PERMANENT = {"INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS", "BAD_REQUEST"}
+BATCH, PARAMS = 900, 90  # MLflow takes 1000 metrics and 100 parameters at once
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Known:
+    """What is known of a run without asking MLflow.
+
+    Attributes:
+        id: MLflow's.
+        epochs: that it has; None: ask.
+        says: its status and outcome.
+    """
+
+    id: str
+    epochs: set[int] | None = field(default_factory=set)
+    says: tuple[str, str | None] = (RUNNING, None)
+
+
+class SweepRuns:
+    """The runs of one sweep.
+
+    Args:
+        uri: of the tracking store.
+        experiment: MLflow experiment, made where absent.
+        storage: the sweeps' folder.
+        sweep: name of the sweep, and of its parent run.
+        identity: tells it from another of the same name.
+    """
+
+    def __init__(self, uri: str, experiment: str, storage: Path, sweep: str, identity: str) -> None:
+        self._uri, self._name, self._storage = uri, experiment, storage
+        self._sweep, self._identity = sweep, identity
+        self._known: dict[str, Known] | None = None
+
+    @cached_property
+    def client(self) -> MlflowClient:
+        """The client; an error of MLflow where the store does not answer."""
+        return open_client(self._uri)
+
+    @cached_property
+    def experiment(self) -> str:
+        """Id of the MLflow experiment."""
+        return open_experiment(self.client, self._uri, self._name, self._storage)
+
+    @property
+    def parent(self) -> str:
+        """Id of the parent run."""
+        return self._run(self._sweep, "sweep").id
+
+    def bring(self, note: Note, new: bool = True) -> None:
+        """Bring a run to what its run folder and its note say; it is made where it is absent.
+
+        What MLflow refuses for good is left out with a warning; any other failure is raised, and
+        the whole may be tried again.
+
+        Args:
+            note: what the run folder does not say.
+            new: False: only the run folder has more than before.
+        """
+        _attempt(partial(self._bring, note, new))
+
+    def _bring(self, note: Note, new: bool) -> None:
+        known = self._run(note.run, note.kind, note.time or None)
+        if not new:
+            self._log_epochs(known, note.folder)
+            return
+        says = (note.status, note.tags.get(OUTCOME))
+        if note.if_unsettled and known.says == says:
+            return
+        client, run_id = self.client, known.id
+        run = client.get_run(run_id)
+        if note.status == RUNNING != run.info.status:
+            _attempt(partial(client.update_run, run_id, status=RUNNING))
+        note = _filled_in(note, config=not run.data.params)
+        self._log_params(run, note.config)
+        self._log_datasets(run, note.data)
+        self._log_epochs(known, note.folder)
+        metrics = [Metric(key, value, when, 0) for key, (value, when) in note.metrics.items()]
+        metrics += self._seconds(known, note.seconds)
+        tags = [RunTag(*tag) for tag in (note.tags | _attempts(note, run.data.tags)).items()]
+        if metrics or tags:
+            _attempt(partial(client.log_batch, run_id, metrics=metrics, tags=tags))
+        for name, text in note.texts.items():
+            _attempt(partial(client.log_text, run_id, text, name))
+        for path in note.files:
+            if Path(path).is_file():
+                _attempt(partial(client.log_artifact, run_id, path))
+        for name, path in note.folders.items():
+            if Path(path).is_dir():  # an encoder that better ones have replaced is not kept
+                _attempt(partial(client.log_artifacts, run_id, path, name))
+        again = note.kind == "sweep" or note.seconds  # it has run since, whatever MLflow says
+        if note.status not in ("", RUNNING) and (again or note.status != run.info.status):
+            _attempt(partial(client.set_terminated, run_id, note.status, note.time))
+        known.says = says
+
+    def _log_params(self, run: Run, config: dict[str, Any]) -> None:
+        found = {key: str(value) for key, value in flatten(config).items()}
+        absent = [Param(*item) for item in found.items() if item[0] not in run.data.params]
+        if absent:
+            _attempt(partial(self.client.log_dict, run.info.run_id, config, "config.json"))
+        for first in range(0, len(absent), PARAMS):
+            part = absent[first : first + PARAMS]
+            _attempt(partial(self.client.log_batch, run.info.run_id, params=part))
+
+    def _log_datasets(self, run: Run, data: list[dict[str, str]]) -> None:
+        if not data or (run.inputs is not None and run.inputs.dataset_inputs):
+            return
+        inputs = [
+            DatasetInput(
+                Dataset(
+                    name=one["name"],
+                    digest=one["digest"][:36],  # MLflow's limit
+                    source_type="local",
+                    source=json.dumps({"uri": one["path"]}),
+                ),
+                [InputTag("mlflow.data.context", one["context"])],
+            )
+            for one in data
+        ]
+        _attempt(partial(self.client.log_inputs, run.info.run_id, inputs))
+
+    def _log_epochs(self, known: Known, folder: str) -> None:
+        """Log the epochs of a run folder that MLflow has not.
+
+        Their times follow from the file's own and from the seconds that each epoch took.
+        """
+        home = RunFolder(Path(folder))
+        if not folder or not (rows := home.rows()):
+            return
+        there, when = set(self._epochs(known)), home.metrics.stat().st_mtime * 1000
+        absent: list[list[Metric]] = []
+        for row in reversed(rows):
+            if row["epoch"] not in there:
+                absent.insert(0, metrics_of(row, int(when)))
+            when -= 1000 * row.get("seconds", 0.0)
+        while absent:
+            batch = absent.pop(0)
+            while absent and len(batch) + len(absent[0]) <= BATCH:  # an epoch is never cut
+                batch += absent.pop(0)
+            known.epochs = None  # if this raises, MLflow may have it all the same: then it is asked
+            _attempt(partial(self.client.log_batch, known.id, metrics=batch))
+            known.epochs = there = there | {metric.step for metric in batch}
+
+    def _epochs(self, known: Known) -> set[int]:
+        if known.epochs is None:
+            history = self.client.get_metric_history(known.id, "epoch")
+            known.epochs = {metric.step for metric in history}
+        return known.epochs
+
+    def _seconds(self, known: Known, ended: dict[int, float]) -> list[Metric]:
+        """Add attempts' seconds to those of the attempts before; each counts once."""
+        if not ended:
+            return []
+        last = max(self._epochs(known), default=0)
+        history = self.client.get_metric_history(known.id, SECONDS)
+        total = {metric.timestamp: metric.value for metric in history}
+        new = []
+        for when, seconds in sorted(ended.items()):
+            if when not in total:
+                total[when] = max(total.values(), default=0.0) + seconds
+                new.append(Metric(SECONDS, total[when], when, last))
+        return new
+
+    def _load(self) -> dict[str, Known]:
+        """Runs by name, asked for once: a search a trial would cost more with every trial."""
+        if self._known is None:
+            self._known = {
+                run.data.tags[RUN]: Known(
+                    run.info.run_id,
+                    None if "epoch" in run.data.metrics else set(),
+                    (run.info.status, run.data.tags.get(OUTCOME)),
+                )
+                for run in reversed(find_runs(self.client, self.experiment, self._identity))
+            }
+        return self._known
+
+    def _run(self, name: str, kind: str, when: int | None = None) -> Known:
+        """Return what is known of a run, which is made where there is none."""
+        known = self._load()
+        if name not in known:
+            tags = {SWEEP: self._sweep, IDENTITY: self._identity, KIND: kind, RUN: name}
+            if kind != "sweep":
+                tags["mlflow.parentRunId"] = self.parent
+            self._known = None  # should the answer be lost, the run is looked for
+            run = self.client.create_run(self.experiment, when, tags, name)
+            known[name] = Known(run.info.run_id)
+            self._known = known
+        return known[name]
+
+
+def find_runs(client: MlflowClient, experiment: str, identity: str) -> list[Run]:
+    """Return all runs of a sweep, the parent too, the newest first.
+
+    Args:
+        client: of the store.
+        experiment: id of the MLflow experiment.
+        identity: of the sweep.
+    """
+    found: list[Run] = []
+    token, query = None, f"tags.{IDENTITY} = '{identity}'"
+    while True:
+        page = client.search_runs([experiment], query, max_results=1000, page_token=token)
+        found += page
+        if not (token := page.token):
+            return found
+
+
+def metrics_of(row: Row, when: int) -> list[Metric]:
+    """Return an epoch's figures, at a time in ms; those that are not finite are left out."""
+    return [
+        Metric(re.sub(f"^{SYSTEM}", "system/", key), float(value), when, int(row["epoch"]))
+        for key, value in row.items()
+        if isinstance(value, int | float) and math.isfinite(value)
+    ]
+
+
+def _filled_in(note: Note, *, config: bool) -> Note:
+    """Add what the run folder says, where the driver that ran the training has not said it."""
+    if not note.folder:
+        return note
+    home = RunFolder(Path(note.folder))
+    facts: dict[str, Any] = {}
+    if config and not note.config and home.settings.is_file():
+        facts["config"] = read_yaml(home.settings)
+    if note.status == STATUS["failed"] and "error.txt" not in note.texts:
+        if (error := home.error()) is not None:
+            facts["texts"] = {"error.txt": str(error)}
+    return note.adding(facts) if facts else note
+
+
+def _attempts(note: Note, tags: dict[str, str]) -> dict[str, str]:
+    """Return the tags that count attempts, with those that are not counted yet."""
+    if note.kind == "sweep":
+        return {}
+    new, counted = note.attempts, tags.get(ATTEMPT)
+    if counted in new:
+        new = new[new.index(counted) + 1 :]
+    if not new and ATTEMPTS not in tags:
+        new = ["settled"]  # it ran, and no driver told of its start
+    if not new:
+        return {}
+    return {ATTEMPTS: str(int(tags.get(ATTEMPTS, 0)) + len(new)), ATTEMPT: new[-1]}
+
+
+def _attempt(write: Callable[[], object]) -> None:
+    try:
+        write()
+    except MlflowException as error:
+        if error.error_code not in PERMANENT:
+            raise
+        log.warning("MLflow refused a write: %s", reason(error))
+    except (OSError, SQLAlchemyError):
+        raise
+    except Exception:
+        log.exception("a write to MLflow is left out")
