@@ -20,8 +20,9 @@ from c2vl.skeletons.store import read_manifest
 from c2vl.training.run_folder import RunFolder
 from sweeps.choosing.final_choice import WINNER, FinalChoice
 from sweeps.spec.sweep import SweepSettings
+from sweeps.tracking.mlflow_internals import own_store
 from sweeps.tracking.mlflow_store import answering
-from sweeps.tracking.registry import CANDIDATE, Standing, own_store, promote
+from sweeps.tracking.registry import CANDIDATE, Standing, promote
 from sweeps.tracking.tracker import Tracker
 
 DIGEST, READY = "encoder_sha256", "complete"

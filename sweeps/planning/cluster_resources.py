@@ -12,22 +12,9 @@ from typing import Any
 
 from c2vl.config.experiment import Experiment, TrainSettings
 from c2vl.support.errors import UserError
+from sweeps.planning.ray_internals import ENVIRONMENT
 
 Node = Mapping[str, float]
-ENVIRONMENT = {
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    # A stopped trial ends at its next report, and the next trial takes over its process. On a busy
-    # machine this takes a while; if Tune gave up, the next trial would be lost.
-    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "120",
-    # We decide how many trials may wait for resources (see `Concurrency`).
-    "TUNE_MAX_PENDING_TRIALS_PG": "100000",
-    # We check this once (see `slots`); Tune's warnings would repeat it.
-    "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "1000000",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "RAY_AIR_NEW_OUTPUT": "0",  # with it Tune prints a table even when told to be silent
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-}
 
 
 class NodeLost(UserError):

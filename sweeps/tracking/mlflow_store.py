@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,20 +13,18 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 from mlflow import MlflowClient
-from mlflow.store.db.db_types import DATABASE_ENGINES
 
 from c2vl.support.errors import UserError
 from sweeps.spec.store_addresses import reason, shown, sqlite_file
+from sweeps.tracking.mlflow_internals import CUT_MIGRATION, hush, make_store
 
 ARTIFACTS = "mlartifacts"
+DATABASES = ("mssql", "mysql", "postgresql", "sqlite")
 
 
 def open_client(uri: str) -> MlflowClient:
     """Return a client of a tracking store, without its noise; an SQLite file is made if absent."""
-    for name in ("alembic", "mlflow.tracking"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    # A page of SQLAlchemy a try; the error itself is raised, and told by whoever tries again
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    hush()
     file = sqlite_file(uri)
     if file is not None and file.parent.is_dir() and not file.exists():
         _make(file)
@@ -40,8 +37,6 @@ def _make(file: Path) -> None:
     MLflow makes its tables in some fifty steps, each for itself; whoever is killed between them
     would leave a file that MLflow can neither use nor finish.
     """
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
     partial = file.with_name(f".{file.name}.partial")
     with file.with_name(f".{file.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -49,8 +44,7 @@ def _make(file: Path) -> None:
             return
         for left in (partial, partial.with_name(f"{partial.name}-journal")):
             left.unlink(missing_ok=True)
-        store = SqlAlchemyStore(f"sqlite:///{partial}", (file.parent / ARTIFACTS).as_uri())
-        store.engine.dispose()
+        make_store(partial, file.parent / ARTIFACTS)
         partial.rename(file)
 
 
@@ -63,7 +57,7 @@ def open_experiment(client: MlflowClient, uri: str, name: str, storage: Path) ->
     if (found := client.get_experiment_by_name(name)) is not None:
         return str(found.experiment_id)
     place = None
-    if uri.partition(":")[0].partition("+")[0] in DATABASE_ENGINES:
+    if uri.partition(":")[0].partition("+")[0] in DATABASES:
         if (file := sqlite_file(uri)) is not None:
             storage = file.parent
         place = (storage.absolute() / ARTIFACTS).as_uri()
@@ -95,7 +89,7 @@ def does_not_answer(
 ) -> UserError:
     """The message for a store that is away; a password in its address is not shown."""
     why = reason(error, uri)
-    if "_alembic_tmp_" in why:
+    if CUT_MIGRATION in why:
         then = "a change of its tables was cut short: go back to a copy, or remove it if it is new"
     said = f"{option}: MLflow at {shown(uri)} does not answer: {why}"
     return UserError(f"{said}; {then}" if then else said)

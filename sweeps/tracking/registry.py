@@ -20,6 +20,7 @@ from c2vl.encoder.sources import RUN_ID
 from c2vl.support.errors import UserError
 from sweeps.spec.objective import sign
 from sweeps.spec.store_addresses import reason, shown
+from sweeps.tracking.mlflow_internals import own_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -74,29 +75,6 @@ def tracking_uri() -> str:
             "MLFLOW_TRACKING_URI"
         )
     return f"sqlite:///{DEFAULT.absolute()}"
-
-
-@contextmanager
-def own_store(uri: str) -> Iterator[None]:
-    """Make a store the process's own, and take that back: MLflow keeps it in the environment too.
-
-    A registry asks the process's own tracking store for the model that a version is made from.
-    """
-    import mlflow
-
-    # What a process sets stands in its environment too; what stood only there must not become set.
-    before = {name: os.environ.get(name) for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")}
-    mlflow.set_tracking_uri(uri)
-    mlflow.set_registry_uri(uri)
-    try:
-        yield
-    finally:
-        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # None takes it back
-        mlflow.set_registry_uri(None)  # type: ignore[arg-type]
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
 
 
 @dataclass(frozen=True)

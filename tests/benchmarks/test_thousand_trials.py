@@ -25,8 +25,9 @@ import psutil
 import pytest
 
 from sweeps.choosing.disk_cleanup import DiskCleanup
-from sweeps.running.engine import Listener, Session, Stop
+from sweeps.running.dispatcher import Dispatcher, Listener
 from sweeps.running.progress import Board
+from sweeps.running.stopping import Stop
 from sweeps.search.trial_source import StudySource
 from sweeps.spec.reading import parse_sweep
 from sweeps.spec.sweep import SweepSettings
@@ -73,23 +74,23 @@ def curve(job: Job) -> list[Row]:
 
 def drive(spec: SweepSettings, source: StudySource, listeners: list[Listener]) -> list[float]:
     """Run all trials; the CPU seconds of this process, all threads, that each one took."""
-    session, spent = Session(source, listeners, Stop()), []
+    dispatcher, spent = Dispatcher(source, listeners, Stop()), []
     while len(source):
         began = time.process_time()
         trial = f"trial-{len(spent)}"
-        job = session.take(trial)
+        job = dispatcher.take(trial)
         assert job is not None
-        session.started(SimpleNamespace(trial_id=trial, num_failures=0))  # type: ignore[arg-type]
+        dispatcher.started(SimpleNamespace(trial_id=trial, num_failures=0))  # type: ignore[arg-type]
         job.folder.mkdir(parents=True)
         pruned = False
         for row in curve(job):
             with (job.folder / "metrics.jsonl").open("a") as file:
                 file.write(json.dumps(row) + "\n")
-            if pruned := session.result(trial, row):
+            if pruned := dispatcher.result(trial, row):
                 break
         if not pruned:
-            session.result(trial, {"outcome": "complete"})
-        session.ended(trial, pruned=pruned)
+            dispatcher.result(trial, {"outcome": "complete"})
+        dispatcher.ended(trial, pruned=pruned)
         spent.append(time.process_time() - began)
     return spent
 
@@ -112,7 +113,7 @@ def measure(folder: Path, sampler: str, trials: int) -> tuple[float, float]:
         def ended(self, *_: Any) -> None:
             gained.append(process.memory_info().rss)
 
-    with patch("sweeps.running.engine.living_node_ids", lambda: {"here"}):  # there is no Ray
+    with patch("sweeps.running.dispatcher.living_node_ids", lambda: {"here"}):  # there is no Ray
         spent = drive(spec, source, [*listeners, Memory()])
     tracker.finish("complete")
     first, last = float(np.mean(spent[:100])), float(np.mean(spent[-100:]))

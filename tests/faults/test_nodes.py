@@ -69,7 +69,7 @@ class Nodes:
 
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
-    from sweeps.planning.cluster_resources import ENVIRONMENT
+    from sweeps.planning.ray_internals import ENVIRONMENT
 
     before = {key: os.environ.get(key) for key in ENVIRONMENT}
     os.environ.update(ENVIRONMENT)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeps.running.engine import Session
+from sweeps.running.dispatcher import Dispatcher
 from sweeps.running.stopping import Stop
 from sweeps.search.rank_correlation import rank_correlation
 from sweeps.search.trial_source import StudySource
@@ -169,7 +169,7 @@ def test_a_trial_that_never_reports_its_objective_fails_with_that_reason(tmp_pat
         def ended(self, job: Job, end: End) -> None:
             ends.append(end)
 
-    session = Session(StudySource(sweep(tmp_path), "me"), [Listener()], Stop())
+    session = Dispatcher(StudySource(sweep(tmp_path), "me"), [Listener()], Stop())
     for tune_id, figure in (("a", {}), ("b", {"loss": math.nan}), ("c", {"loss": 1.0})):
         assert session.take(tune_id)
         session.result(tune_id, {"epoch": EPOCHS, "outcome": "complete", **figure})

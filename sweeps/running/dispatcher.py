@@ -1,0 +1,188 @@
+"""Jobs on their way through Ray Tune: given out, reported, lost, ended."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from c2vl.support.errors import StorageFull
+from sweeps.planning.cluster_resources import living_node_ids
+from sweeps.planning.ray_internals import ADDED_BY_TUNE, forgive_failure
+from sweeps.running.stopping import Stop
+from sweeps.running.trial import ERROR, NODE, OUTCOME
+from sweeps.spec.training_job import End, Job, Outcome, Row, Source
+
+if TYPE_CHECKING:
+    from ray.tune.experiment import Trial
+
+RETURNS = 3  # times that a job is handed out anew because its process was lost before it started
+NODE_NEWS = 120.0  # seconds after which a node's death has reached everybody
+
+
+class Listener(Protocol):
+    """Is told what happens, on the driver."""
+
+    def started(self, job: Job, attempt: int) -> None:
+        """A job starts, or starts again after a loss."""
+
+    def reported(self, job: Job, row: Row) -> None:
+        """A job has finished an epoch."""
+
+    def ended(self, job: Job, end: End) -> None:
+        """A job has ended."""
+
+
+class Losses:
+    """Processes that trials have lost, and whether a node's going away explains it.
+
+    Tune spares a trial what an autoscaler announces, but most spot nodes just go. That a node is
+    gone is known some seconds after its processes are, so that this is asked repeatedly.
+    """
+
+    def __init__(self) -> None:
+        self._living: dict[str, set[str]] = {}
+        self._suspects: dict[str, tuple[float, set[str]]] = {}
+
+    def started(self, trial: Trial) -> None:
+        """A trial has a process, on one of the nodes that live now."""
+        self.forgive(trial)
+        self._living[trial.trial_id] = living_node_ids()
+
+    def lost(self, trial: Trial) -> None:
+        """A trial has lost its process."""
+        # One that gets the process of an earlier trial can lose it before it has started
+        living = self._living.get(trial.trial_id) or living_node_ids()
+        self._suspects[trial.trial_id] = (time.monotonic(), living)
+
+    def forgive(self, trial: Trial) -> None:
+        """Do not count a loss that a node's going away explains."""
+        if trial.trial_id not in self._suspects:
+            return
+        when, living = self._suspects[trial.trial_id]
+        if living - living_node_ids():
+            forgive_failure(trial)
+            when = 0.0
+        if time.monotonic() > when + NODE_NEWS:
+            del self._suspects[trial.trial_id]
+
+
+class Dispatcher:
+    """Gives a source's jobs to Tune's trials, and tells source and listeners how they go.
+
+    Args:
+        source: gives jobs.
+        listeners: are told.
+        stop: asked before each job.
+
+    Attributes:
+        jobs: those that run, by the id of their Tune trial.
+        losses: which lost processes count.
+    """
+
+    def __init__(self, source: Source, listeners: Iterable[Listener], stop: Stop) -> None:
+        self.source, self.listeners, self.stop = source, list(listeners), stop
+        self.jobs: dict[str, Job] = {}
+        self._last: dict[str, Row] = {}
+        self._final: dict[str, Row] = {}
+        self._nodes: dict[str, str] = {}
+        self._attempts: dict[str, int] = {}  # by the job's name
+        self._begun: set[str] = set()
+        self._returned: deque[Job] = deque()
+        self._returns: Counter[str] = Counter()
+        self.losses = Losses()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def left(self) -> int:
+        """Jobs that are still to be given out."""
+        return len(self._returned) + len(self.source)
+
+    def over(self) -> bool:
+        """Say whether no more jobs are to come."""
+        return bool(self.stop) or not self.left()
+
+    def take(self, trial_id: str) -> Job | None:
+        """Give the next job to a Tune trial; None where there is none, or none yet."""
+        if self.stop:
+            return None
+        job = self._returned.popleft() if self._returned else self.source.next()
+        if job is not None:
+            self.jobs[trial_id] = job
+        return job
+
+    def started(self, trial: Trial) -> None:
+        """A Tune trial has its process, the first one or another after a loss."""
+        job, trial_id = self.jobs[trial.trial_id], trial.trial_id
+        self.losses.started(trial)
+        self._begun.add(trial_id)
+        self._attempts[job.name] = self._attempts.get(job.name, 0) + 1
+        for listener in self.listeners:
+            listener.started(job, self._attempts[job.name])
+
+    def failed(self, trial: Trial) -> None:
+        """A Tune trial was lost, and will start again."""
+        self._begun.discard(trial.trial_id)
+        self.losses.lost(trial)
+
+    def result(self, trial_id: str, result: Row) -> bool:
+        """Take a report; True asks to stop the trial."""
+        job = self.jobs[trial_id]
+        if OUTCOME in result:
+            self._final[trial_id] = result
+        self._nodes[trial_id] = str(result.get(NODE, ""))
+        row = {
+            key: value
+            for key, value in result.items()
+            if isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and key not in ADDED_BY_TUNE
+            and "/" not in key
+        }
+        if "epoch" not in row:
+            return False
+        self._last[trial_id] = row
+        for listener in self.listeners:
+            listener.reported(job, row)
+        return OUTCOME not in result and self.source.report(job, row)
+
+    def ended(self, trial_id: str, pruned: bool = False, error: str = "") -> None:
+        """A Tune trial has ended: in its own way, stopped by the source, or by an error."""
+        job = self.jobs.pop(trial_id)
+        if error and trial_id not in self._begun and self._returns[job.name] < RETURNS:
+            # Tune tries again what it has started, but not what it gave to a process of an earlier
+            # trial that was dead by then.
+            self._returns[job.name] += 1
+            self._returned.append(job)
+            return
+        final = self._final.pop(trial_id, {})
+        outcome: Outcome = final.get(OUTCOME, "interrupted")
+        if pruned:
+            outcome = "pruned"
+        if error:
+            outcome = "failed"
+        outcome = self.source.end(job, outcome, self._last.pop(trial_id, {}))
+        said = error or str(final.get(ERROR, ""))
+        if outcome == "failed" and not said:
+            said = self.source.reason(job)
+        if outcome == "interrupted" and said:  # a full disk: the others would meet it as well
+            self.stop.error = StorageFull(said)
+            self.stop.request("storage")
+        end = End(outcome, said, self._nodes.pop(trial_id, ""), job.warnings())
+        for listener in self.listeners:
+            listener.ended(job, end)
+
+    def recall(self) -> None:
+        """Take back what Tune lost track of, to be given out again."""
+        if not self.stop:
+            self._returned += self.jobs.values()
+            self.jobs.clear()
+
+    def close(self) -> None:
+        """Tell jobs that were given out, and have not ended, as interrupted."""
+        self.jobs |= {f"returned {place}": job for place, job in enumerate(self._returned)}
+        self._returned.clear()
+        for trial_id in list(self.jobs):
+            self.ended(trial_id)

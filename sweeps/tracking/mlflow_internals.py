@@ -1,0 +1,56 @@
+"""What this package uses of MLflow beyond its public interface; each name has a contract test.
+
+tests/sweeps/tracking/test_mlflow_internals.py says which of them an upgrade of MLflow has changed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+CUT_MIGRATION = "_alembic_tmp_"
+"""Begins the name of a table that a change of MLflow's SQLite tables has left when it was cut."""
+
+
+def hush() -> None:
+    """Silence loggers that print a page of SQLAlchemy at every try; the error itself is raised."""
+    for name in ("alembic", "mlflow.tracking"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+
+
+def make_store(file: Path, artifacts: Path) -> None:
+    """Make MLflow's tables in a new SQLite file, and let go of it.
+
+    A public client makes them too, but keeps its connections to the file, and puts the artefacts
+    of the default experiment into the working directory.
+    """
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    SqlAlchemyStore(f"sqlite:///{file}", artifacts.as_uri()).engine.dispose()
+
+
+@contextmanager
+def own_store(uri: str) -> Iterator[None]:
+    """Make a store the process's own, and take that back: MLflow keeps it in the environment too.
+
+    A registry asks the process's own tracking store for the model that a version is made from.
+    """
+    import mlflow
+
+    # What a process sets stands in its environment too; what stood only there must not become set.
+    before = {name: os.environ.get(name) for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")}
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # undocumented: None takes it back
+        mlflow.set_registry_uri(None)  # type: ignore[arg-type]
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
