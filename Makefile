@@ -3,6 +3,8 @@
 # make ui     MLflow's pages on the demo's store, at http://127.0.0.1:5000
 # make test   the tests, without the slow ones;  make lint   ruff and mypy
 # make bench  speed, side by side with plain implementations
+# make contracts-newest   tests of what we use beyond the public interfaces of Ray, MLflow and Optuna,
+#             against the newest releases that pyproject.toml allows; it tells, and does not fail
 # make clean  what the checks left behind; runs/ and .venv stay
 #
 # Each installs what it needs into .venv first, and nothing the second time.
@@ -17,11 +19,12 @@ PORT ?= 5000
 PARALLEL ?= -n 2 --dist loadfile --no-loadscope-reorder
 
 VENV := .venv
+NEWEST := .venv-newest
 BIN := $(VENV)/bin
 LOCKS := requirements.lock requirements-nodeps.lock
 STAMP = $(VENV)/.installed-$(shell cat $(LOCKS) pyproject.toml | cksum | cut -d ' ' -f 1)
 
-.PHONY: install demo ui test lint bench clean
+.PHONY: install demo ui test lint bench contracts-newest clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -75,6 +78,16 @@ lint: install
 
 bench: install
 	$(BIN)/python -m pytest tests/benchmarks -m "slow or not slow" -s $(ARGS)
+
+# Torch stays at the installed release, so that pip fetches no other build of it.
+contracts-newest: install
+	test -x $(NEWEST)/bin/python || $(PYTHON) -m venv $(NEWEST)
+	$(BIN)/python -c 'from importlib.metadata import version as v; print("torch==" + v("torch").split("+")[0])' > $(NEWEST)/constraints.txt
+	$(NEWEST)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade --upgrade-strategy eager $(PIP_FLAGS) -c $(NEWEST)/constraints.txt '.[dev]'
+	@$(BIN)/python -m pip freeze > $(NEWEST)/locked.txt
+	@$(NEWEST)/bin/python -m pip freeze > $(NEWEST)/newest.txt
+	@echo "locked (-) and newest (+):"; diff -U 0 $(NEWEST)/locked.txt $(NEWEST)/newest.txt | grep -E '^[-+](ray|mlflow|optuna)' || echo "Ray, MLflow and Optuna are the same"
+	-PYTHONPATH=. $(NEWEST)/bin/python -m pytest -q $(shell find tests -name 'test_*_internals.py') $(ARGS)
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
