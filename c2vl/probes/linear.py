@@ -70,6 +70,8 @@ def fit_path(
     """Fit a classifier for each strength when it is asked for, starting from the one before.
 
     Minimises ``mean CE + strength/2 · ||W||² / F`` over standardised features in float64.
+    Newton-CG, since L-BFGS is off the optimum at weak strengths (features of UTD-MHAD: at a
+    tolerance of 1e-5 it changes 8 of 430 predictions, in twice the time).
 
     Args:
         features: (n, F).

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from c2vl import registry
 from c2vl.encoder import Encoder, build, save_encoder
 from c2vl.protocols.evaluate import Evaluation
 from c2vl.protocols.task import Task
@@ -69,3 +70,10 @@ def with_rows(task: Task) -> Callable[[Any], Task]:
 @pytest.fixture
 def evaluation(tmp_path: Path) -> Evaluation:
     return Evaluation(tmp_path / "results", {})
+
+
+@pytest.fixture(autouse=True)
+def own_parts_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget the protocols that a test registers."""
+    registry.names("protocol")
+    monkeypatch.setattr(registry, "_parts", dict(registry._parts))

@@ -130,6 +130,37 @@ def test_a_reading_is_counted_once_whatever_is_killed(
     assert path.read_text() == "x\n"
 
 
+OWN = """
+from pydantic import Field
+from c2vl.protocols.settings import ProtocolSettings
+from c2vl.protocols.task import Outcome
+from c2vl.registry import register
+
+class Settings(ProtocolSettings):
+    share: float = Field(0.5, ge=0, le=1, description="Of right answers.")
+
+def own(task, settings):
+    at = task.folds[0].scored
+    return [Outcome("own", "top-1", "", at, [settings.share] * len(at))]
+
+register("protocol", "own", own, settings=Settings, help="Mine.")
+"""
+
+
+def test_a_protocol_of_a_file_is_a_command(
+    encoder_folder: Path, demo_store: Store, tmp_path: Path
+) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+    door = ("--imports", tmp_path / "own.py")
+    assert "Of right answers." in ask(*door, "own", "--help").output
+    words = (encoder_folder, demo_store.path, "--split", "xsub", "--folds", 2)
+    ask(*door, "own", *words, "--share", 0.25, "--out", tmp_path / "r")
+    (row,) = read_folder([tmp_path / "r"])
+    assert row.value == 0.25 and row.options == {"share": 0.25}
+    refused = ask(*door, "own", *words, "--share", 2, code=2)
+    assert "--share" in str(refused.exception)
+
+
 def test_features_are_extracted_once(demo_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = random_encoder(demo_store, seed=5)
     first = store_features(encoder, demo_store)
