@@ -82,7 +82,7 @@ class ZeroShotSettings(ProtocolSettings):
     def decisive(self) -> dict[str, Any]:
         found: dict[str, Any] = {"by": self.map}
         if self.texts is not None:
-            from c2vl.protocols.zeroshot import read_texts
+            from c2vl.protocols.descriptions import read_texts
 
             text = json.dumps(read_texts(self.texts))
             found["texts"] = hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -23,10 +23,10 @@ from c2vl.encoder.concepts import ConceptSpace
 from c2vl.probes.neighbours import unit
 from c2vl.prompts.encoders import text_encoder_of
 from c2vl.prompts.table import ConceptTable
+from c2vl.protocols.descriptions import read_texts
 from c2vl.protocols.settings import ZeroShotSettings
 from c2vl.protocols.task import Floats, Fold, Outcome, Task, pooled
 from c2vl.support.errors import UserError, did_you_mean
-from c2vl.support.yaml_files import load_yaml
 
 TEMPLATES = ("{}", "a person is doing this: {}", "someone performs the action {}")
 RIDGE = 1.0  # of the fitted map, on unit-variance features
@@ -82,24 +82,6 @@ def class_texts(
     if without:
         raise UserError(f"texts: no description of {', '.join(without[:5])}")
     return [list(described[name]) for name in names]
-
-
-def read_texts(path: Path) -> dict[str, list[str]]:
-    """Read class descriptions: YAML of class name to a text or a list of texts.
-
-    Raises:
-        UserError: it is something else.
-    """
-    values = load_yaml(path)
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: expected class names with their descriptions (name: text)")
-    found = {}
-    for name, texts in values.items():
-        rows = [texts] if isinstance(texts, str) else texts
-        if not isinstance(rows, list) or not all(isinstance(t, str) and t.strip() for t in rows):
-            raise UserError(f"{path}: {name}: expected a text or a list of texts")
-        found[str(name)] = rows
-    return found
 
 
 def _head(task: Task) -> ConceptSpace:

@@ -16,6 +16,7 @@ from c2vl.encoder.concepts import ConceptSpace
 from c2vl.probes.linear import fit_chosen
 from c2vl.protocols import zeroshot
 from c2vl.protocols.clustering import clustering
+from c2vl.protocols.descriptions import read_texts
 from c2vl.protocols.fewshot import few_shot
 from c2vl.protocols.finetune import labelled
 from c2vl.protocols.knn import raw_neighbours
@@ -26,7 +27,7 @@ from c2vl.protocols.robustness import CURVES, robustness
 from c2vl.protocols.settings import ZeroShotSettings
 from c2vl.protocols.task import Outcome, Task
 from c2vl.protocols.three_streams import WEIGHTS, ensemble
-from c2vl.protocols.zeroshot import class_texts, read_texts, zero_shot
+from c2vl.protocols.zeroshot import class_texts, zero_shot
 from c2vl.skeletons.layout import get_layout
 from c2vl.skeletons.preprocess import preprocess
 from c2vl.support.errors import UserError
