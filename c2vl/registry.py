@@ -7,8 +7,8 @@ A part is registered when its module is imported, ours as anybody's::
     register("backbone", "mine", MyNetwork, settings=MySettings)
 
 A module reaches the registry in two ways: an installed package names it as an entry point of the
-group ``c2vl.KIND`` (ours stand in pyproject.toml), or an experiment file lists it under
-``imports``, by its dotted name or as a path of a Python file. Commands that read no experiment file
+group ``c2vl.KIND``, or an experiment file lists it under ``imports``, by its dotted name or as a
+path of a Python file. Ours are those of :data:`OURS`. Commands that read no experiment file
 import what the environment variable ``C2VL_IMPORTS`` lists, separated by commas. What a part of
 each kind must provide stands in docs/parts.md.
 
@@ -102,6 +102,21 @@ def _loaded(target: Any) -> Any:
 
 
 _parts: dict[tuple[Kind, str], Part] = {}
+# Rooms that register our own parts. They are named here and not as entry points, so that they are
+# found where the code came without its installation: beside a model of MLflow's, in a job of Ray's.
+OURS: dict[Kind, str] = {
+    "backbone": "c2vl.model",
+    "objective": "c2vl.objective",
+    "schedule": "c2vl.objective",
+    "augmentation": "c2vl.skeletons",
+    "optimizer": "c2vl.training",
+    "protocol": "c2vl.protocols",
+    "dataset": "c2vl.skeletons.datasets",
+    "text_encoder": "c2vl.prompts.encoders",
+    "image_encoder": "c2vl.prompts.encoders",
+    "label_free_score": "c2vl.probes",
+}
+
 _searched: set[tuple[Kind, bool]] = set()
 _files: dict[str, str] = {}  # module of an imported file → the file's name
 
@@ -175,10 +190,11 @@ def _search(kind: Kind, *, ours: bool = False) -> None:
         if (kind, own) in _searched:
             continue
         _searched.add((kind, own))
-        for entry in sorted(entry_points(group=f"c2vl.{kind}"), key=lambda entry: entry.name):
-            if (entry.name == "c2vl") == own:
+        if own:
+            importlib.import_module(OURS[kind])
+        else:
+            for entry in sorted(entry_points(group=f"c2vl.{kind}"), key=lambda entry: entry.name):
                 _import(entry.load, f"entry point {_from(entry)}")
-        if not own:
             import_modules(filter(None, os.environ.get("C2VL_IMPORTS", "").split(",")))
 
 

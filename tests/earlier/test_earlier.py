@@ -114,7 +114,7 @@ def test_the_registered_model_loads(there: Path, monkeypatch: pytest.MonkeyPatch
     import mlflow
     import pandas as pd
 
-    mlflow.set_tracking_uri(f"sqlite:///{there / 'runs/mlflow.db'}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{there / 'runs/mlflow.db'}")
     model = mlflow.pyfunc.load_model("models:/small@best")
     features = np.asarray(model.predict(pd.DataFrame({"joints": [np.load("joints.npy")]})))
     assert features.shape == (1, 16) and np.isfinite(features).all()
