@@ -1,7 +1,7 @@
 """Ray's token authentication: on, for every cluster that we start or talk to.
 
 Ray's commands read the token from ``~/.ray/auth_token`` (or where ``RAY_AUTH_TOKEN_PATH`` says),
-but only with ``RAY_AUTH_MODE=token``, and look at that once, when Ray is imported.
+but only with ``RAY_AUTH_MODE=token``, which Ray reads once, on import.
 """
 
 from __future__ import annotations

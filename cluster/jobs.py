@@ -19,7 +19,7 @@ from cluster import auth
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
-# what a job needs none of; Ray counts .git towards its limit of 500 MB
+# not needed by a job; Ray counts .git towards its limit of 500 MB
 EXCLUDES = [".git", ".venv", "runs", "build", "dist", "__pycache__", ".*_cache", ".hypothesis"]
 
 
@@ -173,7 +173,7 @@ def list_nodes(address: str) -> list[Node]:
 
 
 def follow(client: JobSubmissionClient, job: str, write: Callable[[str], object]) -> str:
-    """Pass a job's output on until it ends; a dropped connection is taken up again.
+    """Pass on a job's output until it ends; reconnect after a dropped connection.
 
     Args:
         client: from :func:`connect`.

@@ -32,7 +32,7 @@ def up(
     dashboard_port: int = 8265,
     timeout: float = 120.0,
 ) -> tuple[ClusterState, bool]:
-    """Start a cluster, or find the one that runs already.
+    """Start a cluster, or return the one that is already running.
 
     Args:
         path: the state file. Its cluster's jobs run in the current folder.
@@ -71,7 +71,7 @@ def up(
     try:
         for index in range(nodes):
             state = _start_node(state, path, index, cpus_per_node)
-            # one after another: raylets that start at once on one machine can draw the
+            # one at a time: raylets that start together on one machine can draw the
             # same free port, and the one that comes second never registers
             _wait(state, timeout)
     except BaseException:
@@ -81,7 +81,7 @@ def up(
 
 
 def add(path: Path, *, cpus_per_node: int = 1, timeout: float = 120.0) -> ClusterState:
-    """Let one more node join the running cluster, as an autoscaler would; lost ones are forgotten.
+    """Add a node to the running cluster, as an autoscaler would; drop lost nodes from its state.
 
     Args:
         path: the state file.
@@ -160,7 +160,7 @@ def _start_node(state: ClusterState, path: Path, index: int, cpus: int) -> Clust
 
 
 def _wait(state: ClusterState, timeout: float) -> None:
-    """Return once all nodes are alive; UserError with the log of the one that is not."""
+    """Wait until all nodes are alive; else raise UserError with the failed node's log."""
     from cluster.jobs import Unreachable, list_nodes
 
     deadline, late = time.monotonic() + timeout, f"{state.dashboard} does not answer"

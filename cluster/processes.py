@@ -1,8 +1,8 @@
-"""Which processes belong to a local cluster, and how they are ended: these, and no others.
+"""Finds the processes of a local cluster, and ends them and no others.
 
 Every process that ``up`` starts inherits a mark in its environment. Ray's workers rewrite their
-own title and with it what the system shows of their environment, so that they are found as
-descendants of marked ones.
+own title and with it what the system shows of their environment, so they are found as
+descendants of marked processes.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def start(name: str, command: list[str], env: dict[str, str], cwd: Path, log: Pa
 
 
 def alive(node: NodeProcess) -> bool:
-    """Is this very process running (and not another one that was given its pid)?"""
+    """Return whether this process runs, not another one that reuses its pid."""
     try:
         process = psutil.Process(node.pid)
         same = bool(abs(process.create_time() - node.created) < 0.5)
@@ -67,7 +67,7 @@ def members(state: ClusterState) -> list[psutil.Process]:
 
 
 def end(state: ClusterState, grace: float) -> int:
-    """End the cluster's processes: politely, then for good.
+    """End the cluster's processes: terminate them, then kill what remains.
 
     Args:
         state: the cluster.

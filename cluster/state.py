@@ -1,4 +1,4 @@
-"""What ``c2vl-cluster up`` started, on disk: addresses, the shared folder, one process a node."""
+"""State file of the local cluster: addresses, the shared folder, one process for each node."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class NodeProcess:
         name: the node's name in Ray.
         pid: process id of the owner.
         created: its start time in seconds since the epoch; with the pid it names one process, so
-            that a pid given to somebody else later is never signalled.
+            that a pid reused by another process is never signalled.
     """
 
     name: str

@@ -5,8 +5,8 @@ their mean over the seeds. With ``final.rounds`` all candidates get one seed aft
 after each the better half stays (successive halving: Jamieson and Talwalkar, AISTATS 2016). The
 last one gets all seeds.
 
-A winner from before an extension has them all already: it stays a candidate to the last seed,
-whatever its one seed in the search is worth among the new trials.
+The winner from before an extension already has all seeds: it stays a candidate to the last round,
+however its search value ranks among the new trials.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _rounds(left: list[Candidate], in_rounds: bool) -> range:
 
 
 def rounds(spec: SweepSettings, ranked: Ranked) -> Iterator[list[Job]]:
-    """Yield the trainings that the choice waits for; each round is asked for after the one before.
+    """Yield the trainings that the choice needs, round by round; run each round before the next.
 
     Args:
         spec: says how many candidates, which seeds, and whether in rounds.
@@ -91,7 +91,7 @@ def rounds(spec: SweepSettings, ranked: Ranked) -> Iterator[list[Job]]:
 
 
 def _stay(objective: Objective, left: list[Candidate], seeds: int) -> list[Candidate]:
-    """Who stays after so many seeds: the better half, rounded up; after the last one alone."""
+    """Return who stays after ``seeds`` seeds: the better half, rounded up; one after the last."""
     mean = {one.trial.number: statistics.mean(one.values(objective, seeds)) for one in left}
     order = sorted(left, key=lambda one: -objective.sign * mean[one.trial.number])
     if seeds == len(left[0].runs):
@@ -101,7 +101,7 @@ def _stay(objective: Objective, left: list[Candidate], seeds: int) -> list[Candi
 
 
 def choose(spec: SweepSettings, ranked: Ranked) -> FinalChoice:
-    """Choose the winner by the mean over its seeds; a choice that is on disk stands.
+    """Choose the winner by the mean over its seeds; keep a choice that is on disk.
 
     Args:
         spec: says how many candidates, and which seeds.

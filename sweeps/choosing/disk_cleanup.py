@@ -1,6 +1,6 @@
 """Removes checkpoints and encoders of ended trials, except those that ``keep`` asks for.
 
-A kill at any point leaves too much rather than too little, and the next start removes that.
+A kill at any point can only leave extra files, and the next start removes them.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from sweeps.spec.training_job import End, Job, Outcome, Row
 class DiskCleanup:
     """Removes what ``keep`` does not name: a listener of the engine.
 
-    Which trials lead is read from their run folders, as the study ranks them: a study that is away
-    for a while holds nobody up.
+    It ranks trials as the study does, but reads their run folders, so an unreachable study does not
+    delay it.
 
     Args:
         spec: the sweep.
@@ -45,7 +45,7 @@ class DiskCleanup:
         """Nothing has ended."""
 
     def ended(self, job: Job, end: End) -> None:
-        """Remove what the job leaves, or what it has made superfluous by beating others."""
+        """Remove the job's surplus files, and those of trials that it outranks."""
         if end.outcome == "interrupted":
             return
         if job.kind != "trial":
@@ -84,7 +84,7 @@ class DiskCleanup:
             keep.encoders == "all"
             or job.number in leading[: keep.encoders]
             or job.number in self._former  # it may win again
-            or is_base(self._spec, job)  # a row of the final table may stand on it
+            or is_base(self._spec, job)  # a row of the final table may need it
         )
         if complete and not encoder:
             RunFolder(job.folder).drop_encoder()

@@ -46,9 +46,9 @@ def keep_encoder(spec: SweepSettings, final: FinalChoice) -> Path:
 
 
 def publish(spec: SweepSettings, final: FinalChoice, folder: Path, tracker: Tracker) -> str:
-    """Register the encoder as a version of ``spec.model``; aliases move last, when all is there.
+    """Register the encoder as a version of ``spec.model``; set the aliases last.
 
-    A version with the same weights is found again, so that a rerun adds nothing. It is the
+    A rerun finds the version with the same weights and adds none. It is the
     candidate at once, and the best by the rule of :mod:`sweeps.tracking.registry`.
 
     Args:
@@ -59,10 +59,10 @@ def publish(spec: SweepSettings, final: FinalChoice, folder: Path, tracker: Trac
 
     Returns:
         ``models:/NAME@best (version N)``, or ``models:/NAME/N`` with the reason why not best;
-        where MLflow stays away, what registers it later.
+        if MLflow does not answer, how to register it later.
     """
     again = f"c2vl-sweep resume {spec.name}"
-    if not tracker.flush():  # what waits goes first, and tells whether MLflow answers at all
+    if not tracker.flush():  # send pending updates first; this shows whether MLflow answers
         return f"not registered, since MLflow does not answer: {again}"
     with own_store(spec.tracking_uri), answering(spec.tracking_uri, then=again):
         return _publish(spec, final, folder, tracker)
@@ -132,7 +132,7 @@ def save_pyfunc(encoder: Path, out: Path, model_id: str | None = None) -> None:
     names = [ColSpec(DataType.float, f"f{i}") for i in range(load_encoder(encoder).feature_size)]
     signature = ModelSignature(Schema([ColSpec(frames, "joints")]), Schema(list(names)))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # on type hints; the signature stands instead
+        warnings.simplefilter("ignore")  # on type hints; the signature replaces them
         mlflow.pyfunc.save_model(
             str(out),
             python_model=str(Path(__file__).with_name("pyfunc.py")),

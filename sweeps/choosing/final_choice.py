@@ -38,14 +38,14 @@ class FinalChoice:
     Attributes:
         name: of the sweep.
         data: dataset and split, for titles.
-        metric: what was chosen by, on validation.
+        metric: the metric on validation that decided the choice.
         trial: number of the winning trial.
-        values: what was drawn for it.
+        values: its values, drawn by the sampler.
         run: the run whose encoder is kept: of the winner's seeds the best on validation.
         folder: that run's folder, relative to the sweep's.
         validation: the metric of each of the winner's seeds, by run.
         judged: the metric of each candidate's seeds, in their order, by the trial's number; one
-            that was left behind in a round has fewer.
+            that a round eliminated has fewer.
         test: test scores by row of the table (a key of ``ROWS``), then by seed.
     """
 
@@ -66,7 +66,7 @@ class FinalChoice:
         return f"{self.name}: {self.data}, test part, top-1 accuracy in %"
 
     def candidates(self) -> list[dict[str, str]]:
-        """Return a row a candidate: its mean over seeds on validation; the winner first."""
+        """Return a row for each candidate: its mean over seeds on validation; the winner first."""
         rows = []
         for trial, values in sorted(self.judged.items(), key=lambda row: row[0] != str(self.trial)):
             mean = f"{statistics.mean(values):.4f}"

@@ -1,6 +1,6 @@
-"""The trainings after the search: candidates with other seeds, and what stands beside the winner.
+"""The trainings after the search: candidates with other seeds, and references for the winner.
 
-What ``final.beside`` names is trained with the winner's seeds and budget.
+The references in ``final.beside`` are trained with the winner's seeds and budget.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ TRAINED: dict[str, dict[str, Any]] = {  # what is changed of the winner's settin
 
 
 def seeded(spec: SweepSettings, trial: Job, who: str = WINNER) -> list[Job]:
-    """Return the trainings, one a seed, that a row of the final table stands on.
+    """Return the trainings, one for each seed, behind a row of the final table.
 
     A seed that the trial had itself is not trained again: it would give the same weights.
 
@@ -61,6 +61,6 @@ def is_base(spec: SweepSettings, trial: Job) -> bool:
 
 
 def references(spec: SweepSettings, ranked: Ranked, winner: Job) -> list[Job]:
-    """Return the trainings whose figures stand beside the winner's, and that are no trials."""
+    """Return the reference trainings for the winner that are not trials."""
     jobs = [job for who in spec.final.trained for job in trainings(spec, ranked, winner, who)]
     return [job for job in jobs if job.kind == "final"]

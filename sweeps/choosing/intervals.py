@@ -1,4 +1,4 @@
-"""What a mean over a few seeds is worth."""
+"""Confidence intervals of a mean over a few seeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The test part: the winner and what stands beside it are scored on it once."""
+"""Scores the winner and its references once on the test part."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from sweeps.spec.training_job import Job
 def score_on_test(
     spec: SweepSettings, final: FinalChoice, ranked: Ranked, winner: Job, stop: object
 ) -> FinalChoice:
-    """Score the winner on the test part, and what stands beside it.
+    """Score the winner and its references on the test part.
 
-    Each score is written down as soon as it is there, and not computed again.
+    Each score is saved as soon as it is computed, and never computed again.
 
     Args:
         spec: the sweep.

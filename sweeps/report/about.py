@@ -88,7 +88,7 @@ def _plain(manifest: dict[str, Any]) -> Pairs:
 
 
 def _words(value: Any) -> str:
-    """A value of a manifest as it is read, not as it is written."""
+    """Return a manifest's value as text for readers."""
     if isinstance(value, dict):
         words = {key.replace("_", " "): _words(inner) for key, inner in value.items()}
         return ", ".join(f"{key} {text}" for key, text in words.items() if text)
@@ -100,7 +100,7 @@ def _words(value: Any) -> str:
 
 
 def steps(spec: SweepSettings, job: Job) -> list[str]:
-    """Return the command that trains the winner again, behind what it needs."""
+    """Return the steps that train the winner again: preparation, then the command."""
     commit = provenance.commit_of(spec.folder, job.folder)
     out = spec.storage / "train" / job.name
     settings = spec.storage / "sweeps" / spec.name / "report" / "winner.yaml"

@@ -1,8 +1,8 @@
 """How much of the objective's variance each variable explains, and how sure that is.
 
 fANOVA (Hutter, Hoos, Leyton-Brown, ICML 2014) as Optuna has it, on bootstrap resamples of the
-complete trials: with twenty trials a forest finds structure in anything. A variable that means
-nothing, drawn beside the others, shows how much "importance" noise alone gets.
+complete trials: with twenty trials a forest finds structure in anything. A random dummy
+variable, added to the others, shows how much "importance" noise alone gets.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Importances:
 
     Attributes:
         variables: by name, the most important first; empty with too few complete trials.
-        noise: what a variable gets that means nothing (its 95th percentile over the resamples).
+        noise: importance of a random dummy variable (95th percentile over the resamples).
         trials: complete trials.
     """
 

@@ -1,6 +1,6 @@
-"""A running sweep: a live table on a terminal, else a line for each change.
+"""Shows a running sweep: a live table on a terminal, else a line for each change.
 
-Everything is read from the study and the run folders, so that it works beside any driver.
+It reads only the study and the run folders, so it works alongside any driver.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class TrialNow:
 
     Attributes:
         job: its training.
-        outcome: how it ended, or "running", or "interrupted" where nobody drives the sweep.
+        outcome: how it ended, or "running", or "interrupted" if no driver runs the sweep.
         values: the objective by epoch.
         epoch: the last one.
     """
@@ -153,7 +153,7 @@ def sparkline(values: Sequence[float], width: int = WIDTH) -> str:
 
 
 def follow(spec: SweepSettings, console: Console | None = None) -> None:
-    """Show a sweep until nobody drives it; at once where nobody does.
+    """Show a sweep until its driver ends; return at once if none runs.
 
     Raises:
         UserError: it has no study yet.
@@ -180,7 +180,7 @@ def follow(spec: SweepSettings, console: Console | None = None) -> None:
 
 
 def _again(spec: SweepSettings) -> SweepSettings:
-    """Its settings as they are now: more trials may be asked for meanwhile."""
+    """Reload the settings: an extension may have added trials."""
     return read_sweep(spec.storage, spec.name)
 
 

@@ -1,4 +1,4 @@
-"""Taking a sweep's folder for a start: refused where it is another's, undone where the start fails.
+"""Claims a sweep's folder for a start: refuses another sweep's, releases it if the start fails.
 
 A folder is taken while its lock is held (:mod:`sweeps.spec.lock`).
 """
@@ -22,7 +22,8 @@ class Claim:
 
     Attributes:
         spec: the sweep.
-        identity: tells this sweep from a former one of the same name, in the study and in MLflow.
+        identity: distinguishes this sweep from an earlier one of the same name, in the study and
+            in MLflow.
         kept: whether the folder stays.
     """
 

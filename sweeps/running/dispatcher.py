@@ -1,4 +1,4 @@
-"""Jobs on their way through Ray Tune: given out, reported, lost, ended."""
+"""Dispatches jobs to Ray Tune's trials, and passes on their reports, losses and ends."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NODE_NEWS = 120.0  # seconds after which a node's death has reached everybody
 
 
 class Listener(Protocol):
-    """Is told what happens, on the driver."""
+    """Receives the events of jobs, on the driver."""
 
     def started(self, job: Job, attempt: int) -> None:
         """A job starts, or starts again after a loss."""
@@ -35,10 +35,10 @@ class Listener(Protocol):
 
 
 class Losses:
-    """Processes that trials have lost, and whether a node's going away explains it.
+    """Counts lost processes of trials, except those lost with their node.
 
-    Tune spares a trial what an autoscaler announces, but most spot nodes just go. That a node is
-    gone is known some seconds after its processes are, so that this is asked repeatedly.
+    Tune does not count losses that an autoscaler announces, but most spot nodes vanish without
+    notice. Ray reports a lost node some seconds after its processes, so this checks repeatedly.
     """
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class Losses:
         self._suspects[trial.trial_id] = (time.monotonic(), living)
 
     def forgive(self, trial: Trial) -> None:
-        """Do not count a loss that a node's going away explains."""
+        """Do not count a loss that a lost node explains."""
         if trial.trial_id not in self._suspects:
             return
         when, living = self._suspects[trial.trial_id]
@@ -69,12 +69,12 @@ class Losses:
 
 
 class Dispatcher:
-    """Gives a source's jobs to Tune's trials, and tells source and listeners how they go.
+    """Gives a source's jobs to Tune's trials, and reports events to source and listeners.
 
     Args:
         source: gives jobs.
-        listeners: are told.
-        stop: asked before each job.
+        listeners: receive the events.
+        stop: checked before each job.
 
     Attributes:
         jobs: those that run, by the id of their Tune trial.
@@ -97,11 +97,11 @@ class Dispatcher:
         return {}
 
     def left(self) -> int:
-        """Jobs that are still to be given out."""
+        """Number of jobs not given out yet."""
         return len(self._returned) + len(self.source)
 
     def over(self) -> bool:
-        """Say whether no more jobs are to come."""
+        """Return whether no more jobs will come."""
         return bool(self.stop) or not self.left()
 
     def take(self, trial_id: str) -> Job | None:
@@ -128,7 +128,7 @@ class Dispatcher:
         self.losses.lost(trial)
 
     def result(self, trial_id: str, result: Row) -> bool:
-        """Take a report; True asks to stop the trial."""
+        """Handle a report; return True to stop the trial."""
         job = self.jobs[trial_id]
         if OUTCOME in result:
             self._final[trial_id] = result
@@ -149,7 +149,7 @@ class Dispatcher:
         return OUTCOME not in result and self.source.report(job, row)
 
     def ended(self, trial_id: str, pruned: bool = False, error: str = "") -> None:
-        """A Tune trial has ended: in its own way, stopped by the source, or by an error."""
+        """A Tune trial has ended: by itself, stopped by the source, or by an error."""
         job = self.jobs.pop(trial_id)
         if error and trial_id not in self._begun and self._returns[job.name] < RETURNS:
             # Tune tries again what it has started, but not what it gave to a process of an earlier
@@ -175,13 +175,13 @@ class Dispatcher:
             listener.ended(job, end)
 
     def recall(self) -> None:
-        """Take back what Tune lost track of, to be given out again."""
+        """Take back jobs that Tune lost track of, to give them out again."""
         if not self.stop:
             self._returned += self.jobs.values()
             self.jobs.clear()
 
     def close(self) -> None:
-        """Tell jobs that were given out, and have not ended, as interrupted."""
+        """Report jobs that were given out and have not ended as interrupted."""
         self.jobs |= {f"returned {place}": job for place, job in enumerate(self._returned)}
         self._returned.clear()
         for trial_id in list(self.jobs):

@@ -1,7 +1,7 @@
 """Runs jobs on Ray Tune, which places trials, retries lost ones and carries their reports.
 
-What to run and when to stop it is asked of the :class:`~sweeps.spec.training_job.Source`; it and
-the listeners are told what happened.
+The :class:`~sweeps.spec.training_job.Source` decides what to run and when to stop it; the engine
+reports all events to it and to the listeners.
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ def run_jobs(
     bundles: list[dict[str, float]],
     max_failures: int,
 ) -> None:
-    """Run all jobs of a source; returns when it is empty or a stop was asked for.
+    """Run all jobs of a source; return when it is empty or a stop is requested.
 
-    Jobs that were cut off by a stop are told as "interrupted" to the listeners.
+    Listeners receive jobs that a stop ended early as "interrupted".
 
     Args:
         source: gives jobs and judges them.
         name: of the Tune experiment.
         folder: holds Tune's own files.
         trainable: runs one job (:func:`sweeps.running.trial.run`).
-        listeners: are told what happens.
+        listeners: receive the events.
         stop: ends it early.
-        concurrency: says how many jobs may run at once now; one always may.
+        concurrency: returns how many jobs may run at once now; at least one always may.
         bundles: resources of a job, one for each of its processes.
         max_failures: losses that a job survives, not counting those of whole nodes.
 
     Raises:
-        UserError: jobs are left, and no stop was asked for.
+        UserError: jobs are left, and no stop was requested.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     dispatcher = Dispatcher(source, listeners, stop)

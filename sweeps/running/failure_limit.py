@@ -7,12 +7,12 @@ from sweeps.spec.training_job import End, Job, Row
 
 
 class FailureLimit:
-    """Asks for a stop once more than ``limit`` trainings failed: a listener of the engine.
+    """Requests a stop once more than ``limit`` trainings failed: a listener of the engine.
 
     Args:
-        stop: to ask.
+        stop: receives the request.
         limit: failures that are tolerated.
-        reason: what to say then.
+        reason: passed with the request.
         failed: failures before this start.
     """
 

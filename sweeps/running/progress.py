@@ -1,4 +1,4 @@
-"""Progress of a sweep: a line that keeps itself up to date on a terminal, plain lines in a log."""
+"""Shows a sweep's progress: a live line on a terminal, plain lines in a log."""
 
 from __future__ import annotations
 

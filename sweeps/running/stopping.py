@@ -1,7 +1,7 @@
-"""Asking a running sweep to stop cleanly, and how its driver hears of it.
+"""Requests that a running sweep stop cleanly, and how its driver receives them.
 
-On the driver's own host a signal asks; elsewhere a file in the sweep's folder, which the driver
-looks for. Either way the running epochs end, every store is brought up to date, and the sweep can
+On the driver's host the request is a signal; elsewhere it is a file in the sweep's folder, which
+the driver polls. Either way the running epochs finish, every store is updated, and the sweep can
 be resumed.
 """
 
@@ -27,7 +27,7 @@ class Stop:
 
     Attributes:
         reason: a word for it.
-        error: what a user has to do something about, where that is why.
+        error: the problem that the user must solve, if that is the reason.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Stop:
         return self._event.is_set()
 
     def request(self, reason: str) -> None:
-        """Ask for it; the first reason stands."""
+        """Request a stop; the first reason is kept."""
         if not self._event.is_set():
             self.reason = reason
             self._event.set()
@@ -56,7 +56,7 @@ def stopping(folder: SweepFolder) -> Iterator[Stop]:
     """
     stop, over = Stop(), threading.Event()
     request = folder.stop_request
-    request.unlink(missing_ok=True)  # meant for a driver that is gone
+    request.unlink(missing_ok=True)  # meant for an earlier driver
 
     def listen() -> None:
         while not stop and not over.wait(POLL_SECONDS):
@@ -80,7 +80,7 @@ def stopping(folder: SweepFolder) -> Iterator[Stop]:
 
 
 def heed_signals(stop: Stop) -> None:
-    """Let SIGINT and SIGTERM ask for a stop; once more after Ray's start, which takes SIGTERM."""
+    """Handle SIGINT and SIGTERM as stop requests; repeat after Ray starts, as it takes SIGTERM."""
 
     def asked(number: int, _: object) -> None:
         if stop:
@@ -96,12 +96,12 @@ def ask_to_stop(folder: SweepFolder) -> str | None:
     """Ask the driver of the sweep in ``folder`` to stop; returns at once.
 
     Returns:
-        Whom it asked and how; None where nobody drives it.
+        Whom it asked and how; None if no driver runs.
     """
     who = holder(folder)
     if who is None and not is_running(folder):
         return None
-    if who is not None and who.stopping:  # a second signal would cut it off
+    if who is not None and who.stopping:  # a second signal would end it at once
         return f"{who}, already"
     if who is not None and is_ours_to_signal(folder, who):
         os.kill(who.pid, signal.SIGINT)
@@ -111,7 +111,7 @@ def ask_to_stop(folder: SweepFolder) -> str | None:
 
 
 def wait_for_end(folder: SweepFolder, timeout: float) -> bool:
-    """Wait until nobody drives the sweep in ``folder``; False after ``timeout`` seconds."""
+    """Wait until no driver runs the sweep in ``folder``; False after ``timeout`` seconds."""
     deadline = time.monotonic() + timeout
     while is_running(folder):
         if time.monotonic() > deadline:

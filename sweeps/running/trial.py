@@ -11,9 +11,9 @@ OUTCOME, ERROR, NODE = "outcome", "error", "node"
 def run(config: dict[str, Any]) -> None:
     """Train one experiment and report its epochs to Tune, then its outcome.
 
-    Errors that trying again will not cure are an outcome, reported as such, and a full disk
-    interrupts the trial: it goes on when the sweep does. Anything else is raised, so that Tune
-    starts the trial again and training goes on from its checkpoint.
+    Errors that a retry cannot cure are reported as an outcome. A full disk interrupts the trial,
+    which resumes with the sweep. Anything else is raised, so that Tune restarts the trial and
+    training resumes from its checkpoint.
 
     Args:
         config: ``name``, ``folder``, ``kind`` and ``experiment`` (:meth:`Experiment.model_dump`).

@@ -1,4 +1,4 @@
-"""Between Ray Tune's interfaces and the dispatcher; Tune's pickles of them leave it behind."""
+"""Adapters from Ray Tune's interfaces to the dispatcher; their pickles leave it out."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class JobSearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: Row | None = None, error: bool = False
     ) -> None:
-        """Ends are taken by the callback, which knows the error as well."""
+        """The callback handles ends, since it also receives the error."""
 
     def save(self, checkpoint_path: str) -> None:
         """The study keeps the state."""
@@ -102,7 +102,7 @@ class JobCallback(Callback):
 
 
 class JobStopper(Stopper):
-    """Ends the experiment when a stop is asked for, or when the driver's own node is lost."""
+    """Ends the experiment when a stop is requested, or when the driver's own node is lost."""
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher, self._node = dispatcher, OwnNode()

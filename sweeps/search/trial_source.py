@@ -45,7 +45,7 @@ class StudySource(StudyReader):
 
     Args:
         spec: the sweep.
-        identity: tells it from another sweep of the same name in the same storage.
+        identity: distinguishes it from another sweep of the same name in the same storage.
 
     Attributes:
         budget: the hours used; a listener of the engine.
@@ -214,7 +214,7 @@ class StudySource(StudyReader):
         return trial
 
     def _find_unanswered(self, known: set[int]) -> None:
-        """See to trials that the storage created while its answer was lost."""
+        """Adopt or drop trials that the storage created although its answer was lost."""
         for frozen in super().trials(TrialState.RUNNING):
             if frozen.number in known:
                 continue
@@ -224,12 +224,12 @@ class StudySource(StudyReader):
                 self._drop(running_trial(self.study, self._id(frozen.number)), "asked for twice")
 
     def _id(self, number: int) -> int:
-        """Return what the storage calls a trial."""
+        """Return the storage's id of a trial."""
         study_id = self._storage.get_study_id_from_name(self.spec.name)
         return self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
 
     def _adopt(self, number: int) -> bool:
-        """Take over a trial that is RUNNING; says whether it counts."""
+        """Take over a RUNNING trial; return whether it counts."""
         trial = running_trial(self.study, self._id(number))
         job = self._draw(trial)
         if job is None:
@@ -264,7 +264,7 @@ class StudySource(StudyReader):
         self.study.tell(trial, state=TrialState.FAIL)
 
     def _catch_up(self, job: Job, trial: Trial, row: Row) -> bool:
-        """Report an epoch, behind those before it that a lost process did not report."""
+        """Report an epoch, after any earlier ones that a lost process did not report."""
         last = self._epochs.get(job.name, 0)
         rows = [row]
         if row["epoch"] > last + 1:

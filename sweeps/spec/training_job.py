@@ -1,4 +1,4 @@
-"""A training of a sweep, how it ended, and where the engine gets trainings from."""
+"""A training of a sweep, its end, and the source that gives trainings to the engine."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""What MLflow has still to be told of a sweep, on disk: it outlives an absent server and any kill.
+"""Updates that MLflow has not received yet, kept on disk: they survive an outage or a kill.
 
-A run folder holds a training's figures, and the study its outcome. A note holds what neither says:
+A run folder holds a training's figures, and the study its outcome. A note holds everything else:
 attempts, seconds, node, errors, files to upload. The driver writes a run's note to
-``tracking/RUN.json`` in the sweep's folder when a training starts, and removes it when MLflow has
-all of the training's end. After a kill the next driver tells MLflow what the notes say, whatever of
-it is there already (:mod:`.run_sync`).
+``tracking/RUN.json`` in the sweep's folder when a training starts, and removes it once MLflow has
+received the end of the training. After a kill the next driver sends the notes again; sending one
+twice changes nothing (:mod:`.run_sync`).
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ log = logging.getLogger(__name__)
 
 
 class Note(BaseModel):
-    """What MLflow has still to be told of one run, beside the figures in its run folder.
+    """Updates of one run that MLflow has not received yet, besides the figures in its run folder.
 
     Attributes:
         run: the run's name.
         kind: "sweep" (the parent), "trial" or "final".
         folder: the run folder; empty for the parent.
-        status: of MLflow; empty: it stays as it is.
+        status: the MLflow status to set; empty leaves it unchanged.
         time: of the newest fact, in ms since 1970.
-        if_unsettled: only where MLflow has another status or outcome. The study says the same, so
-            that this note is not kept on disk.
+        if_unsettled: send only if MLflow has another status or outcome. The study holds the same
+            facts, so this note is not kept on disk.
         config: the training's settings.
         data: its datasets.
         tags: as MLflow keeps them.
@@ -86,9 +86,9 @@ class Entry:
 
     Attributes:
         note: replaced, never changed, by each new fact.
-        epoch: the newest reported since MLflow was told; 0: none.
-        told: MLflow knows all of the note.
-        saved: it is on disk.
+        epoch: the newest one reported since MLflow was last updated; 0 if none.
+        told: MLflow has received the whole note.
+        saved: the note is on disk.
     """
 
     note: Note
@@ -98,13 +98,13 @@ class Entry:
 
 
 class Backlog:
-    """The notes of one sweep: the driver adds facts, and another thread tells them.
+    """The notes of one sweep: the driver adds facts, and another thread sends them to MLflow.
 
     Args:
-        folder: the sweep's, whose lock this process holds.
+        folder: the sweep's folder; this process holds its lock.
 
     Attributes:
-        changed: notified when there is more to tell.
+        changed: notified when there is more to send.
     """
 
     def __init__(self, folder: SweepFolder) -> None:
@@ -116,7 +116,7 @@ class Backlog:
                 path.unlink(missing_ok=True)
 
     def add(self, run: str, **facts: Any) -> None:
-        """Add facts to a run's note; on a full disk it stays in memory until there is room."""
+        """Add facts to a run's note; while the disk is full, the note stays in memory."""
         with self.changed:
             entry = self._entries.pop(run, None) or Entry(Note(run=run))
             entry.note = entry.note.adding({"time": now(), **facts})
@@ -126,7 +126,7 @@ class Backlog:
             self.changed.notify_all()
 
     def add_epoch(self, run: str, epoch: int) -> None:
-        """Note that a run folder has another epoch."""
+        """Record that a run folder has a new epoch."""
         with self.changed:
             self._entries.setdefault(run, Entry(Note(run=run))).epoch = epoch
             self.changed.notify_all()
@@ -136,7 +136,7 @@ class Backlog:
         return run in self._entries
 
     def save(self) -> bool:
-        """Write what is not on disk yet; False where that is full."""
+        """Write unsaved notes to disk; return False if the disk is full."""
         with self.changed:
             for entry in [entry for entry in self._entries.values() if not entry.saved]:
                 text = entry.note.model_dump_json(exclude_defaults=True)
@@ -152,7 +152,7 @@ class Backlog:
         return True
 
     def untold(self) -> list[tuple[Note, int, bool]]:
-        """Return what to tell: each note with its newest epoch, and whether the note is new."""
+        """Return unsent notes, each with its newest epoch and whether the note itself is new."""
         with self.changed:
             return [
                 (entry.note, entry.epoch, not entry.told)
@@ -161,7 +161,7 @@ class Backlog:
             ]
 
     def done(self, note: Note, epoch: int) -> None:
-        """MLflow has been told this; what was added meanwhile waits."""
+        """Mark a note as sent to MLflow; facts added meanwhile stay unsent."""
         with self.changed:
             entry = self._entries[note.run]
             if entry.epoch == epoch:
@@ -175,7 +175,7 @@ class Backlog:
                 _path(self._folder, note.run).unlink(missing_ok=True)
 
     def close(self) -> bool:
-        """Remove the notes of runs that go on, if nothing is left to tell; False: something is."""
+        """Remove the remaining notes if all is sent; return False if something is not."""
         if self.untold():
             return False
         shutil.rmtree(self._folder.notes, ignore_errors=True)
@@ -188,7 +188,7 @@ def now() -> int:
 
 
 def waiting(folder: SweepFolder) -> int:
-    """Return how many runs of a sweep MLflow has to be told about; reads only."""
+    """Return how many runs of a sweep have unsent updates; changes nothing."""
     return len(_read(folder))
 
 
@@ -221,7 +221,7 @@ def _damaged(what: str, sweep: str) -> None:
 
 
 def _journal(folder: SweepFolder) -> Iterator[dict[str, Any]]:
-    """Read the operations that an earlier version has not delivered; a cut last line is none."""
+    """Yield operations that an earlier version did not deliver; skip an incomplete last line."""
     journal, mark = folder.journal, folder.journal_position
     if not journal.exists():
         return

@@ -1,7 +1,7 @@
-"""Deleting a sweep: its runs in MLflow, its study, its folder, in an order that a rerun goes on in.
+"""Deletes a sweep: its MLflow runs, its study, then its folder. A rerun completes a deletion.
 
-As long as the folder is there, everything else can be found from it: it goes last, under another
-name first, so that it never stands there in part.
+The folder leads to everything else, so it is deleted last. It is renamed first, so that a
+half-deleted folder never bears the sweep's name.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LATER = "the sweep is still there, delete it again later"
 
 @dataclass(frozen=True)
 class Doomed:
-    """What deleting takes away.
+    """What a deletion will remove.
 
     Attributes:
         runs: ids of MLflow runs that are not deleted yet, the parent last.
@@ -38,7 +38,7 @@ class Doomed:
 
 
 def look(spec: SweepSettings) -> Doomed:
-    """Return what would go; changes nothing.
+    """Return what a deletion would remove; change nothing.
 
     Raises:
         UserError: MLflow does not answer.
@@ -53,7 +53,7 @@ def look(spec: SweepSettings) -> Doomed:
 
 
 def delete(spec: SweepSettings, doomed: Doomed) -> None:
-    """Delete a sweep; cut off, it can be called again. The caller holds the sweep's lock.
+    """Delete a sweep; call it again after an interruption. The caller holds the sweep's lock.
 
     Raises:
         UserError: MLflow or Optuna's storage does not answer, or holds another sweep's study; what
@@ -80,7 +80,7 @@ def delete(spec: SweepSettings, doomed: Doomed) -> None:
 
 
 def finish(storage: Path, name: str) -> bool:
-    """Remove what a deletion that was cut off has left; says whether there was anything."""
+    """Complete an interrupted deletion; return whether there was one."""
     aside = SweepFolder.of(storage, name).deleted().path
     if not aside.exists():
         return False

@@ -1,4 +1,4 @@
-"""The thread that tells MLflow what the backlog holds: training never waits for a server."""
+"""The thread that sends the backlog to MLflow, so that training never waits for a server."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from sweeps.spec.store_addresses import reason
 from sweeps.tracking.backlog import Backlog, Note
 
 LINGER = 0.3
-"""Seconds in which further reports may join the first: MLflow gets them as one batch."""
+"""Seconds to collect further reports after the first, to send them as one batch."""
 PAUSES = (0.5, 15.0)
-"""Seconds between tries: the first pause, which doubles up to the last."""
+"""Seconds between retries: the first pause, doubled each time up to the second value."""
 SAID_AFTER = 3
-"""Failures in a row that a user is told of; a locked database is none."""
+"""Consecutive failures before the user is warned; a locked database does not count."""
 
 log = logging.getLogger(__name__)
 
 
 class Delivery:
-    """Tells MLflow what a backlog holds, each run tried until it works.
+    """Sends a backlog to MLflow and retries each run until it succeeds.
 
     Args:
         backlog: the notes.
-        bring: tells MLflow about one run: its note, and whether more than its epochs is new. It
-            raises where the run has to be tried again.
+        bring: updates one run in MLflow, given its note and whether more than its epochs is new.
+            It raises if the update must be retried.
     """
 
     def __init__(self, backlog: Backlog, bring: Callable[[Note, bool], None]) -> None:
@@ -37,7 +37,7 @@ class Delivery:
         self._thread.start()
 
     def flush(self, patience: float) -> bool:
-        """Wait until MLflow knows everything, at most ``patience`` seconds; False: some waits."""
+        """Wait up to ``patience`` seconds for all updates; return False if some are unsent."""
         with self._backlog.changed:
             self._hurry = True
             self._backlog.changed.notify_all()
@@ -46,9 +46,9 @@ class Delivery:
         return told
 
     def close(self, patience: float) -> bool:
-        """Tell for at most ``patience`` seconds, then end; False: the backlog holds what waits.
+        """Send for up to ``patience`` seconds, then end; return False if updates are left.
 
-        On a full disk nobody is waited for: the study and the run folders hold what counts.
+        On a full disk it does not wait: the study and the run folders hold the results.
         """
         if not self._backlog.save():
             patience = 0.0
@@ -56,7 +56,7 @@ class Delivery:
             self._closing = True
             self._deadline = time.monotonic() + patience
             self._backlog.changed.notify_all()
-        self._thread.join(patience + 60)  # it may wait for an answer of the server
+        self._thread.join(patience + 60)  # it may be waiting for the server
         return not self._thread.is_alive() and self._backlog.close()
 
     def _work(self) -> None:
@@ -90,7 +90,7 @@ class Delivery:
         return self._closing or self._hurry
 
     def _try(self) -> str | None:
-        """Tell MLflow what waits now; returns why that did not work."""
+        """Send all pending updates; return the reason if that failed."""
         try:
             for note, epoch, new in self._backlog.untold():
                 self._bring(note, new)

@@ -12,20 +12,20 @@ from contextlib import contextmanager
 from pathlib import Path
 
 CUT_MIGRATION = "_alembic_tmp_"
-"""Begins the name of a table that a change of MLflow's SQLite tables has left when it was cut."""
+"""Prefix of the temporary tables that an interrupted MLflow migration leaves in SQLite."""
 
 
 def hush() -> None:
-    """Silence loggers that print a page of SQLAlchemy at every try; the error itself is raised."""
+    """Silence loggers that print long SQLAlchemy traces at each try; errors are still raised."""
     for name in ("alembic", "mlflow.tracking"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
 def make_store(file: Path, artifacts: Path) -> None:
-    """Make MLflow's tables in a new SQLite file, and let go of it.
+    """Create MLflow's tables in a new SQLite file, and close it.
 
-    A public client makes them too, but keeps its connections to the file, and puts the artefacts
+    A public client creates them too, but keeps its connections open, and puts the artefacts
     of the default experiment into the working directory.
     """
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
@@ -35,13 +35,13 @@ def make_store(file: Path, artifacts: Path) -> None:
 
 @contextmanager
 def own_store(uri: str) -> Iterator[None]:
-    """Make a store the process's own, and take that back: MLflow keeps it in the environment too.
+    """Set the process's store for the block, then unset it and restore the environment variables.
 
     A registry asks the process's own tracking store for the model that a version is made from.
     """
     import mlflow
 
-    # What a process sets stands in its environment too; what stood only there must not become set.
+    # Setting a URI also writes the environment; a URI from the environment must not become set.
     before = {name: os.environ.get(name) for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")}
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)

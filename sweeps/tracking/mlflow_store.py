@@ -1,4 +1,4 @@
-"""MLflow's tracking store: opened, made whole where it is a file of its own, told of when away."""
+"""Opens MLflow's tracking store, creates SQLite files, and reports a store that is down."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DATABASES = ("mssql", "mysql", "postgresql", "sqlite")
 
 
 def open_client(uri: str) -> MlflowClient:
-    """Return a client of a tracking store, without its noise; an SQLite file is made if absent."""
+    """Return a client of a tracking store, log noise silenced; create a missing SQLite file."""
     hush()
     file = sqlite_file(uri)
     if file is not None and file.parent.is_dir() and not file.exists():
@@ -32,15 +32,15 @@ def open_client(uri: str) -> MlflowClient:
 
 
 def _make(file: Path) -> None:
-    """Make an SQLite store under another name, then give it its own.
+    """Create an SQLite store under a temporary name, then rename it.
 
-    MLflow makes its tables in some fifty steps, each for itself; whoever is killed between them
-    would leave a file that MLflow can neither use nor finish.
+    MLflow creates its tables in some fifty separate steps; a kill between them would leave a file
+    that MLflow can neither use nor complete.
     """
     partial = file.with_name(f".{file.name}.partial")
     with file.with_name(f".{file.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if file.exists():  # another process has made it meanwhile
+        if file.exists():  # another process created it meanwhile
             return
         for left in (partial, partial.with_name(f"{partial.name}-journal")):
             left.unlink(missing_ok=True)
@@ -49,10 +49,10 @@ def _make(file: Path) -> None:
 
 
 def open_experiment(client: MlflowClient, uri: str, name: str, storage: Path) -> str:
-    """Return the id of an MLflow experiment, which is made where it is absent.
+    """Return the id of an MLflow experiment; create it if it is missing.
 
-    A server decides itself where artefacts go. With a database alone MLflow would put them into
-    the working directory: they go beside the file, or into ``storage``.
+    A server chooses where artefacts go. With only a database, MLflow would put them into the
+    working directory, so this puts them next to the file, or into ``storage``.
     """
     if (found := client.get_experiment_by_name(name)) is not None:
         return str(found.experiment_id)
@@ -66,12 +66,12 @@ def open_experiment(client: MlflowClient, uri: str, name: str, storage: Path) ->
 
 @contextmanager
 def answering(uri: str, option: str = "tracking.uri", then: str = "") -> Iterator[None]:
-    """Turn what MLflow, and the stores behind it, raise into one message.
+    """Convert exceptions of MLflow and its stores into one message.
 
     Args:
         uri: of the tracking store.
         option: that named it.
-        then: what to do about it, if anything but trying again.
+        then: the remedy, if it is not just to try again.
 
     Raises:
         UserError: the store does not answer.
@@ -87,7 +87,7 @@ def answering(uri: str, option: str = "tracking.uri", then: str = "") -> Iterato
 def does_not_answer(
     uri: str, error: Exception, option: str = "tracking.uri", then: str = ""
 ) -> UserError:
-    """The message for a store that is away; a password in its address is not shown."""
+    """Return the error for a store that does not answer; hide a password in its address."""
     why = reason(error, uri)
     if CUT_MIGRATION in why:
         then = "a change of its tables was cut short: go back to a copy, or remove it if it is new"

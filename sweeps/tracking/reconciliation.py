@@ -1,9 +1,9 @@
-"""Where MLflow differs from the study and the run folders, and how it is brought to them.
+"""Finds and repairs differences between MLflow and the study and run folders.
 
-The study is the record of what was tried, and a run folder that of a training's figures; MLflow
-follows them, never the other way. Nothing is trained, and nothing is taken out of a run: one that
-stands there twice, or holds an epoch twice, is deleted as MLflow deletes (it can be restored
-there), and a new one with everything takes its place.
+The study records what was tried, and a run folder records a training's figures; MLflow is updated
+from them, never the other way. Nothing is trained, and no data is removed from a run: a duplicate
+run, or one with a duplicate epoch, is soft-deleted (MLflow can restore it), and a complete new run
+replaces it.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ ORPHAN = "orphan"
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that MLflow does not say as it is.
+    """One difference between MLflow and the sweep's own records.
 
     Attributes:
         run: the run's name.
-        says: what is different, in words.
+        says: description of the difference.
         training: whose run is written again, and how it ended; None: no run of a trial is.
         surplus: ids of runs to delete.
         strangers: ids of runs of no trial.
@@ -56,7 +56,7 @@ class Difference:
 
 
 def differences(spec: SweepSettings) -> list[Difference]:
-    """Compare a sweep that nobody drives with its runs in MLflow; reads only.
+    """Compare a sweep that no driver runs with its MLflow runs; change nothing.
 
     Raises:
         UserError: MLflow does not answer, or the sweep has no study.
@@ -79,9 +79,9 @@ def runs_of(client: MlflowClient, spec: SweepSettings) -> list[Run]:
 
 
 def trainings(spec: SweepSettings, source: StudyReader) -> list[tuple[Job, Outcome]]:
-    """Return what was begun: the study's trials and the trainings after them.
+    """Return the trainings that have started: the study's trials and the final trainings.
 
-    A trial that is cut off, and a final training that has not run to its end, are "interrupted".
+    A trial or final training that did not run to its end is "interrupted".
     """
     found = source.ended()
     for trial in source.trials(TrialState.RUNNING):
@@ -154,10 +154,10 @@ def _ranges(numbers: list[int]) -> str:
 
 
 def mend(spec: SweepSettings, found: list[Difference]) -> None:
-    """Put the differences right; the caller holds the sweep's lock.
+    """Repair the differences; the caller holds the sweep's lock.
 
     Raises:
-        UserError: MLflow does not answer, or was away before all was written.
+        UserError: MLflow does not answer, or stopped answering before all was written.
     """
     with answering(spec.tracking_uri):
         _mend(spec, found)

@@ -79,7 +79,7 @@ def tracking_uri() -> str:
 
 @dataclass(frozen=True)
 class Standing:
-    """What a version was chosen by.
+    """The figure that a version was chosen by, and its origin.
 
     Attributes:
         value: the figure on validation, the mean over the winner's seeds.
@@ -94,7 +94,7 @@ class Standing:
     data: str
 
     def tags(self) -> dict[str, str]:
-        """As tags of a version."""
+        """Return the tags of a version."""
         return {
             "validation": repr(self.value),
             "validation_metric": self.metric,
@@ -115,7 +115,7 @@ class Standing:
 
 
 def may_replace(new: Standing | None, old: Standing | None) -> tuple[bool, str]:
-    """The rule of promotion.
+    """Apply the rule of promotion.
 
     Returns:
         Whether the new version becomes best, and the reason in words.
@@ -153,17 +153,20 @@ def promote(client: MlflowClient, model: str, version: str, *, force: bool = Fal
 
 
 def version_of(client: MlflowClient, model: str, number: str) -> Any | None:
-    """A version by its number, or None where there is none."""
+    """Return a version by its number, or None if there is none."""
     return _if_there(lambda: client.get_model_version(model, number))
 
 
 def current(client: MlflowClient, model: str, alias: str) -> Any | None:
-    """The version that bears an alias, or None where none does."""
+    """Return the version that has an alias, or None if none has."""
     return _if_there(lambda: client.get_model_version_by_alias(model, alias))
 
 
 def _if_there(ask: Callable[[], Any]) -> Any | None:
-    """Tell what is absent from what could not be asked: best would change hands unopposed."""
+    """Return None if the answer is that nothing is there; raise any other error.
+
+    Otherwise a failed query would look like a model without a best version.
+    """
     from mlflow.exceptions import MlflowException
 
     try:

@@ -1,8 +1,8 @@
-"""A sweep's runs in MLflow, each brought to what its run folder and its note say.
+"""Updates a sweep's MLflow runs from their run folders and notes.
 
-Live tracking, a resume and ``c2vl-sweep reconcile`` all do the same. Bringing a run there twice
-changes nothing: a run is looked for by its tags before it is made, an epoch that is there is not
-logged again, an attempt is counted by its id and its seconds by the time of its end.
+Live tracking, a resume and ``c2vl-sweep reconcile`` share this code. Repeating an update changes
+nothing: a run is looked up by its tags before it is created, an epoch is logged only once, and
+an attempt is counted by its id and its seconds by the time of its end.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class SweepRuns:
 
     Args:
         uri: of the tracking store.
-        experiment: MLflow experiment, made where absent.
+        experiment: MLflow experiment, created if missing.
         storage: the sweeps' folder.
         sweep: name of the sweep, and of its parent run.
         identity: tells it from another of the same name.
@@ -77,7 +77,7 @@ class SweepRuns:
 
     @cached_property
     def client(self) -> MlflowClient:
-        """The client; an error of MLflow where the store does not answer."""
+        """The client; raises an MLflow error if the store does not answer."""
         return open_client(self._uri)
 
     @cached_property
@@ -91,14 +91,14 @@ class SweepRuns:
         return self._run(self._sweep, "sweep").id
 
     def bring(self, note: Note, new: bool = True) -> None:
-        """Bring a run to what its run folder and its note say; it is made where it is absent.
+        """Update a run from its run folder and its note; create it if it is missing.
 
-        What MLflow refuses for good is left out with a warning; any other failure is raised, and
-        the whole may be tried again.
+        Data that MLflow rejects permanently is skipped with a warning; any other failure is
+        raised, and the update can be retried.
 
         Args:
-            note: what the run folder does not say.
-            new: False: only the run folder has more than before.
+            note: facts that the run folder does not hold.
+            new: False if only the run folder has new data.
         """
         _attempt(partial(self._bring, note, new))
 
@@ -163,7 +163,7 @@ class SweepRuns:
         _attempt(partial(self.client.log_inputs, run.info.run_id, inputs))
 
     def _log_epochs(self, known: Known, folder: str) -> None:
-        """Log the epochs of a run folder that MLflow has not.
+        """Log those epochs of a run folder that MLflow lacks.
 
         Their times follow from the file's own and from the seconds that each epoch took.
         """
@@ -205,7 +205,7 @@ class SweepRuns:
         return new
 
     def _load(self) -> dict[str, Known]:
-        """Runs by name, asked for once: a search a trial would cost more with every trial."""
+        """Return runs by name, queried once: a query for each trial would slow down over time."""
         if self._known is None:
             self._known = {
                 run.data.tags[RUN]: Known(
@@ -218,13 +218,13 @@ class SweepRuns:
         return self._known
 
     def _run(self, name: str, kind: str, when: int | None = None) -> Known:
-        """Return what is known of a run, which is made where there is none."""
+        """Return what is known of a run; create it if it is missing."""
         known = self._load()
         if name not in known:
             tags = {SWEEP: self._sweep, IDENTITY: self._identity, KIND: kind, RUN: name}
             if kind != "sweep":
                 tags["mlflow.parentRunId"] = self.parent
-            self._known = None  # should the answer be lost, the run is looked for
+            self._known = None  # if the answer is lost, look the run up next time
             run = self.client.create_run(self.experiment, when, tags, name)
             known[name] = Known(run.info.run_id)
             self._known = known
@@ -258,7 +258,7 @@ def metrics_of(row: Row, when: int) -> list[Metric]:
 
 
 def _filled_in(note: Note, *, config: bool) -> Note:
-    """Add what the run folder says, where the driver that ran the training has not said it."""
+    """Fill facts missing from the note with those of the run folder."""
     if not note.folder:
         return note
     home = RunFolder(Path(note.folder))
@@ -272,7 +272,7 @@ def _filled_in(note: Note, *, config: bool) -> Note:
 
 
 def _attempts(note: Note, tags: dict[str, str]) -> dict[str, str]:
-    """Return the tags that count attempts, with those that are not counted yet."""
+    """Return the attempt-count tags, updated with attempts not counted yet."""
     if note.kind == "sweep":
         return {}
     new, counted = note.attempts, tags.get(ATTEMPT)

@@ -1,8 +1,8 @@
-"""The sweep in MLflow: a parent run, a child run a trial; written by the driver alone.
+"""The sweep in MLflow: a parent run and a child run for each trial; only the driver writes them.
 
-What MLflow has still to be told is kept on disk (:mod:`.backlog`), and a thread (:mod:`.delivery`)
-brings each run to it (:mod:`.run_sync`): training never waits for MLflow, an absent server may stay
-away over any number of restarts, and each epoch is logged once.
+Unsent updates are kept on disk (:mod:`.backlog`), and a thread (:mod:`.delivery`) sends them
+(:mod:`.run_sync`). So training never waits for MLflow, an outage may last over any number of
+restarts, and each epoch is logged once.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class Tracker:
 
     Args:
         spec: the sweep.
-        identity: tells it from a former one of the same name.
-        must_answer: whether MLflow has to be there now. A sweep that is known already goes on
-            without it: what is to be written waits on disk.
+        identity: distinguishes it from an earlier sweep of the same name.
+        must_answer: whether MLflow must answer now. A resumed sweep can continue without it: its
+            updates wait on disk.
 
     Raises:
         UserError: MLflow does not answer.
@@ -68,7 +68,7 @@ class Tracker:
 
     @property
     def client(self) -> MlflowClient:
-        """For reading, and for what is written after the trials."""
+        """The client, for reads and for writes after the trials."""
         return self._runs.client
 
     @property
@@ -105,7 +105,7 @@ class Tracker:
         )
 
     def finish(self, outcome: Outcome, patience: float | None = None) -> None:
-        """End the parent run and wait until everything is written, or patience is at an end.
+        """End the parent run and wait until everything is written, or until patience runs out.
 
         Args:
             outcome: of the sweep.
@@ -121,27 +121,27 @@ class Tracker:
             )
 
     def discard(self) -> None:
-        """Take back the parent run of a sweep that has not started after all."""
+        """Delete the parent run of a sweep that failed to start."""
         try:
             self._delivery.close(self._patience)
             self._runs.client.delete_run(self.parent)
-        except Exception as error:  # the start has failed for a reason of its own, which is told
+        except Exception as error:  # the error that made the start fail is reported
             why = does_not_answer(self.spec.tracking_uri, error)
             log.warning("the run of %s stays in MLflow: %s", self.spec.name, why)
 
     def flush(self) -> bool:
-        """Wait until everything so far is written; False where patience came to its end before."""
+        """Wait until everything so far is written; return False if patience ran out."""
         delivered = self._delivery.flush(self._patience)
         if not delivered:
-            self._patience = 0.0  # it is at an end: the next wait would only double it
+            self._patience = 0.0  # used up: another wait would only double it
         return delivered
 
     def reconcile(self, ended: Iterable[tuple[Job, Outcome]], *, always: bool = False) -> None:
-        """Bring runs that a kill cut off to what the study says of their trials.
+        """Update runs that a kill interrupted from their trials in the study.
 
         Args:
             ended: each job that has ended, and how.
-            always: those too whose status and outcome are right.
+            always: also update runs whose status and outcome are right.
         """
         for job, outcome in ended:
             self._tell(
@@ -154,7 +154,7 @@ class Tracker:
             )
 
     def whole(self, figures: Mapping[str, float], folders: Mapping[str, Path]) -> None:
-        """Write figures of the whole sweep and folders of files into the parent run."""
+        """Write the whole sweep's figures and folders of files to the parent run."""
         when = now()
         self._tell(
             self.spec.name,
@@ -166,7 +166,7 @@ class Tracker:
     # --- child runs, as a listener of the engine -----------------------------------------------
 
     def started(self, job: Job, attempt: int) -> None:
-        """Open the job's run, or the one that it has; what is missing there is filled in."""
+        """Open the job's run, or reopen it; fill in what is missing."""
         self._began[job.name] = time.monotonic()
         self._tell(
             job.name,
@@ -197,7 +197,7 @@ class Tracker:
         )
 
     def keep(self, jobs: Iterable[Job]) -> None:
-        """Add the encoders of chosen trials to their runs, where not all have theirs there."""
+        """Add the encoders of chosen trials to their runs, where not every run has its own."""
         for job in jobs:
             self._tell(job.name, folders={"encoder": str(job.encoder)}, **self._home(job))
 
@@ -209,7 +209,7 @@ class Tracker:
         return {TRIAL: str(job.number), **self._code, **drawn}
 
     def _datasets(self, experiment: Experiment) -> list[dict[str, str]]:
-        """The data of a training; most of a sweep have the same, whose digests are read once."""
+        """Return the data of a training; cache digests, since most trainings share their data."""
         key = repr((experiment.data.store, experiment.data.split, experiment.concept_tables()))
         if key not in self._data:
             try:
@@ -224,13 +224,13 @@ class Tracker:
 
 
 def deliver(spec: SweepSettings, identity: str) -> int:
-    """Tell MLflow what an earlier driver left on disk; the caller holds the sweep's lock.
+    """Send MLflow the updates that an earlier driver left; the caller holds the sweep's lock.
 
     Returns:
-        How many runs had to be told.
+        How many runs had unsent updates.
 
     Raises:
-        UserError: MLflow stayed away.
+        UserError: MLflow did not answer.
     """
     if not (found := waiting(spec.folder)):
         return 0
