@@ -26,7 +26,7 @@ def write_gif(recording: Recording, out: Path) -> int:
 
     Args:
         recording: the sequence.
-        out: the file; what is there is replaced when the drawing is finished.
+        out: the file; an existing file is replaced when the drawing is finished.
 
     Returns:
         How many frames were drawn: all, or an even selection from a long sequence.
@@ -60,12 +60,12 @@ def schedule(frames: int, fps: float) -> tuple[NDArray[np.int64], list[int]]:
     drawn = np.unique(np.linspace(0, frames - 1, min(frames, _MOST)).round().astype(np.int64))
     # GIF counts hundredths of a second: round the sums, so that errors do not add up
     ends = np.round(np.append(drawn[1:], frames) * 100 / fps)
-    delays = np.maximum(np.diff(ends, prepend=0), 2)  # less, and browsers slow it down to 10
+    delays = np.maximum(np.diff(ends, prepend=0), 2)  # browsers play shorter delays as 10
     return drawn, [10 * int(delay) for delay in delays]
 
 
 class _Stage:
-    """A figure that is drawn over and over, one frame at a time."""
+    """A figure that is redrawn for each frame."""
 
     def __init__(self, recording: Recording) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -85,7 +85,7 @@ class _Stage:
         seen = recording.joints[self.present]
         grid, self.floor = _grid(seen, recording.floor), recording.floor
         lines = project(grid)[..., :2]
-        flat = project(seen)[..., :2]  # a few joints far off must not make all the rest small
+        flat = project(seen)[..., :2]  # outlying joints must not shrink the rest
         low = np.minimum(np.percentile(flat, 0.2, axis=(0, 1)), lines.min(axis=(0, 1)))
         high = np.maximum(np.percentile(flat, 99.8, axis=(0, 1)), lines.max(axis=(0, 1)))
         margin = 0.06 * float((high - low).max()) + 1e-3

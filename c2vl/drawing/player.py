@@ -91,7 +91,7 @@ def write_html(recording: Recording, out: Path) -> None:
     """Write a page that plays a recording; it needs no other file and no network.
 
     Raises:
-        UserError: the file cannot be written; what was there is left as it was.
+        UserError: the file cannot be written; an existing file is left unchanged.
     """
     title = escape(f"{recording.title} · {recording.id}")
     page = f"""<!doctype html>

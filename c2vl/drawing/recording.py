@@ -1,4 +1,4 @@
-"""One sequence with all that a drawing of it shows."""
+"""One sequence with everything that a drawing of it shows."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Recording:
 
     @property
     def present(self) -> NDArray[np.bool_]:
-        """(M, T): whether a body is there in a frame."""
+        """(M, T) bool: whether a body is present in a frame."""
         there: NDArray[np.bool_] = np.any(self.joints, axis=(2, 3))
         return there
 

@@ -26,7 +26,7 @@ from c2vl.support.errors import UserError
 
 
 class MissingPart(UserError):
-    """An encoder needs a backbone that nobody has registered here."""
+    """An encoder needs a backbone that is not registered here."""
 
 
 README, CONCEPTS = "README.md", "concepts.safetensors"

@@ -1,6 +1,6 @@
 """The Hugging Face Hub's layout: ``config.json``, ``model.safetensors``, a card with metadata.
 
-The artefact's files under the names of the Hub and of ``PyTorchModelHubMixin``;
+The artefact's files have the names of the Hub and of ``PyTorchModelHubMixin``;
 :func:`c2vl.load_encoder` reads the folder as it is.
 """
 
@@ -31,7 +31,7 @@ def save_hub(encoder: Encoder, folder: Path) -> None:
 
     Args:
         encoder: what to write.
-        folder: is made, or replaced.
+        folder: created or replaced.
     """
     with replacing_encoder(folder) as partial:
         write_artefact(partial, encoder.model, encoder.card, encoder.concepts)
@@ -46,7 +46,7 @@ def push_folder(folder: Path, repository: str, api: Any = None) -> str:
 
     Args:
         folder: in the Hub's layout.
-        repository: ``owner/name``; it is made where it is not there.
+        repository: ``owner/name``; created if absent.
         api: a client; None for the usual one.
 
     Returns:

@@ -1,8 +1,8 @@
-"""The count of test scorings: every reading of the test part by an encoder leaves a line.
+"""The count of test scorings: one line for each time an encoder is scored on the test part.
 
-The lines stand in the encoder's own folder, ``test_scorings.jsonl``, and go where it goes; for an
-encoder without a folder of its own (from MLflow, or fresh weights) they stand beside the results.
-A line names the run that read, so that a run that was killed and goes on is counted once.
+The lines are in ``test_scorings.jsonl`` in the encoder's folder, and are copied with it; for an
+encoder without a folder of its own (from MLflow, or fresh weights) they are beside the results.
+Each line names its run, so that a run that was killed and resumed is counted once.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ SCORINGS = "test_scorings.jsonl"
 def count_scoring(
     folder: Path, encoder: str, protocol: str, data: str, split: str, *, run: str
 ) -> int:
-    """Write down one reading of the test part, before it happens; of a run that goes on, nothing.
+    """Record one scoring of the test part before it happens; a resumed run adds no line.
 
     Args:
-        folder: where the lines stand.
-        encoder: digest of what is scored.
-        protocol: by which.
+        folder: holds the file of lines.
+        encoder: digest of the scored encoder.
+        protocol: name of the protocol.
         data: checksum of the store.
-        split: of which split.
-        run: a name that no other reading has.
+        split: name of the split.
+        run: a name that no other scoring has.
 
     Returns:
-        The how manieth reading of this encoder it is.
+        The number of this scoring among those of the encoder, from 1.
 
     Raises:
         UserError: the line cannot be written; the test part is then not read.
@@ -54,7 +54,7 @@ def count_scoring(
         folder.mkdir(parents=True, exist_ok=True)
         with _alone(path) as file:
             text = file.read()
-            kept = text[: text.rfind(b"\n") + 1]  # a line that a kill cut short was never read by
+            kept = text[: text.rfind(b"\n") + 1]  # a cut last line: killed before it scored
             own = [one for one in _parse(path, kept) if one["encoder"] == encoder]
             for number, one in enumerate(own, start=1):
                 if one.get("run") == run:
@@ -73,7 +73,7 @@ def count_scoring(
 
 
 def scorings(folder: Path, encoder: str | None = None) -> int:
-    """How many readings are written down, by one encoder or by all."""
+    """Return the number of recorded scorings, of one encoder or of all."""
     lines = _parse(folder / SCORINGS, _read(folder / SCORINGS))
     return sum(encoder is None or line["encoder"] == encoder for line in lines)
 
@@ -85,11 +85,11 @@ def replacing_encoder(
     """Replace an encoder's folder, without losing a line of its count of test scorings.
 
     Args:
-        folder: whose own lines stay, whatever becomes of the rest; nobody can add one meanwhile.
-        encoder: digest of what is written.
-        counted: other folders, whose lines about it come along.
+        folder: keeps its own lines in any case; it is locked against new ones meanwhile.
+        encoder: digest of the encoder that is written.
+        counted: other folders, whose lines about this encoder are added.
     """
-    found: Counter[bytes] = Counter()  # the same line in two folders is one reading
+    found: Counter[bytes] = Counter()  # the same line in two folders is one scoring
     for source in counted:
         path = source / SCORINGS
         text = _read(path)
@@ -109,7 +109,7 @@ def replacing_encoder(
 
 @contextmanager
 def _alone(path: Path) -> Iterator[BinaryIO]:
-    """Open a file of lines for one process at a time, which has not been replaced meanwhile."""
+    """Open and lock a file of lines; retry if it was replaced before the lock."""
     import fcntl  # not everywhere, and loading an encoder needs none of this
 
     while True:

@@ -22,7 +22,7 @@ from c2vl.skeletons.streams import to_stream
 from c2vl.support.errors import UserError
 
 ESSENTIALS = ("layout", "architecture", "preprocessing", "stream")
-"""What of a card decides the features, beside the weights."""
+"""The fields of a card that, with the weights, decide the features."""
 
 
 def build(layout: JointLayout, architecture: Mapping[str, Any]) -> Backbone:
@@ -106,7 +106,7 @@ class Encoder:
 
         Args:
             sequences: each (T, V, 3) or (M, T, V, 3), metres; a body that is absent is all zero.
-            batch_size: sequences a forward pass.
+            batch_size: sequences per forward pass.
             layout: name of their joint layout where it is known; another one than the encoder's is
                 an error, also where it has as many joints.
 
@@ -139,7 +139,7 @@ class Encoder:
         present_NM: Tensor,
         batch_size: int = 256,
     ) -> NDArray[np.float32]:
-        """Embed sequences that are preprocessed already, (N, M, T, V, 3), to (N, feature)."""
+        """Embed preprocessed clips (N, M, T, V, 3) to (N, feature)."""
         return embed_clips(
             self.model, x_NMTVC, present_NM, self.card["stream"], self.layout, batch_size
         )
@@ -154,7 +154,7 @@ def embed_clips(
     layout: JointLayout,
     batch_size: int = 256,
 ) -> NDArray[np.float32]:
-    """Features of preprocessed clips in evaluation mode; the model's mode is put back after."""
+    """Embed clips (N, M, T, V, 3) to (N, feature) in evaluation mode, then restore the mode."""
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()

@@ -58,7 +58,7 @@ def load_onnx(folder: str | Path, threads: int = 0) -> OnnxEncoder:
 
     Args:
         folder: holds ``encoder.onnx`` and ``encoder.json``.
-        threads: of ONNX Runtime; 0 leaves it to it.
+        threads: of ONNX Runtime; 0 lets ONNX Runtime choose.
 
     Raises:
         UserError: a file is missing or altered, or onnxruntime is not installed.

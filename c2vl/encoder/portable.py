@@ -64,7 +64,7 @@ def save(encoder: Encoder, folder: Path, kind: str) -> None:
 
     Args:
         encoder: what to export.
-        folder: is made, or replaced.
+        folder: created or replaced.
         kind: "onnx", "torch-export" or "aot-inductor".
 
     Raises:

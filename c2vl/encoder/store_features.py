@@ -46,7 +46,7 @@ def store_features(encoder: Encoder, store: Store) -> Floats:
             for first in range(0, len(store), BATCH):  # the clips stay on the disk
                 part = np.arange(first, min(first + BATCH, len(store)))
                 x, present = clips.tensors(part)
-                widest = max(1, int(present.sum(1).max()))  # slots that nobody fills cost nothing
+                widest = max(1, int(present.sum(1).max()))  # drop slots empty in the whole batch
                 rows[part] = encoder.embed_clips(x[:, :widest], present[:, :widest], BATCH)
                 shown(first + len(part), len(store))
         return rows
@@ -55,7 +55,7 @@ def store_features(encoder: Encoder, store: Store) -> Floats:
 
 
 def same_layout(encoder: Encoder, store: Store) -> None:
-    """See that an encoder can read a store.
+    """Check that an encoder can read a store.
 
     Raises:
         UserError: the layouts differ.
@@ -72,8 +72,8 @@ def cached(encoder: Encoder, store: Store, variant: str, compute: Callable[[], F
     """Return features from the store's cache, or compute and keep them there.
 
     Args:
-        encoder: what they are of.
-        store: where they are kept.
+        encoder: computes the features.
+        store: holds the cache.
         variant: what else decides them, in words.
         compute: makes them.
     """
@@ -85,7 +85,7 @@ def cached(encoder: Encoder, store: Store, variant: str, compute: Callable[[], F
         if rows.ndim == 2 and rows.shape[1] == encoder.feature_size:
             return rows
     except (OSError, ValueError, EOFError):
-        pass  # not there, or damaged: it is made again
+        pass  # absent or damaged: compute it again
     rows = compute()
     with replacing(path) as file:
         np.save(file, rows)

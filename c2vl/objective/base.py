@@ -37,7 +37,7 @@ class Batch:
     has: Mapping[str, Tensor] = field(default_factory=dict)
 
     def to(self, device: torch.device) -> Batch:
-        """Copy to a device."""
+        """Return a copy on a device."""
         concepts = {name: rows.to(device) for name, rows in self.concepts.items()}
         has = {name: rows.to(device) for name, rows in self.has.items()}
         x, present = self.x.to(device), self.present.to(device)
@@ -46,7 +46,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Sizes:
-    """What an objective's heads stand between.
+    """Sizes of what an objective's heads connect.
 
     Attributes:
         feature: F, of the backbone.
@@ -60,7 +60,7 @@ class Sizes:
 
 
 class Step(NamedTuple):
-    """Where training is.
+    """The position of training when a loss is computed.
 
     Attributes:
         progress: share of training that is done, 0..1.
@@ -73,12 +73,12 @@ class Step(NamedTuple):
 
 
 class ConceptMap(NamedTuple):
-    """How a trained objective takes features and concepts into one space.
+    """The affine maps by which a trained objective compares features with concepts.
 
     Attributes:
-        weight: (D', F), of features.
-        bias: (D',), of features.
-        adapter: (D', D), of concepts; None: concepts are taken as they are.
+        weight: (D', F), applied to features.
+        bias: (D',), added to mapped features.
+        adapter: (D', D), applied to concepts; None leaves concepts as they are.
     """
 
     weight: Tensor
@@ -111,23 +111,23 @@ class Objective(nn.Module):
         raise NotImplementedError
 
     def figures(self, progress: float) -> dict[str, float]:
-        """Figures of an epoch beside the losses, by name."""
+        """Return further figures of an epoch, by name, in addition to the losses."""
         return {}
 
     def validation_figures(
         self, features_NF: Tensor, concepts: Mapping[str, Tensor], has: Mapping[str, Tensor]
     ) -> dict[str, float]:
-        """Figures of the whole training part, in evaluation.
+        """Return figures of the whole training part, computed in evaluation mode.
 
         Args:
-            features_NF: of the backbone.
+            features_NF: (N, F) features of the backbone.
             concepts: modality → (N, D) unit rows, the mean of all prompts.
             has: modality → (N,) bool, as in :class:`Batch`.
         """
         return {}
 
     def after_step(self) -> None:
-        """Called after each step of the optimizer, without gradient."""
+        """Adjust parameters; the learner calls this without gradient after each optimizer step."""
 
     def concept_maps(self) -> dict[str, ConceptMap]:
         """Return the maps by modality, for zero-shot with the exported encoder."""

@@ -37,7 +37,7 @@ class Contrast(Objective):
     def loss(
         self, features_nF: Tensor, batch: Batch, step: Step
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of the global batch, and its part of each edge."""
+        """Return the loss of the global batch, a scalar, and the part of each edge."""
         teacher: View | None = None
         if step.teacher is not None:
             averaged, features = step.teacher
@@ -49,7 +49,7 @@ class Contrast(Objective):
         return c2vl_loss(self.settings, self.heads, student, alpha=alpha, teacher=teacher)
 
     def figures(self, progress: float) -> dict[str, float]:
-        """The softening degree, and τ of each edge."""
+        """Return the softening degree and the temperature τ of each edge."""
         edges = self.heads.log_temperature
         return {"alpha": softening(self.settings.schedule, progress)} | {
             f"temperature_{edge}": float(self.heads.temperature(edge)) for edge in edges
@@ -58,7 +58,7 @@ class Contrast(Objective):
     def validation_figures(
         self, features_NF: Tensor, concepts: Mapping[str, Tensor], has: Mapping[str, Tensor]
     ) -> dict[str, float]:
-        """Mean squared distance of skeleton and concept (Wang and Isola, ICML 2020, eq. 1)."""
+        """Return skeleton-concept mean squared distances (Wang and Isola, ICML 2020, eq. 1)."""
         projected, adapted = self.heads.project(features_NF), self.heads.adapt(concepts)
         found = {}
         for modality, rows_ND in adapted.items():
@@ -72,7 +72,7 @@ class Contrast(Objective):
         self.heads.keep_floor()
 
     def concept_maps(self) -> dict[str, ConceptMap]:
-        """The head of each modality, and its adapter."""
+        """Return the head and the adapter of each modality."""
         state = self.heads.state_dict()
         return {
             name: ConceptMap(

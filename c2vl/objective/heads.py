@@ -1,4 +1,4 @@
-"""What stands between the encoder and the concept space during pretraining, and is then dropped."""
+"""Heads between encoder and concept spaces; pretraining needs them, the exported encoder not."""
 
 from __future__ import annotations
 
@@ -69,13 +69,13 @@ class ConceptHeads(nn.Module):
         }
 
     def temperature(self, edge: str) -> Tensor:
-        """τ of an edge, a scalar tensor at or above the floor."""
+        """Return τ of an edge, a scalar tensor at or above the floor."""
         value: Tensor = self.log_temperature[edge].exp().clamp_min(self.floor)
         return value
 
     @torch.no_grad()
     def keep_floor(self) -> None:
-        """Pull learnt temperatures back to the floor; to be called after an optimizer step."""
+        """Raise learnt temperatures to the floor; call this after each optimizer step."""
         for value in self.log_temperature.values():
             if value.requires_grad:
                 value.clamp_(min=math.log(self.floor))

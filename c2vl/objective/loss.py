@@ -25,12 +25,13 @@ EDGES = ("skeleton_language", "skeleton_vision", "vision_language")
 
 @dataclass(frozen=True)
 class View:
-    """One model's picture of the global batch, all unit rows.
+    """The global batch as one model projects it; all rows have unit length.
 
     Attributes:
         skeleton: concept modality → (N, D) skeleton rows in that space.
         concept: concept modality → (N, D) concept rows.
-        has: concept modality → (N,) bool, which rows have concepts; not named: all of them.
+        has: concept modality → (N,) bool, which rows have concepts. A modality that is
+            not named has all of them.
     """
 
     skeleton: Mapping[str, Tensor]
@@ -38,12 +39,12 @@ class View:
     has: Mapping[str, Tensor] = field(default_factory=dict)
 
     def rows(self, kept: Tensor) -> View:
-        """The view of some rows alone, by a mask (N,)."""
+        """Return the view of only those rows that a mask (N,) selects."""
         skeleton = {name: rows[kept] for name, rows in self.skeleton.items()}
         return View(skeleton, {name: rows[kept] for name, rows in self.concept.items()})
 
     def ends(self, edge: str) -> tuple[Tensor, Tensor]:
-        """The two sides of an edge, (N, D) each."""
+        """Return the two sides of an edge, (N, D) each."""
         if edge == "vision_language":
             return self.concept["vision"], self.concept["language"]
         modality = edge.removeprefix("skeleton_")
@@ -62,7 +63,7 @@ def view(
         heads: the maps into the concept spaces.
         features: (N/k, feature) skeleton features of this worker.
         concepts: modality → (N/k, D) unit rows of this worker.
-        has: modality → (N/k,) bool, which of them there are; None: all.
+        has: modality → (N/k,) bool, which rows have concepts; None: all.
     """
     skeleton = {name: gather(rows) for name, rows in heads.project(features).items()}
     concept = {name: gather(rows) for name, rows in heads.adapt(concepts).items()}
@@ -98,7 +99,7 @@ def edge_targets(
 
 
 def edge_rows(settings: ContrastSettings, edge: str, seen: View) -> Tensor | None:
-    """Which rows of the batch an edge is trained on, (N,) bool; None: all.
+    """Return which rows of the batch train an edge, (N,) bool; None: all.
 
     An edge needs both of its ends, and both modalities where the other one teaches.
     """
@@ -158,7 +159,7 @@ def c2vl_loss(
         if kept is not None:
             seen, guide = student.rows(kept), guide.rows(kept)
         a, b = seen.ends(edge)
-        if len(a) < 2:  # nobody to contrast with; zero, but still a function of the weights
+        if len(a) < 2:  # no negatives: zero, but still a function of the weights
             parts[edge] = 0 * (a.sum() + b.sum() + heads.temperature(edge))
         else:
             t, t_back = edge_targets(settings, alpha, edge, guide)

@@ -28,7 +28,7 @@ def softening(settings: ScheduleSettings, progress: float) -> float:
 
 
 def constant(settings: ScheduleSettings, moved: float) -> float:
-    """``end`` all along."""
+    """Return ``end`` throughout."""
     return settings.end
 
 
@@ -43,7 +43,7 @@ def linear(settings: ScheduleSettings, moved: float) -> float:
 
 
 def cosine(settings: ScheduleSettings, moved: float) -> float:
-    """Half a period of a cosine; half way at half of the move."""
+    """Follow half a period of a cosine; it reaches the middle value half way."""
     return linear(settings, (1 - math.cos(math.pi * moved)) / 2)
 
 

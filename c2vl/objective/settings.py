@@ -57,13 +57,13 @@ class ContrastSettings(ObjectiveSettings):
     weights: WeightSettings = WeightSettings()
 
     def modalities(self) -> tuple[str, ...]:
-        """The ends of the edges that have a weight."""
+        """Return the modalities at the ends of the edges whose weight is above 0."""
         weights = self.weights
         used = {"language": weights.skeleton_language, "vision": weights.skeleton_vision}
         return tuple(name for name in used if used[name] > 0 or weights.vision_language > 0)
 
     def check(self, experiment: Experiment) -> None:
-        """See that edges, targets and teacher have what they need."""
+        """Check that edges, targets and teacher have the modalities and copies they need."""
         weights = self.weights
         if weights.vision_language > 0 and not experiment.prompts.adapter:
             raise ValueError(

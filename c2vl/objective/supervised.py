@@ -1,4 +1,4 @@
-"""Cross-entropy with the labels: what C²VL is compared with."""
+"""Cross-entropy with the labels: the reference that C²VL is compared with."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Supervised(Objective):
     def loss(
         self, features_nF: Tensor, batch: Batch, step: Step
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Cross-entropy with smoothed labels, the mean over this worker's rows."""
+        """Return the cross-entropy with smoothed labels, the mean over this worker's rows."""
         scores = self.heads(features_nF)
         loss = functional.cross_entropy(scores, batch.labels, label_smoothing=self.smoothing)
         return loss, {}

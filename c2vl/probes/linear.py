@@ -49,18 +49,18 @@ class LinearClassifier:
     strength: float
 
     def scores(self, features: Floats) -> Floats:
-        """Class scores (n, classes) of features (n, F)."""
+        """Return class scores (n, classes) of features (n, F)."""
         x = (torch.from_numpy(features).double() - self.mean) / self.scale
         result: Floats = (x @ self.weight.t() + self.bias).float().numpy()
         return result
 
     def hits(self, features: Floats, labels: Ints) -> Hits:
-        """Which top-1 predictions are right, (n,)."""
+        """Return which top-1 predictions are right, (n,) bool."""
         right: Hits = self.scores(features).argmax(1) == labels
         return right
 
     def accuracy(self, features: Floats, labels: Ints) -> float:
-        """Share of right top-1 predictions, 0..1."""
+        """Return the share of right top-1 predictions, 0..1."""
         return float(self.hits(features, labels).mean())
 
 
@@ -106,7 +106,7 @@ def do_nothing() -> None:
 
 
 def counting(shown: Progress, total: int) -> Callable[[], None]:
-    """Return a function that shows one more of ``total`` as done each time it is called."""
+    """Return a function that advances a progress bar of ``total`` by one per call."""
     done = count(1)
     return lambda: shown(next(done), total)
 
@@ -119,7 +119,7 @@ def hits_by_strength(
 ) -> list[list[Hits]]:
     """Return which predictions are right, for each strength in turn and each fold.
 
-    Weaker strengths take ever longer. The search ends once :data:`PAST` of them are no better than
+    Weaker strengths take longer. The search ends once :data:`PAST` of them are no better than
     the best so far, on the mean over folds.
 
     Args:

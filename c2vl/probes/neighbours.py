@@ -24,14 +24,14 @@ def _cosines(train: Floats, query: Floats, chunk: int) -> Iterator[Tensor]:
 def knn_predict(train: Floats, labels: Ints, query: Floats, k: int = 1, chunk: int = 4096) -> Ints:
     """Return the class of each query by a vote among its k nearest neighbours.
 
-    A vote has the weight of its similarity, so that closeness breaks ties between classes.
+    Each vote is weighted by similarity, so that the closer class wins a tie.
 
     Args:
         train: (n, F) features.
         labels: (n,) integers from 0.
         query: (q, F) features.
         k: neighbours; at most n are used.
-        chunk: queries in a matrix product.
+        chunk: queries per matrix product.
 
     Returns:
         (q,) integers.
@@ -50,7 +50,7 @@ def knn_predict(train: Floats, labels: Ints, query: Floats, k: int = 1, chunk: i
 def knn_accuracy(
     train: Floats, labels: Ints, query: Floats, query_labels: Ints, k: int = 1
 ) -> float:
-    """Share of queries whose predicted class is right, 0..1."""
+    """Return the share of queries (q, F) whose predicted class is right, 0..1."""
     return float((knn_predict(train, labels, query, k) == query_labels).mean())
 
 
@@ -67,7 +67,7 @@ def average_precisions(
         labels: (n,).
         query: (q, F).
         query_labels: (q,).
-        chunk: queries in a matrix product.
+        chunk: queries per matrix product.
 
     Returns:
         (q,), 0..1.

@@ -59,8 +59,8 @@ class Evaluation:
 
     Attributes:
         out: the results folder.
-        values: of the protocols' settings, by name; each protocol takes those that it has.
-        again: also run what has a result already.
+        values: of protocol settings, by name; each protocol uses those it has a field for.
+        again: run protocols again that have a result already.
         say: called with a line before each run.
     """
 
@@ -186,7 +186,7 @@ class Evaluation:
         self.say(what)
         work = self.out / ".unfinished" / path.stem
         with _locked(work):
-            if path.exists() and not self.again:  # another process has run it meanwhile
+            if path.exists() and not self.again:  # another process has finished it meanwhile
                 return read_results(path)
             run_id = _run_id(work, path)
             number = 0
@@ -203,10 +203,10 @@ class Evaluation:
 
 
 def _run_id(work: Path, result: Path) -> str:
-    """Return the name of a run. One that was killed keeps it, and so is counted once."""
+    """Return the name of a run; a killed run keeps its name and is counted once."""
     name = work / "run"
     if name.exists() and result.exists() and name.stat().st_mtime_ns < result.stat().st_mtime_ns:
-        shutil.rmtree(work)  # it wrote its result, and was killed before it removed its work
+        shutil.rmtree(work)  # the run was killed between writing its result and removing this
     if not name.exists():
         work.mkdir(parents=True, exist_ok=True)
         write_text(name, uuid4().hex)
@@ -215,7 +215,7 @@ def _run_id(work: Path, result: Path) -> str:
 
 @contextmanager
 def _locked(work: Path) -> Iterator[None]:
-    """Let one process at a time do a run; a second one with the same question waits for it."""
+    """Lock a run; a second process with the same run waits until the first ends."""
     path = work.with_name(f"{work.name}.lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

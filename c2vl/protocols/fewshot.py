@@ -16,7 +16,7 @@ DRAWS = 50
 def few_shot(task: Task) -> list[Outcome]:
     """Predict all classes from 1 and from 5 sequences of each, over 50 draws of them.
 
-    A class with fewer sequences gives what it has. The spread is over draws.
+    A class with fewer sequences contributes all it has. The spread is over draws.
     """
     found = []
     for shots in SHOTS:

@@ -30,7 +30,7 @@ def fine_tune(
 
 
 def supervised(task: Task, settings: TrainingSettings) -> list[Outcome]:
-    """Do as :func:`fine_tune` from random weights of the same architecture."""
+    """Train as :func:`fine_tune` does, from random weights of the same architecture."""
     return fine_tune(task, settings, start=fresh(task.encoder, task.seed))
 
 

@@ -18,7 +18,7 @@ MAPPED = 3000  # sequences in the map: t-SNE's cost grows faster than they do
 
 
 def predictions(task: Task) -> tuple[Ints, Ints]:
-    """Scored positions, and what the convex probe predicts for each."""
+    """Return the scored positions (n,) and the convex probe's predictions (n,)."""
     at, guess = [], []
     for one in task.folds:
         probe, _ = fit_chosen(*task.known(one.fit), one.inner, classes=task.classes)
@@ -32,7 +32,7 @@ def draw(task: Task, folder: Path) -> list[Path]:
 
     Args:
         task: what is evaluated; its part decides whose sequences are shown.
-        folder: is made.
+        folder: created if absent.
     """
     at, guess = predictions(task)
     truth = task.labels[at]

@@ -1,7 +1,7 @@
 """One row a figure: what was measured on what, with an interval and all that it depends on.
 
-Each run of a protocol writes one JSON file into a results folder. The name of the file is a hash of
-what decides the figures, so that the same question finds its answer instead of running twice.
+Each run of a protocol writes one JSON file into a results folder. The file's name is a hash of what
+decides the figures, so that an evaluation with the same inputs reuses the file.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ CARD_FIELDS = (
 
 @dataclass(frozen=True)
 class Result:
-    """A figure and what it stands on.
+    """A figure and everything that it depends on.
 
     Attributes:
         protocol, key, metric, setting: what was measured (see :class:`~.task.Outcome`).
@@ -196,7 +196,7 @@ def interval(
 
 
 def file_of(folder: Path, protocol: str, task: Task, who: str, options: Mapping[str, Any]) -> Path:
-    """The file of a protocol's run: the same question has the same name."""
+    """Return the file of a protocol's run; equal inputs give an equal name."""
     key = [protocol, task.encoder.digest, task.store.digest, task.split.name, task.part, task.seed]
     key += [task.by, task.k, who, dict(options)]
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]

@@ -138,7 +138,7 @@ def _find(joint: str, source: JointLayout) -> str | None:
 
 
 def _place(joint: str, source: JointLayout, lacking: list[str]) -> dict[str, float]:
-    """Return the source's joints and weights for a joint; what cannot be had joins ``lacking``."""
+    """Return the source's joints and weights for a joint; unavailable joints go to ``lacking``."""
     found = _find(joint, source)
     if found is not None:
         return {found: 1.0}

@@ -53,7 +53,7 @@ def export(store: Store, out: Path, split_name: str | None, frames: int | None =
 def _write_pyskl(store: Store, file: IO[bytes], split_name: str | None) -> str:
     names = split_names(store.index)
     if split_name is not None:
-        split(store.index, split_name)  # a mistake in it is said before anything is written
+        split(store.index, split_name)  # raises on a bad split before anything is written
         names += [] if split_name in names else [split_name]
     ids = store.index["id"].to_numpy()
     lists: dict[str, list[str]] = {}

@@ -104,7 +104,7 @@ def split(index: pd.DataFrame, name: str) -> Split:
             (train, test, or empty).
 
     Returns:
-        The split. Its parts have nothing in common; a rule's hold every sequence.
+        The split. Its parts are disjoint; those of a rule together hold every sequence.
 
     Raises:
         UserError: the name is not known, belongs to another dataset, or leaves a part empty.

@@ -62,7 +62,7 @@ class Store:
 
     @classmethod
     def open(cls, path: Path | str) -> Store:
-        """Open a store; nothing but its manifest and table is read.
+        """Open a store; this reads only its manifest and table.
 
         Raises:
             UserError: it is missing, unfinished, truncated, or of another version.
@@ -114,7 +114,7 @@ class Store:
 
     @cached_property
     def max_bodies(self) -> int:
-        """Bodies of the sequence that has most of them."""
+        """The largest number of bodies in one sequence."""
         return int(self.index["bodies"].max())
 
     def damaged(self) -> list[str]:
@@ -176,7 +176,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
 def content_checksum(index: pd.DataFrame, manifest: dict[str, Any]) -> str:
     """Return SHA-256 of table (with every sequence's checksum), layout and class names.
 
-    Where the raw files lay does not matter: the same dataset from a folder and from an archive has
+    It ignores where the raw files were: the same dataset from a folder and from an archive has
     the same checksum.
     """
     table = index.drop(columns=["source"]).to_csv(index=False, lineterminator="\n")

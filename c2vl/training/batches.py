@@ -28,7 +28,7 @@ from c2vl.support.errors import UserError
 
 
 def generator(*seeds: int) -> torch.Generator:
-    """A generator whose stream depends on all the numbers given."""
+    """Return a generator whose stream depends on all the numbers given."""
     seed = np.random.SeedSequence(seeds).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(seed) % (2**63))
 
@@ -37,12 +37,12 @@ class TrainingSet:
     """The training part of a store with its concept features, and the folds to select on.
 
     Attributes:
-        present: (N, M), body slots that are in use.
+        present: (N, M) bool, body slots that are in use.
         labels: (N,) integers; for validation figures, and for objectives that use labels.
         fold: (N,) fold number of each training sequence.
         pretrain: rows that pretraining may see.
         concepts: modality → (N, P, D), normalised over the pretraining rows.
-        has: modality → (N,) bool, of those modalities that lack some sequences.
+        has: modality → (N,) bool, for each modality that lacks some sequences.
     """
 
     def __init__(self, experiment: Experiment) -> None:
@@ -80,7 +80,7 @@ class TrainingSet:
             tables[modality] = ConceptTable.open(folder, modality=modality)
             here[modality] = tables[modality].joined(ids).present
         if here and prompts.missing != "error":
-            # Without any concept there is nothing to learn a sequence from.
+            # A sequence without any concept cannot contribute to the loss.
             every, some = np.all([*here.values()], axis=0), np.any([*here.values()], axis=0)
             kept = every if prompts.missing == "exclude" else some
             self.pretrain = self.pretrain[kept[self.pretrain]]
@@ -112,18 +112,18 @@ class TrainingSet:
 
     @property
     def batch_size(self) -> int:
-        """Sequences a step over all workers; a small set is one batch."""
+        """Return the sequences per step over all workers; a small set is one batch."""
         train = self.experiment.train
         fitting = len(self.pretrain) // train.workers * train.workers
         return min(train.batch_size, fitting)
 
     @property
     def steps_per_epoch(self) -> int:
-        """Whole batches an epoch; the rest waits for the next epoch's order."""
+        """Return the number of whole batches per epoch; an incomplete last batch is dropped."""
         return len(self.pretrain) // self.batch_size
 
     def rows(self, step: int, rank: int = 0) -> Tensor:
-        """Rows of the training set that a worker sees at a step (counted from 0)."""
+        """Return the (n,) rows of the training set that a worker sees at a step (from 0)."""
         epoch, place = divmod(step, self.steps_per_epoch)
         order = torch.randperm(
             len(self.pretrain), generator=generator(self.experiment.seed, 1, epoch)
@@ -150,7 +150,7 @@ class TrainingSet:
 
 
 def normalise(rows: Tensor, how: str, reference: Tensor) -> Tensor:
-    """Bring concept features to a common footing before their unit norm.
+    """Normalise the distribution of concept features before they are scaled to unit length.
 
     Args:
         rows: (N, P, D).
@@ -167,14 +167,14 @@ def normalise(rows: Tensor, how: str, reference: Tensor) -> Tensor:
         return (rows - centre.float()).contiguous()
     values, directions = torch.linalg.eigh(torch.cov(means.t()))
     scale = values.clamp_min(values[-1] * 1e-2).rsqrt()
-    # Signs and rotations of eigenvectors differ between libraries; going back (ZCA) undoes them.
+    # Signs and rotations of eigenvectors differ between libraries; rotating back (ZCA) undoes them.
     matrix = directions * scale @ directions.t()
     whitened: Tensor = ((rows.double() - centre) @ matrix).float()
     return whitened
 
 
 def mean_of_prompts(rows: Tensor, keep: int, draw: torch.Generator) -> Tensor:
-    """Unit-norm mean over ``keep`` of the P prompts of each row: (n, P, D) to (n, D)."""
+    """Average ``keep`` of the P prompts of each row to unit length: (n, P, D) to (n, D)."""
     if keep < rows.shape[1]:
         chosen = torch.rand(rows.shape[:2], generator=draw).argsort(1)[:, :keep]
         rows = rows.gather(1, chosen[..., None].expand(-1, -1, rows.shape[2]))
@@ -186,7 +186,7 @@ def stream_batches(
 ) -> Iterator[tuple[Batch, float]]:
     """Yield the batches of steps ``first`` .. ``last - 1`` and the seconds waited for each.
 
-    A thread builds the next batch while the current one is computed with.
+    A thread builds the next batch while the model trains on the current one.
     """
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as pool:
         ahead = pool.submit(source.batch, first, rank) if first < last else None

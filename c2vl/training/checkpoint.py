@@ -19,13 +19,13 @@ def save(folder: Path, state: dict[str, Any], *, step: int, keep: int) -> Path:
     """Write ``step-00000012.pt`` in ``folder``, then drop all but the latest ``keep``.
 
     Args:
-        folder: made where absent.
+        folder: created if absent.
         state: tensors and builtin containers alone, so that loading needs no pickle of code.
         step: optimizer steps done.
         keep: how many to keep.
 
     Raises:
-        OSError: it cannot be written; the checkpoints that are there stay as they are.
+        OSError: the file cannot be written; existing checkpoints are left unchanged.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step-{step:08d}.pt"
@@ -47,8 +47,8 @@ def latest(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
     """Load the newest readable checkpoint.
 
     Returns:
-        The state (None where there is none: training starts at the beginning), and a line for each
-        newer file that could not be read.
+        The state, or None where no checkpoint is readable (training then starts from step 0); and
+        a line for each newer file that could not be read.
     """
     lines: list[str] = []
     for path in sorted(folder.glob("step-*.pt"), reverse=True):
@@ -62,7 +62,7 @@ def latest(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    # PyTorch reads a tensor with a flipped bit without a word; its own checksums are in the file.
+    # PyTorch loads a tensor with a flipped bit without an error; the file has checksums of its own.
     with zipfile.ZipFile(path) as archive:
         if (damaged := archive.testzip()) is not None:
             raise ValueError(f"the checksum of {damaged} is wrong")

@@ -1,4 +1,4 @@
-"""The maps into the concept space as they stand after training, for the artefact."""
+"""The trained maps into the concept spaces, in the form that the artefact stores."""
 
 from __future__ import annotations
 

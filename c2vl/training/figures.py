@@ -23,8 +23,8 @@ from c2vl.config.reading import flatten
 from c2vl.objective.settings import Edge
 from c2vl.support.errors import UserError
 
-COUNTERS = ("epoch", "step")  # every row has them; they are its place, no figures
-SYSTEM = "system_"  # tracking files what begins so as MLflow's system metrics
+COUNTERS = ("epoch", "step")  # every row has them; they locate the row and are no figures
+SYSTEM = "system_"  # tracking logs names with this prefix as MLflow system metrics
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,12 @@ class Figure:
 
     @property
     def names(self) -> list[str]:
-        """The names of its columns."""
+        """Return the names of its columns."""
         return [self.name.replace("*", each) for each in self.over] or [self.name]
 
     @property
     def sign(self) -> int:
-        """1 where higher is better, -1 where lower is, 0 where neither is."""
+        """Return 1 where higher is better, -1 where lower is, 0 where neither is."""
         return {"higher": 1, "lower": -1, "": 0}[self.better]
 
 
@@ -126,7 +126,7 @@ def names(figures: Iterable[Figure] | None = None) -> list[str]:
 
 
 def describe(name: str) -> Figure:
-    """Return what is known of a column; of one that nobody added, that it is a mean over steps."""
+    """Return the figure of a column; an unknown column is described as a mean over steps."""
     for figure in FIGURES:
         if name in figure.names:
             return figure

@@ -1,4 +1,4 @@
-"""Launch the loop with Ray Train: in this process, with peers or without, or on a worker group."""
+"""Launch the training loop: in this process (alone or with peers), or on a Ray Train group."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ def fit(
     in_process: bool | None = None,
     keep_checkpoint: bool = False,
 ) -> dict[str, Any]:
-    """Train one experiment in a run's folder, or go on with it; a finished folder returns at once.
+    """Train one experiment in a run's folder, or resume it; return at once if it is finished.
 
     Args:
         experiment: the settings.
         folder: the run's folder, on storage that all workers reach.
         name: name of the Ray Train run.
-        on_report: told the figures of each epoch when the loop runs in this process.
-        max_failures: lost workers or unexpected errors that a worker group is started again for.
+        on_report: called with the figures of each epoch when the loop runs in this process.
+        max_failures: how often a worker group is restarted after lost workers or unexpected errors.
         in_process: run the loop in this process, with peers (:mod:`c2vl.training.peers`) where it
             needs more workers; the default where it needs none. Otherwise on a worker group.
-        keep_checkpoint: leave the last one when training is done.
+        keep_checkpoint: keep the last checkpoint when training is done.
 
     Returns:
         The figures of the last epoch.
 
     Raises:
         UserError: settings that do not fit; trying again will not help.
-        StorageFull: no room for a checkpoint or another file; the same call goes on later.
+        StorageFull: the disk has no room for a file; the same call resumes once there is.
         TrainingError: non-finite loss or no memory left; trying again will not help.
     """
     folder = folder.absolute()
@@ -112,14 +112,14 @@ def _trainer(
 
 
 def _run(trainer: Any, folder: Path) -> None:
-    """Run a trainer; the loop's own errors come out as they were raised."""
+    """Run a trainer and raise the loop's own errors unwrapped."""
     try:
         trainer.fit()
     except (UserError, TrainingError):
         raise
     except Exception as error:
         _raise_final(folder)
-        # On a full disk the file that says so may be missing; the workers' own errors are here.
+        # A full disk may prevent the error file; the workers' own errors are in this exception.
         for cause in getattr(error, "worker_failures", {}).values():
             if is_full(cause):
                 raise StorageFull(str(cause)) from None
@@ -141,7 +141,7 @@ def _in_this_process(job: dict[str, Any], settings: TrainSettings, report: Repor
 
 
 def _alone(job: dict[str, Any], rank: int, report: Report) -> None:
-    """Be one worker that was not started by Ray Train."""
+    """Run the loop as one worker that Ray Train did not start."""
     import torch
 
     experiment = from_dict(job["experiment"])
@@ -158,7 +158,7 @@ def _in_a_worker(job: dict[str, Any]) -> None:
 
     folder = Path(job["folder"])
     if RunFolder(folder).failed:
-        return  # final: the group was started again, but trying again will not help
+        return  # final error: Ray Train restarted the group, but a retry cannot help
     quiet_train()
     rank = ray.train.get_context().get_world_rank()
     _train(from_dict(job["experiment"]), folder, ray.train.report, rank, get_device())
@@ -194,7 +194,7 @@ def _train(experiment: Experiment, folder: Path, report: Report, rank: int, devi
 
 @contextmanager
 def _room(folder: Path) -> Iterator[None]:
-    """Turn what a full disk raises into one message."""
+    """Convert the errors of a full disk to one message."""
     try:
         yield
     except Exception as error:

@@ -32,17 +32,17 @@ class Student(nn.Module):
         self.objective = objective
 
     def features(self, batch: Batch) -> Tensor:
-        """Skeleton features (n, F)."""
+        """Return skeleton features (n, F)."""
         features_nF: Tensor = self.encoder(batch.x, batch.present)
         return features_nF
 
     def forward(self, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss, and its parts."""
+        """Return the loss, a scalar, and its named parts."""
         return self.objective.loss(self.features(batch), batch, step)
 
 
 def learning_rate(settings: OptimSettings, progress: float) -> float:
-    """Learning rate at a share of training done: a linear rise, then the decay."""
+    """Return the learning rate at a share of training done: linear warm-up, then decay."""
     if progress < settings.warmup:
         return settings.lr * max(progress / settings.warmup, 1e-3)
     if settings.decay == "step":
@@ -59,7 +59,7 @@ class Learner:
     Attributes:
         student: encoder and objective.
         average: their exponential moving average, or None.
-        steps: optimizer steps that training has in all.
+        steps: number of optimizer steps of the whole training.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class Learner:
         return figures
 
     def progress(self, step: int) -> float:
-        """Share of training that is done at a step: 0 at the first, 1 at the last."""
+        """Return the share of training done at a step: 0 at the first, 1 at the last."""
         return step / max(self.steps - 1, 1)
 
     def _teacher(self, batch: Batch) -> tuple[Objective, Tensor] | None:
@@ -138,7 +138,7 @@ class Learner:
     def _update_average(self, step: int) -> None:
         if self.average is None:
             return
-        # Young averages follow faster, so that the initial weights are soon forgotten.
+        # The average follows faster early on, so that the initial weights soon lose influence.
         decay = min(self.experiment.train.ema, (1 + step) / (10 + step))
         for mean, now in zip(
             self.average.state_dict().values(), self.student.state_dict().values(), strict=True
@@ -150,20 +150,20 @@ class Learner:
 
     @property
     def evaluated(self) -> Student:
-        """What is scored and exported: the student, or its average where settings say so."""
+        """Return the model to score and export: the student, or its average if so configured."""
         if self.experiment.train.evaluate_ema and self.average is not None:
             return self.average
         return self.student
 
     def state_dict(self) -> dict[str, Any]:
-        """All that training changes."""
+        """Return all state that training changes."""
         state = {"student": self.student.state_dict(), "optimizer": self.optimizer.state_dict()}
         if self.average is not None:
             state["average"] = self.average.state_dict()
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Put a saved state back."""
+        """Restore a saved state."""
         self.student.load_state_dict(_as_today(state["student"]))
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None:
@@ -171,7 +171,7 @@ class Learner:
 
 
 def _as_today(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Name a student's tensors as today; earlier checkpoints have heads beside the encoder."""
+    """Give a student's tensors today's names; earlier checkpoints have heads beside the encoder."""
     return {
         f"objective.{name}" if name.startswith("heads.") else name: value
         for name, value in state.items()

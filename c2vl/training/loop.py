@@ -1,7 +1,7 @@
 """The training loop of one worker: load, then while not done: step, checkpoint, validate, log.
 
 It knows nothing of Ray or MLflow. Whoever launches it passes a :class:`Session`: where the run's
-folder is, which worker this is, and whom to tell of each epoch.
+folder is, which worker this is, and a function that receives the figures of each epoch.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Session:
 
     Attributes:
         folder: the run's folder, the same for all workers.
-        report: is told the figures of each epoch (on every worker, as Ray Train wants it).
+        report: called with the figures of each epoch (on every worker, as Ray Train requires).
         rank: number of this worker.
         device: where tensors live.
         threads: torch threads; fixed, since sums over threads differ in their last bits.
@@ -54,7 +54,7 @@ class Session:
 
 
 def train(experiment: Experiment, session: Session) -> dict[str, Any]:
-    """Train one encoder, or go on from the run folder's last checkpoint.
+    """Train one encoder, or resume from the run folder's last checkpoint.
 
     Returns:
         The figures of the last epoch.
@@ -72,7 +72,7 @@ def train(experiment: Experiment, session: Session) -> dict[str, Any]:
     steps = settings.epochs * source.steps_per_epoch
     classes = len(source.store.class_names)
     learner = Learner(experiment, source.layout, dims, classes, steps, session.device)
-    if lead:  # not before: settings that do not fit the data take no folder
+    if lead:  # only now: settings that do not fit the data must not claim a folder
         run.claim(dump(experiment))
     tally = Tally()
     first = 0
@@ -123,7 +123,7 @@ def train(experiment: Experiment, session: Session) -> dict[str, Any]:
             if metrics is not None:
                 last = metrics.add(last)
 
-        # --- checkpoint, before the report: whoever is told of an epoch can resume behind it --
+        # --- checkpoint, before the report, which may end the run ---------------------------------
         by_epoch = place == 0 and (epoch % settings.checkpoint_every == 0 or done == steps)
         by_step = settings.checkpoint_steps and done % settings.checkpoint_steps == 0
         if lead and (by_epoch or by_step):
@@ -132,14 +132,14 @@ def train(experiment: Experiment, session: Session) -> dict[str, Any]:
         if place == 0:
             session.report(last)
 
-    # --- keep what training was for ------------------------------------------------------------
+    # --- export the encoder -------------------------------------------------------------------
     if lead:
         export(learner, source, last, run.encoder)
     return last
 
 
 class Tally:
-    """Sums over an epoch; they are part of the checkpoint, so that a resumed epoch adds up."""
+    """Sums over an epoch; they are part of the checkpoint, so a resumed epoch is right."""
 
     # What a step may not return: columns of a row that are not means over steps, and own sums.
     _OWN = {one for one in figures.names() if figures.describe(one).when != "step"} | {
@@ -165,11 +165,11 @@ class Tally:
         self._last = now
 
     def state(self) -> dict[str, dict[str, Any]]:
-        """What a checkpoint holds of it."""
+        """Return the sums, for a checkpoint."""
         return {"sums": self._sums, "counts": self._counts}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Put a saved state back; a checkpoint without counts had every figure in every step."""
+        """Restore a saved state; a checkpoint without counts had every figure in every step."""
         self._sums = state["sums"]
         steps = int(self._sums.get("steps", 0))
         self._counts = state.get("counts", dict.fromkeys(self._sums, steps))
@@ -192,7 +192,7 @@ def export(learner: Learner, source: TrainingSet, last: dict[str, Any], folder: 
     shown = [name for name in figures.short_names() if figures.describe(name).when == "validation"]
     architecture = experiment.model.model_dump(mode="json")
     if experiment.model.name == "stgcn":
-        del architecture["name"]  # earlier cards have none, and what is equal has an equal digest
+        del architecture["name"]  # as in earlier cards: equal encoders keep equal digests
     card = {
         "layout": source.layout.to_dict(),
         "architecture": architecture,

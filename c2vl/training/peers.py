@@ -6,8 +6,8 @@ training: the next one that starts in this process finds them with everything im
 Train worker group starts its controller, its helpers and its workers for each run
 (``tests/benchmarks/test_trial_overhead.py`` measures both). They end with this process.
 
-A worker that is lost ends the training with an error here; going on from the checkpoint is left to
-whoever runs trials. No worker goes past an epoch's end before the first one has reported it.
+A lost worker ends the training with an error here; the caller that runs trials resumes it from the
+checkpoint. No worker passes an epoch's end before the first worker has reported the epoch.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def lead(loop: Loop, job: Job, workers: int, cpus: float, gpus: float, report: R
         workers: of the group, this one included.
         cpus: of each worker.
         gpus: of each worker; with any, they speak NCCL, else gloo.
-        report: told each epoch's figures; what it raises ends the loop on all workers.
+        report: called with each epoch's figures; an exception in it ends the loop on all workers.
 
     Raises:
         UserError: this process is in no placement group; or as the loop raised it on any worker.
@@ -90,7 +90,7 @@ class Meeting:
 
     @contextmanager
     def joined(self, rank: int, store: Any = None) -> Iterator[None]:
-        """Be one of the group; leaving it, for whatever reason, ends the others' waiting."""
+        """Join the group while the block runs; leaving it ends the waiting of the others."""
         import torch.distributed as dist
         from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
@@ -106,14 +106,14 @@ class Meeting:
 
 
 class Peer:
-    """An actor: a worker of one training after another."""
+    """A Ray actor that serves as a worker of successive trainings."""
 
     def ready(self) -> None:
-        """Import what training needs, so that nobody waits for it within a collective."""
+        """Import what training needs, so that no collective waits for imports."""
         import c2vl.training.loop  # noqa: F401
 
     def run(self, loop: Loop, job: Job, rank: int, meeting: Meeting) -> None:
-        """Be the worker of this rank until the loop ends or the first worker ends it."""
+        """Work as this rank until the loop ends or the first worker ends it."""
         from c2vl.training.system_usage import give_memory_back
 
         try:
@@ -143,7 +143,7 @@ def _followed(_: dict[str, Any]) -> None:
 
 
 def _agree(go_on: bool = False) -> bool:
-    """Tell the others whether training goes on, or hear it."""
+    """Send the others whether training continues, or receive it."""
     import torch
     import torch.distributed as dist
 
@@ -154,7 +154,7 @@ def _agree(go_on: bool = False) -> bool:
 
 
 def _crew(workers: int, cpus: float, gpus: float) -> list[Any]:
-    """The peers of this process, as they were left or started now."""
+    """Return the peers of this process: those kept from the last training, or new ones."""
     import ray
     from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
@@ -195,7 +195,7 @@ def _watch(running: list[Any], over: threading.Event) -> None:
 
 
 def _error(task: Any) -> BaseException | None:
-    """What an ended task raised."""
+    """Return the exception that an ended task raised."""
     import ray
 
     try:
@@ -208,7 +208,7 @@ def _error(task: Any) -> BaseException | None:
 
 
 def _raise_of(running: list[Any]) -> None:
-    """Raise what a peer met, if that says more than that the others left."""
+    """Raise a peer's own error, unless it only says that other workers left."""
     import ray
 
     ended, _ = ray.wait(running, num_returns=len(running), timeout=GRACE)

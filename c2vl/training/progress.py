@@ -17,7 +17,7 @@ from c2vl.training.run_folder import RunFolder
 
 
 def line(row: dict[str, Any]) -> str:
-    """One epoch in words: ``loss 2.31  alpha 0.40  linear_val 0.71 …``."""
+    """Return one epoch as text: ``loss 2.31  alpha 0.40  linear_val 0.71 …``."""
     return "  ".join(f"{name} {row[name]:.4g}" for name in short_names() if name in row)
 
 
@@ -30,7 +30,7 @@ def following(folder: Path, epochs: int) -> Iterator[None]:
         epochs: how many there will be.
     """
     bar, stop, run = Bar(folder.name, epochs), threading.Event(), RunFolder(folder)
-    shown = len(run.rows())  # what an earlier start has shown
+    shown = len(run.rows())  # an earlier start has shown these
 
     def show() -> None:
         nonlocal shown

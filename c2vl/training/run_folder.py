@@ -1,4 +1,4 @@
-"""A run's folder: the name of every file in it, and what is done with them.
+"""A run's folder: the names of its files, and the code that reads and writes them.
 
 ::
 
@@ -8,7 +8,7 @@
     encoder/          the trained encoder
     done.json         figures of the last epoch and seconds; written last
     error.json        why training ended for good
-    warnings.txt      what it met and continued from
+    warnings.txt      problems after which training continued
     ray/              Ray Train's own files
 """
 
@@ -39,12 +39,12 @@ class RunFolder:
 
     @property
     def settings(self) -> Path:
-        """The resolved experiment."""
+        """The file of the resolved experiment."""
         return self.path / "experiment.yaml"
 
     @property
     def metrics(self) -> Path:
-        """The figures, one line an epoch."""
+        """The file of figures, one line per epoch."""
         return self.path / "metrics.jsonl"
 
     @property
@@ -59,7 +59,7 @@ class RunFolder:
 
     @property
     def ray(self) -> Path:
-        """What Ray Train keeps of a worker group."""
+        """The folder of Ray Train's own files."""
         return self.path / "ray"
 
     @property
@@ -90,10 +90,10 @@ class RunFolder:
             write_text(self.settings, resolved)
 
     def reopen(self, resolved: str) -> None:
-        """Forget the error that the last start ended with.
+        """Remove the error that ended the last start.
 
-        Where that start reached no epoch, its settings are forgotten too: the user has corrected
-        them, and there is nothing yet that the new ones could not continue from.
+        If that start finished no epoch, its settings are removed too: the user may have corrected
+        them, and no result depends on the old ones yet.
 
         Args:
             resolved: the resolved experiment as YAML.
@@ -117,10 +117,10 @@ class RunFolder:
             )
 
     def abandon(self, *, made: bool) -> None:
-        """Leave nothing of a start that a mistake ended before the folder was claimed.
+        """Remove the traces of a start that failed before it claimed the folder.
 
         Args:
-            made: the folder was not there before that start.
+            made: whether that start created the folder.
         """
         if self.settings.exists():
             return
@@ -132,7 +132,7 @@ class RunFolder:
     # --- figures ------------------------------------------------------------------------------
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return the figures by epoch; a last line that was cut short is left out."""
+        """Return the figures by epoch; an incomplete last line is left out."""
         rows = []
         if self.metrics.exists():
             for line in self.metrics.read_text(encoding="utf-8").splitlines():
@@ -146,7 +146,7 @@ class RunFolder:
 
     @property
     def done(self) -> bool:
-        """Whether training has run to its end."""
+        """Return whether training has finished."""
         return self._done.exists()
 
     def result(self) -> dict[str, Any]:
@@ -155,18 +155,18 @@ class RunFolder:
         return result
 
     def finish(self, seconds: float) -> dict[str, Any]:
-        """Mark training as done after so many seconds; return the figures of its last epoch."""
+        """Mark training as done, record its seconds, and return its last epoch's figures."""
         last = self.rows()[-1]
         write_text(self._done, json.dumps({"metrics": last, "seconds": seconds}))
         return last
 
     @property
     def failed(self) -> bool:
-        """Whether training ended with an error that trying again does not help."""
+        """Return whether training ended with an error that a retry cannot fix."""
         return self._error.exists()
 
     def fail(self, error: UserError | TrainingError) -> None:
-        """Keep the error that training ended with.
+        """Write down the error that ended training.
 
         Raises:
             UserError: it cannot be written.
@@ -183,13 +183,13 @@ class RunFolder:
         return kinds.get(found["kind"], TrainingError)(found["message"])
 
     def warn(self, lines: Iterable[str]) -> None:
-        """Add warnings, for whoever looks after the run from elsewhere."""
+        """Append warnings, for a process elsewhere that watches the run."""
         if text := "".join(f"{line}\n" for line in lines):
             with self._warnings.open("a", encoding="utf-8") as file:
                 file.write(text)
 
     def warnings(self) -> str:
-        """Return what training met and continued from, a line each."""
+        """Return the problems after which training continued, a line each."""
         path = self._warnings
         return path.read_text(encoding="utf-8") if path.exists() else ""
 
@@ -209,7 +209,7 @@ class RunFolder:
 
 
 def _same(written: str, resolved: str) -> bool:
-    """Compare two experiments; what an earlier release wrote bears fewer names."""
+    """Return whether two experiments are equal; earlier releases wrote fewer settings."""
     try:
         return written == resolved or dump(from_dict(parse_yaml(written))) == resolved
     except (TypeError, ValueError):
@@ -217,19 +217,19 @@ def _same(written: str, resolved: str) -> bool:
 
 
 class MetricsFile:
-    """Writes a run's figures: each epoch once, also over resumes.
+    """Writes a run's figures, each epoch once even if training resumes.
 
     Attributes:
-        rows: the epochs that are there.
+        rows: the epochs in the file.
     """
 
     def __init__(self, run: RunFolder) -> None:
         self._path, self.rows = run.metrics, run.rows()
-        if self._path.exists():  # a line that was cut by a kill is dropped before more are added
+        if self._path.exists():  # drop a last line that a killed process left incomplete
             write_text(self._path, "".join(json.dumps(row) + "\n" for row in self.rows))
 
     def add(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Append a row unless its epoch is there; return the row that stands in the file."""
+        """Append a row unless the file has its epoch; return the row in the file."""
         if self.rows and row["epoch"] <= self.rows[-1]["epoch"]:
             return next(old for old in self.rows if old["epoch"] == row["epoch"])
         with self._path.open("a", encoding="utf-8") as file:

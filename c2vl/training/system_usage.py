@@ -1,4 +1,4 @@
-"""What a training process takes of its machine, an epoch at a time."""
+"""The resources that a training process uses, measured per epoch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 class Usage:
     """Processor, memory and GPU memory of this process since it was last asked.
 
-    The names begin with ``system_``; tracking files them as MLflow's system metrics by that.
+    The names begin with ``system_``; tracking logs these as system metrics of MLflow.
 
     Args:
         device: that training runs on.
@@ -27,7 +27,7 @@ class Usage:
         return time.perf_counter(), times.user + times.system
 
     def figures(self) -> dict[str, float]:
-        """Mean number of busy cores, resident memory and the peak of allocated GPU memory, MiB."""
+        """Return mean busy cores, and resident and peak allocated GPU memory in MiB."""
         began, before = self._last
         self._last = now, spent = self._spent()
         figures = {
@@ -41,10 +41,10 @@ class Usage:
 
 
 def give_memory_back() -> None:
-    """Return what a training has freed to the system, in a process that stays for the next one.
+    """Give freed memory back to the system, in a process that trains again.
 
-    Each training has a thread of its own there, and glibc keeps what it freed for that thread
-    alone: 900 MB after 37 small trainings on UTD-MHAD.
+    Each training runs in its own thread, and glibc keeps the memory that a thread freed for that
+    thread alone: 900 MB after 37 small trainings on UTD-MHAD.
     """
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()

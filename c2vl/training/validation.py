@@ -17,14 +17,14 @@ AT_ONCE = 256
 
 
 def scored_folds(source: TrainingSet) -> np.ndarray:
-    """Folds whose sequences are scored: all, or the first where pretraining was kept off it."""
+    """Return the folds to score: all, or only the first if pretraining did not see it."""
     if not source.experiment.data.pretrain_on_validation:
         return np.array([0])
     return np.unique(source.fold)
 
 
 def validate(source: TrainingSet, student: Student) -> dict[str, float]:
-    """Score the encoder on the training part of the split; the test part is never read.
+    """Score the encoder on the training part of the split; this never reads the test part.
 
     Returns:
         ``knn_val`` and ``linear_val``: means over folds of training groups, each predicted from the

@@ -25,7 +25,7 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class DemoSettings:
-    """What is generated: every class by every subject, under every camera, so many times.
+    """What to generate: each class by each subject, seen by each camera, repeated.
 
     Attributes:
         seed: decides everything.
