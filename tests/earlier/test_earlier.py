@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -114,6 +115,8 @@ def test_the_registered_model_loads(there: Path, monkeypatch: pytest.MonkeyPatch
     import mlflow
     import pandas as pd
 
+    # MLflow puts the code that travels with a model on the path, where other tests would find it.
+    monkeypatch.setattr(sys, "path", sys.path[:])
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{there / 'runs/mlflow.db'}")
     model = mlflow.pyfunc.load_model("models:/small@best")
     features = np.asarray(model.predict(pd.DataFrame({"joints": [np.load("joints.npy")]})))
