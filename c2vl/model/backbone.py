@@ -5,6 +5,7 @@ Shapes: N sequences, M body slots, B present bodies, T frames, V joints, C chann
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Protocol
 
@@ -34,7 +35,20 @@ def normalise_joints(norm: nn.Module, x_BTVC: Tensor) -> Tensor:
     return normalised
 
 
-class Backbone(nn.Module):
+def stages(hidden: int, feature: int) -> list[tuple[int, int, int]]:
+    """Return (channels in, channels out, temporal stride) of the ten blocks of ST-GCN and CTR-GCN.
+
+    Args:
+        hidden: channels of the first four blocks; then twice, then four times as many.
+        feature: channels of the last block.
+    """
+    wide, wider = 2 * hidden, 4 * hidden
+    out = [hidden] * 4 + [wide] * 3 + [wider] * 2 + [feature]
+    strides = [2 if index in (4, 7) else 1 for index in range(10)]
+    return list(zip([3, *out], out, strides, strict=False))
+
+
+class Backbone(nn.Module, ABC):
     """Base of all backbones; only ``__init__`` and :meth:`bodies` must be written.
 
     ``__init__(self, layout, **settings)`` takes the joint layout and the settings of the part by
@@ -53,9 +67,9 @@ class Backbone(nn.Module):
         super().__init__()
         self.joints, self.feature = len(layout.joints), feature
 
+    @abstractmethod
     def bodies(self, x_BTVC: Tensor) -> Tensor:
         """Encode bodies (B, T, V, 3), all present, to (B, F); exporters call it too."""
-        raise NotImplementedError
 
     def forward(self, x_NMTVC: Tensor, present_NM: Tensor) -> Tensor:
         """Encode a batch: the mean over the present bodies of each sequence.

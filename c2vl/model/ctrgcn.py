@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from c2vl.model.backbone import Backbone, Skeleton, normalise_joints
+from c2vl.model.backbone import Backbone, Skeleton, normalise_joints, stages
 from c2vl.model.graph import spatial_partition
 
 BRANCHES = 4  # of a temporal convolution: two dilations, a maximum, and the frame alone
@@ -149,10 +149,6 @@ class CTRGCN(Backbone):
         super().__init__(layout, feature)
         adjacency = torch.from_numpy(spatial_partition(layout.parents, layout.centre))
         self.norm_data = nn.BatchNorm1d(self.joints * 3)
-        wide, wider = 2 * hidden, 4 * hidden
-        plan = [(3, hidden, 1)] + [(hidden, hidden, 1)] * 3
-        plan += [(hidden, wide, 2)] + [(wide, wide, 1)] * 2
-        plan += [(wide, wider, 2), (wider, wider, 1), (wider, feature, 1)]
         self.blocks = nn.ModuleList(
             Block(
                 channels,
@@ -162,7 +158,7 @@ class CTRGCN(Backbone):
                 stride=stride,
                 residual=index > 0,
             )
-            for index, (channels, out, stride) in enumerate(plan)
+            for index, (channels, out, stride) in enumerate(stages(hidden, feature))
         )
 
     def bodies(self, x_BTVC: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from c2vl.model.backbone import Backbone, Skeleton, normalise_joints
+from c2vl.model.backbone import Backbone, Skeleton, normalise_joints, stages
 from c2vl.model.graph import spatial_partition
 
 
@@ -111,10 +111,7 @@ class STGCN(Backbone):
         adjacency = torch.from_numpy(spatial_partition(layout.parents, layout.centre))
         self.register_buffer("adjacency", adjacency, persistent=False)
         self.norm_data = nn.BatchNorm1d(self.joints * 3)
-        wide, wider = 2 * hidden, 4 * hidden
-        plan = [(3, hidden, 1)] + [(hidden, hidden, 1)] * 3
-        plan += [(hidden, wide, 2)] + [(wide, wide, 1)] * 2
-        plan += [(wide, wider, 2), (wider, wider, 1), (wider, feature, 1)]
+        plan = stages(hidden, feature)
         self.blocks = nn.ModuleList(
             Block(
                 channels,

@@ -6,6 +6,7 @@ D concept dimension.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
@@ -86,7 +87,7 @@ class ConceptMap(NamedTuple):
     adapter: Tensor | None
 
 
-class Objective(nn.Module):
+class Objective(nn.Module, ABC):
     """Base of all objectives; only :meth:`loss` must be written.
 
     ``__init__(self, experiment, sizes)`` makes the heads, after the backbone, from the seed of the
@@ -99,6 +100,7 @@ class Objective(nn.Module):
     def __init__(self, experiment: Experiment, sizes: Sizes) -> None:
         super().__init__()
 
+    @abstractmethod
     def loss(
         self, features_nF: Tensor, batch: Batch, step: Step
     ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -108,7 +110,6 @@ class Objective(nn.Module):
         needs nothing more; what compares rows with each other takes all workers' rows by
         :func:`c2vl.objective.gather.gather`.
         """
-        raise NotImplementedError
 
     def figures(self, progress: float) -> dict[str, float]:
         """Return further figures of an epoch, by name, in addition to the losses."""

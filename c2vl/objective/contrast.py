@@ -13,6 +13,7 @@ from c2vl.objective.heads import ConceptHeads
 from c2vl.objective.loss import View, c2vl_loss, view
 from c2vl.objective.schedule import softening
 from c2vl.objective.settings import ContrastSettings
+from c2vl.probes.feature_space import alignment
 
 if TYPE_CHECKING:
     from c2vl.config.experiment import Experiment
@@ -62,9 +63,10 @@ class Contrast(Objective):
         projected, adapted = self.heads.project(features_NF), self.heads.adapt(concepts)
         found = {}
         for modality, rows_ND in adapted.items():
-            apart_N = (projected[modality] - rows_ND).square().sum(1)
-            there_N = has.get(modality, torch.ones_like(apart_N, dtype=torch.bool))
-            found[f"alignment_{modality}"] = float(apart_N[there_N].mean())
+            there_N = has.get(modality, torch.ones(len(rows_ND), dtype=torch.bool))
+            there_N = there_N.to(rows_ND.device)
+            apart = alignment(projected[modality][there_N], rows_ND[there_N])
+            found[f"alignment_{modality}"] = apart
         return found | {"alignment": sum(found.values()) / len(found)}
 
     def after_step(self) -> None:

@@ -59,10 +59,6 @@ class LinearClassifier:
         right: Hits = self.scores(features).argmax(1) == labels
         return right
 
-    def accuracy(self, features: Floats, labels: Ints) -> float:
-        """Return the share of right top-1 predictions, 0..1."""
-        return float(self.hits(features, labels).mean())
-
 
 def fit_path(
     features: Floats, labels: Ints, *, classes: int, strengths: tuple[float, ...] = STRENGTHS

@@ -22,7 +22,6 @@ from click.testing import CliRunner, Result
 from c2vl.commands.main import c2vl
 
 HERE = Path(__file__).parent
-MADE_IN = "/tmp/fx"
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +31,8 @@ def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with tarfile.open(HERE / "before_rooms.tar.xz") as archive:
         archive.extractall(root, filter="data")
     with sqlite3.connect(root / "runs" / "mlflow.db") as store:
+        (artefacts,) = store.execute("SELECT min(artifact_location) FROM experiments").fetchone()
+        made_in = artefacts.removeprefix("file://").removesuffix("/runs/mlartifacts")
         for table, column in (
             ("experiments", "artifact_location"),
             ("runs", "artifact_uri"),
@@ -40,10 +41,10 @@ def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ("model_versions", "storage_location"),
         ):
             store.execute(
-                f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (MADE_IN, str(root))
+                f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (made_in, str(root))
             )
     for path in (root / "runs").rglob("experiment.yaml"):
-        path.write_text(path.read_text().replace(MADE_IN, str(root)))
+        path.write_text(path.read_text().replace(made_in, str(root)))
     return root
 
 
