@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,11 +21,11 @@ from c2vl.training.launch import fit
 from c2vl.training.run_folder import RunFolder
 from cluster import local, processes
 from cluster.state import STATE_FILE, load
+from tests.shell import BIN, call
 from tests.sweeps.stores import epochs, outcomes, runs
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(480)]
 
-BIN = Path(sys.executable).parent
 ON_TWO_NODES = """
 import os, ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as Pin
@@ -51,19 +49,7 @@ class Cluster:
 
     def call(self, *words: str, rc: int = 0) -> str:
         """Run a command of this environment; return its output, both streams."""
-        done = subprocess.run(
-            [str(BIN / words[0]), *words[1:]],
-            cwd=self.folder,
-            env=self.env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            timeout=400,
-            check=False,
-        )
-        assert done.returncode == rc, done.stdout
-        return done.stdout
+        return call(*words, cwd=self.folder, env=self.env, rc=rc)
 
 
 @pytest.fixture(scope="module")

@@ -5,19 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from cluster import local
 from cluster.state import STATE_FILE
+from tests import shell
 
 pytestmark = [pytest.mark.ray, pytest.mark.mlflow, pytest.mark.timeout(480)]
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-BIN = Path(sys.executable).parent
 RELOAD = """
 from c2vl.encoder import load_encoder
 from c2vl.registry import import_modules
@@ -39,19 +37,7 @@ def test_dataset_training_sweep_on_two_nodes_export_and_reload(tmp_path: Path) -
     env |= {"HOME": str(home), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 
     def call(*words: str, rc: int = 0, **extra: str) -> str:
-        done = subprocess.run(
-            [str(BIN / words[0]), *words[1:]],
-            cwd=here,
-            env=env | extra,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert done.returncode == rc, done.stdout
-        return done.stdout
+        return shell.call(*words, cwd=here, env=env | extra, rc=rc)
 
     call("python", "record.py", "recordings")
     store = ("recordings", "runs/stores/mine", "--imports", "my_dataset.py")
