@@ -33,6 +33,7 @@ class Contrast(Objective):
             learn_temperature=settings.learn_temperature,
             floor=settings.temperature_floor,
             adapter=experiment.prompts.adapter,
+            edges=[edge for edge, weight in settings.weights if weight > 0],
         )
 
     def loss(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,8 @@ class ConceptHeads(nn.Module):
         learn_temperature: whether the τ are trained.
         floor: a learnt τ is kept at or above this.
         adapter: add a trainable linear adapter on each concept modality, starting as the identity.
+        edges: which edges the loss uses; None: all. What belongs to no used edge is frozen, since
+            DistributedDataParallel waits for a gradient of every parameter that is not.
     """
 
     def __init__(
@@ -31,6 +33,7 @@ class ConceptHeads(nn.Module):
         learn_temperature: bool,
         floor: float,
         adapter: bool,
+        edges: Collection[str] | None = None,
     ) -> None:
         super().__init__()
         self.maps = nn.ModuleDict({name: nn.Linear(feature, dim) for name, dim in dims.items()})
@@ -45,17 +48,21 @@ class ConceptHeads(nn.Module):
                 nn.init.eye_(linear.weight)
                 self.adapters[name] = linear
         self.floor = floor
-        edges = [f"skeleton_{name}" for name in dims]
+        between = [f"skeleton_{name}" for name in dims]
         if len(dims) > 1:
-            edges.append("vision_language")
+            between.append("vision_language")
+        used = set(between if edges is None else edges)
         self.log_temperature = nn.ParameterDict(
             {
                 edge: nn.Parameter(
-                    torch.tensor(math.log(temperature)), requires_grad=learn_temperature
+                    torch.tensor(math.log(temperature)),
+                    requires_grad=learn_temperature and edge in used,
                 )
-                for edge in edges
+                for edge in between
             }
         )
+        for name in dims:
+            self.maps[name].requires_grad_(f"skeleton_{name}" in used)
 
     def project(self, features: Tensor) -> dict[str, Tensor]:
         """Map skeleton features (n, feature) to unit rows (n, D) in each concept space."""

@@ -165,7 +165,7 @@ class Learner:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore a saved state."""
         self.student.load_state_dict(_as_today(state["student"]))
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.optimizer.load_state_dict(_only_trained(state["optimizer"], self.optimizer))
         if self.average is not None:
             self.average.load_state_dict(_as_today(state["average"]))
 
@@ -176,3 +176,18 @@ def _as_today(state: dict[str, Tensor]) -> dict[str, Tensor]:
         f"objective.{name}" if name.startswith("heads.") else name: value
         for name, value in state.items()
     }
+
+
+def _only_trained(state: dict[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Drop parameters that never had a gradient from an optimizer's saved state.
+
+    Earlier checkpoints list those of unused edges too, which are frozen today. They have no entry
+    in the state; where no parameter has one (SGD without momentum), none need be told apart.
+    """
+    groups = []
+    for saved, now in zip(state["param_groups"], optimizer.param_groups, strict=True):
+        numbers, wanted = saved["params"], len(now["params"])
+        if len(numbers) != wanted:
+            numbers = [number for number in numbers if number in state["state"]] or numbers[:wanted]
+        groups.append({**saved, "params": numbers})
+    return {**state, "param_groups": groups}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,20 +22,28 @@ from c2vl.training.learner import Learner
 N = 8
 
 
-def experiment(supervised: bool) -> Experiment:
+OBJECTIVES: dict[str, dict[str, Any]] = {
+    "every edge": {
+        "targets": "both",
+        "consistency": "cross",
+        "reverse_guide": "skeleton",
+        "learn_temperature": True,
+        "weights": {"skeleton_vision": 0.5, "vision_language": 0.3},
+    },
+    "an edge of weight 0": {
+        "learn_temperature": True,
+        "weights": {"skeleton_vision": 0, "vision_language": 0.3},
+    },
+    "supervised": {"name": "supervised"},
+}
+
+
+def experiment(kind: str) -> Experiment:
     return from_dict(
         {
             "prompts": {"language": "l", "vision": "v", "adapter": True},
             "model": {"hidden": 4, "feature": 16},
-            "objective": {"name": "supervised"}
-            if supervised
-            else {
-                "targets": "both",
-                "consistency": "cross",
-                "reverse_guide": "skeleton",
-                "learn_temperature": True,
-                "weights": {"skeleton_vision": 0.5, "vision_language": 0.3},
-            },
+            "objective": OBJECTIVES[kind],
         }
     )
 
@@ -53,9 +62,9 @@ def whole() -> Batch:
     return Batch(x, present, concepts, torch.arange(N) % 3, {"vision": has})
 
 
-def learner(supervised: bool) -> Learner:
+def learner(kind: str) -> Learner:
     made = Learner(
-        experiment(supervised),
+        experiment(kind),
         get_layout("kinect20"),
         {"language": 6, "vision": 5},
         classes=3,
@@ -78,13 +87,11 @@ def gradients(made: Learner, batch: Batch) -> tuple[float, dict[str, torch.Tenso
     return total.item(), grads
 
 
-def worker(rank: int, world: int, port: int, folder: str, supervised: bool) -> None:
+def worker(rank: int, world: int, port: int, folder: str, kinds: list[str]) -> None:
     torch.set_num_threads(1)
     dist.init_process_group(
         "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world
     )
-    made = learner(supervised)
-    assert isinstance(made.wrapped, DistributedDataParallel)
     share = N // world
     part, batch = slice(rank * share, (rank + 1) * share), whole()
     mine = Batch(
@@ -94,24 +101,26 @@ def worker(rank: int, world: int, port: int, folder: str, supervised: bool) -> N
         batch.labels[part],
         {name: rows[part] for name, rows in batch.has.items()},
     )
-    torch.save(gradients(made, mine), f"{folder}/{rank}.pt")
+    for kind in kinds:
+        made = learner(kind)
+        assert isinstance(made.wrapped, DistributedDataParallel)
+        torch.save(gradients(made, mine), f"{folder}/{kind} {rank}.pt")
+        made.step(mine, 1)  # DistributedDataParallel tells of a missing gradient at the next step
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize(
-    ("world", "supervised"),
-    [(2, False), (4, False), (2, True)],
-    ids=["2 workers", "4 workers", "2 workers, supervised"],
-)
-def test_workers_together_are_one(world: int, supervised: bool, tmp_path: Path) -> None:
-    loss, expected = gradients(learner(supervised), whole())
+@pytest.mark.parametrize(("world", "kinds"), [(2, list(OBJECTIVES)), (4, ["every edge"])])
+def test_workers_together_are_one(world: int, kinds: list[str], tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    mp.spawn(worker, (world, port, str(tmp_path), supervised), nprocs=world)
-    for rank in range(world):
-        there, grads = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
-        assert there == pytest.approx(loss, abs=1e-5)
-        assert grads.keys() == expected.keys()
-        for name, gradient in grads.items():
-            torch.testing.assert_close(gradient, expected[name], rtol=1e-4, atol=1e-6, msg=name)
+    mp.spawn(worker, (world, port, str(tmp_path), kinds), nprocs=world)
+    for kind in kinds:
+        loss, expected = gradients(learner(kind), whole())
+        for rank in range(world):
+            there, grads = torch.load(tmp_path / f"{kind} {rank}.pt", weights_only=True)
+            assert there == pytest.approx(loss, abs=1e-5)
+            assert grads.keys() == expected.keys()
+            for name, gradient in grads.items():
+                wanted = expected[name]
+                torch.testing.assert_close(gradient, wanted, rtol=1e-4, atol=1e-6, msg=name)
