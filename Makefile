@@ -87,7 +87,7 @@ contracts-newest: install
 	$(NEWEST)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade --upgrade-strategy eager $(PIP_FLAGS) -c $(NEWEST)/constraints.txt '.[dev]'
 	@$(BIN)/python -m pip freeze > $(NEWEST)/locked.txt
 	@$(NEWEST)/bin/python -m pip freeze > $(NEWEST)/newest.txt
-	@echo "locked (-) and newest (+):"; diff -U 0 $(NEWEST)/locked.txt $(NEWEST)/newest.txt | grep -E '^[-+](ray|mlflow|optuna)' || echo "Ray, MLflow and Optuna are the same"
+	@echo "locked (-) and newest (+):"; diff -U 0 $(NEWEST)/locked.txt $(NEWEST)/newest.txt | grep -E '^[-+](ray|mlflow|optuna)==' || echo "Ray, MLflow and Optuna are the same"
 	-PYTHONPATH=. $(NEWEST)/bin/python -m pytest -q $(shell find tests -name 'test_*_internals.py') $(ARGS)
 
 clean:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,11 @@ def run_job(job: Job, folder: Path, *, workers: int, gpus_per_worker: float) -> 
     resources = {"CPU": 1.0, "GPU": gpus_per_worker}
     trainer = TorchTrainer(
         _in_a_worker,
-        train_loop_config={"job": job, "folder": str(folder.absolute())},
+        train_loop_config={
+            "job": job,
+            "folder": str(folder.absolute()),
+            "imports": os.environ.get("C2VL_IMPORTS", ""),  # parts that the encoder needs
+        },
         scaling_config=ray.train.ScalingConfig(
             num_workers=workers,
             use_gpu=gpus_per_worker > 0,
@@ -74,6 +79,7 @@ def _in_a_worker(config: dict[str, Any]) -> None:
     from ray.train.torch import get_device
 
     quiet_train()
+    os.environ["C2VL_IMPORTS"] = config["imports"]
     context = ray.train.get_context()
     share = Share(context.get_world_rank(), context.get_world_size())
     config["job"](Path(config["folder"]), share, get_device())

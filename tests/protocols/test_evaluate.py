@@ -218,7 +218,7 @@ def test_shuffled_test_labels_change_no_selection(
 def test_fine_tuning_learns_and_continues_after_a_kill(
     task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = TrainingSettings(epochs=20, batch_size=16, checkpoint_every=4)
+    settings = TrainingSettings(epochs=30, batch_size=8, checkpoint_every=6)
     train = task.split.train
 
     def scores(folder: str) -> np.ndarray:
@@ -226,9 +226,7 @@ def test_fine_tuning_learns_and_continues_after_a_kill(
         return supervised_scores(task.encoder, task.store, train, train, **place)
 
     learnt = scores("a")
-    assert (
-        learnt.argmax(1) == task.labels[train]
-    ).mean() > 2 / task.classes  # chance is one over them
+    assert (learnt.argmax(1) == task.labels[train]).mean() > 3 / task.classes
     left = [path.name for path in (tmp_path / "a").rglob("*") if path.is_file()]
     assert left == ["scores.npy"]  # of a finished training: the protocol may have more to do
 
@@ -244,7 +242,7 @@ def test_fine_tuning_learns_and_continues_after_a_kill(
     with pytest.raises(KeyboardInterrupt):
         scores("b")
     again = scores("b")
-    assert saves == [4, 8, 12, 16, 16, 20]
+    assert saves == [6, 12, 18, 24, 24, 30]
     assert np.array_equal(again, learnt)
 
 
