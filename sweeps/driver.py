@@ -27,7 +27,7 @@ from sweeps.choosing.final_trainings import Ranked, references
 from sweeps.choosing.scoring import score_on_test
 from sweeps.planning.cluster_resources import Concurrency, NodeLost, cluster, trial_resources
 from sweeps.planning.nodes import require_shared
-from sweeps.report import write_report
+from sweeps.report.write import write_report
 from sweeps.running import trial
 from sweeps.running.claim import Claim, claimed
 from sweeps.running.engine import run_jobs
@@ -174,7 +174,7 @@ class _Driver:
         """Keep the winner's encoder, write the report, and register the encoder in MLflow."""
         spec, source, tracker = self._spec, self._source, self._tracker
         encoder = keep_encoder(spec, final)
-        report = write_report(spec, source.study, final)
+        report = write_report(source, final)
         figures = {**source.counts(), **final.figures()}
         folders = {"report": report, "encoder": encoder}
         if spec.final.test:

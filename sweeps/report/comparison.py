@@ -10,8 +10,8 @@ from typing import Any
 from c2vl.config.reading import flatten
 from c2vl.support.errors import UserError, did_you_mean
 from sweeps.choosing.final_choice import read_choice
-from sweeps.search.study import reader
-from sweeps.spec.objective import objective_values
+from sweeps.report.trials import read_trial
+from sweeps.search.study import ENDED, name_of, reader
 from sweeps.spec.reading import read_sweep
 from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.sweep_folder import SweepFolder
@@ -53,32 +53,30 @@ def side(storage: Path, name: str) -> Side:
 
 def _sweep(spec: SweepSettings) -> Side:
     source, final = reader(spec), read_choice(spec.folder)
-    ranked, counts = source.ranked(), source.counts()
+    ranked, counts = source.ranking(), source.counts()
     figures: dict[str, Any] = {key: counts[key] for key in ("complete", "pruned", "failed")}
     if ranked:
-        job, value = ranked[0]
-        figures |= {"best trial": job.name, f"best {spec.objectives[0].metric}": value}
-        figures |= {f"best: {key}": drawn for key, drawn in job.values.items()}
+        best, metric = ranked[0], spec.objectives[0].metric
+        figures |= {"best trial": name_of(spec, best.number), f"best {metric}": best.values[0]}
+        figures |= {f"best: {key}": value for key, value in best.drawn.items()}
     if final is not None:
         figures |= final.figures()
     return Side(spec.name, flatten(spec.model_dump(mode="json")), figures)
 
 
 def _trial(spec: SweepSettings, name: str) -> Side:
-    source, final = reader(spec), read_choice(spec.folder)
-    ended = {job.name: (job, outcome) for job, outcome in source.ended()}
-    if name not in ended:
+    ended, final = reader(spec).trials(*ENDED), read_choice(spec.folder)
+    record = next((one for one in ended if name_of(spec, one.number) == name), None)
+    if record is None:
         raise UserError(f"{name}: no such trial has ended; c2vl-sweep status {spec.name}")
-    job, outcome = ended[name]
-    rows = job.rows()
-    figures: dict[str, Any] = {"outcome": outcome, "epochs": len(rows)}
-    figures["seconds"] = sum(row.get("seconds", 0.0) for row in rows)
-    values = objective_values(spec.objectives, rows)
-    if values is not None:
-        figures |= {o.metric: v for o, v in zip(spec.objectives, values, strict=True)}
-    if final is not None and final.trial == job.number:
+    trial = read_trial(spec, record)
+    figures: dict[str, Any] = {"outcome": trial.outcome, "epochs": trial.epochs}
+    figures["seconds"] = trial.seconds
+    if trial.values is not None:
+        figures |= {o.metric: v for o, v in zip(spec.objectives, trial.values, strict=True)}
+    if final is not None and final.trial == trial.number:
         figures |= final.figures()
-    return Side(name, flatten(job.experiment.model_dump(mode="json")), figures)
+    return Side(name, flatten(trial.job.experiment.model_dump(mode="json")), figures)
 
 
 def rows(sides: Sequence[Side]) -> list[dict[str, Any]]:

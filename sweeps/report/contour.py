@@ -37,14 +37,14 @@ def contour(axes: Any, trials: Trials, names: tuple[str, str]) -> str:
     The surface is the mean of a Gaussian process on the complete trials. All other variables vary
     beneath it, which the process takes as noise; where it knows little, the surface fades out.
     """
-    drew = [t for t in trials.all if all(n in t.job.values for n in names)]
+    drew = [t for t in trials.all if all(n in t.drawn for n in names)]
     ground = [t for t in drew if t.outcome == "complete" and t.values]
     said = f"fewer than {FEWEST} complete trials: no surface is drawn"
     if len(ground) >= FEWEST:
         said = _surface(axes, trials, ground[-MOST:], names)
     points: dict[str, list[Dot]] = {"pruned": [], "complete": [], "failed": []}
     for trial in drew:
-        x, y = (float(trial.job.values[name]) for name in names)
+        x, y = (float(trial.drawn[name]) for name in names)
         points[trial.outcome].append((x, y, trial.number))
     dots(axes, "pruned", points["pruned"], zorder=4)
     dots(axes, "complete", points["complete"], zorder=4, edgecolor="white", linewidth=0.7)
@@ -65,7 +65,7 @@ def _surface(axes: Any, trials: Trials, ground: list[Trial], names: tuple[str, s
     from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
     space, objective = trials.spec.space, trials.objective
-    x = np.array([[height(space[n], t.job.values[n]) for n in names] for t in ground])
+    x = np.array([[height(space[n], t.drawn[n]) for n in names] for t in ground])
     y = np.array([t.value for t in ground])
     best = np.array([scored([objective], t)[0] for t in ground])
     kept = best >= np.median(best) - 4 * np.percentile(np.abs(best - np.median(best)), 75)

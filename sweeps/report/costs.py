@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from c2vl.training.run_folder import RunFolder
-from sweeps.report.tables import OUTCOMES
 from sweeps.report.trials import Trials
+from sweeps.search.study import ENDED
 
 AFTER = "after the search"
 
@@ -40,9 +42,9 @@ class Costs:
 def costs(trials: Trials) -> Costs:
     """Add up what was spent."""
     spec = trials.spec
-    seconds: dict[str, float] = {o: sum(t.seconds for t in trials.of(o)) for o in OUTCOMES}
+    seconds: dict[str, float] = {o: sum(t.seconds for t in trials.of(o)) for o in ENDED}
     after = map(RunFolder, sorted(spec.folder.finals.glob("*")))
-    seconds[AFTER] = sum(row.get("seconds", 0.0) for run in after for row in run.rows())
+    seconds[AFTER] = sum(float(np.nansum(run.table(["seconds"]))) for run in after)
     saved = sum(
         t.seconds / t.epochs * max(t.job.experiment.train.epochs - t.epochs, 0)
         for t in trials.of("pruned")

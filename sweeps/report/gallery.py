@@ -9,7 +9,6 @@ from itertools import combinations
 from typing import Any
 
 import matplotlib
-import optuna
 from markupsafe import Markup
 
 from sweeps.report import choice_pictures, search_pictures, space_pictures
@@ -43,13 +42,12 @@ class Picture:
 
 
 def gallery(
-    trials: Trials, study: optuna.Study, spent: Costs, candidates: Sequence[CandidateSummary]
+    trials: Trials, spent: Costs, candidates: Sequence[CandidateSummary]
 ) -> dict[str, list[Picture]]:
     """Draw all pictures.
 
     Args:
         trials: all that have ended.
-        study: for importances.
         spent: time in training.
         candidates: the best trials over their seeds.
     """
@@ -58,7 +56,7 @@ def gallery(
         found: dict[str, list[Picture]] = {part: [] for part in parts}
         if trials.all:
             found["search"] = _search(trials)
-            found["space"], found["slices"] = _space(trials, study)
+            found["space"], found["slices"] = _space(trials)
             found["cost"] = _cost(spent)
         return {
             **found,
@@ -122,10 +120,11 @@ def _rungs_note(trials: Trials) -> str:
     return f"{note} {ranked}: {', '.join(found)}."
 
 
-def _space(trials: Trials, study: optuna.Study) -> tuple[list[Picture], list[Picture]]:
+def _space(trials: Trials) -> tuple[list[Picture], list[Picture]]:
     """Pictures of the whole space, and one slice a variable; the most important variables first."""
     spec, made = trials.spec, []
-    found = [importances(study, place) for place in range(len(spec.objectives))]
+    records = [trial.record for trial in trials.complete]
+    found = [importances(records, spec.space, place) for place in range(len(spec.objectives))]
     order = list(dict.fromkeys([*found[0].variables, *spec.space]))
     for objective, one in zip(spec.objectives, found, strict=True):
         if one.variables:
@@ -141,7 +140,7 @@ def _space(trials: Trials, study: optuna.Study) -> tuple[list[Picture], list[Pic
         note += f"The {AXES} most important of {len(order)} variables."
     title = "Parallel coordinates"
     made.append(_picture("parallel", title, note, parallel, trials, order, size=FULL))
-    drawn = {name for trial in trials.all for name in trial.job.values}
+    drawn = {name for trial in trials.all for name in trial.drawn}
     return made, [
         _picture(f"slice-{name}", name, "", space_pictures.slice_of, trials, name, size=SMALL)
         for name in order

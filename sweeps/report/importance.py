@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.distributions import FloatDistribution
 from optuna.importance import FanovaImportanceEvaluator
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, create_trial
 
-from sweeps.search.study import PRIOR
+from sweeps.search.trial_record import TrialRecord
+from sweeps.search.warm_start import distribution
+from sweeps.spec.space import Space
 
 FEWEST = 5  # complete trials; of fewer a forest cannot even be grown
 RESAMPLES = 16
@@ -59,27 +60,26 @@ class Importances:
     trials: int
 
 
-def importances(study: optuna.Study, objective: int = 0, seed: int = 0) -> Importances:
+def importances(
+    complete: Sequence[TrialRecord], space: Space, objective: int = 0, seed: int = 0
+) -> Importances:
     """Return the importance of everything that was drawn.
 
     Variables that only some trials drew (conditional ones) are judged on those trials alone.
 
     Args:
-        study: the sweep's study; its complete trials count.
+        complete: trials that ran to their end.
+        space: what they were drawn from.
         objective: which one, by place.
         seed: of the resamples; the same one gives the same figures.
     """
-    trials = [
-        trial
-        for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        if not trial.user_attrs.get(PRIOR) and np.isfinite(trial.values[objective])
-    ]
+    trials = [trial for trial in complete if np.isfinite(trial.values[objective])]
     drawn: dict[str, int] = {}
     for trial in trials:
-        for name in trial.params:
+        for name in trial.drawn:
             drawn[name] = drawn.get(name, 0) + 1
     common = [name for name, count in drawn.items() if count == len(trials)]
-    shares = _resampled(trials, common, objective, np.random.default_rng(seed))
+    shares = _resampled(trials, space, common, objective, np.random.default_rng(seed))
     noise = [one[NOISE] for one in shares]
     found = {
         name: _interval([one[name] for one in shares], len(trials)) for name in common if noise
@@ -87,8 +87,8 @@ def importances(study: optuna.Study, objective: int = 0, seed: int = 0) -> Impor
     for name in drawn:
         if name in common:
             continue
-        own = [trial for trial in trials if name in trial.params]
-        shares = _resampled(own, [*common, name], objective, np.random.default_rng(seed))
+        own = [trial for trial in trials if name in trial.drawn]
+        shares = _resampled(own, space, [*common, name], objective, np.random.default_rng(seed))
         if shares:
             found[name] = _interval([one[name] for one in shares], len(own), conditional=True)
     ordered = sorted(found, key=lambda name: -found[name].share)
@@ -106,7 +106,11 @@ def _interval(shares: list[float], trials: int, conditional: bool = False) -> Im
 
 
 def _resampled(
-    trials: Sequence[FrozenTrial], names: list[str], objective: int, draw: np.random.Generator
+    trials: Sequence[TrialRecord],
+    space: Space,
+    names: list[str],
+    objective: int,
+    draw: np.random.Generator,
 ) -> list[dict[str, float]]:
     """Shares by variable, one a resample."""
     if len(trials) < FEWEST or not names:
@@ -114,7 +118,15 @@ def _resampled(
     if len({trial.values[objective] for trial in trials}) < 2:
         return []
     noise = draw.random(len(trials))
-    twins = [_with_noise(trial, names, objective, noise[i]) for i, trial in enumerate(trials)]
+    ranges = {**{name: distribution(space, name) for name in names}, NOISE: FloatDistribution(0, 1)}
+    twins = [
+        create_trial(
+            params={**{name: trial.drawn[name] for name in names}, NOISE: float(noise[i])},
+            distributions=ranges,
+            value=trial.values[objective],
+        )
+        for i, trial in enumerate(trials)
+    ]
     found = []
     for _ in range(RESAMPLES):
         chosen = draw.integers(len(twins), size=min(len(twins), MOST))
@@ -122,16 +134,6 @@ def _resampled(
         if len({trial.value for trial in own}) > 1:
             found.append(_fanova(own, int(draw.integers(2**31))))
     return found
-
-
-def _with_noise(trial: FrozenTrial, names: list[str], objective: int, noise: float) -> FrozenTrial:
-    params: dict[str, Any] = {name: trial.params[name] for name in names}
-    ranges: dict[str, BaseDistribution] = {name: trial.distributions[name] for name in names}
-    return create_trial(
-        params={**params, NOISE: float(noise)},
-        distributions={**ranges, NOISE: FloatDistribution(0, 1)},
-        value=trial.values[objective],
-    )
 
 
 def _fanova(trials: list[FrozenTrial], seed: int) -> dict[str, float]:

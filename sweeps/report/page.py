@@ -9,7 +9,6 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import Any
 
-import optuna
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
@@ -18,22 +17,20 @@ from sweeps.report.about import about, steps
 from sweeps.report.costs import costs
 from sweeps.report.gallery import gallery
 from sweeps.report.protocol_tables import protocol_tables
-from sweeps.report.tables import OUTCOMES
 from sweeps.report.trials import Trials
 from sweeps.report.winner import candidate_summaries, winning_job
-from sweeps.search.study import StudyReader
+from sweeps.search.study import ENDED
 from sweeps.spec.reading import public_dump
 
 
-def page(trials: Trials, study: optuna.Study) -> str:
+def page(trials: Trials) -> str:
     """Return the page.
 
     Args:
         trials: all that have ended.
-        study: for what is still running, and for importances.
     """
     spec, final = trials.spec, trials.final
-    counts = StudyReader(spec, study).counts()
+    counts = {outcome: len(trials.of(outcome)) for outcome in ENDED}
     job = winning_job(trials)
     spent, candidates = costs(trials), candidate_summaries(trials)
     environment = Environment(
@@ -45,18 +42,18 @@ def page(trials: Trials, study: optuna.Study) -> str:
         style=Markup(_read("page.css")),
         spec=spec,
         final=final,
-        counts={name: counts[name] for name in (*OUTCOMES, "running")},
-        infeasible=len(trials.infeasible),
+        counts={**counts, "running": trials.running},
+        infeasible=sum(not trial.record.feasible for trial in trials.complete),
         best=next((t for t in trials.complete if t.number == trials.winner), None),
         candidates=candidates,
         spent=spent,
-        about=about(trials, study),
+        about=about(trials),
         steps=steps(spec, job) if job else [],
         winner_yaml=dump(job.experiment) if job else "",
         sweep_yaml=public_dump(spec),
         tables=protocol_tables(spec.folder.results, final),
         agreements=[one.row() for one in trials.agreements],
-        pictures=gallery(trials, study, spent, candidates),
+        pictures=gallery(trials, spent, candidates),
         data=_data(trials),
     )
 
@@ -76,7 +73,7 @@ def _data(trials: Trials) -> dict[str, Any]:
             *([None] * len(metrics) if trial.values is None else map(_short, trial.values)),
             trial.epochs,
             round(trial.seconds, 1),
-            *[trial.job.values.get(name) for name in spec.space],
+            *[trial.drawn.get(name) for name in spec.space],
         ]
         for trial in trials.all
     ]

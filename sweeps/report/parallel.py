@@ -38,7 +38,7 @@ def parallel(axes: Any, trials: Trials, order: Sequence[str]) -> None:
     ranking = np.array([scored([trials.objective], trial)[0] for trial in trials.complete])
 
     def line(trial: Trial) -> list[tuple[float, float]]:
-        drawn = trial.job.values
+        drawn = trial.drawn
         places = [height(space[n], drawn[n]) if n in drawn else NOT_DRAWN for n in names]
         if trial.outcome == "complete" and trial.values:
             pairs = zip(trial.values, ends, strict=True)

@@ -14,15 +14,15 @@ import numpy as np
 
 from c2vl.objective.schedule import softening
 from c2vl.objective.settings import ContrastSettings
-from sweeps.planning.cost import rungs as planned_rungs
 from sweeps.report.marks import BEST, COLOUR, Dot, dots, focus, label, legend, lines, ring, spread
 from sweeps.report.svg import link
 from sweeps.report.trials import Curve, Trial, Trials
+from sweeps.search.trial_record import State
 from sweeps.spec.objective import Objective
-from sweeps.spec.training_job import Outcome
+from sweeps.spec.rungs import rungs as planned_rungs
 
 SHADES = (BEST, "#2f6fb5", "#5c9e6f", "#8a63a8", "#6b7280")
-SHOWN: tuple[Outcome, ...] = ("pruned", "failed", "complete")  # the last one on top
+SHOWN: tuple[State, ...] = ("pruned", "failed", "complete")  # the last one on top
 POINTS = 40  # of a learning curve
 RUNGS = 8
 
@@ -39,7 +39,7 @@ def history(axes: Any, trials: Trials) -> None:
                                transform=axes.get_xaxis_transform(), label="failed", zorder=3,
                                clip_on=False)  # fmt: skip
         link(crosses, lost)
-    own = [trial for trial in trials.complete if trial.number not in trials.infeasible]
+    own = [trial for trial in trials.complete if trial.record.feasible]
     if own:
         best = np.maximum.accumulate([objective.sign * trial.value for trial in own])
         steps = [trial.number for trial in own] + [trials.all[-1].number]

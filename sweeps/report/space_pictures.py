@@ -57,10 +57,10 @@ def slice_of(axes: Any, trials: Trials, name: str) -> None:
     choices = [] if isinstance(variable, Float | Int) else list(variable.choices)
 
     def place(trial: Trial) -> float:
-        value = trial.job.values[name]
+        value = trial.drawn[name]
         return choices.index(value) + 0.5 * spread(trial.number) if choices else float(value)
 
-    drew = [t for t in trials.all if name in t.job.values and t.values]
+    drew = [t for t in trials.all if name in t.drawn and t.values]
     complete = [t for t in drew if t.outcome == "complete"]
     for outcome in ("pruned", "complete"):
         points = [(place(t), t.value, t.number) for t in drew if t.outcome == outcome]
@@ -70,7 +70,7 @@ def slice_of(axes: Any, trials: Trials, name: str) -> None:
         logarithmic(axes, "x", variable.high / variable.low)
     if choices:
         for at, value in enumerate(choices):
-            if own := [t.value for t in complete if t.job.values[name] == value]:
+            if own := [t.value for t in complete if t.drawn[name] == value]:
                 axes.hlines(np.median(own), at - 0.32, at + 0.32, color=BEST, lw=2, zorder=5)
         axes.set_xticks(range(len(choices)), [shown(value) for value in choices])
         axes.tick_params(axis="x", labelrotation=30 if len(choices) > 3 else 0)

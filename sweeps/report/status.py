@@ -27,7 +27,7 @@ def state(spec: SweepSettings) -> dict[str, Any]:
         **counts(spec, source, driven=driven),
         "driven": driven,
         "unfinished": unfinished(spec, source),
-        "trials": rows_of(spec, read_ended(spec, source.ended())),
+        "trials": rows_of(spec, read_ended(source)),
     }
 
 

@@ -8,12 +8,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from c2vl.protocols.table import markdown
 from sweeps.report.trials import Trial, Trials
+from sweeps.search.study import ENDED
 from sweeps.spec.sweep import SweepSettings
-from sweeps.spec.training_job import Outcome
-
-OUTCOMES: tuple[Outcome, ...] = ("complete", "pruned", "failed")
 
 
 def rows_of(spec: SweepSettings, trials: Sequence[Trial]) -> list[dict[str, Any]]:
@@ -22,12 +19,12 @@ def rows_of(spec: SweepSettings, trials: Sequence[Trial]) -> list[dict[str, Any]
     return [
         {
             "trial": trial.number,
-            "run": trial.job.name,
+            "run": trial.name,
             "outcome": trial.outcome,
             **dict(zip((o.metric for o in spec.objectives), trial.values or missing, strict=True)),
-            "epochs": len(trial.rows),
+            "epochs": trial.epochs,
             "seconds": round(trial.seconds, 1),
-            **{name: trial.job.values.get(name, "") for name in spec.space},
+            **{name: trial.drawn.get(name, "") for name in spec.space},
         }
         for trial in trials
     ]
@@ -49,10 +46,12 @@ def summary(trials: Trials, rows: list[dict[str, Any]]) -> str:
         trials: those that have ended.
         rows: the same as :func:`rows_of` gives them.
     """
+    from c2vl.protocols.table import markdown
+
     spec, final = trials.spec, trials.final
     lines = [f"# Sweep {spec.name}", "", spec.description, ""]
     counts = []
-    for outcome in OUTCOMES:
+    for outcome in ENDED:
         own = [row for row in rows if row["outcome"] == outcome]
         seconds = f"{sum(row['seconds'] for row in own):.0f}"
         counts.append({"outcome": outcome, "trials": str(len(own)), "training seconds": seconds})

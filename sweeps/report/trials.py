@@ -1,24 +1,25 @@
-"""A sweep's trials as its report shows them: read once from their folders, and ranked."""
+"""A sweep's trials for tables and reports: ranks from the study, figures from the run folders."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from optuna.trial import TrialState
+import numpy as np
+from numpy.typing import NDArray
 
-from sweeps.choosing.final_choice import FinalChoice
-from sweeps.search.label_free_ranking import Agreement, agreements
-from sweeps.search.study import StudyReader, feasible
-from sweeps.spec.objective import Objective, objective_values
+from c2vl.training.run_folder import RunFolder
+from sweeps.search.study import ENDED, StudyReader, job_of, name_of
+from sweeps.search.trial_record import State, TrialRecord
+from sweeps.spec.objective import Objective
 from sweeps.spec.sweep import SweepSettings
-from sweeps.spec.training_job import Job, Outcome, Row
+from sweeps.spec.training_job import Job
 
 if TYPE_CHECKING:
-    import optuna
+    from sweeps.choosing.final_choice import FinalChoice
+    from sweeps.search.label_free_ranking import Agreement
 
 Curve = list[tuple[int, float]]  # epoch, value
 
@@ -28,21 +29,49 @@ class Trial:
     """A trial that has ended.
 
     Attributes:
-        job: its name, settings, folder and what was drawn.
-        outcome: how it ended.
-        rows: its figures by epoch.
-        values: the objectives; of a trial that was stopped, where it stood; None without any.
+        spec: the sweep.
+        record: what the study says of it.
+        figures: (epochs,) of each figure that was read, NaN where an epoch has none; always
+            "seconds", and the objectives of one that did not run to its end.
     """
 
-    job: Job
-    outcome: Outcome
-    rows: list[Row]
-    values: list[float] | None
+    spec: SweepSettings
+    record: TrialRecord
+    figures: Mapping[str, NDArray[np.float64]]
 
     @property
     def number(self) -> int:
         """Its number in the study."""
-        return self.job.number
+        return self.record.number
+
+    @property
+    def name(self) -> str:
+        """Of its run in every store."""
+        return name_of(self.spec, self.number)
+
+    @property
+    def outcome(self) -> State:
+        """How it ended."""
+        return self.record.state
+
+    @property
+    def drawn(self) -> Mapping[str, Any]:
+        """Values by variable."""
+        return self.record.drawn
+
+    @cached_property
+    def job(self) -> Job:
+        """Its training."""
+        return job_of(self.spec, self.number, self.drawn)
+
+    @cached_property
+    def values(self) -> list[float] | None:
+        """The objectives; of a trial that was stopped, where it stood; None without any."""
+        if self.outcome == "complete":
+            return list(self.record.values)
+        found = [one.of_curve(self.figures[one.metric]) for one in self.spec.objectives]
+        known = [value for value in found if value is not None]
+        return known if len(known) == len(found) else None
 
     @property
     def value(self) -> float:
@@ -53,21 +82,24 @@ class Trial:
     @property
     def epochs(self) -> int:
         """Epochs that it ran."""
-        return max((row["epoch"] for row in self.rows), default=0)
+        return len(self.figures["seconds"])
 
     @property
     def seconds(self) -> float:
         """Training and validation, without start-up."""
-        return float(sum(row.get("seconds", 0.0) for row in self.rows))
+        return float(np.nansum(self.figures["seconds"]))
 
     def curve(self, metric: str) -> Curve:
         """Finite values of a figure by epoch."""
-        found = {
-            int(row["epoch"]): float(row[metric])
-            for row in self.rows
-            if math.isfinite(row.get(metric, math.nan))
-        }
-        return sorted(found.items())
+        values = self.figures[metric]
+        known = np.isfinite(values)
+        epochs = self.figures["epoch"][known].astype(int)
+        return list(zip(epochs.tolist(), values[known].tolist(), strict=True))
+
+    def last(self, metric: str) -> float | None:
+        """The last finite value of a figure; None without any."""
+        known = self.figures[metric][np.isfinite(self.figures[metric])]
+        return float(known[-1]) if len(known) else None
 
 
 @dataclass(frozen=True)
@@ -79,14 +111,14 @@ class Trials:
         all: every one, by number.
         ranked: the best first, as the sweep itself ranks them: complete, breaking no constraint;
             of several objectives those alone that no other beats in all of them.
-        infeasible: numbers of those that break a constraint.
+        running: how many still run.
         final: the choice and its test scores, once there are any.
     """
 
     spec: SweepSettings
     all: list[Trial]
     ranked: list[Trial]
-    infeasible: frozenset[int] = frozenset()
+    running: int = 0
     final: FinalChoice | None = None
 
     @property
@@ -101,42 +133,56 @@ class Trials:
             return self.final.trial
         return self.ranked[0].number if self.ranked else None
 
-    def of(self, *outcomes: Outcome) -> list[Trial]:
+    def of(self, *outcomes: State) -> list[Trial]:
         """Those that ended so."""
         return [trial for trial in self.all if trial.outcome in outcomes]
 
     @cached_property
     def complete(self) -> list[Trial]:
-        """Those that ran to their end and have all objectives."""
-        return [trial for trial in self.of("complete") if trial.values is not None]
+        """Those that ran to their end."""
+        return self.of("complete")
 
     @cached_property
     def agreements(self) -> list[Agreement]:
         """How well scores without labels ranked the complete ones."""
-        return agreements({trial.number: trial.rows for trial in self.complete})
+        from sweeps.search.label_free_ranking import LABELLED, SCORES, agreements
+
+        return agreements(
+            {
+                trial.number: {name: trial.last(name) for name in (*SCORES, *LABELLED)}
+                for trial in self.complete
+            }
+        )
 
 
-def read_trials(
-    spec: SweepSettings, study: optuna.Study, final: FinalChoice | None = None
-) -> Trials:
-    """Read all trials that have ended: ranks from the study, figures from the folders."""
-    reader = StudyReader(spec, study)
-    found = {job.number: _read(spec, job, outcome) for job, outcome in reader.ended()}
-    ranked = [found[job.number] for job, _ in reader.ranked() if found[job.number].values]
-    broken = {t.number for t in reader.trials(TrialState.COMPLETE) if not feasible(t)}
-    return Trials(
-        spec, [found[number] for number in sorted(found)], ranked, frozenset(broken), final
-    )
+def read_trials(source: StudyReader, final: FinalChoice | None = None) -> Trials:
+    """Read all trials that have ended, with the figures that a report draws."""
+    from sweeps.search.label_free_ranking import LABELLED, SCORES
+
+    objectives = [objective.metric for objective in source.spec.objectives]
+    found = {one.number: one for one in read_ended(source, (*objectives, *SCORES, *LABELLED))}
+    ranked = [found[record.number] for record in source.ranking()]
+    return Trials(source.spec, list(found.values()), ranked, source.counts()["running"], final)
 
 
-def read_ended(spec: SweepSettings, ended: Sequence[tuple[Job, Outcome]]) -> list[Trial]:
-    """Read the figures of trials that have ended, without their ranks."""
-    return [_read(spec, job, outcome) for job, outcome in ended]
+def read_ended(source: StudyReader, more: Sequence[str] = ()) -> list[Trial]:
+    """Read the trials that have ended, by number.
+
+    Args:
+        source: the study.
+        more: figures to read beside those that :class:`Trial` always has.
+    """
+    return [read_trial(source.spec, record, more) for record in source.trials(*ENDED)]
 
 
-def _read(spec: SweepSettings, job: Job, outcome: Outcome) -> Trial:
-    rows = job.rows()
-    return Trial(job, outcome, rows, objective_values(spec.objectives, rows))
+def read_trial(spec: SweepSettings, record: TrialRecord, more: Sequence[str] = ()) -> Trial:
+    """Read a trial's figures; those that it never reported are NaN throughout."""
+    wanted = ["seconds", *(["epoch"] if more else []), *more]
+    if record.state != "complete":  # of the others the study has the objectives
+        wanted += [objective.metric for objective in spec.objectives]
+    names = list(dict.fromkeys(wanted))
+    table = RunFolder(spec.folder.trials / name_of(spec, record.number)).table(names)
+    return Trial(spec, record, dict(zip(names, table.T, strict=True)))
 
 
 def scored(objectives: Sequence[Objective], trial: Trial) -> list[float]:

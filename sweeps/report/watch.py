@@ -9,40 +9,22 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from optuna.trial import TrialState
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from sweeps.planning.cost import rungs
 from sweeps.report.status import counts
-from sweeps.search.study import ENDED, StudyReader, reader
+from sweeps.report.trials import Trial, read_trial
+from sweeps.search.study import ENDED, StudyReader, name_of, reader
 from sweeps.spec.lock import is_running
 from sweeps.spec.reading import read_sweep
+from sweeps.spec.rungs import rungs
 from sweeps.spec.sweep import SweepSettings
-from sweeps.spec.training_job import Job
 
 EVERY_SECONDS = 2.0
 ENDED_SHOWN = 5
 BARS = "▁▂▃▄▅▆▇█"
 WIDTH = 24
-
-
-@dataclass(frozen=True)
-class TrialNow:
-    """A trial as it is now.
-
-    Attributes:
-        job: its training.
-        outcome: how it ended, or "running", or "interrupted" if no driver runs the sweep.
-        values: the objective by epoch.
-        epoch: the last one.
-    """
-
-    job: Job
-    outcome: str
-    values: list[float]
-    epoch: int
 
 
 @dataclass(frozen=True)
@@ -59,7 +41,7 @@ class Moment:
     """
 
     spec: SweepSettings
-    trials: list[TrialNow]
+    trials: list[Trial]
     counts: dict[str, int]
     driven: bool
     best: tuple[str, float] | None
@@ -84,21 +66,14 @@ class Moment:
 def moment(spec: SweepSettings, source: StudyReader) -> Moment:
     """Look at a sweep."""
     driven = is_running(spec.folder)
-    going = source.trials(TrialState.RUNNING)
-    ended = source.trials(*ENDED)
-    ended.sort(key=lambda trial: (trial.datetime_complete or trial.datetime_start, trial.number))
-    seen = [
-        _seen(spec, source.job(trial.number, trial.params), "running" if driven else "interrupted")
-        for trial in going
-    ]
-    for trial in ended[-ENDED_SHOWN:]:
-        job = source.job(trial.number, trial.params)
-        seen.append(_seen(spec, job, ENDED[trial.state]))
-    ranked = source.ranked()
+    going, ended = source.trials("running"), source.trials(*ENDED)
+    ended.sort(key=lambda trial: (trial.ended or trial.began, trial.number))
+    shown = sorted([*going, *ended[-ENDED_SHOWN:]], key=lambda trial: trial.number)
+    ranked = source.ranking()
     took = [
-        (trial.datetime_complete - trial.datetime_start).total_seconds()
+        (trial.ended - trial.began).total_seconds()
         for trial in ended
-        if trial.datetime_complete and trial.datetime_start
+        if trial.ended and trial.began
     ]
     left = None
     if took:
@@ -106,18 +81,12 @@ def moment(spec: SweepSettings, source: StudyReader) -> Moment:
         left = rest * sum(took) / len(took) / max(1, len(going))
     return Moment(
         spec,
-        sorted(seen, key=lambda one: one.job.number),
+        [read_trial(spec, trial, (spec.objectives[0].metric,)) for trial in shown],
         counts(spec, source, driven=driven),
         driven,
-        (ranked[0][0].name, ranked[0][1]) if ranked else None,
+        (name_of(spec, ranked[0].number), ranked[0].values[0]) if ranked else None,
         left,
     )
-
-
-def _seen(spec: SweepSettings, job: Job, outcome: str) -> TrialNow:
-    rows, metric = job.rows(), spec.objectives[0].metric
-    values = [float(row[metric]) for row in rows if row.get(metric) is not None]
-    return TrialNow(job, outcome, values, int(rows[-1]["epoch"]) if rows else 0)
 
 
 def table(now: Moment) -> Table:
@@ -130,26 +99,24 @@ def table(now: Moment) -> Table:
     for name in ("trial", "outcome", "epoch", *(["rung"] if marks else []), metric, ""):
         shown.add_column(name, overflow="fold")
     for one in now.trials:
-        row = [one.job.name, one.outcome, f"{one.epoch}/{one.job.experiment.train.epochs}"]
+        outcome = "interrupted" if one.outcome == "running" and not now.driven else one.outcome
+        row = [one.name, outcome, f"{one.epochs}/{one.job.experiment.train.epochs}"]
         if marks:
-            row.append(f"{sum(mark <= one.epoch for mark in marks)}/{len(marks)}")
-        row.append(f"{one.values[-1]:.4f}" if one.values else "")
-        shown.add_row(*row, sparkline(one.values))
+            row.append(f"{sum(mark <= one.epochs for mark in marks)}/{len(marks)}")
+        values = [value for _, value in one.curve(metric)]
+        row.append(f"{values[-1]:.4f}" if values else "")
+        shown.add_row(*row, sparkline(values))
     return shown
 
 
 def sparkline(values: Sequence[float], width: int = WIDTH) -> str:
     """Draw numbers as a line of bars, the last ``width`` of them; constant ones lie low."""
     shown = list(values)[-width:]
-    finite = [value for value in shown if value == value and abs(value) != float("inf")]
-    if not finite:
+    if not shown:
         return ""
-    low, span = min(finite), max(finite) - min(finite)
+    low, span = min(shown), max(shown) - min(shown)
     top = len(BARS) - 1
-    return "".join(
-        BARS[round((value - low) / span * top) if span else 0] if value in finite else " "
-        for value in shown
-    )
+    return "".join(BARS[round((value - low) / span * top) if span else 0] for value in shown)
 
 
 def follow(spec: SweepSettings, console: Console | None = None) -> None:

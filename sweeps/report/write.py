@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from c2vl.config.reading import dump
 from c2vl.support.files import replacing_folder
@@ -11,14 +10,11 @@ from sweeps.choosing.final_choice import FinalChoice
 from sweeps.report.tables import rows_of, summary, to_csv
 from sweeps.report.trials import read_trials
 from sweeps.report.winner import winning_job
+from sweeps.search.study import StudyReader
 from sweeps.spec.reading import public_dump
-from sweeps.spec.sweep import SweepSettings
-
-if TYPE_CHECKING:
-    import optuna
 
 
-def write_report(spec: SweepSettings, study: optuna.Study, final: FinalChoice | None) -> Path:
+def write_report(source: StudyReader, final: FinalChoice | None) -> Path:
     """Write the sweep's ``report/``, anew and whole.
 
     ``index.html`` (needs no other file), ``trials.csv``, ``summary.md``, ``sweep.png``,
@@ -26,8 +22,7 @@ def write_report(spec: SweepSettings, study: optuna.Study, final: FinalChoice | 
     experiment to train again.
 
     Args:
-        spec: the sweep.
-        study: its record.
+        source: the sweep's study.
         final: the choice and its test scores, once there are any.
 
     Returns:
@@ -36,12 +31,12 @@ def write_report(spec: SweepSettings, study: optuna.Study, final: FinalChoice | 
     from sweeps.report.overview import draw_overview  # matplotlib, as late as possible
     from sweeps.report.page import page
 
-    trials = read_trials(spec, study, final)
+    trials, spec = read_trials(source, final), source.spec
     rows = rows_of(spec, trials.all)
     winner = winning_job(trials)
     with replacing_folder(spec.folder.report) as folder:
         texts = {
-            "index.html": page(trials, study),
+            "index.html": page(trials),
             "trials.csv": to_csv(rows),
             "summary.md": summary(trials, rows),
             "sweep.yaml": public_dump(spec),

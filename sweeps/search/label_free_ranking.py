@@ -8,7 +8,7 @@ cost on the labelled one. All are validation figures.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 
 from c2vl.training.figures import FIGURES
 from sweeps.search.rank_correlation import spearman
-from sweeps.spec.objective import Objective, objective_values
-from sweeps.spec.training_job import Row
 
 SCORES = {one.name: one.sign for one in FIGURES if one.labels is False and not one.over}
 LABELLED = [one.name for one in FIGURES if one.labels]
@@ -68,28 +66,24 @@ class Agreement:
         }
 
 
-def agreements(complete: Mapping[int, Sequence[Row]]) -> list[Agreement]:
+def agreements(complete: Mapping[int, Mapping[str, float | None]]) -> list[Agreement]:
     """Compare each label-free score with each labelled one; pairs of too few trials are left out.
 
     Args:
-        complete: figures by epoch of each complete trial, by its number; the last value counts.
+        complete: the last figures of each complete trial, by its number.
     """
     found = []
     for labelled in LABELLED:
         for score, sign in SCORES.items():
             both = {
-                number: values
-                for number, rows in sorted(complete.items())
-                if (values := _last(rows, score, labelled)) is not None
+                number: [figures[score], figures[labelled]]
+                for number, figures in sorted(complete.items())
+                if figures.get(score) is not None and figures.get(labelled) is not None
             }
             if len(both) >= FEWEST:
-                pairs = np.array(list(both.values())) * [sign, 1]
+                pairs = np.array(list(both.values()), dtype=float) * [sign, 1]
                 found.append(_agreement(score, labelled, list(both), pairs))
     return found
-
-
-def _last(rows: Sequence[Row], *metrics: str) -> list[float] | None:
-    return objective_values([Objective(metric=metric) for metric in metrics], list(rows))
 
 
 def _agreement(

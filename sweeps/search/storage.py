@@ -17,30 +17,19 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
 from typing import Any, TypeVar
 
-import sqlalchemy.exc
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import TrialState
-from sqlalchemy.engine import make_url
 
 from c2vl.support.errors import UserError
-from c2vl.support.extras import need_extra
+from sweeps.search.database import asked_again, away, engine_options
 from sweeps.search.optuna_internals import cached
-from sweeps.spec.store_addresses import reason, shown, sqlite_file
+from sweeps.spec.store_addresses import shown
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-BUSY_SECONDS = 5  # SQLite itself waits so long for a lock
 GRACE_SECONDS = 5.0  # a training waits so long for the pruner's decision on its last epoch
-READING_PATIENCE = 30.0  # of commands that only read
-_AWAY = (
-    sqlalchemy.exc.OperationalError,
-    sqlalchemy.exc.InterfaceError,
-    sqlalchemy.exc.DisconnectionError,
-    sqlalchemy.exc.TimeoutError,
-)
-_LASTING = ("no such table", "no such column", "does not exist", "password", "unable to open")
 
 
 def open_storage(uri: str, patience: float) -> PatientStorage:
@@ -53,32 +42,12 @@ def open_storage(uri: str, patience: float) -> PatientStorage:
     Raises:
         UserError: it cannot be reached.
     """
-    try:
-        driver = make_url(uri).drivername
-    except (sqlalchemy.exc.ArgumentError, ValueError):  # the latter for a port that is no number
-        raise UserError(
-            f"study: {shown(uri)} is no address of a database; write for example "
-            "sqlite:///study.db or postgresql+psycopg://USER@HOST/DATABASE"
-        ) from None
-    if driver == "postgresql+psycopg":
-        need_extra("postgres", f"study: {shown(uri)}")
-    options: dict[str, Any] = {"pool_pre_ping": True}  # SQLAlchemy replaces dead connections
-    if (file := sqlite_file(uri)) is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        options = {"connect_args": {"timeout": BUSY_SECONDS}}
-    deadline = time.monotonic() + patience
-    while True:
-        try:
-            return PatientStorage(uri, options, patience)  # type: ignore[abstract]
-        except (ImportError, sqlalchemy.exc.SQLAlchemyError) as error:
-            if "locked" not in str(error) or time.monotonic() > deadline:
-                raise UserError(f"study: {shown(uri)} cannot be used: {_reason(error)}") from None
-            time.sleep(0.5)
-
-
-def _reason(error: BaseException) -> str:
-    cause = getattr(error, "orig", None) or error
-    return reason(cause)
+    options = engine_options(uri)
+    return asked_again(
+        uri,
+        patience,
+        lambda: PatientStorage(uri, options, patience),  # type: ignore[abstract]
+    )
 
 
 class Delegate(BaseStorage):
@@ -167,17 +136,6 @@ class PatientStorage(Delegate):
 
     def _has(self, trial_id: int, state: TrialState, values: object = None) -> bool:
         return bool(self.get_trial(trial_id).state == state)
-
-
-def away(error: BaseException) -> str | None:
-    """Return why a database did not answer; None if a repetition cannot help."""
-    found: BaseException | None = error
-    while found is not None:
-        if isinstance(found, _AWAY) or getattr(found, "connection_invalidated", False):
-            reason = _reason(found)
-            return None if any(word in reason for word in _LASTING) else reason
-        found = found.__cause__ or found.__context__
-    return None
 
 
 class Order:

@@ -13,16 +13,19 @@ import math
 from collections import deque
 from concurrent.futures import Future
 
+import numpy as np
 import optuna
 from optuna.trial import Trial, TrialState
 
 from c2vl.support.errors import UserError
+from c2vl.training.run_folder import RunFolder
 from sweeps.search.budget import Budget
 from sweeps.search.optuna_internals import is_enqueued, running_trial
 from sweeps.search.pruners import Judge, pruner
 from sweeps.search.samplers import sampler
 from sweeps.search.storage import Order, open_storage
-from sweeps.search.study import IMPOSSIBLE, StudyReader
+from sweeps.search.study import StudyReader, job_of, name_of
+from sweeps.search.trial_record import IMPOSSIBLE, TrialRecord
 from sweeps.search.warm_start import known_trials, starting_points
 from sweeps.spec.capabilities import grid_points
 from sweeps.spec.constraints import impossible, violations
@@ -57,13 +60,13 @@ class StudySource(StudyReader):
     def __init__(self, spec: SweepSettings, identity: str) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._storage = open_storage(spec.study_uri, spec.study_patience)
-        study = optuna.create_study(
+        self.study = optuna.create_study(
             study_name=spec.name,
             storage=self._storage,
             directions=[objective.direction for objective in spec.objectives],
             load_if_exists=True,
         )
-        super().__init__(spec, study)
+        super().__init__(spec, self._records)
         if (owner := self.study.user_attrs.get(OWNER, identity)) != identity:
             raise UserError(
                 f"study: {shown(spec.study_uri)} holds another sweep called {spec.name} ({owner}); "
@@ -81,8 +84,8 @@ class StudySource(StudyReader):
         self._interrupted: deque[tuple[Job, Trial]] = deque()
         self._asking: Future[Job | None] | None = None
         self._dropped = self._dropped_last()
-        for frozen in self.trials(TrialState.RUNNING):
-            self._adopt(frozen.number)
+        for running in self.trials("running"):
+            self._adopt(running.number)
         self._created = len(self.trials())
         self._order = Order()
 
@@ -120,8 +123,9 @@ class StudySource(StudyReader):
         """Return the seconds of training in the run folders, if a limit needs them."""
         if self.spec.max_cpu_hours is None and self.spec.max_gpu_hours is None:
             return 0.0
-        jobs = [self.job(trial.number, trial.params) for trial in self.trials()]
-        return float(sum(row.get("seconds", 0.0) for job in jobs for row in job.rows()))
+        names = [name_of(self.spec, trial.number) for trial in self.trials()]
+        runs = [RunFolder(self.spec.folder.trials / name) for name in names]
+        return float(sum(np.nansum(run.table(["seconds"])) for run in runs))
 
     # --- called by the engine -------------------------------------------------------------------
 
@@ -178,10 +182,10 @@ class StudySource(StudyReader):
         lacking = [one.metric for one in objectives if one.value(rows) is None]
         return f"never reported {', '.join(lacking)}, which it is judged by, as a finite number"
 
-    def trials(self, *states: TrialState) -> list[optuna.trial.FrozenTrial]:
+    def _records(self) -> list[TrialRecord]:
         if hasattr(self, "_order"):
             self._order.drain()
-        return super().trials(*states)
+        return [TrialRecord.of(trial) for trial in self.study.get_trials(deepcopy=False)]
 
     # --- done by the study's thread, in order ----------------------------------------------------
 
@@ -215,7 +219,8 @@ class StudySource(StudyReader):
 
     def _find_unanswered(self, known: set[int]) -> None:
         """Adopt or drop trials that the storage created although its answer was lost."""
-        for frozen in super().trials(TrialState.RUNNING):
+        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        for frozen in running:
             if frozen.number in known:
                 continue
             if is_enqueued(frozen):
@@ -247,7 +252,7 @@ class StudySource(StudyReader):
             self.spec.sampler, trial.number, plain=self._dropped >= STUBBORN
         )
         try:
-            job = self.job(trial.number, draw(self.spec.space, trial))
+            job = job_of(self.spec, trial.number, draw(self.spec.space, trial))
             reason = impossible(self.spec.rules, job.experiment)
         except UserError as error:  # a rare draw that the checks of the space did not make
             reason = str(error)

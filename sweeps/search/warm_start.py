@@ -20,11 +20,12 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from c2vl.config.reading import flatten
 from c2vl.support.errors import UserError
-from sweeps.search.study import PRIOR, reader
+from sweeps.search.study import job_of, reader
+from sweeps.search.trial_record import PRIOR
 from sweeps.spec.provenance import data_manifest, recorded
 from sweeps.spec.reading import read_sweep
 from sweeps.spec.space import Float, Int, Space, Variant, active, holds, order
@@ -129,9 +130,9 @@ def _earlier(spec: SweepSettings) -> SweepSettings:
 
 def _best(spec: SweepSettings) -> list[tuple[Job, list[float]]]:
     assert spec.warm_start is not None
-    source = reader(_earlier(spec))
-    values = {trial.number: trial.values for trial in source.trials(TrialState.COMPLETE)}
-    found = [(job, values[job.number]) for job, _ in source.ranked()[: spec.warm_start.top]]
+    earlier = _earlier(spec)
+    best = reader(earlier).ranking()[: spec.warm_start.top]
+    found = [(job_of(earlier, one.number, one.drawn), list(one.values)) for one in best]
     if not found:
         raise UserError(f"warm_start.sweep: {spec.warm_start.sweep} has no complete trial yet")
     return found

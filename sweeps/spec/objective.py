@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from pydantic import Field
@@ -40,8 +40,11 @@ class Objective(Settings):
             rows: figures by epoch; an epoch that stands there twice counts once.
         """
         by_epoch = {row["epoch"]: row.get(self.metric, math.nan) for row in rows if "epoch" in row}
-        finite = [float(by_epoch[epoch]) for epoch in sorted(by_epoch)]
-        finite = [value for value in finite if math.isfinite(value)][-self.last :]
+        return self.of_curve([float(by_epoch[epoch]) for epoch in sorted(by_epoch)])
+
+    def of_curve(self, values: Iterable[float]) -> float | None:
+        """Return the same of a figure's values, by epoch."""
+        finite = [float(value) for value in values if math.isfinite(value)][-self.last :]
         return sum(finite) / len(finite) if finite else None
 
 

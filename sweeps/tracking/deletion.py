@@ -14,7 +14,8 @@ from pathlib import Path
 import optuna
 
 from c2vl.support.errors import UserError
-from sweeps.search.storage import READING_PATIENCE, open_storage
+from sweeps.search.database import READING_PATIENCE
+from sweeps.search.storage import open_storage
 from sweeps.search.trial_source import OWNER
 from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.sweep_folder import SweepFolder

@@ -15,10 +15,9 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from mlflow.entities import Run
-from optuna.trial import TrialState
 
 from c2vl.config.reading import load
-from sweeps.search.study import StudyReader, reader
+from sweeps.search.study import StudyReader, job_of, reader
 from sweeps.spec import provenance
 from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.training_job import Job, Outcome
@@ -84,8 +83,8 @@ def trainings(spec: SweepSettings, source: StudyReader) -> list[tuple[Job, Outco
     A trial or final training that did not run to its end is "interrupted".
     """
     found = source.ended()
-    for trial in source.trials(TrialState.RUNNING):
-        found.append((source.job(trial.number, trial.params), "interrupted"))
+    for trial in source.trials("running"):
+        found.append((job_of(spec, trial.number, trial.drawn), "interrupted"))
     for folder in sorted(spec.folder.finals.glob("*/experiment.yaml")):
         job = Job(folder.parent.name, load(folder), folder.parent, "final")
         found.append((job, "complete" if job.done else "interrupted"))

@@ -109,7 +109,6 @@ def test_watching_what_has_ended_and_what_runs(finished_copy: Path) -> None:
 def test_sparklines() -> None:
     assert watch.sparkline([0, 1, 2, 3, 4, 5, 6, 7]) == watch.BARS
     assert watch.sparkline([2.0, 2.0]) == "▁▁"
-    assert watch.sparkline([0.0, float("nan"), 1.0]) == "▁ █"
     assert watch.sparkline([]) == "" and len(watch.sparkline(list(range(99)))) == watch.WIDTH
 
 

@@ -18,11 +18,11 @@ from c2vl.support.errors import UserError
 from c2vl.support.files import write_text
 from sweeps.choosing.candidates import choose, rounds
 from sweeps.choosing.final_choice import FinalChoice
-from sweeps.report import write_report
 from sweeps.report.importance import importances
 from sweeps.report.marks import dots
 from sweeps.report.svg import inline
 from sweeps.report.trials import Trials, read_trials
+from sweeps.report.write import write_report
 from sweeps.spec import provenance
 from sweeps.spec.sweep_folder import SweepFolder
 from tests.browser import open_page
@@ -51,7 +51,8 @@ def made(folder: Path, kind: dict[str, Any]) -> tuple[Path, Trials, optuna.Study
     changes = {key: value for key, value in kind.items() if key not in ("count", "failing")}
     spec = synthetic.sweep(folder, **changes)
     study = synthetic.fill(spec, kind["count"], failing=kind.get("failing", 0.04))
-    return write_report(spec, study, None), read_trials(spec, study), study
+    source = synthetic.reader(spec, study)
+    return write_report(source, None), read_trials(source), study
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -69,7 +70,8 @@ def test_any_sweep_has_a_page(kind: str, tmp_path: Path) -> None:
         assert best == sorted(best, reverse=True)  # along a front one rises as the other falls
         assert {t.number for t in trials.ranked} == {t.number for t in study.best_trials}
     if kind == "unfinished, conditional":
-        assert importances(study).variables["optim.momentum"].conditional
+        found = importances([one.record for one in trials.complete], trials.spec.space)
+        assert found.variables["optim.momentum"].conditional
         assert page.count("not drawn") > 1  # on an axis, and of trials
 
 
@@ -87,15 +89,14 @@ def test_importance_knows_its_uncertainty(tmp_path: Path) -> None:
     """What the formula is made of stands out of the noise; of few trials nothing is known."""
     space = {**synthetic.NUMERIC, "optim.momentum": {"type": "float", "low": 0.5, "high": 0.99}}
     spec = synthetic.sweep(tmp_path, space, 60, pruner={"name": "none"})
-    study = synthetic.fill(spec, 60, failing=0)
-    found = importances(study)
+    complete = synthetic.reader(spec, synthetic.fill(spec, 60, failing=0)).trials("complete")
+    found = importances(complete, spec.space)
     assert next(iter(found.variables)) == "objective.temperature"
     assert found.variables["objective.temperature"].low > found.noise
     assert found.variables["optim.momentum"].share < found.noise
     assert all(one.low <= one.share <= one.high for one in found.variables.values())
-    assert importances(study) == found  # a seed fixes it
-    few = synthetic.fill(spec, 4, failing=0)
-    assert not importances(few).variables
+    assert importances(complete, spec.space) == found  # a seed fixes it
+    assert not importances(complete[:4], spec.space).variables
 
 
 @pytest.fixture(scope="module")
@@ -105,14 +106,14 @@ def chosen(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, FinalChoice]
     space = {**synthetic.NUMERIC, **synthetic.CATEGORICAL}
     choice = {"candidates": 4, "seeds": [0, 1, 2], "rounds": True}
     spec = synthetic.sweep(folder, space, 60, description=EVIL, final=choice)
-    study = synthetic.fill(spec, 60)
-    ranked = [(trial.job, trial.value) for trial in read_trials(spec, study).ranked]
+    source = synthetic.reader(spec, synthetic.fill(spec, 60))
+    ranked = source.ranked()
     for jobs in rounds(spec, ranked):
         synthetic.fill_finals(spec, jobs)
     with pytest.MonkeyPatch.context() as patch:  # the store of such a sweep is not there
         patch.setattr("sweeps.choosing.candidates._data", lambda _: "made up xsub")
         final = choose(spec, ranked)
-    return write_report(spec, study, final), final
+    return write_report(source, final), final
 
 
 @pytest.mark.browser
@@ -205,8 +206,8 @@ def test_the_winner_is_told_with_its_interval(chosen: tuple[Path, FinalChoice]) 
 @pytest.mark.slow
 def test_a_thousand_trials(tmp_path: Path) -> None:
     spec = synthetic.sweep(tmp_path, {**synthetic.NUMERIC, **synthetic.CATEGORICAL}, 1000)
-    study = synthetic.fill(spec, 1000)
+    source = synthetic.reader(spec, synthetic.fill(spec, 1000))
     begun = time.process_time()
-    folder = write_report(spec, study, None)
+    folder = write_report(source, None)
     assert time.process_time() - begun < 20
     assert (folder / "index.html").stat().st_size < 3_000_000

@@ -20,10 +20,7 @@ def test_rank_correlation_is_scipys_ties_and_all() -> None:
 
 def test_a_score_that_ranks_alike_costs_nothing_and_one_that_ranks_against_costs_all() -> None:
     trials = {
-        number: [
-            {"epoch": 1, "linear_val": 0.9, "rankme": 0.0},  # only the last value counts
-            {"epoch": 2, "linear_val": 0.1 * number, "rankme": number**3, "loss": number},
-        ]
+        number: {"linear_val": 0.1 * number, "rankme": number**3, "loss": number}
         for number in range(1, 9)
     }
     loss, rankme = agreements(trials)
@@ -40,12 +37,10 @@ def test_a_score_that_ranks_alike_costs_nothing_and_one_that_ranks_against_costs
 def test_the_interval_narrows_with_trials_and_holds_the_truth() -> None:
     draw = np.random.default_rng(1)
 
-    def made(count: int) -> dict[int, list[dict[str, float]]]:
+    def made(count: int) -> dict[int, dict[str, float | None]]:
         x, noise = draw.normal(size=(2, count))
         y = x + noise
-        return {
-            i: [{"epoch": 1, "knn_val": float(y[i]), "rankme": float(x[i])}] for i in range(count)
-        }
+        return {i: {"knn_val": float(y[i]), "rankme": float(x[i])} for i in range(count)}
 
     (few,), (many,) = agreements(made(15)), agreements(made(400))
     truth = 6 / np.pi * np.arcsin(np.sqrt(0.5) / 2)  # of a bivariate normal of correlation √½

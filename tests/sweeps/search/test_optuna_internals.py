@@ -9,10 +9,12 @@ import optuna
 import pytest
 import sqlalchemy.exc
 from optuna.storages import BaseStorage, RDBStorage
-from optuna.trial import TrialState
+from optuna.trial import TrialState, create_trial
+from sqlalchemy import create_engine
 
-from sweeps.search.optuna_internals import cached, is_enqueued, running_trial
+from sweeps.search.optuna_internals import cached, is_enqueued, read_study, running_trial
 from sweeps.search.storage import Delegate, PatientStorage, open_storage
+from sweeps.search.trial_record import IMPOSSIBLE, PRIOR, TrialRecord
 
 
 @pytest.fixture
@@ -53,6 +55,43 @@ def test_an_enqueued_trial_bears_its_values_as_fixed_params(uri: str) -> None:
     study.ask()
     found = [is_enqueued(trial) for trial in study.get_trials()]
     assert found == [True, False], 'system_attrs["fixed_params"]'
+
+
+def test_a_study_is_read_from_its_tables_as_optuna_reads_it(uri: str) -> None:
+    """Tables, columns and codes of values that :func:`read_study` relies on."""
+    study = optuna.create_study(study_name="s", storage=uri, directions=["maximize", "minimize"])
+    other = optuna.create_study(study_name="another", storage=uri)
+    other.add_trial(create_trial(value=0.0))
+
+    def asked(number: int) -> optuna.Trial:
+        trial = study.ask()
+        trial.suggest_float("lr", 0.001, 1.0, log=True)
+        trial.suggest_int("width", 2, 8, step=2)
+        trial.suggest_categorical("edge", [None, True, 1.5, "both"])
+        if number % 2:
+            trial.suggest_float("momentum", 0, 1, step=0.1)
+        trial.set_user_attr("verdict", {"epoch": 1})
+        return trial
+
+    study.enqueue_trial({"lr": 0.5})
+    for number in range(12):
+        trial = asked(number)
+        trial.set_constraint("rankme <= 4", number - 5.0)
+        study.tell(trial, [float("inf"), -float(number)])
+    for state, mark in ((TrialState.FAIL, IMPOSSIBLE), (TrialState.PRUNED, "other")):
+        trial = asked(0)
+        trial.set_user_attr(mark, "why")
+        study.tell(trial, state=state)
+    asked(0)
+    study.add_trial(create_trial(values=[1.0, 2.0], user_attrs={PRIOR: "earlier-0003"}))
+    study.enqueue_trial({"lr": 0.1})
+    with create_engine(uri).connect() as connection:
+        found = read_study(connection, "s")
+        with pytest.raises(KeyError):
+            read_study(connection, "none")
+    assert found == [TrialRecord.of(trial) for trial in study.get_trials()]
+    assert [sum(one.own for one in found), found[-1].state] == [14, "waiting"]
+    assert [str(one.drawn) for one in found] == [str(t.params) for t in study.get_trials()]
 
 
 def test_every_call_of_a_study_is_repeated_while_its_storage_is_away(

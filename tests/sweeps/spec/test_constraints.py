@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 
 from c2vl.config.experiment import Experiment
 from c2vl.support.errors import UserError
-from sweeps.search.study import IMPOSSIBLE, feasible
+from sweeps.search.trial_record import IMPOSSIBLE
 from sweeps.search.trial_source import StudySource
 from sweeps.spec.constraints import impossible, parse_constraint, violations
 from tests.sweeps.search.test_search import TAU, TRIALS, TWO, drive, sweep
@@ -85,13 +85,13 @@ def test_impossible_draws_cost_no_trial_and_infeasible_trials_are_not_chosen(
     )
     trials = source.trials()
     assert source.counts() == {"complete": TRIALS} and len(trials) == TRIALS == len(source.ended())
-    bad = [t for t in trials if not feasible(t)]
+    bad = [t for t in trials if not t.feasible]
     assert 0 < len(bad) < TRIALS
     assert all(
         t.constraints == {"rankme <= 4": pytest.approx(t.constraints[rules[1]])} for t in bad
     )
     assert [job.number for job, _ in source.ranked()] == [
-        t.number for t in sorted((t for t in trials if feasible(t)), key=lambda t: t.values[0])
+        t.number for t in sorted((t for t in trials if t.feasible), key=lambda t: t.values[0])
     ]
     assert len(StudySource(spec, "me")) == 0  # and none are counted again after a restart
 
@@ -103,7 +103,7 @@ def test_a_sampler_that_insists_on_an_impossible_point_gets_a_random_one(tmp_pat
     spec = sweep(tmp_path, constraints=rules, sampler=sampler, pruner={"name": "none"})
     source = drive(spec, count())
     assert source.counts() == {"complete": TRIALS}
-    assert all(t.params["objective.temperature"] >= 0.3 for t in source.trials())
+    assert all(t.drawn["objective.temperature"] >= 0.3 for t in source.trials())
     assert sum(IMPOSSIBLE in t.user_attrs for t in source.study.trials) < 100
 
 

@@ -11,11 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine
 
 from c2vl.config.reading import flatten
 from c2vl.support.errors import UserError
-from sweeps.report import write_report
 from sweeps.report.comparison import Side, rows
+from sweeps.report.write import write_report
 from sweeps.search.storage import open_storage
 from sweeps.search.study import reader
 from sweeps.search.trial_source import StudySource
@@ -108,7 +109,7 @@ def test_what_others_read_of_a_sweep_has_no_passwords(
     }
     spec = synthetic.sweep(tmp_path, synthetic.NUMERIC, 2, **addresses)
     assert dump_sweep(spec).count("secret") == 2  # a resume needs them
-    folder = write_report(spec, synthetic.fill(spec, 2), None)
+    folder = write_report(synthetic.reader(spec, synthetic.fill(spec, 2)), None)
     for name in ("index.html", "sweep.yaml"):
         text = (folder / name).read_text()
         assert "secret" not in text and "http://me:***@127.0.0.1:9" in text
@@ -116,8 +117,9 @@ def test_what_others_read_of_a_sweep_has_no_passwords(
     sides = [Side(str(i), flatten(s.model_dump(mode="json"))) for i, s in enumerate((spec, plain))]
     assert [row[""] for row in rows(sides)] == ["trials"]
     stand_in = open_storage(f"sqlite:///{tmp_path / 'study.db'}", 0.0)
-    for module in ("study", "trial_source"):
-        monkeypatch.setattr(f"sweeps.search.{module}.open_storage", lambda *_: stand_in)
+    monkeypatch.setattr("sweeps.search.trial_source.open_storage", lambda *_: stand_in)
+    engine = create_engine(f"sqlite:///{tmp_path / 'study.db'}")
+    monkeypatch.setattr("sweeps.search.study.create_engine", lambda *_, **__: engine)
     StudySource(spec, "somebody")
     for ask in (
         lambda: reader(spec.model_copy(update={"name": "other"})),
