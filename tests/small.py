@@ -24,7 +24,8 @@ def small_language(out: Path, store: Store) -> Path:
     """Write a concept table of random projections of the clips: informative, without a label."""
     clips = load_clips(store, frames=16)
     draw = np.random.default_rng(0)
-    windows = clips.x.reshape(len(store), clips.x.shape[1], 4, -1)[:, 0]
+    x = clips.dense(np.arange(len(store)))
+    windows = x.reshape(len(store), x.shape[1], 4, -1)[:, 0]
     features = windows @ draw.normal(size=(windows.shape[2], 24)) / 16
     ids = list(store.index["id"])
     ConceptTable.write(out, ids, features.astype(np.float32), modality="language", model="test")

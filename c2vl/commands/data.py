@@ -167,6 +167,43 @@ def splits(store: Path, split: str | None) -> None:
     show_splits(Store.open(store), split)
 
 
+@data.command(
+    epilog="""
+\b
+Examples:
+  c2vl data cache runs/stores/demo
+  c2vl data cache runs/stores/demo --keep 10
+"""
+)
+@click.argument("store", type=_FOLDER)
+@click.option(
+    "--keep",
+    type=click.FloatRange(0),
+    metavar="GB",
+    help="delete what was used longest ago until the rest takes no more than this",
+)
+def cache(store: Path, keep: float | None) -> None:
+    """List what is cached for a STORE (clips, features, statistics), last used last; or prune it.
+
+    The cache lies in STORE/cache, or where C2VL_CACHE points; past C2VL_CACHE_GB (50) it prunes
+    itself. Whatever is deleted is computed again when it is needed.
+    """
+    from datetime import datetime
+
+    from c2vl.skeletons.cache import Cache
+    from c2vl.skeletons.store import Store
+
+    found = Cache.of(Store.open(store))
+    if keep is not None:
+        click.echo(f"{len(found.prune(keep * 1e9))} deleted")
+    entries = found.entries()
+    for entry in entries:
+        used = datetime.fromtimestamp(entry.used).strftime("%Y-%m-%d %H:%M")
+        about = " ".join(f"{key}={str(value)[:40]}" for key, value in entry.about.items())
+        click.echo(f"{entry.kind:10} {entry.size / 1e9:8.3f} GB  {used}  {about}")
+    click.echo(f"{found.folder}: {sum(entry.size for entry in entries) / 1e9:.3f} GB")
+
+
 @data.command()
 @click.argument("store", type=_FOLDER)
 def verify(store: Path) -> None:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from c2vl.encoder import Encoder
+from c2vl.skeletons.cache import Cache
 from c2vl.skeletons.clips import load_clips
 from c2vl.skeletons.preprocess import VERSION
 from c2vl.skeletons.store import Store
 from c2vl.support.errors import UserError
-from c2vl.support.files import replacing
 from c2vl.support.progress import progress
 
 Floats = NDArray[np.float32]
@@ -24,8 +23,8 @@ BATCH = 256
 def store_features(encoder: Encoder, store: Store) -> Floats:
     """Embed every sequence of a store with the encoder's own preprocessing.
 
-    The result is kept in ``cache/`` of the store, under a hash of what decides it: all of the
-    encoder but its provenance, and the store's content.
+    The result is cached (:mod:`c2vl.skeletons.cache`) by what decides it: all of the encoder but
+    its provenance, and the store's content.
 
     Args:
         encoder: whose layout must be the store's.
@@ -69,24 +68,25 @@ def same_layout(encoder: Encoder, store: Store) -> None:
 
 
 def cached(encoder: Encoder, store: Store, variant: str, compute: Callable[[], Floats]) -> Floats:
-    """Return features from the store's cache, or compute and keep them there.
+    """Return features from the cache; compute and keep them first if need be.
 
     Args:
         encoder: computes the features.
-        store: holds the cache.
+        store: what they are of.
         variant: what else decides them, in words.
         compute: makes them.
     """
-    key = json.dumps([encoder.digest, store.digest, VERSION, variant])
-    name = f"features-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
-    path = store.path / "cache" / name
-    try:
-        rows: Floats = np.load(path, allow_pickle=False)
-        if rows.ndim == 2 and rows.shape[1] == encoder.feature_size:
-            return rows
-    except (OSError, ValueError, EOFError):
-        pass  # absent or damaged: compute it again
-    rows = compute()
-    with replacing(path) as file:
-        np.save(file, rows)
-    return rows
+    about = {
+        "encoder": encoder.digest, "store": store.digest, "version": VERSION, "variant": variant
+    }  # fmt: skip
+
+    def read(folder: Path) -> Floats:
+        rows: Floats = np.load(folder / "features.npy", allow_pickle=False)
+        if rows.ndim != 2 or rows.shape[1] != encoder.feature_size:
+            raise ValueError(f"features are {rows.shape}")
+        return rows
+
+    def make(folder: Path) -> None:
+        np.save(folder / "features.npy", compute())
+
+    return Cache.of(store).get("features", about, make, read)

@@ -187,7 +187,7 @@ def _skeletons(store: Store) -> Callable[[list[str]], Rows]:
     place = {str(name): number for number, name in enumerate(store.index["id"])}
 
     def rows(names: list[str]) -> Rows:
-        chosen = np.asarray(clips.x[[place[name] for name in names]], dtype=np.float32)
+        chosen = clips.dense(np.array([place[name] for name in names]))
         return chosen.reshape(len(names), -1)
 
     return rows

@@ -6,7 +6,8 @@ A table is a folder::
 
     manifest.json    modality, encoder (name and content), the store it was made for, source,
                      settings (question, model that answered …), counts, digest
-    features.npy     float32 (N sequences, P prompts, D), memory-mapped
+    features.npy     float16 (N sequences, P prompts, D), memory-mapped; float32 in tables of format
+                     1, and where features are of a length that float16 does not hold well
     prompts.parquet  id, prompt (0..P-1), text (empty for a picture); from video also question,
                      status (of the answer), crop (file:offset:length), time
     rejected.csv     sequences without a row, with the reason (present when there are some)
@@ -31,9 +32,12 @@ from c2vl.skeletons.store import Store
 from c2vl.support.errors import UserError
 from c2vl.support.files import parse_json, replacing_folder, see_writable, write_text
 
-FORMAT = 1
+FORMAT = 2
+"""Format 1 has float32 features and does not say so; it is read as well."""
+SHORTEST_HALF, LONGEST_HALF = 0.1, 1000.0
+"""Lengths of features that float16 holds to a part in a thousand; sentence encoders give 1."""
 MODALITIES = ("language", "vision")
-CHUNK = 4096
+CHUNK = 2048
 """Sequences read or written at a time: features of a whole table need not fit the memory."""
 
 
@@ -59,11 +63,11 @@ class ConceptTable:
         path: the table's folder.
         manifest: ``manifest.json``.
         ids: sequence names, in the order of the features.
-        features: (N, P, D), memory-mapped.
+        features: float16 or float32 (N, P, D), memory-mapped.
     """
 
     def __init__(
-        self, path: Path, manifest: dict[str, Any], ids: list[str], features: NDArray[np.float32]
+        self, path: Path, manifest: dict[str, Any], ids: list[str], features: NDArray[np.floating]
     ) -> None:
         self.path = path
         self.manifest = manifest
@@ -94,24 +98,26 @@ class ConceptTable:
             ) from None
         except (OSError, ValueError) as error:
             raise UserError(f"{path}/manifest.json: cannot be read ({error})") from None
-        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-            raise UserError(f"{path}/manifest.json: no concept table of format {FORMAT}")
+        if not isinstance(manifest, dict) or manifest.get("format") not in (1, FORMAT):
+            raise UserError(f"{path}/manifest.json: no concept table of format 1 or {FORMAT}")
         if modality is not None and manifest["modality"] != modality:
             raise UserError(
                 f"{path}: holds {manifest['modality']} concepts, and {modality} ones are asked for"
             )
         try:
-            features: NDArray[np.float32] = np.load(path / "features.npy", mmap_mode="r")
-            index = pd.read_parquet(path / "prompts.parquet", columns=["id", "prompt"])
+            features: NDArray[np.floating] = np.load(path / "features.npy", mmap_mode="r")
+            first = pd.read_parquet(
+                path / "prompts.parquet", columns=["id"], filters=[("prompt", "==", 0)]
+            )
         except Exception as error:  # numpy and pyarrow raise many kinds on damaged files
             raise UserError(f"{path}: the table is damaged ({error}); make it again") from None
-        ids = index.loc[index["prompt"] == 0, "id"].astype(str).tolist()
-        counts = manifest["counts"]
+        ids = first["id"].astype(str).tolist()
+        counts, dtype = manifest["counts"], manifest.get("dtype", "float32")
         shape = (counts["sequences"], counts["prompts_per_sequence"], counts["dim"])
-        if features.shape != shape or features.dtype != np.float32 or len(ids) != shape[0]:
+        if features.shape != shape or features.dtype != dtype or len(ids) != shape[0]:
             raise UserError(
                 f"{path}: features are {features.dtype} {features.shape} for {len(ids)} names, "
-                f"expected {shape}; make the table again"
+                f"expected {dtype} {shape}; make the table again"
             )
         return cls(path, manifest, ids, features)
 
@@ -138,7 +144,8 @@ class ConceptTable:
         Args:
             path: the folder to make.
             ids: N sequence names, each once.
-            features: (N, P, D), whole or in parts along N; parts are written as they come.
+            features: (N, P, D), whole or in parts along N; parts are written as they come, as
+                float16 if those of the first part are about as long as unit vectors.
             modality: ``language`` or ``vision``.
             model: identity of the encoder.
             texts: P prompts a sequence; None for pictures.
@@ -161,7 +168,8 @@ class ConceptTable:
         may_write(path, overwrite=overwrite)
         with replacing_folder(path) as folder:
             parts = [features] if isinstance(features, np.ndarray) else features
-            number, prompts, dim = _write_features(folder / "features.npy", path, len(ids), parts)
+            written = _write_features(folder / "features.npy", path, len(ids), parts)
+            number, prompts, dim = written.shape
             if len(ids) != number or len(set(ids)) != len(ids):
                 raise UserError(
                     f"{path}: {len(ids)} names ({len(set(ids))} distinct) for {number} rows of "
@@ -181,6 +189,7 @@ class ConceptTable:
                 index = index.assign(**{str(k): columns[k].to_numpy() for k in columns})
             manifest = {
                 "format": FORMAT,
+                "dtype": written.dtype.name,
                 "modality": modality,
                 "model": model,
                 "store": store,
@@ -219,23 +228,29 @@ class ConceptTable:
         return str(self.manifest["digest"])
 
     @cached_property
-    def _places(self) -> dict[str, int]:
-        return {name: place for place, name in enumerate(self.ids)}
+    def _index(self) -> pd.Index[str]:
+        return pd.Index(self.ids)
+
+    def places(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """Return the rows of the features that hold the named sequences, (n,); -1: none does."""
+        found: NDArray[np.int64] = self._index.get_indexer(pd.Index(ids)).astype(np.int64)
+        return found
 
     def joined(self, ids: Sequence[str]) -> Joined:
         """Compare the table's names with a store's."""
+        present = self.places(ids) >= 0
+        missing = [name for name, there in zip(ids, present, strict=True) if not there]
         wanted = set(ids)
-        present = np.array([name in self._places for name in ids], dtype=bool)
-        missing = [name for name in ids if name not in self._places]
         return Joined(present, missing, [name for name in self.ids if name not in wanted])
 
-    def join(self, ids: Sequence[str]) -> NDArray[np.float32]:
-        """Return the features of the named sequences in that order, (n, P, D).
+    def every_place(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """Return the rows of the features that hold the named sequences, (n,).
 
         Raises:
             UserError: sequences have no features here; it names some of them.
         """
-        missing = self.joined(ids).missing
+        places = self.places(ids)
+        missing = [name for name, place in zip(ids, places, strict=True) if place < 0]
         if missing:
             shown = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
             raise UserError(
@@ -243,7 +258,15 @@ class ConceptTable:
                 f"prompts ({shown}); make the table again for this store, or set prompts.missing "
                 "to exclude or mask"
             )
-        return np.asarray(self.features[[self._places[name] for name in ids]], dtype=np.float32)
+        return places
+
+    def join(self, ids: Sequence[str]) -> NDArray[np.float32]:
+        """Return the features of the named sequences in that order, (n, P, D).
+
+        Raises:
+            UserError: sequences have no features here; it names some of them.
+        """
+        return self.features[self.every_place(ids)].astype(np.float32, copy=False)
 
     def means(self, ids: Sequence[str], *, parts: int = 1) -> NDArray[np.float32]:
         """Return the unit-norm mean prompts of the named sequences, (n, parts * D).
@@ -366,19 +389,26 @@ def _check_shape(path: Path, rows: NDArray[Any]) -> None:
 
 
 def _write_features(
-    file: Path, path: Path, number: int, parts: Iterable[NDArray[np.float32]]
-) -> tuple[int, int, int]:
-    """Write parts along N as one ``.npy``; returns its shape."""
-    target: NDArray[np.float32] | None = None
+    file: Path, path: Path, number: int, parts: Iterable[NDArray[np.floating]]
+) -> NDArray[np.floating]:
+    """Write parts along N as one ``.npy``, and return it as it was written."""
+    target: NDArray[np.floating] | None = None
     done = 0
     for part in parts:
         _check_shape(path, part)
-        norms = np.linalg.norm(part.astype(np.float32, copy=False), axis=-1)
-        if not np.isfinite(norms).all() or (norms == 0).any():
+        lengths = np.linalg.norm(part.astype(np.float32, copy=False), axis=-1)
+        if not np.isfinite(lengths).all() or (lengths == 0).any():
             raise UserError(f"{path}: some features are zero or not finite")
         if target is None:
+            low, high = SHORTEST_HALF, LONGEST_HALF
+            dtype = np.float16 if low <= lengths.min() <= lengths.max() <= high else np.float32
             shape = (max(number, len(part)), *part.shape[1:])
-            target = np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape)
+            target = np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)
+        if target.dtype == np.float16 and lengths.max() > np.finfo(np.float16).max:
+            raise UserError(
+                f"{path}: a feature is {lengths.max():.3g} long, and the first ones are about 1; "
+                "scale them alike"
+            )
         if part.shape[1:] != target.shape[1:] or done + len(part) > len(target):
             raise UserError(f"{path}: features of {number} names do not fit each other")
         target[done : done + len(part)] = part
@@ -386,7 +416,7 @@ def _write_features(
     if target is None:
         raise UserError(f"{path}: no sequence has prompts")
     target.flush()  # type: ignore[attr-defined]
-    return done, int(target.shape[1]), int(target.shape[2])
+    return target[:done]
 
 
 def _digest(features: Path, index: pd.DataFrame) -> str:

@@ -44,4 +44,4 @@ def joint_rows(store: Store, *, frames: int, centre: bool, align: bool) -> Float
         frames, centre, align: the preprocessing (:func:`c2vl.skeletons.preprocess.preprocess`).
     """
     clips = load_clips(store, frames=frames, centre=centre, align=align)
-    return np.asarray(clips.x, dtype=np.float32).reshape(len(store), -1)
+    return clips.dense(np.arange(len(store))).reshape(len(store), -1)

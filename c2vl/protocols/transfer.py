@@ -1,21 +1,23 @@
 """Transfer: an encoder judged on another dataset, whose joints are converted to its layout first.
 
-The converted store lies in ``cache/`` of the original and is a store like any other: index, labels
+The converted store lies in the original's cache and is a store like any other: index, labels
 and splits are the original's, so every protocol runs on it.
 """
 
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from c2vl.skeletons.cache import Cache
 from c2vl.skeletons.conversion import convert
 from c2vl.skeletons.layout import JointLayout
 from c2vl.skeletons.sequence import rows_checksum
 from c2vl.skeletons.store import Store, content_checksum
-from c2vl.support.files import adding_folder
+from c2vl.support.errors import UserError
 
 VERSION = 1
 """Part of the folder's name; raise it when a conversion gives other numbers."""
@@ -33,11 +35,16 @@ def converted_store(store: Store, layout: JointLayout) -> Store:
     """
     if store.layout.joints == layout.joints:
         return store
-    folder = store.path / "cache" / f"layout-{layout.name}-{store.digest[:12]}-v{VERSION}"
-    if not folder.is_dir():
-        with adding_folder(folder) as partial:
-            _write(store, layout, partial)
-    return Store.open(folder)
+    about = {"store": store.digest, "layout": layout.to_dict(), "version": VERSION}
+    make = partial(_write, store, layout)
+    return Cache.of(store).get("converted", about, make, _open)
+
+
+def _open(folder: Path) -> Store:
+    try:
+        return Store.open(folder)
+    except UserError as error:
+        raise FileNotFoundError(str(error)) from None
 
 
 def _write(store: Store, layout: JointLayout, out: Path) -> None:

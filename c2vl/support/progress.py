@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ Progress = Callable[[int, int], None]
 
 _EVERY = 15.0  # seconds between lines of a log
 _shown = False
+_live: Bar | None = None
 
 
 class Bar:
@@ -51,10 +53,14 @@ class Bar:
         self._task = self._bar.add_task(title, total=total, figures="")
 
     def __enter__(self) -> Bar:
+        global _live
+        _live = self
         self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        global _live
+        _live = None
         self._bar.stop()
 
     def show(self, done: int, total: int | None = None, figures: str = "") -> None:
@@ -74,8 +80,8 @@ def silent(done: int, total: int) -> None:
 def progress(what: str) -> Iterator[Progress]:
     """Yield a function that shows the progress of ``what`` (a plural noun) while the block runs.
 
-    A log gets a line every 15 seconds, so short work leaves none. Within a block of another
-    ``progress`` nothing is shown.
+    A log gets a line every 15 seconds, so short work leaves none; so does a terminal on which a bar
+    is drawn already. Within a block of another ``progress`` nothing is shown.
     """
     global _shown
     if _shown:
@@ -83,13 +89,20 @@ def progress(what: str) -> Iterator[Progress]:
         return
     _shown = True
     try:
+        if _live is not None:
+            yield _lines(what, _live.say)
+            return
         with Bar(what, stderr=True) as bar:
-            yield bar.show if bar.is_terminal else _lines(what)
+            yield bar.show if bar.is_terminal else _lines(what, _to_log)
     finally:
         _shown = False
 
 
-def _lines(what: str) -> Progress:
+def _to_log(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _lines(what: str, say: Callable[[str], None]) -> Progress:
     began = said = time.monotonic()
 
     def line(done: int, total: int) -> None:
@@ -98,6 +111,7 @@ def _lines(what: str) -> Progress:
         if now - said >= _EVERY:
             said = now
             rate = done / (now - began)
-            print(f"{done} of {total} {what}, {rate:.3g} a second", file=sys.stderr, flush=True)
+            left = (total - done) / rate if rate else math.inf
+            say(f"{done} of {total} {what}, {rate:.3g} a second, {left:.0f} s left")
 
     return line

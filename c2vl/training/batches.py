@@ -14,17 +14,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from c2vl.config.experiment import Experiment
 from c2vl.objective.base import Batch
 from c2vl.prompts.table import ConceptTable
 from c2vl.registry import find
+from c2vl.skeletons.cache import Cache
 from c2vl.skeletons.clips import Clips, load_clips
 from c2vl.skeletons.splits import Split, folds, split
 from c2vl.skeletons.store import Store
 from c2vl.skeletons.streams import to_stream
 from c2vl.support.errors import UserError
+from c2vl.training.concept_rows import ConceptRows, normalisation
 
 
 def generator(*seeds: int) -> torch.Generator:
@@ -36,12 +37,16 @@ def generator(*seeds: int) -> torch.Generator:
 class TrainingSet:
     """The training part of a store with its concept features, and the folds to select on.
 
+    What is large stays on the disk, memory-mapped. A batch is made in four steps that stand by
+    themselves: :meth:`rows` draws, :meth:`clips` and ``concepts[modality].draw`` gather (and
+    normalise), :meth:`augmented` transforms the clips; :meth:`batch` does all.
+
     Attributes:
         present: (N, M) bool, body slots that are in use.
         labels: (N,) integers; for validation figures, and for objectives that use labels.
         fold: (N,) fold number of each training sequence.
         pretrain: rows that pretraining may see.
-        concepts: modality → (N, P, D), normalised over the pretraining rows.
+        concepts: modality → features (N, P, D), normalised over the pretraining rows.
         has: modality → (N,) bool, for each modality that lacks some sequences.
     """
 
@@ -66,19 +71,27 @@ class TrainingSet:
         ids = [str(name) for name in store.index["id"].to_numpy()[positions]]
         self.has: dict[str, Tensor] = {}
         self.concepts = self._concepts(ids)
+        self._order: tuple[int, Tensor] | None = None  # of an epoch
 
     def clips(self, rows: Tensor) -> Tensor:
         """Return clips (n, M, T, V, 3) of some rows; they lie on disk, memory-mapped."""
         return self._clips.tensors(self._positions[rows.numpy()])[0]
 
-    def _concepts(self, ids: list[str]) -> dict[str, Tensor]:
+    def _concepts(self, ids: list[str]) -> dict[str, ConceptRows]:
         prompts = self.experiment.prompts
         tables: dict[str, ConceptTable] = {}
-        here: dict[str, NDArray[np.bool_]] = {}
+        places: dict[str, NDArray[np.int64]] = {}
         for modality, folder in self.experiment.concept_tables().items():
             assert folder is not None, "checked with the settings"
-            tables[modality] = ConceptTable.open(folder, modality=modality)
-            here[modality] = tables[modality].joined(ids).present
+            table = tables[modality] = ConceptTable.open(folder, modality=modality)
+            if prompts.per_sample > table.prompts_per_sample:
+                raise UserError(
+                    f"prompts.per_sample: {prompts.per_sample} asked, but {folder} has "
+                    f"{table.prompts_per_sample} prompts a sequence"
+                )
+            wanted = table.every_place if prompts.missing == "error" else table.places
+            places[modality] = wanted(ids)
+        here = {modality: found >= 0 for modality, found in places.items()}
         if here and prompts.missing != "error":
             # A sequence without any concept cannot contribute to the loss.
             every, some = np.all([*here.values()], axis=0), np.any([*here.values()], axis=0)
@@ -91,23 +104,13 @@ class TrainingSet:
                 )
         concepts = {}
         for modality, table in tables.items():
-            folder, present = table.path, here[modality]
-            if prompts.missing == "error":
-                rows = torch.from_numpy(table.join(ids))
-            else:
-                known = [name for name, there in zip(ids, present, strict=True) if there]
-                rows = torch.zeros(len(ids), *table.features.shape[1:])
-                rows[torch.from_numpy(present)] = torch.from_numpy(table.join(known))
-            if prompts.per_sample > rows.shape[1]:
-                raise UserError(
-                    f"prompts.per_sample: {prompts.per_sample} asked, but {folder} has "
-                    f"{rows.shape[1]} prompts a sequence"
-                )
-            seen = self.pretrain[present[self.pretrain]]
-            concepts[modality] = normalise(rows, prompts.normalise, rows[seen])
-            if not present.all():
-                self.has[modality] = torch.from_numpy(present)
-                concepts[modality][~self.has[modality]] = 0
+            found = places[modality]
+            seen = found[self.pretrain]
+            seen = seen[seen >= 0]
+            how = normalisation(table, seen, prompts.normalise, Cache.of(self.store))
+            concepts[modality] = ConceptRows(table, found, how)
+            if not here[modality].all():
+                self.has[modality] = torch.from_numpy(here[modality])
         return concepts
 
     @property
@@ -125,60 +128,30 @@ class TrainingSet:
     def rows(self, step: int, rank: int = 0) -> Tensor:
         """Return the (n,) rows of the training set that a worker sees at a step (from 0)."""
         epoch, place = divmod(step, self.steps_per_epoch)
-        order = torch.randperm(
-            len(self.pretrain), generator=generator(self.experiment.seed, 1, epoch)
-        )
+        if self._order is None or self._order[0] != epoch:
+            draw = generator(self.experiment.seed, 1, epoch)
+            self._order = epoch, torch.randperm(len(self.pretrain), generator=draw)
         share = self.batch_size // self.experiment.train.workers
         first = place * self.batch_size + rank * share
-        return torch.from_numpy(self.pretrain)[order[first : first + share]]
+        return torch.from_numpy(self.pretrain)[self._order[1][first : first + share]]
+
+    def augmented(self, x_nMTVC: Tensor, present_nM: Tensor, draw: torch.Generator) -> Tensor:
+        """Augment clips, and turn them into the wanted stream."""
+        data = self.experiment.data
+        augment = find("augmentation", data.augment.name).load()
+        x_nMTVC = augment(x_nMTVC, present_nM, data.augment, self.layout, draw)
+        return to_stream(x_nMTVC, data.stream, self.layout)
 
     def batch(self, step: int, rank: int = 0) -> Batch:
         """Build the batch of one worker at a step."""
         draw = generator(self.experiment.seed, 2, step, rank)
         rows = self.rows(step, rank)
-        data = self.experiment.data
         present = self.present[rows]
-        augment = find("augmentation", data.augment.name).load()
-        x = augment(self.clips(rows), present, data.augment, self.layout, draw)
-        x = to_stream(x, data.stream, self.layout)
-        concepts = {
-            name: mean_of_prompts(table[rows], self.experiment.prompts.per_sample, draw)
-            for name, table in self.concepts.items()
-        }
+        x = self.augmented(self.clips(rows), present, draw)
+        keep = self.experiment.prompts.per_sample
+        concepts = {name: found.draw(rows, keep, draw) for name, found in self.concepts.items()}
         has = {name: there[rows] for name, there in self.has.items()}
         return Batch(x, present, concepts, torch.from_numpy(self.labels)[rows], has)
-
-
-def normalise(rows: Tensor, how: str, reference: Tensor) -> Tensor:
-    """Normalise the distribution of concept features before they are scaled to unit length.
-
-    Args:
-        rows: (N, P, D).
-        how: "none"; "centre" subtracts the mean (sentence encoders give all captions of one kind a
-            large common component); "whiten" also scales the principal directions to equal
-            variance, with a floor of a hundredth of the largest.
-        reference: (n, P, D) rows that the statistics come from.
-    """
-    if how == "none":
-        return rows
-    means = reference.mean(1).double()
-    centre = means.mean(0)
-    if how == "centre":
-        return (rows - centre.float()).contiguous()
-    values, directions = torch.linalg.eigh(torch.cov(means.t()))
-    scale = values.clamp_min(values[-1] * 1e-2).rsqrt()
-    # Signs and rotations of eigenvectors differ between libraries; rotating back (ZCA) undoes them.
-    matrix = directions * scale @ directions.t()
-    whitened: Tensor = ((rows.double() - centre) @ matrix).float()
-    return whitened
-
-
-def mean_of_prompts(rows: Tensor, keep: int, draw: torch.Generator) -> Tensor:
-    """Average ``keep`` of the P prompts of each row to unit length: (n, P, D) to (n, D)."""
-    if keep < rows.shape[1]:
-        chosen = torch.rand(rows.shape[:2], generator=draw).argsort(1)[:, :keep]
-        rows = rows.gather(1, chosen[..., None].expand(-1, -1, rows.shape[2]))
-    return functional.normalize(rows.mean(1), dim=1)
 
 
 def stream_batches(

@@ -10,7 +10,7 @@ from c2vl.encoder import embed_clips
 from c2vl.probes.feature_space import label_free_scores
 from c2vl.probes.linear import fold_accuracies
 from c2vl.probes.neighbours import knn_accuracy
-from c2vl.training.batches import TrainingSet, mean_of_prompts
+from c2vl.training.batches import TrainingSet
 from c2vl.training.learner import Student
 
 AT_ONCE = 256
@@ -58,7 +58,7 @@ def _of_objective(
 ) -> dict[str, float]:
     device = next(student.parameters()).device
     concepts = {
-        modality: mean_of_prompts(rows, rows.shape[1], torch.Generator()).to(device)
+        modality: rows.means(torch.arange(len(source.labels))).to(device)
         for modality, rows in source.concepts.items()
     }
     has = {modality: there.to(device) for modality, there in source.has.items()}

@@ -171,7 +171,7 @@ def test_features_are_extracted_once(demo_store: Store, monkeypatch: pytest.Monk
     np.testing.assert_allclose(first, direct, atol=1e-5)
     other = random_encoder(demo_store, seed=6)
     assert not np.allclose(store_features(other, demo_store), first)
-    for path in (demo_store.path / "cache").glob("features-*.npy"):
+    for path in (demo_store.path / "cache").glob("features-*/features.npy"):
         path.write_bytes(path.read_bytes()[:200])  # damaged: it is made again
     assert np.array_equal(store_features(encoder, demo_store), first)
 

@@ -29,8 +29,8 @@ def test_a_log_has_a_line_now_and_then(
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.splitlines() == [
-        "8 of 30 files, 0.5 a second",
-        "20 of 30 files, 0.5 a second",
+        "8 of 30 files, 0.5 a second, 44 s left",
+        "20 of 30 files, 0.5 a second, 20 s left",
     ]
     with progress("files") as shown:  # the first one has ended
         assert shown is not module.silent
