@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from c2vl.config.reading import flatten
 from c2vl.probes.clusters import agreement
 from c2vl.protocols.task import Outcome, Task
 from c2vl.support.errors import UserError
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = 1
-RESAMPLES, CLUSTER_RESAMPLES = 2000, 200  # NMI and ARI are computed anew for each resample
+RESAMPLES = 2000
+GROUPS = 100  # that the jackknife leaves out in turn, at most
 ENOUGH = 5
 """Subjects that the bootstrap needs to draw whole subjects. With fewer it draws sequences, and the
 interval is narrower than the truth."""
@@ -69,6 +71,8 @@ class Result:
         options: the protocol's options, and what was chosen on the way.
         test_scoring: how often this encoder has been scored on the test part; 0 for validation.
         versions: of Python and the packages that decide numbers.
+        experiment: settings of the encoder's training by dotted name, but name and seed: encoders
+            that differ in them are different experiments. Rows of earlier versions have none.
     """
 
     protocol: str
@@ -95,6 +99,7 @@ class Result:
     options: dict[str, Any]
     test_scoring: int
     versions: dict[str, str]
+    experiment: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def to_results(
@@ -109,6 +114,8 @@ def to_results(
     """Turn a protocol's outcomes into rows."""
     card, store = task.encoder.card, task.store
     origin = card.get("provenance", {})
+    experiment = flatten(origin.get("experiment", {}))
+    experiment = {key: experiment[key] for key in experiment.keys() - {"name", "seed"}}
     rows = []
     for outcome in outcomes:
         value, low, high, drawn = interval(outcome, _groups(task, outcome), task.seed)
@@ -144,6 +151,7 @@ def to_results(
                 options={**options, **outcome.chosen},
                 test_scoring=test_scoring,
                 versions=versions(PACKAGES),
+                experiment=dict(sorted(experiment.items())),
             )
         )
     return rows
@@ -156,7 +164,11 @@ def _groups(task: Task, outcome: Outcome) -> NDArray[np.int64]:
 def interval(
     outcome: Outcome, subjects: NDArray[np.int64], seed: int
 ) -> tuple[float, float, float, str]:
-    """The figure with a 95 % percentile bootstrap interval (Efron and Tibshirani, 1993, ch. 13).
+    """The figure with a 95 % interval, which holds it (Efron and Tibshirani, 1993).
+
+    A mean gets a percentile bootstrap (their chapter 13). Agreement of clusters with classes gets
+    a jackknife by groups (chapter 11): resamples with replacement hold copies of a sequence, which
+    share cluster and class, so that a bootstrap lies above the figure itself.
 
     Whole subjects are drawn where there are five or more: sequences of one person are alike, and
     drawing them one by one would make the interval too narrow.
@@ -167,32 +179,38 @@ def interval(
         seed: of the draws.
 
     Returns:
-        Value, low, high, and "subjects" or "sequences".
+        Value, low, high, and what was drawn: "subjects" or "sequences".
     """
     names, group = np.unique(subjects, return_inverse=True)
     by_subject = len(names) >= ENOUGH and int(names.min()) >= 0
     if not by_subject:
         group = np.arange(len(subjects))
     count = int(group.max()) + 1
+    drawn = "subjects" if by_subject else "sequences"
     draw = np.random.default_rng([seed, 95])
-    resamples = RESAMPLES if outcome.clusters is None else CLUSTER_RESAMPLES
-    times = draw.multinomial(count, np.full(count, 1 / count), size=resamples)  # (B, groups)
-    if outcome.clusters is None:
-        weights = np.ones(len(group)) if outcome.weights is None else outcome.weights
-        above = np.bincount(group, weights * outcome.values, minlength=count)
-        below = np.bincount(group, weights, minlength=count)
-        drawn = (times @ above) / np.maximum(times @ below, 1e-12)
-        value = outcome.value
-    else:
-        labels = outcome.values.astype(np.int64)
-        value = agreement(outcome.metric, labels, outcome.clusters)
-        places = np.arange(len(group))
-        samples = [np.repeat(places, row[group]) for row in times]
-        drawn = np.array(
-            [agreement(outcome.metric, labels[at], outcome.clusters[at]) for at in samples]
-        )
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return value, float(low), float(high), "subjects" if by_subject else "sequences"
+    if outcome.clusters is not None:
+        return *_jackknife(outcome, draw.permutation(count)[group] % GROUPS), drawn
+    times = draw.multinomial(count, np.full(count, 1 / count), size=RESAMPLES)  # (B, groups)
+    weights = np.ones(len(group)) if outcome.weights is None else outcome.weights
+    above = np.bincount(group, weights * outcome.values, minlength=count)
+    below = np.bincount(group, weights, minlength=count)
+    means = (times @ above) / np.maximum(times @ below, 1e-12)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return outcome.value, float(low), float(high), drawn
+
+
+def _jackknife(outcome: Outcome, group: NDArray[np.int64]) -> tuple[float, float, float]:
+    """Agreement of clusters with classes, ± 1.96 standard errors from leaving out each group."""
+    labels, clusters = outcome.values.astype(np.int64), outcome.clusters
+    assert clusters is not None
+    value, lowest = agreement(outcome.metric, labels, clusters), -float(outcome.metric == "ARI")
+    names = np.unique(group)
+    if len(names) == 1:  # nothing tells the spread of one sequence
+        return value, lowest, 1.0
+    kept = [group != name for name in names]
+    without = [agreement(outcome.metric, labels[rows], clusters[rows]) for rows in kept]
+    reach = 1.96 * float((len(names) - 1) * np.var(without)) ** 0.5
+    return value, max(value - reach, lowest), min(value + reach, 1.0)
 
 
 def file_of(folder: Path, protocol: str, task: Task, who: str, options: Mapping[str, Any]) -> Path:
@@ -244,7 +262,7 @@ def to_frame(rows: Iterable[Result]) -> pd.DataFrame:
     import pandas as pd
 
     table = pd.DataFrame([dataclasses.asdict(row) for row in rows])
-    for column in ("data", "options", "versions"):
+    for column in ("data", "options", "versions", "experiment"):
         table[column] = [json.dumps(value, sort_keys=True) for value in table[column]]
     return table
 

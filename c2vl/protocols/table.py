@@ -1,9 +1,12 @@
-"""The paper's table from rows: one line a judged thing, one column a figure, seeds pooled."""
+"""The paper's table from rows: one line an experiment, one column a figure, seeds pooled."""
 
 from __future__ import annotations
 
+import json
 import statistics
+from collections import Counter, defaultdict
 from collections.abc import Iterable
+from typing import Any
 
 from c2vl.protocols.published import beside
 from c2vl.protocols.results import Result
@@ -33,6 +36,7 @@ def tables(rows: Iterable[Result]) -> list[tuple[str, Table]]:
 
     A cell is mean ± standard deviation over seeds, in %; with one seed, the figure and its 95 %
     interval. Seeds are those of the encoders, and the column says how many a line has at most.
+    Encoders of different experiments stand in different lines, named by what differs.
 
     Returns:
         Title and lines of each.
@@ -44,21 +48,22 @@ def tables(rows: Iterable[Result]) -> list[tuple[str, Table]]:
             groups.setdefault((row.dataset, row.split, row.part, transferred), []).append(row)
     found = []
     for (dataset, split, part, transferred), group in groups.items():
-        keys = [key for key in COLUMNS if any(row.key == key for row in group)]
+        measured = dict.fromkeys(row.key for row in group)
+        keys = [key for key in COLUMNS if key in measured]
+        keys += [key for key in measured if key not in COLUMNS]  # of protocols of others
         lines: Table = []
-        for who in dict.fromkeys(row.who for row in group):
-            own = [row for row in group if row.who == who]
+        for who, own in by_experiment(group):
             most = max(sum(row.key == key for row in own) for key in keys)
             line = {"": who, "seeds": str(most)}
             for key in keys:
-                line[COLUMNS[key]] = _cell([r for r in group if (r.who, r.key) == (who, key)])
+                line[COLUMNS.get(key, key)] = _cell([row for row in own if row.key == key])
             lines.append(line)
         for key in () if transferred else ("linear", "ensemble"):
             for method, source, figure in beside(split, key) if key in keys else []:
-                empty = {"seeds": "", **{COLUMNS[other]: "" for other in keys}}
+                empty = {"seeds": "", **{COLUMNS.get(other, other): "" for other in keys}}
                 streams = " 3 streams" if key == "ensemble" else ""
                 name = f"{method}{streams} ({source})"
-                lines.append({"": name, **empty, COLUMNS[key]: f"{figure:.1f}"})
+                lines.append({"": name, **empty, COLUMNS.get(key, key): f"{figure:.1f}"})
         title = f"{dataset}, {split}, {part} part, in %"
         if transferred:
             origins = ", ".join(sorted({row.trained_on for row in group}))
@@ -67,14 +72,52 @@ def tables(rows: Iterable[Result]) -> list[tuple[str, Table]]:
     return found
 
 
+def by_experiment(rows: Iterable[Result]) -> list[tuple[str, list[Result]]]:
+    """Group rows whose encoders differ in their seed alone.
+
+    Returns:
+        Label and rows of each group. Groups of one label are told apart by the settings that
+        differ, else by the protocols' options, else by their encoder.
+    """
+    groups: dict[tuple[Any, ...], list[Result]] = {}
+    twins: defaultdict[tuple[Any, ...], list[str]] = defaultdict(list)
+    times: Counter[tuple[str, str, str]] = Counter()  # an encoder may be scored with other options
+    for row in rows:
+        experiment = json.dumps(row.experiment, sort_keys=True)
+        same = twins[row.who, experiment, row.encoder_seed]
+        if row.encoder not in same:
+            same.append(row.encoder)
+        scored = (row.who, row.encoder, row.key)
+        group = (row.who, experiment, same.index(row.encoder), times[scored])
+        times[scored] += 1
+        groups.setdefault(group, []).append(row)
+    found = []
+    for (who, *_), own in groups.items():
+        peers = [group for (name, *_), group in groups.items() if name == who and group is not own]
+        told = _differing([group[0].experiment for group in (own, *peers)])
+        told = told or _differing([_options(group) for group in (own, *peers)])
+        label = told or f"encoder {own[0].encoder[:8]}"
+        found.append((f"{who} ({label})" if peers else who, own))
+    return found
+
+
+def _differing(ours_and_others: list[dict[str, Any]]) -> str:
+    ours, *others = ours_and_others
+    names = sorted(key for key in ours if any(them.get(key) != ours[key] for them in others))
+    return ", ".join(f"{key}={ours[key]}" for key in names)
+
+
+def _options(rows: list[Result]) -> dict[str, Any]:
+    return {f"{row.protocol} {key}": value for row in rows for key, value in row.options.items()}
+
+
 def curves(rows: Iterable[Result]) -> Table:
     """The robustness curves: one line a way of spoiling and a judged thing, a column a level."""
     lines: dict[tuple[str, str], dict[str, list[Result]]] = {}
-    for row in rows:
-        name, at, level = row.key.partition("@")
-        if at:
-            key = (name.replace("_", " "), row.who)
-            lines.setdefault(key, {}).setdefault(level, []).append(row)
+    for who, own in by_experiment(row for row in rows if "@" in row.key):
+        for row in own:
+            name, _, level = row.key.partition("@")
+            lines.setdefault((name.replace("_", " "), who), {}).setdefault(level, []).append(row)
     return [
         {"": f"{name}: {who}"}
         | {"levels": ", ".join(f"{level} → {_cell(found)}" for level, found in levels.items())}

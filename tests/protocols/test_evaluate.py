@@ -18,6 +18,7 @@ from c2vl.commands.evaluate import evaluate
 from c2vl.encoder import load_encoder
 from c2vl.encoder.ledger import SCORINGS, scorings
 from c2vl.encoder.store_features import store_features
+from c2vl.protocols import results
 from c2vl.protocols.clustering import clustering
 from c2vl.protocols.evaluate import Evaluation
 from c2vl.protocols.fewshot import few_shot
@@ -318,7 +319,10 @@ def test_published_figures_stand_beside(
     words = (demo_store.path, "--split", "xsub", "--folds", 2, "--out", tmp_path / "r")
     ask("linear", encoder_folder, *words)
     plain = next(row for row in read_folder([tmp_path / "r"]) if row.key == "linear")
-    rows = [replace(plain, value=value, encoder=str(value), split="xsub60") for value in (0.8, 0.9)]
+    rows = [
+        replace(plain, value=value, encoder=str(value), split="xsub60", encoder_seed=seed)
+        for seed, value in enumerate((0.8, 0.9))
+    ]
     ((_, lines),) = tables(rows)
     assert lines[0]["linear"] == "85.0 ± 7.1"
     assert {
@@ -326,6 +330,38 @@ def test_published_figures_stand_beside(
         "seeds": "",
         "linear": "84.4",
     } in lines
+
+
+def test_a_table_pools_seeds_of_one_experiment_alone(
+    encoder_folder: Path, demo_store: Store, tmp_path: Path
+) -> None:
+    words = (demo_store.path, "--split", "xsub", "--folds", 2, "--out", tmp_path / "r")
+    ask("linear", encoder_folder, *words)
+    row = next(row for row in read_folder([tmp_path / "r"]) if row.key == "linear")
+
+    def scored(temperature: float, seed: int, encoder: str, **changes: Any) -> results.Result:
+        experiment = {**row.experiment, "objective.temperature": temperature}
+        changes = {"who": "C²VL", "encoder_seed": seed, "encoder": encoder, **changes}
+        return replace(row, experiment=experiment, **changes)
+
+    def told(*rows: results.Result) -> list[tuple[str, str]]:
+        ((_, lines),) = tables(rows)
+        return [(line[""], line["seeds"]) for line in lines]
+
+    ours = [scored(0.1, 0, "a"), scored(0.1, 1, "b")]
+    assert told(*ours) == [("C²VL", "2")]
+    assert told(*ours, scored(0.2, 0, "c")) == [
+        ("C²VL (objective.temperature=0.1)", "2"),
+        ("C²VL (objective.temperature=0.2)", "1"),
+    ]
+    assert told(*ours, scored(0.1, 0, "d")) == [
+        ("C²VL (encoder a)", "2"),
+        ("C²VL (encoder d)", "1"),
+    ]
+    other = {**row.options, "folds": 3}
+    again = told(ours[0], scored(0.1, 0, "a", options=other))
+    assert again[1] == ("C²VL (linear folds=3)", "1")
+    assert told(replace(ours[0], key="mine")) == [("C²VL", "1")]  # of a protocol of one's own
 
 
 @pytest.mark.parametrize(

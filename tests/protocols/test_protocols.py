@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from c2vl.encoder.concepts import ConceptSpace
 from c2vl.probes.linear import fit_chosen
@@ -32,6 +34,7 @@ from c2vl.skeletons.layout import get_layout
 from c2vl.skeletons.preprocess import preprocess
 from c2vl.support.errors import UserError
 
+SCORES = ("NMI", "ARI")
 WithRows = Callable[..., Task]
 
 
@@ -101,6 +104,22 @@ def test_the_interval_of_a_share() -> None:
     _, wide_low, wide_high, over = interval(outcome, subjects, 0)
     assert over == "subjects" and wide_low < low and wide_high > high
     assert interval(outcome, subjects, 0) == interval(outcome, subjects, 0)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**16), st.integers(2, 80), st.integers(1, 7), st.booleans())
+def test_every_interval_holds_its_figure(seed: int, size: int, people: int, few: bool) -> None:
+    draw = np.random.default_rng(seed)
+    subjects = draw.integers(0, people, size) - few
+    labels = draw.integers(0, 4, size)
+    clusters = np.where(draw.random(size) < 0.4, labels, draw.integers(0, 4, size))
+    at = np.arange(size)
+    share = Outcome("linear", "top-1", "", at, (labels == clusters).astype(float))
+    weighted = replace(share, weights=1 / (1.0 + draw.integers(0, 3, size)))
+    kinds = [Outcome("x", name, "", at, labels.astype(float), clusters=clusters) for name in SCORES]
+    for outcome in (share, weighted, *kinds):
+        value, low, high, _ = interval(outcome, subjects, seed)
+        assert -1 <= low <= value <= high <= 1 and (low >= 0 or outcome.metric == "ARI")
 
 
 def test_spoiling_does_what_it_says() -> None:
