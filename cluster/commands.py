@@ -34,9 +34,9 @@ no_wait_option = click.option("--no-wait", is_flag=True, help="Return as soon as
 
 
 @click.command()
-@click.option("--nodes", type=click.IntRange(1, 32), default=3, show_default=True)
-@click.option("--cpus-per-node", type=click.IntRange(1), default=1, show_default=True)
-@click.option("--dashboard-port", type=click.IntRange(1024, 65535), default=8265, show_default=True)
+@click.option("--nodes", type=click.IntRange(1, 32), default=3)
+@click.option("--cpus-per-node", type=click.IntRange(1), default=1)
+@click.option("--dashboard-port", type=click.IntRange(1024, 65535), default=8265)
 def up(nodes: int, cpus_per_node: int, dashboard_port: int) -> None:
     """Start a local Ray cluster of several node processes, for demonstrations and tests.
 
@@ -76,7 +76,6 @@ def down() -> None:
 @click.option(
     "--preflight/--no-preflight",
     default=True,
-    show_default=True,
     help="Check every node before the first trial.",
 )
 @no_wait_option

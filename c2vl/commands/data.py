@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from c2vl.commands.arguments import PATH, imports_option
 from c2vl.support.errors import UserError
 from c2vl.support.progress import progress
 
 if TYPE_CHECKING:
     from c2vl.skeletons.preparing.existing import Prepared
-    from c2vl.skeletons.store import Store
 
-_FOLDER = click.Path(path_type=Path)
-_NAMED = click.IntRange(1, 999)  # what three digits of an NTU file's name can say
+_NUMBER = click.IntRange(1, 999)  # what three digits of an NTU file's name can say
+store_argument = click.argument("store", type=PATH)
 
 
 @click.group(
@@ -31,7 +31,7 @@ Examples:
 """
 )
 def data() -> None:
-    """Prepare datasets, look at them, check them, take them elsewhere."""
+    """Prepare, inspect, check and export datasets."""
 
 
 class _Prepare(click.Command):
@@ -46,108 +46,88 @@ class _Prepare(click.Command):
 
 @data.command(cls=_Prepare)
 @click.argument("name")
-@click.argument("source", type=_FOLDER)
-@click.argument("out", type=_FOLDER)
-@click.option("--missing", type=_FOLDER, help="NTU's list of samples without a usable skeleton")
-@click.option("--layout", help="joint layout of arrays: a name (c2vl data layouts) or a YAML file")
-@click.option("--window", type=click.IntRange(1), help="PKU-MMD: cut windows of this many frames")
+@click.argument("source", type=PATH)
+@click.argument("out", type=PATH)
+@click.option("--missing", type=PATH, help="NTU's list of samples without a usable skeleton.")
+@click.option("--layout", help="Joint layout of arrays: a name (c2vl data layouts) or a YAML file.")
+@click.option("--window", type=click.IntRange(1), help="PKU-MMD: cut windows of this many frames.")
 @click.option(
-    "--stride",
-    type=click.IntRange(1),
-    help="frames from one window to the next; default half a window",
+    "--stride", type=click.IntRange(1), show_default="half a window", help="Frames between starts."
 )
 @click.option(
     "--jobs",
     type=click.IntRange(1),
-    help="reading processes; default: one a core for large sources",
+    show_default="one a core if it pays",
+    help="Reading processes.",
 )
-@click.option("--float16", is_flag=True, help="half the size; rounds to 1 mm at 2 m")
-@click.option("--max-rejected", default=0, show_default=True, help="unusable files to tolerate")
-@click.option("--licence", default="", help="terms of the data; every encoder's card names them")
-@click.option(
-    "--overwrite", is_flag=True, help="replace a different store at OUT, reading every file again"
-)
-@click.option(
-    "--imports", multiple=True, metavar="MODULE", help="module or .py file with a dataset of yours"
-)
+@click.option("--float16", is_flag=True, help="Store half the bytes; rounds to 1 mm at 2 m.")
+@click.option("--max-rejected", default=0, help="Unusable files to tolerate.")
+@click.option("--licence", help="Terms of use of the data; every encoder's card names them.")
+@click.option("--overwrite", is_flag=True, help="Read every file again and replace OUT's store.")
+@imports_option("a dataset")
 def prepare(
-    name: str,
-    source: Path,
-    out: Path,
-    missing: Path | None,
-    layout: str | None,
-    window: int | None,
-    stride: int | None,
-    jobs: int | None,
-    float16: bool,
-    max_rejected: int,
-    licence: str,
-    overwrite: bool,
-    imports: tuple[str, ...],
+    name: str, source: Path, out: Path, float16: bool, licence: str | None, **others: Any
 ) -> None:
     """Read dataset NAME from SOURCE into a store at OUT.
 
-    If it is interrupted, even by SIGKILL, the same command continues; with new files in SOURCE it
+    After an interruption, even by SIGKILL, the same command continues. With new files in SOURCE it
     reads only those; with nothing new it does nothing.
     """
     from c2vl.skeletons.datasets import Options
     from c2vl.skeletons.preparing import prepare as preparing
 
+    options = Options(*(others.pop(name) for name in ("missing", "layout", "window", "stride")))
+    others |= {"dtype": "float16" if float16 else "float32", "licence": licence or ""}
     try:
         with progress("files") as shown:
             prepared = preparing.prepare(
-                name,
-                source,
-                out,
-                options=Options(missing=missing, layout=layout, window=window, stride=stride),
-                dtype="float16" if float16 else "float32",
-                jobs=jobs,
-                max_rejected=max_rejected,
-                overwrite=overwrite,
-                progress=shown,
-                licence=licence,
-                imports=imports,
+                name, source, out, options=options, progress=shown, **others
             )
     except KeyboardInterrupt:
         raise UserError("stopped; the same command continues from here") from None
-    _say(prepared, out)
+    _report(prepared, out)
 
 
 @data.command()
-@click.argument("out", type=_FOLDER)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="decides all")
-@click.option("--subjects", type=_NAMED, default=8, show_default=True, help="performers")
-@click.option("--cameras", type=_NAMED, default=2, show_default=True, help="directions of view")
+@click.argument("out", type=PATH)
+@click.option("--seed", type=click.IntRange(0), default=0, help="Decides every file.")
+@click.option("--subjects", type=_NUMBER, default=8, help="Performers.")
+@click.option("--cameras", type=_NUMBER, default=2, help="Directions of view.")
 @click.option(
-    "--replications", type=_NAMED, default=2, show_default=True, help="for each class and camera"
+    "--replications", type=_NUMBER, default=2, help="Performances of each class before each camera."
 )
-@click.option("--keep-raw", type=_FOLDER, help="keep the .skeleton files in this folder")
-@click.option("--overwrite", is_flag=True, help="replace a different store at OUT")
-def demo(
-    out: Path,
-    seed: int,
-    subjects: int,
-    cameras: int,
-    replications: int,
-    keep_raw: Path | None,
-    overwrite: bool,
-) -> None:
+@click.option("--keep-raw", type=PATH, help="Keep the .skeleton files in this folder.")
+@click.option("--overwrite", is_flag=True, help="Replace a different store at OUT.")
+def demo(out: Path, keep_raw: Path | None, overwrite: bool, **settings: Any) -> None:
     """Generate the demo set (NTU layout, known classes) and prepare it at OUT."""
     from c2vl.skeletons.demo.generate import DemoSettings
     from c2vl.skeletons.demo.store import prepare_demo
 
-    settings = DemoSettings(
-        seed=seed, subjects=subjects, cameras=cameras, replications=replications
-    )
+    wanted = DemoSettings(**settings)
     with progress("files") as shown:
-        prepared = prepare_demo(
-            out, settings, keep_raw=keep_raw, overwrite=overwrite, progress=shown
+        prepared = prepare_demo(out, wanted, keep_raw=keep_raw, overwrite=overwrite, progress=shown)
+    _report(prepared, out)
+
+
+def _report(prepared: Prepared, out: Path) -> None:
+    manifest = prepared.store.manifest
+    what = f"{manifest['counts']['sequences']} sequences of {manifest['dataset']}"
+    if prepared.already:
+        click.echo(f"{out}: already prepared from the same source ({what}); nothing to do")
+    else:
+        frames, digest = manifest["counts"]["frames"], prepared.store.digest[:12]
+        taken = f" ({prepared.taken} files taken over)" if prepared.taken else ""
+        click.echo(f"{out}: {what}, {frames} frames, checksum {digest}{taken}")
+    if prepared.rejected:
+        unusable = len(prepared.unusable)
+        click.echo(
+            f"{unusable} rejected, {len(prepared.rejected) - unusable} left out by rule: "
+            f"{prepared.store.data / 'rejected.csv'}"
         )
-    _say(prepared, out)
 
 
 @data.command()
-@click.argument("store", type=_FOLDER)
+@store_argument
 def describe(store: Path) -> None:
     """Show what a prepared STORE holds: counts, lengths, classes, subjects, what is missing."""
     from c2vl.skeletons.describe import show
@@ -157,7 +137,7 @@ def describe(store: Path) -> None:
 
 
 @data.command()
-@click.argument("store", type=_FOLDER)
+@store_argument
 @click.argument("split", required=False)
 def splits(store: Path, split: str | None) -> None:
     """Show the splits of a STORE beside official counts, and SPLIT: a CSV file, or loso:3."""
@@ -205,7 +185,7 @@ def cache(store: Path, keep: float | None) -> None:
 
 
 @data.command()
-@click.argument("store", type=_FOLDER)
+@store_argument
 def verify(store: Path) -> None:
     """Read all of a STORE and compare it with its checksums."""
     from c2vl.skeletons.store import Store
@@ -215,46 +195,30 @@ def verify(store: Path) -> None:
     click.echo(f"{store}: {len(opened)} sequences, all as they were prepared")
 
 
-@data.command(
-    epilog="""
-\b
-Examples:
-  c2vl data export runs/stores/utd_mhad utd.pkl
-  c2vl data export runs/stores/utd_mhad utd.npz --split utd_xsub --frames 300
-"""
+@data.command()
+@store_argument
+@click.argument("out", type=PATH)
+@click.option(
+    "--split", show_default="the dataset's usual", help="Of the npz, or a CSV file to add."
 )
-@click.argument("store", type=_FOLDER)
-@click.argument("out", type=_FOLDER)
-@click.option("--split", help="of the npz (the dataset's usual one), or a CSV file to add")
-@click.option("--frames", type=click.IntRange(1), help="T of the npz; the longest sequence")
+@click.option("--frames", type=click.IntRange(1), show_default="the longest", help="T of the npz.")
 def export(store: Path, out: Path, split: str | None, frames: int | None) -> None:
-    """Write a STORE to OUT.pkl (PYSKL) or OUT.npz (CTR-GCN), for other code."""
+    """Write a STORE to OUT.pkl (PYSKL) or OUT.npz (CTR-GCN), for other code.
+
+    \b
+    Examples:
+      c2vl data export runs/stores/utd_mhad utd.pkl
+      c2vl data export runs/stores/utd_mhad utd.npz --split utd_xsub --frames 300
+    """
     from c2vl.skeletons.export import export as write
     from c2vl.skeletons.store import Store
 
     click.echo(f"{out}: {write(Store.open(store), out, split, frames)}")
 
 
-def _say(prepared: Prepared, out: Path) -> None:
-    store: Store = prepared.store
-    counts = store.manifest["counts"]
-    what = f"{counts['sequences']} sequences of {store.manifest['dataset']}"
-    if prepared.already:
-        click.echo(f"{out}: already prepared from the same source ({what}); nothing to do")
-    else:
-        taken = f" ({prepared.taken} files taken over)" if prepared.taken else ""
-        click.echo(f"{out}: {what}, {counts['frames']} frames, checksum {store.digest[:12]}{taken}")
-    if prepared.rejected:
-        left_out = len(prepared.rejected) - len(prepared.unusable)
-        click.echo(
-            f"{len(prepared.unusable)} rejected, {left_out} left out by rule: "
-            f"{store.data / 'rejected.csv'}"
-        )
-
-
 @data.command()
 @click.argument("name", required=False)
-@click.option("--out", type=_FOLDER, help="draw it to FILE.png, or write it to FILE.yaml")
+@click.option("--out", type=PATH, help="Draw it to FILE.png, or write it to FILE.yaml.")
 def layouts(name: str | None, out: Path | None) -> None:
     """List the joint layouts, or the joints of NAME: a layout, a YAML file or a store."""
     from c2vl.commands.data_pictures import show_layouts
@@ -263,10 +227,10 @@ def layouts(name: str | None, out: Path | None) -> None:
 
 
 @data.command()
-@click.argument("store", type=_FOLDER)
+@store_argument
 @click.argument("sequence", metavar="ID")
-@click.argument("out", type=_FOLDER)
-@click.option("--captions", type=_FOLDER, help="concept table whose texts are shown in time")
+@click.argument("out", type=PATH)
+@click.option("--captions", type=PATH, help="Concept table whose texts the drawing shows in time.")
 def view(store: Path, sequence: str, out: Path, captions: Path | None) -> None:
     """Draw sequence ID (or row number) of STORE to OUT, a .gif or an .html that plays it."""
     from c2vl.commands.data_pictures import view as draw

@@ -6,24 +6,21 @@ from pathlib import Path
 
 import click
 
+from c2vl.commands.arguments import (
+    FILE,
+    FOLDER,
+    encoder_argument,
+    overwrite_option,
+    store_argument,
+)
 from c2vl.support.errors import UserError
 from c2vl.support.extras import need_extra
 from c2vl.support.files import see_free
 
-FOLDER = click.Path(path_type=Path, file_okay=False)
-FILE = click.Path(path_type=Path, dir_okay=False)
 FORMATS = ("folder", "onnx", "torch-export", "aot-inductor", "hub")
 
 
-@click.command(
-    epilog="""
-\b
-Examples:
-  c2vl export runs/train/first exported/first
-  c2vl export runs/train/first exported/first_onnx --format onnx
-  c2vl export runs/train/first exported/first_hub --format hub --push owner/name
-"""
-)
+@click.command()
 @click.argument("run_folder", metavar="RUN")
 @click.argument("out", type=FOLDER)
 @click.option(
@@ -31,14 +28,13 @@ Examples:
     "kind",
     type=click.Choice(FORMATS),
     default="folder",
-    show_default=True,
     help="What to write: the artefact, or the network for another runtime beside the card.",
 )
 @click.option(
     "--results", type=FOLDER, help="Put the figures that `c2vl evaluate` wrote there into the card."
 )
 @click.option("--push", help="Upload to this repository of the Hugging Face Hub (hub format).")
-@click.option("--overwrite", is_flag=True, help="Replace what is at OUT.")
+@overwrite_option
 def export(
     run_folder: str, out: Path, kind: str, results: Path | None, push: str | None, overwrite: bool
 ) -> None:
@@ -87,20 +83,25 @@ def export(
     click.echo(f"{out}: {encoder.feature_size} features a sequence, {encoder.layout.name} layout")
 
 
-@click.command(
-    epilog="""
-\b
-Examples:
-  c2vl embed exported/first runs/stores/demo features.parquet
-  c2vl embed models:/demo@best runs/stores/demo features.parquet
-"""
-)
-@click.argument("encoder")
-@click.argument("store", type=FOLDER)
+@click.command()
+@encoder_argument
+@store_argument
 @click.argument("out", type=FILE)
-@click.option("--overwrite", is_flag=True, help="Replace what is at OUT.")
+@overwrite_option
 def embed(encoder: str, store: Path, out: Path, overwrite: bool) -> None:
-    """Write one row a sequence of STORE to the Parquet file OUT: id, label, subject, feature."""
+    """Write one row a sequence of STORE to the Parquet file OUT: id, label, subject, feature.
+
+    \b
+    Examples:
+      c2vl export runs/train/first exported/first
+      c2vl export runs/train/first exported/first_onnx --format onnx
+      c2vl export runs/train/first exported/first_hub --format hub --push owner/name
+
+    \b
+    Examples:
+      c2vl embed exported/first runs/stores/demo features.parquet
+      c2vl embed models:/demo@best runs/stores/demo features.parquet
+    """
     from c2vl.encoder import load_encoder
     from c2vl.encoder.store_features import store_features
     from c2vl.skeletons.store import Store

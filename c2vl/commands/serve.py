@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from c2vl.commands.arguments import (
+    FOLDER,
+    PATH,
+    encoder_argument,
+    overwrite_option,
+    store_argument,
+)
 from c2vl.support.errors import UserError
 from c2vl.support.extras import need_extra
 from c2vl.support.files import see_free
 
 if TYPE_CHECKING:
     from c2vl.encoder import Encoder
-
-FOLDER = click.Path(path_type=Path, file_okay=False)
-ANY = click.Path(path_type=Path)
 
 
 class _Finite(click.FloatRange):
@@ -29,29 +33,32 @@ class _Finite(click.FloatRange):
         return number
 
 
-@click.command(
-    epilog="""
-\b
-Example:
-  c2vl classify-fit exported/demo runs/stores/demo exported/demo_head --split xsub
-"""
-)
-@click.argument("encoder")
-@click.argument("store", type=FOLDER)
+@click.command()
+@encoder_argument
+@store_argument
 @click.argument("out", type=FOLDER)
-@click.option("--split", "split_name", required=True, help="Its training part is fitted on.")
+@click.option(
+    "--split",
+    "split_name",
+    required=True,
+    help="Split whose training part the classifier is fitted on.",
+)
 @click.option(
     "--folds",
     type=click.IntRange(2),
     default=4,
-    show_default=True,
-    help="For the choice of the penalty.",
+    help="Folds that choose the penalty.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace what is at OUT.")
+@overwrite_option
 def classify_fit(
     encoder: str, store: Path, out: Path, split_name: str, folds: int, overwrite: bool
 ) -> None:
-    """Fit a linear classifier on the ENCODER's features of a STORE's training part."""
+    """Fit a linear classifier on the ENCODER's features of a STORE's training part.
+
+    \b
+    Example:
+      c2vl classify-fit exported/demo runs/stores/demo exported/demo_head --split xsub
+    """
     from c2vl.encoder import load_encoder
     from c2vl.protocols.task import Task
     from c2vl.serving.classifier import CARD, fit_head, save_head
@@ -65,29 +72,26 @@ def classify_fit(
     click.echo(f"{out}: {len(head.classes)} classes, {figure}")
 
 
-@click.command(
-    epilog="""
-\b
-Examples:
-  c2vl classify exported/demo exported/demo_head joints.npy
-  c2vl classify exported/utd exported/utd_head a1_s1_t1_skeleton.mat --reader utd-mhad --top 3
-"""
-)
-@click.argument("encoder")
+@click.command()
+@encoder_argument
 @click.argument("head", type=FOLDER)
-@click.argument("files", nargs=-1, required=True, type=ANY)
-@click.option("--reader", help="Of a dataset, for files in its own format; default: .npy.")
-@click.option("--top", default=5, show_default=True, help="Classes to print.")
+@click.argument("files", nargs=-1, required=True, type=PATH)
+@click.option("--reader", show_default=".npy", help="Dataset whose format FILES are in.")
+@click.option("--top", type=click.IntRange(1), default=5, help="Classes to print.")
 def classify(
     encoder: str, head: Path, files: tuple[Path, ...], reader: str | None, top: int
 ) -> None:
-    """Print the likeliest classes of the sequences in FILES, by a fitted HEAD."""
+    """Print the likeliest classes of the sequences in FILES, by a fitted HEAD.
+
+    \b
+    Examples:
+      c2vl classify exported/demo exported/demo_head joints.npy
+      c2vl classify exported/utd exported/utd_head a1_s1_t1_skeleton.mat --reader utd-mhad --top 3
+    """
     from c2vl.encoder import load_encoder
     from c2vl.serving.classifier import load_head
     from c2vl.serving.sequence_files import read_sequences
 
-    if top < 1:
-        raise UserError(f"--top: {top}; give 1 or more")
     loaded, fitted = load_encoder(encoder), load_head(head)
     fitted.fits(loaded)
     for path in files:
@@ -97,20 +101,19 @@ def classify(
             click.echo(f"{name}: {likely}")
 
 
-@click.command(
-    epilog="""
-\b
-Examples:
-  c2vl index exported/demo runs/stores/demo exported/demo_index
-  c2vl search exported/demo exported/demo_index --text "the right hand waves"
-"""
-)
-@click.argument("encoder")
-@click.argument("store", type=FOLDER)
+@click.command()
+@encoder_argument
+@store_argument
 @click.argument("out", type=FOLDER)
-@click.option("--overwrite", is_flag=True, help="Replace what is at OUT.")
+@overwrite_option
 def index(encoder: str, store: Path, out: Path, overwrite: bool) -> None:
-    """Build a nearest-neighbour index of a STORE's motions at OUT."""
+    """Build a nearest-neighbour index of a STORE's motions at OUT.
+
+    \b
+    Examples:
+      c2vl index exported/demo runs/stores/demo exported/demo_index
+      c2vl search exported/demo exported/demo_index --text "the right hand waves"
+    """
     need_extra("serving", "c2vl index", "faiss")
     from c2vl.encoder import load_encoder
     from c2vl.serving.index import CARD, build_index, load_index
@@ -123,20 +126,13 @@ def index(encoder: str, store: Path, out: Path, overwrite: bool) -> None:
     click.echo(f"{out}: {len(opened.rows)} sequences, to search by {by}")
 
 
-@click.command(
-    epilog="""
-\b
-Examples:
-  c2vl search exported/demo exported/demo_index joints.npy
-  c2vl search exported/demo exported/demo_index --text "a person sits down" -k 3
-"""
-)
-@click.argument("encoder")
+@click.command()
+@encoder_argument
 @click.argument("index_folder", metavar="INDEX", type=FOLDER)
-@click.argument("file", required=False, type=ANY)
+@click.argument("file", required=False, type=PATH)
 @click.option("--text", help="Search by a description instead of an example.")
-@click.option("--reader", help="Of a dataset, for a FILE in its own format; default: .npy.")
-@click.option("-k", default=5, show_default=True, help="Sequences to find.")
+@click.option("--reader", show_default=".npy", help="Dataset whose format FILE is in.")
+@click.option("-k", type=click.IntRange(1), default=5, help="Sequences to find.")
 def search(
     encoder: str,
     index_folder: Path,
@@ -145,7 +141,13 @@ def search(
     reader: str | None,
     k: int,
 ) -> None:
-    """Find the motions in an INDEX that are most like the one in FILE, or like a text."""
+    """Find the motions in an INDEX that are most like the one in FILE, or like a text.
+
+    \b
+    Examples:
+      c2vl search exported/demo exported/demo_index joints.npy
+      c2vl search exported/demo exported/demo_index --text "a person sits down" -k 3
+    """
     need_extra("serving", "c2vl search", "faiss")
     from c2vl.encoder import load_encoder
     from c2vl.serving.index import load_index, text_rows
@@ -155,8 +157,6 @@ def search(
         raise UserError("search: give one of FILE and --text")
     if text is not None and not text.strip():
         raise UserError("--text: is empty; describe a motion")
-    if k < 1:
-        raise UserError(f"-k: {k}; give 1 or more")
     loaded, opened = load_encoder(encoder), load_index(index_folder)
     opened.fits(loaded)
     found = {}
@@ -171,32 +171,29 @@ def search(
             click.echo(f"  {one.score:.3f}  {one.id}  {one.name}")
 
 
-@click.command(
-    epilog="""
-\b
-Examples:
-  c2vl serve exported/demo
-  c2vl serve models:/demo@best --head exported/demo_head --index exported/demo_index
-  c2vl serve exported/demo --host 0.0.0.0 --token-file token.txt --rate 20
-"""
-)
-@click.argument("encoder")
+@click.command()
+@encoder_argument
 @click.option("--head", type=FOLDER, help="A classifier of `c2vl classify-fit`.")
 @click.option("--index", type=FOLDER, help="An index of `c2vl index`.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to bind to.")
-@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
-@click.option("--token-file", type=ANY, help="Holds the bearer token that requests must bring.")
-@click.option("--replicas", default=1, show_default=True, help="Processes that serve.")
+@click.option("--host", default="127.0.0.1", help="Address to bind to.")
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, help="Port to listen on.")
+@click.option("--token-file", type=PATH, help="Holds the bearer token that requests must bring.")
+@click.option("--replicas", default=1, help="Processes that answer requests.")
+@click.option("--max-body", type=_Finite(0), default=8.0, help="Largest request, MiB.")
+@click.option("--max-frames", default=10_000, help="Longest sequence.")
 @click.option(
-    "--max-body", type=_Finite(0), default=8.0, show_default=True, help="Of a request, in MiB."
-)
-@click.option("--max-frames", default=10_000, show_default=True, help="Of a sequence.")
-@click.option(
-    "--rate", type=_Finite(0), default=50.0, show_default=True, help="Requests a second and client."
+    "--rate", type=_Finite(0), default=50.0, help="Requests that a client may send a second."
 )
 @click.option("--gpu", is_flag=True, help="Each replica takes a GPU.")
 def serve(max_body: float, **options: Any) -> None:
-    """Serve the ENCODER over HTTP with Ray Serve, until Ctrl-C; its page is at /docs."""
+    """Serve the ENCODER over HTTP with Ray Serve, until Ctrl-C; its page is at /docs.
+
+    \b
+    Examples:
+      c2vl serve exported/demo
+      c2vl serve models:/demo@best --head exported/demo_head --index exported/demo_index
+      c2vl serve exported/demo --host 0.0.0.0 --token-file token.txt --rate 20
+    """
     need_extra("serving", "c2vl serve")
     from c2vl.serving.launch import Settings, run
 

@@ -6,29 +6,25 @@ from pathlib import Path
 
 import click
 
+from c2vl.commands.arguments import FILE, FOLDER, imports_option
 from c2vl.support.errors import TrainingError, UserError
 
-FOLDER = click.Path(path_type=Path, file_okay=False)
-FILE = click.Path(path_type=Path, dir_okay=False)
 
-
-@click.command(
-    epilog="""
-\b
-Examples:
-  c2vl train experiment.yaml
-  c2vl train experiment.yaml optim.lr=0.05 train.epochs=30 --out runs/train/short
-  c2vl train experiment.yaml train.workers=4 train.batch_size=128
-"""
-)
+@click.command()
 @click.argument("config", type=FILE)
 @click.argument("overrides", metavar="[KEY=VALUE]...", nargs=-1)
-@click.option("--out", type=FOLDER, help="Run folder; default runs/train/NAME.")
-@click.option("--max-failures", default=0, show_default=True, help="Lost workers to survive.")
+@click.option("--out", type=FOLDER, show_default="runs/train/NAME", help="Run folder.")
+@click.option("--max-failures", default=0, help="Lost workers that training survives.")
 def train(config: Path, overrides: tuple[str, ...], out: Path | None, max_failures: int) -> None:
     """Train the experiment in CONFIG, with any settings overridden.
 
-    The same command on the same folder goes on after an interruption, with the same result.
+    The same command on the same folder continues after an interruption, with the same result.
+
+    \b
+    Examples:
+      c2vl train experiment.yaml
+      c2vl train experiment.yaml optim.lr=0.05 train.epochs=30 --out runs/train/short
+      c2vl train experiment.yaml train.workers=4 train.batch_size=128
     """
     from c2vl.config.reading import load
     from c2vl.training.launch import fit
@@ -51,23 +47,21 @@ def train(config: Path, overrides: tuple[str, ...], out: Path | None, max_failur
     click.echo(f"encoder: {RunFolder(folder).encoder}")
 
 
-@click.command(
-    epilog="""
-\b
-Examples:
-  c2vl settings | grep temperature
-  c2vl settings experiment.yaml
-  c2vl settings model.name=ctrgcn --imports my_parts.py
-"""
-)
+@click.command()
 @click.argument("config", type=FILE, required=False)
 @click.argument("overrides", metavar="[KEY=VALUE]...", nargs=-1)
-@click.option("--imports", multiple=True, help="Module or file whose parts are listed too.")
+@imports_option("parts")
 def settings(config: Path | None, overrides: tuple[str, ...], imports: tuple[str, ...]) -> None:
     """List every setting of an experiment: name, default, meaning.
 
     Settings of parts are those of the parts that CONFIG or KEY=VALUE names; what else could be
     named stands beside the name.
+
+    \b
+    Examples:
+      c2vl settings | grep temperature
+      c2vl settings experiment.yaml
+      c2vl settings model.name=ctrgcn --imports my_parts.py
     """
     from c2vl.config.experiment import Experiment
     from c2vl.config.reading import (

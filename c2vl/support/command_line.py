@@ -23,7 +23,8 @@ class LazyGroup(click.Group):
     """
 
     def __init__(self, *args: Any, lazy: dict[str, tuple[str, str]], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        # every command below it then shows the defaults of its options
+        super().__init__(*args, context_settings={"show_default": True}, **kwargs)
         self._lazy = lazy
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -371,7 +371,6 @@ def test_a_table_pools_seeds_of_one_experiment_alone(
         (["linear", "ENCODER", "nowhere", "--split", "xsub"], "no prepared store here"),
         (["linear", "ENCODER", "STORE", "--split", "xsubb"], 'did you mean "xsub"'),
         (["linear", "ENCODER", "STORE", "--split", "xsub", "--folds", "9"], "9 folds need as many"),
-        (["linear", "ENCODER", "STORE", "--split", "xsub", "--seed", "-1"], "--seed"),
         (["fine-tune", "ENCODER", "STORE", "--split", "xsub", "--epochs", "0"], "--epochs"),
         (["zero-shot", "ENCODER", "STORE", "--split", "xsub", "--folds", "2"], "--map fitted"),
         (["all", "ENCODER", "STORE", "--split", "xsub", "--label", "x"], "--label"),
