@@ -56,12 +56,9 @@ class Part:
     """A registered part.
 
     Attributes:
-        kind: which door it came through.
         name: how settings and commands call it.
         target: the part itself, or its ``"module:attribute"``, imported when it is first used.
         settings: its class of settings or that class's ``"module:attribute"``, where it has any.
-        help: one line for lists of parts.
-        module: the module that registered it.
     """
 
     kind: Kind
@@ -132,13 +129,11 @@ def register(
     """Add a part.
 
     Args:
-        kind: one of :data:`KINDS`.
         name: unique within its kind.
         target: the part (a class or function; its kind's documentation says which), or
             ``"module:attribute"``, so that registering it imports nothing heavy.
         settings: a class of settings, checked and listed like our own, or its
             ``"module:attribute"``.
-        help: one line for lists of parts.
 
     Raises:
         UserError: the name is taken by a part of another module, or there is no such kind.

@@ -42,7 +42,6 @@ class Submission:
     """A job's command line and runtime environment.
 
     Attributes:
-        entrypoint: shell command.
         working_dir: folder to upload to every node; None where all nodes see this machine's files.
     """
 
@@ -65,11 +64,9 @@ def sweep_submission(
     results) lies in the folder that all nodes reach, never in a node's own copy of the code.
 
     Args:
-        sweep: the sweep file.
         overrides: ``key=value`` words for it.
         root: absolute folder that all nodes reach.
         upload: folder with the code to send along, holding ``sweep``; None sends nothing.
-        preflight: check every node before the first trial.
 
     Raises:
         UserError: the sweep file is missing, or is not inside ``upload``; an override has a
@@ -174,11 +171,6 @@ def list_nodes(address: str) -> list[Node]:
 
 def follow(client: JobSubmissionClient, job: str, write: Callable[[str], object]) -> str:
     """Pass on a job's output until it ends; reconnect after a dropped connection.
-
-    Args:
-        client: from :func:`connect`.
-        job: the submission's id.
-        write: called with each piece of output.
 
     Returns:
         The last status: ``SUCCEEDED``, ``FAILED`` or ``STOPPED``.

@@ -39,7 +39,6 @@ def up(
         nodes: node processes, the head included.
         cpus_per_node: what each declares to Ray.
         dashboard_port: loopback port for job submission and the dashboard.
-        timeout: seconds until all nodes must be there.
 
     Returns:
         The cluster, and whether this call started it.
@@ -83,11 +82,6 @@ def up(
 def add(path: Path, *, cpus_per_node: int = 1, timeout: float = 120.0) -> ClusterState:
     """Add a node to the running cluster, as an autoscaler would; drop lost nodes from its state.
 
-    Args:
-        path: the state file.
-        cpus_per_node: what the new node declares to Ray.
-        timeout: seconds until it must be there.
-
     Raises:
         UserError: no cluster is running, or the node does not come up.
     """
@@ -104,10 +98,6 @@ def add(path: Path, *, cpus_per_node: int = 1, timeout: float = 120.0) -> Cluste
 
 def down(path: Path, *, grace: float = 15.0) -> int:
     """End the cluster that the state file names, and nothing else.
-
-    Args:
-        path: the state file.
-        grace: seconds that Ray has to end by itself before it is killed.
 
     Returns:
         How many nodes it had; 0 where there was no cluster.

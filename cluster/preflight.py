@@ -21,9 +21,6 @@ MIN_FREE_BYTES = 2 * 10**9
 def check(root: Path) -> tuple[list[NodeReport], list[str]]:
     """Inspect every living node of the cluster that this process can join.
 
-    Args:
-        root: the shared folder; made if it is not there.
-
     Returns:
         The reports, and the problems with their remedies.
 

@@ -22,11 +22,7 @@ def start(name: str, command: list[str], env: dict[str, str], cwd: Path, log: Pa
     """Start a process that outlives this one, in a session of its own.
 
     Args:
-        name: the node's name.
-        command: what to run.
         env: its whole environment.
-        cwd: its folder; jobs inherit it.
-        log: where its output goes.
     """
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -68,10 +64,6 @@ def members(state: ClusterState) -> list[psutil.Process]:
 
 def end(state: ClusterState, grace: float) -> int:
     """End the cluster's processes: terminate them, then kill what remains.
-
-    Args:
-        state: the cluster.
-        grace: seconds that Ray has to end by itself.
 
     Returns:
         How many processes had to be killed.

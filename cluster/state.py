@@ -17,8 +17,6 @@ class NodeProcess:
     """One Ray node: the ``ray start --block`` process that owns all the others of the node.
 
     Attributes:
-        name: the node's name in Ray.
-        pid: process id of the owner.
         created: its start time in seconds since the epoch; with the pid it names one process, so
             that a pid reused by another process is never signalled.
     """

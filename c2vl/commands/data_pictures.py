@@ -38,7 +38,6 @@ def show_layouts(name: str | None, out: Path | None, console: Console | None = N
     Args:
         name: a built-in layout, a layout's YAML file, or a store, whose mean pose is drawn then.
         out: draw the layout to this ``.png``, or write it to this ``.yaml``.
-        console: where to print.
 
     Raises:
         UserError: there is no such layout, or ``out`` cannot be written.
@@ -77,10 +76,8 @@ def view(store: Path, sequence: str, out: Path, captions: Path | None) -> str:
     """Draw one sequence of a store to a GIF or to a page that plays it.
 
     Args:
-        store: the store's folder.
         sequence: its id, or its row number from 0.
         out: ``.gif`` or ``.html``.
-        captions: a concept table with texts for the sequence.
 
     Returns:
         What was drawn, in a line.

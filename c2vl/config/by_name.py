@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import BaseModel, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, create_model
+from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, ValidationError
 from pydantic_core.core_schema import no_info_plain_validator_function
 
@@ -26,7 +27,6 @@ class ByName:
     """Marks a field whose settings are those of a registered part; an annotation's metadata.
 
     Attributes:
-        kind: of the part.
         default: the part's name where the settings give none.
         tag: the setting that holds the name.
     """
@@ -40,7 +40,6 @@ class ByName:
 
         Args:
             base: what every part of this kind derives its settings from.
-            values: the settings, as YAML gives them.
 
         Raises:
             UserError: there is no such part.
@@ -99,3 +98,17 @@ def settings_of(part: Part, base: type[BaseModel], tag: str) -> type[BaseModel]:
     made = create_model(own.__name__, __base__=own, __doc__=own.__doc__, **{tag: named})
     made.__module__ = own.__module__
     return made
+
+
+def choice(field: FieldInfo) -> ByName | None:
+    """Return how a field's settings are chosen by name, if they are."""
+    return next((one for one in field.metadata if isinstance(one, ByName)), None)
+
+
+def settings_at(field: FieldInfo, chosen: ByName, values: Any) -> type[BaseModel]:
+    """Return the class of settings of the part that the values name, or what all parts share."""
+    base: Any = field.annotation
+    try:
+        return chosen.settings(base, values)
+    except UserError:  # no such part; what all of them share is there
+        return cast(type[BaseModel], base)

@@ -11,19 +11,19 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from c2vl.config.by_name import ByName
+from c2vl.config.by_name import ByName, choice, settings_at
 from c2vl.config.experiment import Experiment, Settings
+from c2vl.config.problems import explain
 from c2vl.registry import absolute, import_modules, names
-from c2vl.support.errors import UserError, did_you_mean
+from c2vl.support.errors import UserError
 from c2vl.support.yaml_files import load_yaml, parse_yaml
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
@@ -43,7 +43,6 @@ def parse(model: type[SettingsT], values: Mapping[str, Any], what: str) -> Setti
 
     Args:
         model: any settings class (the sweep file uses it too).
-        values: nested mappings, as YAML gives them.
         what: what to call the whole in a message (a file's name, usually).
 
     Raises:
@@ -54,80 +53,8 @@ def parse(model: type[SettingsT], values: Mapping[str, Any], what: str) -> Setti
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        lines = [_explain(model, values, what, problem) for problem in error.errors()]
+        lines = [explain(model, values, what, problem) for problem in error.errors()]
         raise UserError("\n".join(dict.fromkeys(lines))) from None
-
-
-def _explain(model: type[BaseModel], values: Any, what: str, problem: Any) -> str:
-    parts, names = _place(model, values, problem["loc"])
-    where = f"{what}: {'.'.join(parts)}" if parts else what
-    if problem["type"] == "extra_forbidden":
-        near = did_you_mean(str(problem["loc"][-1]), names)
-        return f"{where}: no such setting{near}"
-    message = problem["msg"].removeprefix("Value error, ")
-    given = problem["input"]
-    told = isinstance(given, dict) or problem["type"] == "part"
-    return f"{where}: {message}" + ("" if told else f" (given: {given!r})")
-
-
-def _place(
-    model: type[BaseModel], values: Any, loc: Iterable[str | int]
-) -> tuple[list[str], list[str]]:
-    """Return the path of a problem as it stands in the file, and the names that exist there.
-
-    Pydantic's own path also names the member of a union (``space.optim.lr.float.low``).
-    """
-    kinds: list[Any] = [model]
-    path: list[str] = []
-    there: list[str] = []
-    for part in loc:
-        models = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
-        if len(models) > 1 and (chosen := [one for one in models if _tag(one) == part]):
-            kinds = list(chosen)
-            continue
-        path.append(str(part))
-        there = [name for one in models for name in one.model_fields]
-        values = values.get(part) if isinstance(values, Mapping) else None
-        kinds = [inner for kind in kinds for inner in _below(kind, part, values)]
-    return path, there
-
-
-def _tag(model: type[BaseModel]) -> str | None:
-    """What tells a member of a union from the others."""
-    field = model.model_fields.get("type")
-    return get_args(field.annotation)[0] if field is not None else None
-
-
-def _below(kind: Any, part: str | int, values: Any) -> list[Any]:
-    """The types that may stand at a key, or an index, of a type."""
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        field = kind.model_fields.get(str(part))
-        if field is None:
-            return []
-        chosen = choice(field)
-        return _members(field.annotation) if chosen is None else [_settings(field, chosen, values)]
-    return _members(get_args(kind)[-1]) if get_origin(kind) in (list, dict) else []
-
-
-def choice(field: FieldInfo) -> ByName | None:
-    """Return how a field's settings are chosen by name, if they are."""
-    return next((one for one in field.metadata if isinstance(one, ByName)), None)
-
-
-def _settings(field: FieldInfo, chosen: ByName, values: Any) -> type[BaseModel]:
-    base: Any = field.annotation
-    try:
-        return chosen.settings(base, values)
-    except UserError:  # no such part; what all of them share is there
-        return cast(type[BaseModel], base)
-
-
-def _members(annotation: Any) -> list[Any]:
-    if get_origin(annotation) is Annotated:
-        return _members(get_args(annotation)[0])
-    if get_origin(annotation) in (Union, UnionType):
-        return [member for one in get_args(annotation) for member in _members(one)]
-    return [annotation]
 
 
 def setting_names(values: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -191,8 +118,8 @@ def _without_leftovers(values: dict[str, Any], path: str, name: Any) -> dict[str
         if chosen is None:
             kind = field.annotation
         else:
-            before = _settings(field, chosen, there)
-            after = _settings(field, chosen, {chosen.tag: name})
+            before = settings_at(field, chosen, there)
+            after = settings_at(field, chosen, {chosen.tag: name})
             kind = before
     if before is None:
         return values
@@ -248,7 +175,6 @@ def with_imports(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Import what an experiment lists under ``imports``; paths in it become absolute.
 
     Args:
-        values: the experiment, as YAML gives it.
         folder: of its file, where relative paths start.
 
     Raises:
@@ -286,42 +212,37 @@ def resolved(experiment: Experiment) -> Experiment:
 
 
 def described(
-    model: type[BaseModel], values: Mapping[str, Any] | None = None, prefix: str = ""
+    model: type[BaseModel], values: Mapping[str, Any] | None = None
 ) -> list[tuple[str, Any, str]]:
     """List settings as (dotted name, default, meaning), in the order of their definition.
 
-    Args:
-        model: the settings.
-        values: what is set; the names of parts in it decide which settings there are.
-        prefix: of their names.
+    The names of parts in ``values`` decide which settings there are.
     """
-    rows: list[tuple[str, Any, str]] = []
-    for name, field in model.model_fields.items():
-        below = (values or {}).get(name)
-        below = below if isinstance(below, Mapping) else {}
-        chosen, kind = choice(field), field.annotation
-        if chosen is not None:
-            kind = _settings(field, chosen, below)
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            rows += described(kind, below, f"{prefix}{name}.")
-        else:
-            default = field.get_default(call_default_factory=True)
-            rows.append((f"{prefix}{name}", default, field.description or ""))
-    return rows
+    return [
+        (name, field.get_default(call_default_factory=True), field.description or "")
+        for name, field, _ in _fields(model, values or {})
+    ]
 
 
 def alternatives(
-    model: type[BaseModel], values: Mapping[str, Any] | None = None, prefix: str = ""
+    model: type[BaseModel], values: Mapping[str, Any] | None = None
 ) -> dict[str, list[str]]:
     """Return the dotted settings that name a part, with the names that are registered now."""
-    found: dict[str, list[str]] = {}
+    found = _fields(model, values or {})
+    return {name: names(chosen.kind) for name, _, chosen in found if chosen is not None}
+
+
+def _fields(
+    model: type[BaseModel], values: Mapping[str, Any], above: ByName | None = None
+) -> Iterator[tuple[str, FieldInfo, ByName | None]]:
+    """Yield each setting: its dotted name, its field, and how it names a part where it does."""
     for name, field in model.model_fields.items():
-        below = (values or {}).get(name)
+        chosen, kind, below = choice(field), field.annotation, values.get(name)
         below = below if isinstance(below, Mapping) else {}
-        chosen, kind = choice(field), field.annotation
         if chosen is not None:
-            found[f"{prefix}{name}.{chosen.tag}"] = names(chosen.kind)
-            kind = _settings(field, chosen, below)
+            kind = settings_at(field, chosen, below)
         if isinstance(kind, type) and issubclass(kind, BaseModel):
-            found |= alternatives(kind, below, f"{prefix}{name}.")
-    return found
+            inner = _fields(kind, below, chosen)
+            yield from ((f"{name}.{rest}", of, how) for rest, of, how in inner)
+        else:
+            yield name, field, above if above is not None and above.tag == name else None

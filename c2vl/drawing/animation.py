@@ -25,7 +25,6 @@ def write_gif(recording: Recording, out: Path) -> int:
     """Draw a recording to a GIF that plays at its own speed; the same input gives the same bytes.
 
     Args:
-        recording: the sequence.
         out: the file; an existing file is replaced when the drawing is finished.
 
     Returns:

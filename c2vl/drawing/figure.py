@@ -145,7 +145,6 @@ def layout_figure(layout: JointLayout, pose: Floats | None = None) -> Figure:
     """Draw a layout: joints numbered from 0 as in its arrays, and named at the margins.
 
     Args:
-        layout: what to draw.
         pose: (V, 3) joints, seen by the sensor; the neutral pose when not given.
     """
     from matplotlib.collections import LineCollection

@@ -33,7 +33,6 @@ def player_html(recording: Recording, *, autoplay: bool = False) -> str:
     escaped. Positions are rounded to millimetres.
 
     Args:
-        recording: the sequence.
         autoplay: start at once (but never for people who have asked for less motion).
     """
     joints, present = recording.joints, recording.present

@@ -35,12 +35,10 @@ class Recording:
     """A sequence, ready to be drawn.
 
     Attributes:
-        id: its name.
         title: what is done, the class name where it is known.
         facts: subject, camera and the like, in words.
         joints: (M, T, V, 3) metres, y up; exactly zero in frames in which a body is absent.
         layout: what the joints are.
-        fps: frames a second.
         captions: in order of time; they may overlap.
     """
 

@@ -45,10 +45,8 @@ def save_encoder(
     Args:
         folder: is made; an artefact that is there already is replaced, its count of test scorings
             stays.
-        model: the network whose weights are written.
         card: layout, architecture, preprocessing, stream, provenance; format, version, feature
             size and digests are put in here.
-        concepts: the maps into each concept space.
         counted: folders with test scorings of this encoder, which come along.
     """
     with replacing_encoder(folder, digest_of(model, card), counted) as partial:
@@ -90,7 +88,6 @@ def load_encoder(source: str | Path, device: str | torch.device = "cpu") -> Enco
         source: a folder (also one in the Hugging Face Hub's layout); or, where the project's
             sweeps are installed, an MLflow address (``models:/demo@best``, ``runs:/ID/encoder``)
             or the id of a run.
-        device: where to put the weights.
 
     Raises:
         UserError: a file is missing or altered, or of a version that this code does not know.

@@ -42,7 +42,6 @@ def read_versioned(path: Path, known: tuple[str, int], made_by: str) -> dict[str
     """Read the card of what goes with an encoder.
 
     Args:
-        path: the card.
         known: the format and the version that this code reads.
         made_by: what the error says when it is not there.
 

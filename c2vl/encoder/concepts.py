@@ -68,9 +68,7 @@ def from_tensors(
     """Read what :func:`to_tensors` wrote.
 
     Args:
-        named: the tensors.
         described: the card's ``concepts``: modality → {"encoder": identity, …}.
-        feature: feature size of the encoder.
 
     Raises:
         UserError: tensors are missing, left over, or do not fit each other.

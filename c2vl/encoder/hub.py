@@ -27,12 +27,7 @@ tags: [skeleton, action-recognition, representation-learning]
 
 
 def save_hub(encoder: Encoder, folder: Path) -> None:
-    """Write an encoder in the Hub's layout, all of it or nothing.
-
-    Args:
-        encoder: what to write.
-        folder: created or replaced.
-    """
+    """Write an encoder in the Hub's layout, all of it or nothing."""
     with replacing_encoder(folder) as partial:
         write_artefact(partial, encoder.model, encoder.card, encoder.concepts)
         for ours, theirs in NAMES.items():
@@ -47,7 +42,6 @@ def push_folder(folder: Path, repository: str, api: Any = None) -> str:
     Args:
         folder: in the Hub's layout.
         repository: ``owner/name``; created if absent.
-        api: a client; None for the usual one.
 
     Returns:
         Its address.

@@ -31,7 +31,6 @@ def to_clips(
     Args:
         sequences: each (T, V, 3) or (M, T, V, 3), metres; an absent body is all zero. A single
             frame is repeated for the whole clip.
-        layout: the joints that they must have.
         preprocessing: of the card: frames, centre, align.
         first: number of the first sequence, for messages.
 
@@ -91,11 +90,7 @@ def _clip(
 
 
 def _extent(bodies: NDArray[np.float32]) -> float:
-    """Return the longest side of the box around the largest body, in its median frame, metres.
-
-    Args:
-        bodies: (M, T, V, 3), each with a joint that is not zero.
-    """
+    """Return the longest side of the box around the largest body, in its median frame, metres."""
     sides = (bodies.max(2) - bodies.min(2)).max(2)
     seen = (bodies != 0).any(axis=(2, 3))
     return max(float(np.median(body[there])) for body, there in zip(sides, seen, strict=True))

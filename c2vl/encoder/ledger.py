@@ -30,9 +30,7 @@ def count_scoring(
     Args:
         folder: holds the file of lines.
         encoder: digest of the scored encoder.
-        protocol: name of the protocol.
         data: checksum of the store.
-        split: name of the split.
         run: a name that no other scoring has.
 
     Returns:

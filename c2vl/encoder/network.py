@@ -29,7 +29,6 @@ def build(layout: JointLayout, architecture: Mapping[str, Any]) -> Backbone:
     """Return a backbone with fresh weights for a joint layout.
 
     Args:
-        layout: gives the joints and their bones.
         architecture: ``name`` of the backbone (ST-GCN where it is absent, as in older cards), and
             its settings.
 
@@ -65,7 +64,6 @@ class Encoder:
     Attributes:
         model: the network, in evaluation mode.
         card: what ``encoder.json`` holds.
-        layout: the joint layout that sequences must have.
         concepts: the maps into each concept space by modality; empty where none were kept.
     """
 
@@ -106,7 +104,6 @@ class Encoder:
 
         Args:
             sequences: each (T, V, 3) or (M, T, V, 3), metres; a body that is absent is all zero.
-            batch_size: sequences per forward pass.
             layout: name of their joint layout where it is known; another one than the encoder's is
                 an error, also where it has as many joints.
 

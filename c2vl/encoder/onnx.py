@@ -18,12 +18,7 @@ from c2vl.support.extras import need_extra
 
 
 class OnnxEncoder:
-    """The same interface as :class:`c2vl.encoder.Encoder`, as far as embedding goes.
-
-    Attributes:
-        card: what ``encoder.json`` holds.
-        layout: the joint layout that sequences must have.
-    """
+    """The same interface as :class:`c2vl.encoder.Encoder`, as far as embedding goes."""
 
     def __init__(self, session: Any, card: dict[str, Any]) -> None:
         self._session = session
@@ -57,7 +52,6 @@ def load_onnx(folder: str | Path, threads: int = 0) -> OnnxEncoder:
     """Load what ``c2vl export --format onnx`` wrote.
 
     Args:
-        folder: holds ``encoder.onnx`` and ``encoder.json``.
         threads: of ONNX Runtime; 0 lets ONNX Runtime choose.
 
     Raises:

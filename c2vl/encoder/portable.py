@@ -63,8 +63,6 @@ def save(encoder: Encoder, folder: Path, kind: str) -> None:
     several batches and lengths.
 
     Args:
-        encoder: what to export.
-        folder: created or replaced.
         kind: "onnx", "torch-export" or "aot-inductor".
 
     Raises:

@@ -46,8 +46,6 @@ def plugin(group: str, name: str, wanted_by: str) -> Any:
     """Load an entry point.
 
     Args:
-        group: of entry points.
-        name: of the entry point.
         wanted_by: what needs it, for the message.
 
     Raises:

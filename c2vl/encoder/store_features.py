@@ -26,10 +26,6 @@ def store_features(encoder: Encoder, store: Store) -> Floats:
     The result is cached (:mod:`c2vl.skeletons.cache`) by what decides it: all of the encoder but
     its provenance, and the store's content.
 
-    Args:
-        encoder: whose layout must be the store's.
-        store: raw sequences.
-
     Returns:
         (N, F), in the order of the store's index.
 
@@ -71,10 +67,7 @@ def cached(encoder: Encoder, store: Store, variant: str, compute: Callable[[], F
     """Return features from the cache; compute and keep them first if need be.
 
     Args:
-        encoder: computes the features.
-        store: what they are of.
         variant: what else decides them, in words.
-        compute: makes them.
     """
     about = {
         "encoder": encoder.digest, "store": store.digest, "version": VERSION, "variant": variant

@@ -30,13 +30,9 @@ def import_captions(
 
     Args:
         source: see :mod:`c2vl.prompts.captions_file`.
-        out: the table's folder.
-        encoder: what reads the captions.
         store: sequences that it does not have are left out and listed in ``rejected.csv``.
         prompts: captions a sequence; the most frequent number when not given.
-        short: what to do with a sequence that has fewer.
         cache: where features are kept between runs; beside ``out`` when not given.
-        overwrite: replace another table at ``out``.
         progress: called with captions encoded and to encode.
 
     Raises:

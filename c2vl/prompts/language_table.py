@@ -23,7 +23,6 @@ class Made:
     """A table that was made.
 
     Attributes:
-        table: the table.
         read: prompts that the encoder read; the rest were cached.
     """
 
@@ -49,12 +48,9 @@ def build(
     """Encode captions and write their table.
 
     Args:
-        out: the table's folder.
         texts: sequence → P captions.
-        encoder: what reads the captions.
         cache: where features are kept between runs; beside ``out`` when not given.
         columns, rejected, store, source, settings, counts: see :meth:`ConceptTable.write`.
-        overwrite: replace a table at ``out``.
         progress: called with captions encoded and to encode.
 
     Raises:
@@ -107,9 +103,7 @@ def existing(
     """Return the table at ``out`` if it is exactly what would be made; None if one may be written.
 
     Args:
-        out: the table's folder.
         store, model, settings: what would be written into its manifest.
-        overwrite: another table there may be replaced.
 
     Raises:
         UserError: another table is there.

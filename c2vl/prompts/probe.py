@@ -55,7 +55,6 @@ def probe(
 
     Args:
         features: (N, D).
-        labels: (N,).
         subjects: (N,) performers; training ones are left out in turn.
         train: positions of the training part.
         test: positions of the test part, when its figure is wanted.
@@ -91,11 +90,8 @@ def probe_table(
     Sequences without prompts are left out, and counted.
 
     Args:
-        table: concept features.
-        store: labels and subjects.
         split_name: which sequences are training, and which are test.
         parts: of the prompts in time, probed side by side (:meth:`ConceptTable.means`).
-        test: also read the test figure.
 
     Raises:
         UserError: the split does not fit the store, or too few sequences have prompts.

@@ -41,12 +41,7 @@ def first_line(error: BaseException) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return ``'; did you mean "x"?'`` for the nearest known name, or the list of known names.
-
-    Args:
-        name: what the user wrote.
-        known: the names that exist.
-    """
+    """Return ``'; did you mean "x"?'`` for the nearest known name, or the list of known names."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if near:

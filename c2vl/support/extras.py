@@ -19,7 +19,6 @@ def need_extra(extra: str, wanted_by: str, *modules: str) -> None:
     """Check that an extra is installed; imports nothing, so it can come before heavy imports.
 
     Args:
-        extra: one of :data:`EXTRAS`.
         wanted_by: the command or option that needs it, for the message.
         modules: those that are needed; default: all that the extra brings.
 

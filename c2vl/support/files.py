@@ -123,7 +123,6 @@ def unwritable(path: Path, error: OSError) -> UserError:
     """Return what to raise where something cannot be written.
 
     Args:
-        path: what was to be written.
         error: if it concerns another file (one that was being read), the message names that file.
     """
     kind = StorageFull if is_full(error) else UserError
@@ -140,8 +139,6 @@ def see_free(out: Path, *, overwrite: bool, known_by: Iterable[str] = ()) -> Non
     """Check that a command may write to its OUT before it starts working.
 
     Args:
-        out: file or folder.
-        overwrite: an existing OUT may be replaced.
         known_by: file names; a folder with none of them holds something else and is never removed.
 
     Raises:

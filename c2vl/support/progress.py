@@ -21,7 +21,6 @@ class Bar:
     """A bar with figures beside it, and lines above it; in a log the lines alone.
 
     Args:
-        title: what is running.
         total: steps in all; None where it is not known yet.
         stderr: draw on standard error, and remove the bar at the end.
         clock: show the time that has passed, or what is left.

@@ -96,10 +96,6 @@ def parse_yaml(text: str) -> Any:
 def load_yaml(path: Path, largest: int = _LARGEST) -> Any:
     """Return the value that a file stands for; ``None`` for an empty one.
 
-    Args:
-        path: the file, in UTF-8.
-        largest: bytes it may have.
-
     Raises:
         UserError: it is missing, larger than it may be, or not YAML as :func:`parse_yaml` takes it.
     """

@@ -34,7 +34,6 @@ class FeatureCache:
 
     Args:
         folder: the cache; one sub-folder an encoder is made in it.
-        identity: of the encoder.
     """
 
     def __init__(self, folder: Path, identity: str) -> None:
@@ -83,8 +82,6 @@ class FeatureCache:
 
         Args:
             items: n distinct texts or pictures.
-            encoder: the one that this cache is of.
-            progress: called with the items done and in all.
 
         Raises:
             UserError: the encoder returns something else than unit-norm rows.
@@ -148,7 +145,6 @@ class FeatureCache:
 
         Args:
             items: in any number and with repeats.
-            encoder: the one that this cache is of.
             on_new: told how many more items the encoder has read.
         """
         while True:

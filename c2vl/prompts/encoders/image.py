@@ -34,9 +34,6 @@ class ImageEncoder(models.FrozenModel):
     def load(cls, name: str | Path) -> ImageEncoder:
         """Find a model; the weights are loaded by the first :meth:`encode`.
 
-        Args:
-            name: a local folder, or a name on the Hugging Face hub.
-
         Raises:
             UserError: it is not there, its weights are no safetensors, it has no image tower or no
                 image processor.
@@ -70,12 +67,7 @@ class ImageEncoder(models.FrozenModel):
     def encode(
         self, pictures: Sequence[bytes], *, progress: Progress | None = None
     ) -> NDArray[np.float32]:
-        """Return unit-norm features, (n, D); equal pictures are computed once.
-
-        Args:
-            pictures: picture files' bytes.
-            progress: called with the distinct pictures done and in all.
-        """
+        """Return unit-norm features, (n, D); equal pictures are computed once."""
         import torch
         from PIL import Image
 

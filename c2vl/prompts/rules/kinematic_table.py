@@ -34,12 +34,7 @@ def build(
     """Write the kinematic language table of a store, unless exactly this table is there.
 
     Args:
-        store: the sequences.
-        out: the table's folder.
-        encoder: what reads the captions.
         cache: where features are kept between runs; beside ``out`` when not given.
-        windows: captions a sequence.
-        overwrite: replace another table at ``out``.
         progress: called with captions encoded and to encode.
 
     Raises:

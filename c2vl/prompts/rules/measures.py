@@ -44,7 +44,6 @@ class Body:
         turn: (T,) heading of the shoulder line against the first frames, degrees, left positive.
         twist: (T,) shoulder line against the hip line, degrees, left positive.
         head: (T, 3) from the chest, in torso lengths.
-        fps: frames a second.
     """
 
     present: NDArray[np.bool_]
@@ -86,8 +85,6 @@ def measure(joints: Array, layout: JointLayout, fps: float) -> Body:
 
     Args:
         joints: (T, V, 3) metres, y up; exactly zero where the body is absent.
-        layout: which joint is which.
-        fps: frames a second.
     """
     role = roles(layout)
     present = np.any(joints != 0, axis=(1, 2))

@@ -22,7 +22,6 @@ def windows_of(energy: Array, windows: int) -> list[slice]:
 
     Args:
         energy: (T - 1,) movement between frames, from :func:`movement`.
-        windows: how many.
 
     Returns:
         Slices of at least two frames (of one where the sequence has one).

@@ -27,8 +27,6 @@ def distances(first: Array, second: Array, layout: JointLayout) -> tuple[Array, 
 
     Args:
         first: (T, V, 3) metres; exactly zero where the body is absent.
-        second: the same.
-        layout: which joint is which.
 
     Returns:
         The pelvis distance on the ground and the shortest distance of a hand of either to the other

@@ -120,8 +120,6 @@ def class_names(
     Args:
         names: of all samples, or none.
         labels: theirs; only looked at with names.
-        width: the number of classes.
-        layout: of the joints.
     """
     if names:
         facts = [sample_facts(name) for name in names]
@@ -140,7 +138,6 @@ def items_of(part: Part, parts: dict[str, str]) -> Iterator[Item]:
     """Cut a part into pieces of some megabytes; a compressed one is a single piece, read in order.
 
     Args:
-        part: the part.
         parts: split → "train" or "test".
     """
     count = len(part.labels)
@@ -178,7 +175,6 @@ def read_rows(
     """Read the rows of an item.
 
     Args:
-        item: as :func:`items_of` makes it.
         joints_of: turns a row into (M, T, V, C).
 
     Raises:

@@ -53,7 +53,6 @@ class Item:
     """A piece of work for ``read``.
 
     Attributes:
-        file: the file to read.
         rows: the first row and the last row + 1 to read, where the file is an array.
         beside: files that belong to it (labels).
         facts: what ``discover`` learnt elsewhere, such as a row of a table; plain values.
@@ -86,7 +85,6 @@ class Found:
         layout: joints of all sequences.
         class_names: by label.
         default_split: the usual train and test parts (:mod:`c2vl.skeletons.splits`), if any.
-        fps: frames a second.
         rejected: what ``discover`` already rejects, such as a label file without its video.
     """
 
@@ -103,7 +101,6 @@ class Reader:
     """A format that can be prepared.
 
     Attributes:
-        title: in manifests and figures.
         discover: finds the items of a source; UserError when it is not this dataset.
         read: yields an item's sequences and rejections; :class:`RejectedError` rejects all of it.
         options: the :class:`Options` that it understands.
@@ -125,7 +122,6 @@ def files_named(source: Path, pattern: re.Pattern[str], example: str) -> list[Ra
     """Return the files below a folder, or in its zip archives, whose name matches in full.
 
     Args:
-        source: a folder or one zip archive.
         pattern: of the last part of the name.
         example: such a name, for the message.
 

@@ -33,7 +33,6 @@ class Annotations:
 
     Attributes:
         entries: facts of each usable annotation.
-        rejected: the others.
         joints: of all entries.
         splits: names of the splits, as they stand in the file.
 

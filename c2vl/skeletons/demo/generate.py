@@ -50,7 +50,6 @@ def generate(folder: Path, settings: DemoSettings) -> list[Path]:
     """Write the demo set's ``.skeleton`` files.
 
     Args:
-        folder: an existing folder.
         settings: what to write; the same settings give the same bytes.
 
     Returns:

@@ -32,7 +32,6 @@ def skeleton_text(bodies: list[Seen], newline: str = "\n") -> str:
     are the identity: no reader uses them.
 
     Args:
-        bodies: at least one.
         newline: the line end, LF or CRLF as both occur in the dataset.
     """
     frames = 1 + max(int(body.frames[-1]) for body in bodies if len(body.frames))

@@ -29,11 +29,7 @@ def prepare_demo(
     """Generate the demo set and prepare it at ``out``; a store of the same settings is left alone.
 
     Args:
-        out: the folder of the store.
-        settings: what to generate.
         keep_raw: keep the ``.skeleton`` files in this folder, which must be new or empty.
-        overwrite: replace a different store at ``out``.
-        progress: see :func:`c2vl.skeletons.preparing.prepare.prepare`.
 
     Raises:
         UserError: ``out`` is something else, or ``keep_raw`` is not empty.

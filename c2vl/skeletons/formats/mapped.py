@@ -34,10 +34,6 @@ def offset_on_disk(file: RawFile) -> int | None:
 def stored_at(raw: IO[bytes], member: zipfile.ZipInfo) -> int | None:
     """Return where an archive's member starts, or None when it is compressed or encrypted.
 
-    Args:
-        raw: the archive.
-        member: from its directory.
-
     Raises:
         RejectedError: the archive's two descriptions of it do not agree.
     """
@@ -84,7 +80,6 @@ def view(file: RawFile, limit: int) -> memoryview:
     """Return the content: mapped where it lies on disk as it is, and else inflated.
 
     Args:
-        file: the file.
         limit: most bytes to inflate.
 
     Raises:

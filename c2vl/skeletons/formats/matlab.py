@@ -48,8 +48,6 @@ def read_array(content: bytes, name: str, limit: int) -> NDArray[np.generic]:
     """Return a numeric array.
 
     Args:
-        content: the file.
-        name: of the variable.
         limit: most bytes that a variable can have.
 
     Raises:

@@ -25,9 +25,6 @@ _MOST_BODIES = 12  # Kinect v2 tracks 6 at a time
 def parse(text: bytes) -> list[Track]:
     """Parse the content of a file into one track for each body id.
 
-    Args:
-        text: the file.
-
     Returns:
         Tracks in the order in which the bodies appear; none when no frame has a body.
 
@@ -53,7 +50,6 @@ class _Bodies:
 
     Attributes:
         ids: of each body frame, in the order of the file.
-        frames: its frame, from 0.
     """
 
     def __init__(self, text: bytes) -> None:

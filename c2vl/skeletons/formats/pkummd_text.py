@@ -22,7 +22,6 @@ class LabelRow:
     Attributes:
         number: which row, from 1; blank lines are none.
         line: its line, from 1.
-        label: class from 0.
         start: first frame, from 0.
         end: last frame + 1; may lie beyond the video.
         fault: why the row cannot be used; the fields above mean nothing then.
@@ -38,11 +37,6 @@ class LabelRow:
 
 def read_labels(file: RawFile, classes: int, frames: int) -> list[LabelRow]:
     """Read the rows ``class,start,end,confidence`` of a label file.
-
-    Args:
-        file: the file.
-        classes: how many there are.
-        frames: of the video.
 
     Raises:
         RejectedError: the file is not text.
@@ -97,7 +91,6 @@ def part_lists(files: list[RawFile], video: re.Pattern[str]) -> dict[str, dict[s
     same for validation or test.
 
     Args:
-        files: of the dataset.
         video: what a video's name is; others (of the other phase) are passed over.
 
     Raises:

@@ -40,7 +40,6 @@ class RawFile:
     Attributes:
         name: relative to the source, with slashes; inside an archive ``archive.zip/path/in/it``.
         path: the file, or the archive that holds it.
-        member: its name in the archive.
         size: bytes, uncompressed.
         stamp: time of change in ns, or the checksum that the archive gives.
     """
@@ -115,10 +114,6 @@ def _archive(path: Path, stamp: int) -> zipfile.ZipFile:
 def check_extent(member: zipfile.ZipInfo, size: int) -> None:
     """Refuse a member of an archive that would reach past its end: ``zipfile`` allocates all of it.
 
-    Args:
-        member: from the archive's directory.
-        size: bytes of the archive.
-
     Raises:
         UnreadableError: it would.
     """
@@ -128,9 +123,6 @@ def check_extent(member: zipfile.ZipInfo, size: int) -> None:
 
 def list_files(source: Path) -> list[RawFile]:
     """Return all files below a folder, and those inside its zip archives, sorted by name.
-
-    Args:
-        source: a folder or one zip archive.
 
     Raises:
         UserError: there is nothing, or an archive cannot be opened.

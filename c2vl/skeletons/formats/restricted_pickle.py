@@ -45,9 +45,6 @@ class Pickle:
         root: lists, dicts with text keys, tuples, numbers, None, :class:`Blob` for strings and
             bytes, and :class:`StoredArray`; sets are lists. Containers may be within themselves.
 
-    Args:
-        data: the file.
-
     Raises:
         RejectedError: it is damaged, or holds anything else.
     """

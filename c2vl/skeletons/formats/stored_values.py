@@ -21,8 +21,6 @@ class Blob(NamedTuple):
 
     Attributes:
         kind: ``BYTES``, ``TEXT`` (UTF-8), or ``LATIN1``: bytes that protocol 2 writes as UTF-8.
-        start: place in the file.
-        length: bytes there.
     """
 
     kind: int

@@ -65,11 +65,7 @@ def assemble(
     """Write ``joints.npy``, ``index.parquet``, ``sources.parquet`` and ``rejected.csv``.
 
     Args:
-        folder: exists.
-        items: in the order of the store.
         entries: one an item.
-        layout: gives V.
-        dtype: the stored type.
         rejected: rejections from before reading.
 
     Raises:

@@ -23,10 +23,8 @@ class Prepared:
     """What :func:`prepare` did.
 
     Attributes:
-        store: the finished store.
         read: number of files that were read; 0 if the store already existed, from the same files.
         taken: number of files whose sequences were taken over from the old store.
-        rejected: what did not become a sequence.
     """
 
     store: Store

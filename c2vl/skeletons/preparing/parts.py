@@ -43,7 +43,6 @@ class Part:
 
     Attributes:
         key: names the result.
-        items: in the order of the store.
     """
 
     key: str
@@ -88,10 +87,7 @@ def read_parts(
     """Read all parts whose result is not in the folder.
 
     Args:
-        parts: what to read.
-        folder: where the results go.
         read: the reader's function, importable by name.
-        dtype: the stored type.
         jobs: processes; None: one a core, or only this one if there is little to read.
         progress: called with items done and items in all.
         imports: modules that each process imports first: the reader's, where it is a user's own.

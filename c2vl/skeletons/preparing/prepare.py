@@ -59,10 +59,6 @@ def prepare(
     The bytes of the store depend neither on ``jobs`` nor on interruptions.
 
     Args:
-        name: the reader's name.
-        source: the dataset's folder or archive.
-        out: the folder of the store.
-        options: of the reader.
         dtype: how joints are stored; float16 halves the store and rounds to 1 mm at 2 m.
         jobs: processes; default: one a core if there is enough to read.
         max_rejected: more unusable sequences than this are an error.

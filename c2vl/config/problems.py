@@ -1,0 +1,81 @@
+"""Pydantic's problems in a user's words: the path as it stands in the file, the nearest name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+from c2vl.config.by_name import choice, settings_at
+from c2vl.support.errors import did_you_mean
+
+
+def explain(model: type[BaseModel], values: Any, what: str, problem: Any) -> str:
+    """Word one of pydantic's problems: the field by its path, what is wrong, the value given.
+
+    Args:
+        model: what was validated.
+        values: nested mappings, as YAML gives them.
+        what: what to call the whole, usually a file's name.
+        problem: one of ``ValidationError.errors()``.
+    """
+    path, known = _place(model, values, problem["loc"])
+    where = f"{what}: {'.'.join(path)}" if path else what
+    if problem["type"] == "extra_forbidden":
+        near = did_you_mean(str(problem["loc"][-1]), known)
+        return f"{where}: no such setting{near}"
+    message = problem["msg"].removeprefix("Value error, ")
+    given = problem["input"]
+    told = isinstance(given, dict) or problem["type"] == "part"
+    return f"{where}: {message}" + ("" if told else f" (given: {given!r})")
+
+
+def _place(
+    model: type[BaseModel], values: Any, loc: Iterable[str | int]
+) -> tuple[list[str], list[str]]:
+    """Return the path of a problem as it stands in the file, and the names that exist there.
+
+    Pydantic's own path also names the member of a union (``space.optim.lr.float.low``).
+    """
+    kinds: list[Any] = [model]
+    path: list[str] = []
+    there: list[str] = []
+    for part in loc:
+        models = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if len(models) > 1 and (chosen := [one for one in models if _tag(one) == part]):
+            kinds = list(chosen)
+            continue
+        path.append(str(part))
+        there = [name for one in models for name in one.model_fields]
+        values = values.get(part) if isinstance(values, Mapping) else None
+        kinds = [inner for kind in kinds for inner in _below(kind, part, values)]
+    return path, there
+
+
+def _tag(model: type[BaseModel]) -> str | None:
+    """What tells a member of a union from the others."""
+    field = model.model_fields.get("type")
+    return get_args(field.annotation)[0] if field is not None else None
+
+
+def _below(kind: Any, part: str | int, values: Any) -> list[Any]:
+    """The types that may stand at a key, or an index, of a type."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        field = kind.model_fields.get(str(part))
+        if field is None:
+            return []
+        chosen = choice(field)
+        return (
+            _members(field.annotation) if chosen is None else [settings_at(field, chosen, values)]
+        )
+    return _members(get_args(kind)[-1]) if get_origin(kind) in (list, dict) else []
+
+
+def _members(annotation: Any) -> list[Any]:
+    if get_origin(annotation) is Annotated:
+        return _members(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return [member for one in get_args(annotation) for member in _members(one)]
+    return [annotation]
