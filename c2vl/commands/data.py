@@ -147,26 +147,24 @@ def splits(store: Path, split: str | None) -> None:
     show_splits(Store.open(store), split)
 
 
-@data.command(
-    epilog="""
-\b
-Examples:
-  c2vl data cache runs/stores/demo
-  c2vl data cache runs/stores/demo --keep 10
-"""
-)
-@click.argument("store", type=_FOLDER)
+@data.command()
+@store_argument
 @click.option(
     "--keep",
     type=click.FloatRange(0),
     metavar="GB",
-    help="delete what was used longest ago until the rest takes no more than this",
+    help="Delete what was used longest ago until the rest takes no more than this.",
 )
 def cache(store: Path, keep: float | None) -> None:
     """List what is cached for a STORE (clips, features, statistics), last used last; or prune it.
 
     The cache lies in STORE/cache, or where C2VL_CACHE points; past C2VL_CACHE_GB (50) it prunes
     itself. Whatever is deleted is computed again when it is needed.
+
+    \b
+    Examples:
+      c2vl data cache runs/stores/demo
+      c2vl data cache runs/stores/demo --keep 10
     """
     from datetime import datetime
 
