@@ -99,19 +99,19 @@ def _loaded(target: Any) -> Any:
 
 
 _parts: dict[tuple[Kind, str], Part] = {}
-# Rooms that register our own parts. They are named here and not as entry points, so that they are
+# Modules that register our own parts. They are named here and not as entry points, so that they are
 # found where the code came without its installation: beside a model of MLflow's, in a job of Ray's.
 OURS: dict[Kind, str] = {
-    "backbone": "c2vl.model",
-    "objective": "c2vl.objective",
-    "schedule": "c2vl.objective",
-    "augmentation": "c2vl.skeletons",
-    "optimizer": "c2vl.training",
-    "protocol": "c2vl.protocols",
-    "dataset": "c2vl.skeletons.datasets",
-    "text_encoder": "c2vl.prompts.encoders",
-    "image_encoder": "c2vl.prompts.encoders",
-    "label_free_score": "c2vl.probes",
+    "backbone": "c2vl.model.parts",
+    "objective": "c2vl.objective.parts",
+    "schedule": "c2vl.objective.parts",
+    "augmentation": "c2vl.skeletons.parts",
+    "optimizer": "c2vl.training.parts",
+    "protocol": "c2vl.protocols.parts",
+    "dataset": "c2vl.skeletons.datasets.parts",
+    "text_encoder": "c2vl.prompts.encoders.parts",
+    "image_encoder": "c2vl.prompts.encoders.parts",
+    "label_free_score": "c2vl.probes.parts",
 }
 
 _searched: set[tuple[Kind, bool]] = set()

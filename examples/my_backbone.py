@@ -4,7 +4,7 @@ from pydantic import Field
 from torch import nn
 
 from c2vl.config.experiment import ModelSettings
-from c2vl.model.backbone import Backbone, normalise_joints
+from c2vl.model.base import Backbone, normalise_joints
 from c2vl.registry import register
 
 

@@ -3,7 +3,7 @@
 The settings of backbone, objective, schedule, augmentation and optimizer depend on the part that
 is chosen by name: here stands what all parts of a kind share; a room's ``settings`` module holds
 what its parts add (:mod:`c2vl.model.settings`, :mod:`c2vl.objective.settings`,
-:mod:`c2vl.training.settings`, :mod:`c2vl.skeletons.augmentation_settings`).
+:mod:`c2vl.training.optimizer_settings`, :mod:`c2vl.skeletons.augmentation_settings`).
 How settings come out of YAML and go back into it: :mod:`c2vl.config.reading`.
 """
 

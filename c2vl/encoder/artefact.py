@@ -19,7 +19,7 @@ from c2vl.encoder.concepts import ConceptSpace
 from c2vl.encoder.ledger import replacing_encoder
 from c2vl.encoder.network import ESSENTIALS, Encoder, build, digest_of
 from c2vl.encoder.sources import find as find_artefact
-from c2vl.model.backbone import Backbone
+from c2vl.model.base import Backbone
 from c2vl.registry import find
 from c2vl.skeletons.layout import JointLayout
 from c2vl.support.errors import UserError

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from c2vl.encoder.concepts import ConceptSpace
 from c2vl.encoder.joints import Joints, to_clips
-from c2vl.model.backbone import Backbone
+from c2vl.model.base import Backbone
 from c2vl.registry import find
 from c2vl.skeletons.layout import JointLayout
 from c2vl.skeletons.streams import to_stream

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from c2vl.model.backbone import Backbone, Skeleton, normalise_joints, stages
+from c2vl.model.base import Backbone, Skeleton, normalise_joints, stages
 from c2vl.model.graph import spatial_partition
 
 

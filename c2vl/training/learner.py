@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from c2vl.config.experiment import Experiment, OptimSettings
 from c2vl.encoder import build
-from c2vl.model.backbone import Backbone
+from c2vl.model.base import Backbone
 from c2vl.objective.base import Batch, Objective, Sizes, Step
 from c2vl.registry import find
 from c2vl.skeletons.layout import JointLayout

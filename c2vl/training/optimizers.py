@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from c2vl.training.settings import AdamWSettings, SGDSettings
+from c2vl.training.optimizer_settings import AdamWSettings, SGDSettings
 
 Groups = list[dict[str, Any]]
 

@@ -20,7 +20,7 @@ from typing import Any, Literal, Protocol, TypeVar, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from c2vl.registry import Kind, find, import_modules, names, register
+from c2vl.registry import Kind, find, import_modules, names
 from c2vl.support.errors import UserError
 from c2vl.support.progress import Progress
 
@@ -46,12 +46,6 @@ class Encoder(Protocol[_ItemT]):
         self, items: Sequence[_ItemT], *, progress: Progress | None = None
     ) -> NDArray[np.float32]:
         """Return unit-norm features, (n, D); call ``progress`` with the items done and in all."""
-
-
-_OURS = "c2vl.prompts.encoders."
-register("text_encoder", DEFAULT, _OURS + "text:load", help="MiniLM, offline")
-register("text_encoder", "transformers", _OURS + "text:load", help="a folder or hub name")
-register("image_encoder", "transformers", _OURS + "image:load", help="a CLIP's or SigLIP's tower")
 
 
 def open_text_encoder(

@@ -1,0 +1,20 @@
+"""Our objectives and schedule shapes, by their names."""
+
+from c2vl.registry import register
+
+register(
+    "objective",
+    "c2vl",
+    "c2vl.objective.contrast:Contrast",
+    settings="c2vl.objective.settings:ContrastSettings",
+    help="softened cross-modal contrast with language and vision concepts",
+)
+register(
+    "objective",
+    "supervised",
+    "c2vl.objective.supervised:Supervised",
+    settings="c2vl.objective.settings:SupervisedSettings",
+    help="cross-entropy with the labels: a reference",
+)
+for _shape in ("constant", "linear", "cosine", "exponential", "step"):
+    register("schedule", _shape, f"c2vl.objective.schedule:{_shape}")
