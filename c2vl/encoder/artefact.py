@@ -14,7 +14,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from c2vl.encoder import concepts as maps
-from c2vl.encoder.card import CARD, FORMAT, VERSION, WEIGHTS, describe, read_card, read_file
+from c2vl.encoder.card import CARD, FORMAT, VERSION, WEIGHTS, describe, read_card, read_sealed
 from c2vl.encoder.concepts import ConceptSpace
 from c2vl.encoder.ledger import replacing_encoder
 from c2vl.encoder.network import ESSENTIALS, Encoder, build, digest_of
@@ -98,17 +98,9 @@ def load_encoder(source: str | Path, device: str | torch.device = "cpu") -> Enco
 
 def _load(folder: Path) -> Encoder:
     card_path, weights_path = _files(folder)
-    card, data = read_card(card_path), read_file(weights_path)
-    if hashlib.sha256(data).hexdigest() != card.get("weights_sha256"):
-        raise UserError(f"{weights_path}: altered or cut short (its digest is not the card's)")
-    try:
-        tensors = load(data)
-    except (SafetensorError, ValueError) as error:
-        raise UserError(
-            f"{weights_path}: is no safetensors file ({error}); other formats are not read, since "
-            "they can run code"
-        ) from None
-    if card["version"] >= 2 and _metadata(data).get("essentials") != _essentials(card):
+    card = read_card(card_path)
+    tensors, metadata = _read(weights_path, card.get("weights_sha256"))
+    if card["version"] >= 2 and metadata.get("essentials") != _essentials(card):
         raise UserError(
             f"{card_path}: disagrees with {weights_path.name} about layout, architecture, "
             "preprocessing or stream; one of them was changed by hand: take the artefact anew"
@@ -157,13 +149,7 @@ def _files(folder: Path) -> tuple[Path, Path]:
 def _concepts(path: Path, card: Mapping[str, Any], feature: int) -> dict[str, ConceptSpace]:
     if "concepts_sha256" not in card:
         return {}
-    data = read_file(path)
-    if hashlib.sha256(data).hexdigest() != card["concepts_sha256"]:
-        raise UserError(f"{path}: altered or cut short (its digest is not the card's)")
-    try:
-        named = load(data)
-    except (SafetensorError, ValueError) as error:
-        raise UserError(f"{path}: is no safetensors file ({error})") from None
+    named, _ = _read(path, card["concepts_sha256"])
     return maps.from_tensors(named, card["concepts"], feature)
 
 
@@ -178,8 +164,15 @@ def _essentials(card: Mapping[str, Any]) -> str:
     return json.dumps({key: card[key] for key in ESSENTIALS}, sort_keys=True)
 
 
-def _metadata(data: bytes) -> dict[str, str]:
-    """The text that stands in a safetensors file beside its tensors (its format's header)."""
+def _read(path: Path, digest: object) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return a safetensors file's tensors, and the text that its header holds beside them."""
+    data = read_sealed(path, digest)
+    try:
+        tensors = load(data)
+    except (SafetensorError, ValueError) as error:
+        raise UserError(
+            f"{path}: is no safetensors file ({error}); other formats are not read, since they can "
+            "run code"
+        ) from None
     length = int.from_bytes(data[:8], "little")
-    found: dict[str, str] = json.loads(data[8 : 8 + length]).get("__metadata__", {})
-    return found
+    return tensors, json.loads(data[8 : 8 + length]).get("__metadata__", {})

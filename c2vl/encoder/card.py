@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,18 @@ def read_file(path: Path, made_by: str = _MADE_BY) -> bytes:
         raise UserError(f"{path}: no such file; {made_by}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
+
+
+def read_sealed(path: Path, digest: object) -> bytes:
+    """Read a file of an artefact whose SHA-256 stands in the card.
+
+    Raises:
+        UserError: it is missing, cannot be read, or is not what the card was written for.
+    """
+    data = read_file(path)
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise UserError(f"{path}: altered or cut short (its digest is not the card's)")
+    return data
 
 
 def describe(card: Mapping[str, Any]) -> str:

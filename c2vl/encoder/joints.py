@@ -5,7 +5,7 @@ Shapes: n sequences, M bodies, T frames, F frames of a clip, V joints.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,17 @@ from c2vl.support.errors import UserError
 Joints = NDArray[np.floating[Any]]
 WIDEST = 100.0
 """Metres that a body may be across: far above any body, and below one given in centimetres."""
+
+
+def clip_batches(
+    sequences: Sequence[Joints],
+    layout: JointLayout,
+    preprocessing: Mapping[str, Any],
+    batch_size: int,
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
+    """Yield the clips and present bodies of each batch of raw sequences, as :func:`to_clips`."""
+    for first in range(0, len(sequences), batch_size):
+        yield to_clips(sequences[first : first + batch_size], layout, preprocessing, first)
 
 
 def to_clips(

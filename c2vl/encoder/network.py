@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from c2vl.encoder.concepts import ConceptSpace
-from c2vl.encoder.joints import Joints, to_clips
+from c2vl.encoder.joints import Joints, clip_batches
 from c2vl.model.base import Backbone
 from c2vl.registry import find
 from c2vl.skeletons.layout import JointLayout
@@ -122,9 +122,8 @@ class Encoder:
         if batch_size < 1:
             raise UserError(f"batch_size: {batch_size}; give 1 or more")
         rows = [np.empty((0, self.feature_size), np.float32)]
-        for first in range(0, len(sequences), batch_size):
-            part = sequences[first : first + batch_size]
-            x, present = to_clips(part, self.layout, self.card["preprocessing"], first)
+        preprocessing = self.card["preprocessing"]
+        for x, present in clip_batches(sequences, self.layout, preprocessing, batch_size):
             rows.append(
                 self.embed_clips(torch.from_numpy(x), torch.from_numpy(present), batch_size)
             )

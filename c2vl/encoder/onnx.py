@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from c2vl.encoder.card import CARD, read_card, read_file
-from c2vl.encoder.joints import Joints, to_clips
+from c2vl.encoder.card import CARD, read_card, read_sealed
+from c2vl.encoder.joints import Joints, clip_batches
 from c2vl.skeletons.layout import JointLayout
 from c2vl.support.errors import UserError
 from c2vl.support.extras import need_extra
@@ -40,9 +39,8 @@ class OnnxEncoder:
             UserError: a sequence has another shape, no frame, or a value that is not finite.
         """
         rows = [np.empty((0, self.feature_size), np.float32)]
-        for first in range(0, len(sequences), batch_size):
-            part = sequences[first : first + batch_size]
-            x, present = to_clips(part, self.layout, self.card["preprocessing"], first)
+        preprocessing = self.card["preprocessing"]
+        for x, present in clip_batches(sequences, self.layout, preprocessing, batch_size):
             feed = {"clips": x, "present": present.astype(np.float32)}
             rows.append(self._session.run(None, feed)[0])
         return np.concatenate(rows)
@@ -63,9 +61,7 @@ def load_onnx(folder: str | Path, threads: int = 0) -> OnnxEncoder:
     if network.get("format") != "onnx":
         raise UserError(f"{folder}: holds no ONNX network; c2vl export RUN OUT --format onnx")
     path = folder / Path(str(network["file"])).name
-    data = read_file(path)
-    if hashlib.sha256(data).hexdigest() != network["sha256"]:
-        raise UserError(f"{path}: altered or cut short (its digest is not the card's)")
+    data = read_sealed(path, network["sha256"])
     need_extra("onnx", str(folder), "onnxruntime")
     import onnxruntime
 

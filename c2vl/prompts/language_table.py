@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from c2vl.prompts.encoders import Encoder
@@ -36,21 +35,18 @@ def build(
     encoder: Encoder[str],
     *,
     cache: Path | None = None,
-    columns: pd.DataFrame | None = None,
-    rejected: Sequence[tuple[str, str]] = (),
-    store: str = "",
-    source: str = "",
-    settings: dict[str, Any] | None = None,
     counts: dict[str, Any] | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
+    **recorded: Any,
 ) -> Made:
     """Encode captions and write their table.
 
     Args:
         texts: sequence → P captions.
         cache: where features are kept between runs; beside ``out`` when not given.
-        columns, rejected, store, source, settings, counts: see :meth:`ConceptTable.write`.
+        counts: more figures for the manifest.
+        **recorded: what else the table records of its making, as :meth:`ConceptTable.write` takes.
         progress: called with captions encoded and to encode.
 
     Raises:
@@ -86,13 +82,9 @@ def build(
         modality="language",
         model=encoder.identity,
         texts=list(texts.values()),
-        columns=columns,
-        rejected=rejected,
-        store=store,
-        source=source,
-        settings=settings,
         counts=count(texts.values()) | {"long_captions": features.long(distinct)} | (counts or {}),
         overwrite=overwrite,
+        **recorded,
     )
     return Made(table, len(new))
 

@@ -7,7 +7,6 @@ names, labels from 0), or ``_label.npy``.
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +20,8 @@ from c2vl.skeletons.datasets.array_rows import (
 )
 from c2vl.skeletons.formats.mapped import view
 from c2vl.skeletons.formats.npy import ArrayFile
+from c2vl.skeletons.formats.pickle_file import Pickle
 from c2vl.skeletons.formats.raw_files import RawFile
-from c2vl.skeletons.formats.restricted_pickle import Pickle
 from c2vl.skeletons.formats.stored_values import StoredArray
 from c2vl.skeletons.rejected import RejectedError
 
@@ -69,14 +68,8 @@ def _pickled(file: RawFile) -> tuple[list[str], NDArray[np.int64]]:
         return pickle.texts(names), labels_of(pickle.array(labels))
     if not isinstance(labels, list | tuple):
         raise RejectedError(f"{file.name}: the labels are no list")
-    numbers = [_label(pickle, label) for label in labels]
+    numbers = [pickle.label(label, MOST_CLASSES) for label in labels]
     return pickle.texts(names), np.array(numbers, dtype=np.int64)
-
-
-def _label(pickle: Pickle, label: Any) -> int:
-    if isinstance(label, StoredArray) and label.shape == ():
-        label = pickle.array(label).item()
-    return label if type(label) is int and 0 <= label < MOST_CLASSES else -1
 
 
 def joints_of(row: NDArray[np.generic]) -> NDArray[np.generic]:

@@ -20,10 +20,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from c2vl.skeletons.formats.raw_files import RawFile, list_files
 from c2vl.skeletons.layout import JointLayout
 from c2vl.skeletons.rejected import Rejected, RejectedError
-from c2vl.skeletons.sequence import Sequence
+from c2vl.skeletons.sequence import Sequence, checked, trimmed
 from c2vl.support.errors import UserError
 
 
@@ -132,6 +135,16 @@ def files_named(source: Path, pattern: re.Pattern[str], example: str) -> list[Ra
     if not files:
         raise UserError(f"{source}: no file is named like {example}")
     return files
+
+
+def whole_item(item: Item, joints_MTVC: NDArray[np.generic], **facts: Any) -> Sequence:
+    """Make the one sequence of an item, without bodies and frames that are all zero.
+
+    Raises:
+        RejectedError: a number can be no position, or nobody is there.
+    """
+    shown, decisions = trimmed(checked(joints_MTVC))
+    return Sequence(joints=shown, source=item.name, decisions=decisions, **facts)
 
 
 def read_item(

@@ -14,14 +14,14 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from c2vl.skeletons.datasets.base import Found, Item, Options, Reader
+from c2vl.skeletons.datasets.base import Found, Item, Options, Reader, whole_item
 from c2vl.skeletons.datasets.folder_table import Table
 from c2vl.skeletons.formats.npy import ArrayFile, members
 from c2vl.skeletons.formats.raw_files import RawFile, list_files
 from c2vl.skeletons.layout import JointLayout
 from c2vl.skeletons.layout_files import LARGEST, layout_of_values
 from c2vl.skeletons.rejected import Rejected, RejectedError
-from c2vl.skeletons.sequence import Sequence, checked, trimmed
+from c2vl.skeletons.sequence import Sequence
 from c2vl.support.errors import UserError
 from c2vl.support.yaml_files import parse_yaml
 
@@ -144,8 +144,7 @@ def read(item: Item) -> Iterator[Sequence]:
         )
     if joints.shape[2] != wanted:
         raise RejectedError(f"{joints.shape[2]} joints, but {_LAYOUT} has {wanted}")
-    shown, decisions = trimmed(checked(joints))
-    yield Sequence(joints=shown, source=item.name, decisions=decisions, **facts)
+    yield whole_item(item, joints, **facts)
 
 
 def _inner(file: RawFile) -> str:

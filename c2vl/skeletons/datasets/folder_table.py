@@ -41,7 +41,28 @@ class Table:
         Raises:
             RejectedError: one of its words cannot be.
         """
-        return _facts(row, self.splits, self.classes)
+        name, word = row["id"], row["label"]
+        if not name.isprintable() or not 0 < len(name) <= _LONGEST_ID:
+            raise RejectedError("id is empty, too long or not printable")
+        label = self.classes.get(
+            word, self.classes.get(f"class {int(word)}") if _is_count(word) else None
+        )
+        if label is None:
+            raise RejectedError(
+                f'label "{word[:40]}" is no class: a name, or a number from 0 to 9999'
+            )
+        facts: dict[str, Any] = {"id": name, "label": label}
+        for column in _NUMBERS:
+            value = row.get(column, "")
+            if value and not _is_count(value):
+                raise RejectedError(f'{column} "{value[:40]}" is no whole number from 0')
+            facts[column] = int(value) if value else -1
+        parts = {split: row[f"split_{split}"] for split in self.splits if row[f"split_{split}"]}
+        for split, part in parts.items():
+            if part not in ("train", "test"):
+                raise RejectedError(f'split_{split} "{part[:40]}" is neither train nor test')
+        facts["parts"] = parts
+        return facts
 
 
 def _rows(table: RawFile) -> tuple[list[tuple[int, dict[str, str]]], list[str]]:
@@ -106,27 +127,6 @@ def _classes(table: RawFile, rows: list[tuple[int, dict[str, str]]]) -> dict[str
         return {f"class {number}": number for number in range(max(sound, default=-1) + 1)}
     names = sorted({label for _, label in labels})[:_MOST_CLASSES]
     return {name: number for number, name in enumerate(names)}
-
-
-def _facts(row: dict[str, str], splits: list[str], classes: dict[str, int]) -> dict[str, Any]:
-    name, word = row["id"], row["label"]
-    if not name.isprintable() or not 0 < len(name) <= _LONGEST_ID:
-        raise RejectedError("id is empty, too long or not printable")
-    label = classes.get(word, classes.get(f"class {int(word)}") if _is_count(word) else None)
-    if label is None:
-        raise RejectedError(f'label "{word[:40]}" is no class: a name, or a number from 0 to 9999')
-    facts: dict[str, Any] = {"id": name, "label": label}
-    for column in _NUMBERS:
-        value = row.get(column, "")
-        if value and not _is_count(value):
-            raise RejectedError(f'{column} "{value[:40]}" is no whole number from 0')
-        facts[column] = int(value) if value else -1
-    parts = {split: row[f"split_{split}"] for split in splits if row[f"split_{split}"]}
-    for split, part in parts.items():
-        if part not in ("train", "test"):
-            raise RejectedError(f'split_{split} "{part[:40]}" is neither train nor test')
-    facts["parts"] = parts
-    return facts
 
 
 def _is_count(word: str) -> bool:

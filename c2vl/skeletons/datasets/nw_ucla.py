@@ -15,10 +15,10 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from c2vl.skeletons.datasets.base import Found, Item, Options, Reader, files_named
+from c2vl.skeletons.datasets.base import Found, Item, Options, Reader, files_named, whole_item
 from c2vl.skeletons.layout import NWUCLA20
 from c2vl.skeletons.rejected import RejectedError
-from c2vl.skeletons.sequence import Sequence, checked, trimmed
+from c2vl.skeletons.sequence import Sequence
 
 # the actions that were kept, in the order of the labels
 _ACTIONS = {
@@ -64,18 +64,9 @@ def read(item: Item) -> Iterator[Sequence]:
         raise RejectedError(f"label is {_shown(label)}, expected 1..{len(CLASS_NAMES)}")
     if label - 1 != _LABELS[action]:
         raise RejectedError(f"label is {label}, but action {action} is {_LABELS[action] + 1}")
-    joints = checked(_skeletons(content.get("skeletons"))[None])
-    shown, decisions = trimmed(joints)
-    yield Sequence(
-        id=item.file.base.removesuffix(".json"),
-        joints=shown,
-        label=label - 1,
-        subject=subject,
-        camera=view,
-        replication=execution,
-        source=item.name,
-        decisions=decisions,
-    )
+    facts = {"label": label - 1, "subject": subject, "camera": view, "replication": execution}
+    name, joints = item.file.base.removesuffix(".json"), _skeletons(content.get("skeletons"))
+    yield whole_item(item, joints[None], id=name, **facts)
 
 
 def _parsed(text: bytes) -> dict[str, Any]:

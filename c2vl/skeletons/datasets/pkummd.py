@@ -27,15 +27,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from c2vl.skeletons.datasets.base import (
-    Found,
-    Item,
-    Options,
-    Reader,
-)
+from c2vl.skeletons.datasets.base import Found, Item, Options, Reader
 from c2vl.skeletons.formats.number_rows import number_rows, number_rows_by_line
 from c2vl.skeletons.formats.pkummd_text import LabelRow, part_lists, read_labels
-from c2vl.skeletons.formats.raw_files import RawFile, list_files, named
+from c2vl.skeletons.formats.raw_files import RawFile, list_files
 from c2vl.skeletons.layout import NTU25
 from c2vl.skeletons.rejected import Rejected, RejectedError
 from c2vl.skeletons.sequence import FARTHEST, Sequence, checked, trimmed
@@ -94,7 +89,7 @@ def _discover(phase: int) -> Callable[[Path, Options], Found]:
     def discover(source: Path, options: Options) -> Found:
         window = _window(options)
         files = list_files(source)
-        found = named(files, re.compile(video.pattern + r"\.txt"))
+        found = [f for f in files if f.base.endswith(".txt") and video.fullmatch(f.base[:-4])]
         if not found:
             packed = any(file.base.endswith(".7z") for file in files)
             hint = "; unpack the .7z archives first" if packed else ""

@@ -17,8 +17,8 @@ from c2vl.skeletons.datasets.array_rows import MOST_CLASSES, PARTS, sequence_of
 from c2vl.skeletons.datasets.base import Item
 from c2vl.skeletons.formats.mapped import offset_on_disk, view
 from c2vl.skeletons.formats.npy import BLOCK
+from c2vl.skeletons.formats.pickle_file import Pickle
 from c2vl.skeletons.formats.raw_files import RawFile
-from c2vl.skeletons.formats.restricted_pickle import Pickle
 from c2vl.skeletons.formats.stored_values import Blob, StoredArray, array_of
 from c2vl.skeletons.rejected import Rejected, RejectedError
 from c2vl.skeletons.sequence import Sequence
@@ -93,10 +93,8 @@ def _entry(pickle: Pickle, annotation: Any) -> dict[str, Any]:
     for field in ("frame_dir", "label", "keypoint"):
         if field not in annotation:
             raise RejectedError(f"an annotation has no {field}")
-    label, keypoint = annotation["label"], annotation["keypoint"]
-    if isinstance(label, StoredArray) and label.shape == ():
-        label = pickle.array(label).item()
-    if type(label) is not int or not 0 <= label < MOST_CLASSES:
+    label, keypoint = pickle.label(annotation["label"], MOST_CLASSES), annotation["keypoint"]
+    if label < 0:
         raise RejectedError("label is no whole number from 0")
     if not isinstance(keypoint, StoredArray) or keypoint.data is None:
         raise RejectedError("keypoint is no array")

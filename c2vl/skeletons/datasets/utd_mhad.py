@@ -9,11 +9,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from c2vl.skeletons.datasets.base import Found, Item, Options, Reader, files_named
+from c2vl.skeletons.datasets.base import Found, Item, Options, Reader, files_named, whole_item
 from c2vl.skeletons.formats.matlab import read_array
 from c2vl.skeletons.layout import KINECT20
 from c2vl.skeletons.rejected import RejectedError
-from c2vl.skeletons.sequence import Sequence, checked, trimmed
+from c2vl.skeletons.sequence import Sequence
 
 # fmt: off
 CLASS_NAMES = (
@@ -49,17 +49,9 @@ def read(item: Item) -> Iterator[Sequence]:
     raw = read_array(item.file.read(_MOST_BYTES), "d_skel", _MOST_NUMBERS)
     if raw.ndim != 3 or raw.shape[:2] != (20, 3) or raw.shape[2] < 1:
         raise RejectedError(f"d_skel is {raw.shape}, expected (20, 3, frames)")
-    joints = checked(raw.transpose(2, 0, 1)[None])
-    shown, decisions = trimmed(joints)
-    yield Sequence(
-        id=item.file.base.removesuffix("_skeleton.mat"),
-        joints=shown,
-        label=action - 1,
-        subject=subject,
-        replication=trial,
-        source=item.name,
-        decisions=decisions,
-    )
+    name = item.file.base.removesuffix("_skeleton.mat")
+    facts = {"id": name, "label": action - 1, "subject": subject, "replication": trial}
+    yield whole_item(item, raw.transpose(2, 0, 1)[None], **facts)
 
 
 UTD_MHAD = Reader("UTD-MHAD", discover, read)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import lzma
 import os
-import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -171,8 +170,3 @@ def _members(path: Path, prefix: str) -> Iterator[RawFile]:
             continue
         name = prefix + "/".join(parts)
         yield RawFile(name, path, entry.filename, entry.file_size, entry.CRC)
-
-
-def named(files: list[RawFile], pattern: re.Pattern[str]) -> list[RawFile]:
-    """Return the files whose last part of the name matches in full."""
-    return [file for file in files if pattern.fullmatch(file.base)]

@@ -20,17 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from numpy.typing import NDArray
-
-from c2vl.skeletons.formats.stored_values import (
-    BYTES,
-    LATIN1,
-    TEXT,
-    Blob,
-    StoredArray,
-    array_of,
-    text_of,
-)
+from c2vl.skeletons.formats.stored_values import BYTES, LATIN1, TEXT, Blob, StoredArray, text_of
 from c2vl.skeletons.rejected import RejectedError
 
 _MOST_STEPS = 16_000_000  # NTU RGB+D 120 takes some 7 million
@@ -38,54 +28,16 @@ _MOST_AXES = 8
 _DTYPE = re.compile(r"(b1|[iu][1248]|f[248]|S[1-9]\d{0,3}|U[1-9]\d{0,3})")
 
 
-class Pickle:
-    """The content of a pickle.
+def load(data: memoryview) -> Any:
+    """Return what a pickle holds.
 
-    Attributes:
-        root: lists, dicts with text keys, tuples, numbers, None, :class:`Blob` for strings and
-            bytes, and :class:`StoredArray`; sets are lists. Containers may be within themselves.
+    Lists, dicts with text keys, tuples, numbers, None, :class:`Blob` for strings and bytes, and
+    :class:`StoredArray`; sets are lists. Containers may be within themselves.
 
     Raises:
         RejectedError: it is damaged, or holds anything else.
     """
-
-    def __init__(self, data: memoryview) -> None:
-        self._data = data
-        self.root: Any = _Unpickler(data).load()
-
-    def text(self, value: Any) -> str:
-        """Return a string.
-
-        Raises:
-            RejectedError: it is none.
-        """
-        return text_of(self._data, value)
-
-    def texts(self, value: Any) -> list[str]:
-        """Return a list of strings, or a one-dimensional array of them.
-
-        Raises:
-            RejectedError: it is neither.
-        """
-        if isinstance(value, StoredArray) and value.dtype.lstrip("<>")[:1] in ("S", "U"):
-            try:
-                words = self.array(value).ravel().tolist()
-            except ValueError:  # no code points
-                raise RejectedError("a list of names is damaged") from None
-            return [word.decode("latin-1") if isinstance(word, bytes) else word for word in words]
-        if not isinstance(value, list | tuple) or isinstance(value, Blob):
-            raise RejectedError("a list of names is none")
-        return [self.text(each) for each in value]
-
-    def array(self, value: Any) -> NDArray[Any]:
-        """Return the numbers of an array.
-
-        Raises:
-            RejectedError: it is none, or its shape does not account for its bytes.
-        """
-        if not isinstance(value, StoredArray) or value.data is None:
-            raise RejectedError("an array is none")
-        return array_of(self._data, value)
+    return _Unpickler(data).load()
 
 
 @dataclass(slots=True)

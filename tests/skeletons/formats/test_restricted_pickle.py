@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from c2vl.skeletons.formats import restricted_pickle
-from c2vl.skeletons.formats.restricted_pickle import Pickle
+from c2vl.skeletons.formats.pickle_file import Pickle
 from c2vl.skeletons.formats.stored_values import LATIN1, TEXT, Blob, StoredArray
 from c2vl.skeletons.rejected import RejectedError
 
