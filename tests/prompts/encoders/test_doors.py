@@ -69,9 +69,10 @@ def test_a_table_by_an_encoder_of_ones_own(mine: str, demo_store: Store, tmp_pat
     table = ConceptTable.open(tmp_path / "t")
     assert table.manifest["model"] == "lengths:4@1" and table.dim == 3
     text = table.texts()["text"].iloc[0]
-    np.testing.assert_allclose(table.features[0, 0, 0] / table.features[0, 0, 2], len(text))
+    stored = np.asarray(table.features[0, 0], np.float32)  # of float16, as tables keep unit rows
+    np.testing.assert_allclose(stored[0] / stored[2], len(text), rtol=1e-3)
     found = text_encoder_of("lengths:4@1")  # zero-shot opens it again by what the table records
-    np.testing.assert_array_equal(found.encode([text])[0], table.features[0, 0])
+    np.testing.assert_allclose(found.encode([text])[0], stored, rtol=1e-3)
     assert open_image_encoder("lengths", imports=[mine]).identity == "lengths@1"
     with pytest.raises(UserError, match="made with lengths@0, and lengths@1"):
         text_encoder_of("lengths@0")
