@@ -18,14 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c2vl.config.reading import flatten
-from c2vl.probes.clusters import agreement
-from c2vl.protocols.task import Outcome, Task
 from c2vl.support.errors import UserError
 from c2vl.support.files import parse_json, replacing, write_text
 from c2vl.support.versions import versions
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # tables of rows are read without torch
     import pandas as pd
+
+    from c2vl.protocols.task import Outcome, Task
 
 FORMAT = 1
 RESAMPLES = 2000
@@ -201,6 +201,8 @@ def interval(
 
 def _jackknife(outcome: Outcome, group: NDArray[np.int64]) -> tuple[float, float, float]:
     """Agreement of clusters with classes, ± 1.96 standard errors from leaving out each group."""
+    from c2vl.probes.clusters import agreement
+
     labels, clusters = outcome.values.astype(np.int64), outcome.clusters
     assert clusters is not None
     value, lowest = agreement(outcome.metric, labels, clusters), -float(outcome.metric == "ARI")

@@ -94,6 +94,7 @@ def _search(trials: Trials) -> list[Picture]:
     for objective in objectives[:3]:
         key, title = f"curves-{objective.metric}", f"Learning curves: {objective.metric}"
         note = "Blue ran to the end, grey was stopped, red failed, orange is the winner."
+        note += trials.crowd
         made.append(_picture(key, title, note, search_pictures.curves, trials, objective))
     if leading := search_pictures.leading(trials):
         title = f"Softening schedules of the best {len(leading)}"
@@ -107,7 +108,7 @@ def _rungs_note(trials: Trials) -> str:
     if not epochs:
         return "Trials still going, by epoch."
     rule = RULES.get(pruner.name, "").format(pruner.reduction)
-    note = f"{rule}Filled went on, hollow was stopped there."
+    note = f"{rule}Filled went on, hollow was stopped there.{trials.crowd}"
     ended = [(dict(t.curve(trials.objective.metric)), t.value) for t in trials.complete]
     found = []
     for epoch in epochs[:-1]:
@@ -138,6 +139,7 @@ def _space(trials: Trials) -> tuple[list[Picture], list[Picture]]:
     note = "A line a trial; complete ones darker the better they did. "
     if len(order) > AXES:
         note += f"The {AXES} most important of {len(order)} variables."
+    note += trials.crowd
     title = "Parallel coordinates"
     made.append(_picture("parallel", title, note, parallel, trials, order, size=FULL))
     drawn = {name for trial in trials.all for name in trial.drawn}

@@ -49,8 +49,9 @@ def parallel(axes: Any, trials: Trials, order: Sequence[str]) -> None:
         better = float((ranking < scored([trials.objective], trial)[0]).mean())
         return mpl.colors.to_hex(BLUES(better))
 
-    pruned = [trial for trial in trials.of("pruned") if trial.number != trials.winner]
-    complete = [trial for trial in trials.complete if trial.number != trials.winner]
+    rivals = [trial for trial in trials.shown if trial.number != trials.winner]
+    pruned = [trial for trial in rivals if trial.outcome == "pruned"]
+    complete = [trial for trial in rivals if trial.outcome == "complete"]
     best = [trial for trial in trials.all if trial.number == trials.winner]
     for own, style in (
         (pruned, {"colors": COLOUR["pruned"], "lw": 0.8, "alpha": 0.8, "zorder": 1}),

@@ -23,7 +23,7 @@ from sweeps.spec.rungs import rungs as planned_rungs
 
 SHADES = (BEST, "#2f6fb5", "#5c9e6f", "#8a63a8", "#6b7280")
 SHOWN: tuple[State, ...] = ("pruned", "failed", "complete")  # the last one on top
-POINTS = 40  # of a learning curve
+POINTS = 30  # of a learning curve
 RUNGS = 8
 
 
@@ -70,7 +70,7 @@ def front(axes: Any, trials: Trials, first: int = 0, second: int = 1) -> None:
 
 def curves(axes: Any, trials: Trials, objective: Objective) -> None:
     """Draw the objective over the epochs, a line a trial."""
-    found = [(trial, trial.curve(objective.metric)) for trial in trials.all]
+    found = [(trial, trial.curve(objective.metric)) for trial in trials.shown]
     for looks in (*SHOWN, "best"):
         own = [
             (trial.number, _thinned(curve))
@@ -106,19 +106,20 @@ def rungs(axes: Any, trials: Trials) -> None:
     if not epochs:
         _survivors(axes, trials)
         return
+    shown = {trial.number for trial in trials.shown}
     seen: list[Dot] = []
     labels = []
     for place, epoch in enumerate(epochs):
         stopped: list[Dot] = []
         went_on: list[Dot] = []
         for trial in trials.all:
-            so_far = [value for at, value in trial.curve(objective.metric) if at <= epoch]
-            if trial.epochs >= epoch and so_far:
+            value = trial.at(objective.metric, epoch)
+            if trial.epochs >= epoch and value is not None:
                 end = trial.outcome == "pruned" and trial.epochs <= epoch
                 x = place + 0.64 * spread(trial.number)
-                (stopped if end else went_on).append((x, so_far[-1], trial.number))
-        dots(axes, "pruned", stopped, zorder=3)
-        dots(axes, "complete", went_on, zorder=4)
+                (stopped if end else went_on).append((x, value, trial.number))
+        dots(axes, "pruned", [dot for dot in stopped if dot[2] in shown], zorder=3)
+        dots(axes, "complete", [dot for dot in went_on if dot[2] in shown], zorder=4)
         ring(axes, went_on, trials.winner)
         seen += stopped + went_on
         reached = f"epoch {epoch}\n{len(stopped) + len(went_on)} reached"

@@ -38,6 +38,13 @@ STYLE: dict[Any, Any] = {
 }
 
 
+_DOT = re.compile(r'<a data-t="(\d+)"><g clip-path="[^"]*">(<use [^>]*/>)</g></a>')
+_DOTS = re.compile(
+    r'<a data-t="\d+"><g clip-path="(?P<clip>[^"]*)"><use [^>]*/></g></a>'
+    r'(?:<a data-t="\d+"><g clip-path="(?P=clip)"><use [^>]*/></g></a>)+'
+)
+
+
 def blank(width: int, height: int) -> Figure:
     """Return an empty figure; a unit of its text is a pixel of the page."""
     figure = Figure(figsize=(width / 72, height / 72), layout="constrained")
@@ -74,11 +81,18 @@ def inline(figure: Figure, label: str) -> Markup:
     body = re.sub(r"font-family: [^;\"]*(?:; )?", "", body)
     body = re.sub(r' (?:d|x|y|transform)="[^"]*"', _rounded, body)
     body = re.sub(r">\s+<", "><", body.replace("xlink:href", "href"))
+    body = _DOTS.sub(_under_one_clip, body)
     return Markup(f'<svg{box[0]} role="img" aria-label="{escape(label)}">{body}</svg>')
+
+
+def _under_one_clip(run: re.Match[str]) -> str:
+    """Put neighbouring dots into one group with their clip path, instead of one a dot."""
+    marks = _DOT.sub(r'<a data-t="\1">\2</a>', run[0])
+    return f'<g clip-path="{run["clip"]}">{marks}</g>'
 
 
 def _rounded(attribute: re.Match[str]) -> str:
     def short(number: re.Match[str]) -> str:
-        return f"{float(number[0]):.2f}".rstrip("0").rstrip(".")
+        return f"{float(number[0]):.1f}".rstrip("0").rstrip(".")
 
     return re.sub(r"\s+", " ", re.sub(r"-?\d+\.\d+", short, attribute[0]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from sweeps.search.label_free_ranking import Agreement
 
 Curve = list[tuple[int, float]]  # epoch, value
+BEST, OTHERS = 100, 200  # trials in a crowded picture
 
 
 @dataclass(frozen=True)
@@ -96,10 +99,15 @@ class Trial:
         epochs = self.figures["epoch"][known].astype(int)
         return list(zip(epochs.tolist(), values[known].tolist(), strict=True))
 
+    def at(self, metric: str, epoch: int) -> float | None:
+        """The last finite value of a figure up to an epoch; None without any."""
+        values = self.figures[metric][self.figures["epoch"] <= epoch]
+        known = values[np.isfinite(values)]
+        return float(known[-1]) if len(known) else None
+
     def last(self, metric: str) -> float | None:
         """The last finite value of a figure; None without any."""
-        known = self.figures[metric][np.isfinite(self.figures[metric])]
-        return float(known[-1]) if len(known) else None
+        return self.at(metric, sys.maxsize)
 
 
 @dataclass(frozen=True)
@@ -136,6 +144,24 @@ class Trials:
     def of(self, *outcomes: State) -> list[Trial]:
         """Those that ended so."""
         return [trial for trial in self.all if trial.outcome in outcomes]
+
+    @cached_property
+    def shown(self) -> list[Trial]:
+        """Those in crowded pictures: all; of many the best, and others from all over the search."""
+        if len(self.all) <= BEST + OTHERS:
+            return self.all
+        best = {self.winner, *(trial.number for trial in self.ranked[:BEST])}
+        others = [trial.number for trial in self.all if trial.number not in best]
+        chosen = best | set(others[:: math.ceil(len(others) / OTHERS)])
+        return [trial for trial in self.all if trial.number in chosen]
+
+    @property
+    def crowd(self) -> str:
+        """What pictures of :attr:`shown` trials say of it; empty if they show all."""
+        if self.shown is self.all:
+            return ""
+        best = min(BEST, len(self.ranked))
+        return f" Of many trials the {best} best and {len(self.shown) - best} others."
 
     @cached_property
     def complete(self) -> list[Trial]:

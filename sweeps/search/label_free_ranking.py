@@ -20,7 +20,7 @@ from sweeps.search.rank_correlation import spearman
 SCORES = {one.name: one.sign for one in FIGURES if one.labels is False and not one.over}
 LABELLED = [one.name for one in FIGURES if one.labels]
 FEWEST = 4  # trials, below which a correlation says nothing
-RESAMPLES = 2000
+RESAMPLES, DRAWN = 2000, 400_000  # fewer resamples of many trials: so many trials in all
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,8 @@ def _agreement(
     regret = float(pairs[:, 1].max() - pairs[chosen, 1])
     rho = float(spearman(pairs[None, :, 0], pairs[None, :, 1])[0])
     count = len(pairs)
-    drawn = np.random.default_rng(0).integers(count, size=(RESAMPLES, count))
+    resamples = min(RESAMPLES, DRAWN // count + 1)
+    drawn = np.random.default_rng(0).integers(count, size=(resamples, count))
     resampled = spearman(pairs[drawn, 0], pairs[drawn, 1])
     resampled = resampled[np.isfinite(resampled)]
     low, high = np.percentile(resampled, [2.5, 97.5]) if len(resampled) else (math.nan, math.nan)

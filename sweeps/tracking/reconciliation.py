@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING
 from mlflow.entities import Run
 
 from c2vl.config.reading import load
+from c2vl.training.run_folder import RunFolder
 from sweeps.search.study import StudyReader, job_of, reader
 from sweeps.spec import provenance
 from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.training_job import Job, Outcome
 from sweeps.tracking.backlog import OUTCOME, RUNNING
+from sweeps.tracking.logged_epochs import LoggedEpochs
 from sweeps.tracking.mlflow_store import answering, open_client
 from sweeps.tracking.run_sync import KIND, RUN, STATUS, find_runs
 from sweeps.tracking.tracker import Tracker
@@ -105,15 +107,16 @@ def _compare(
         yield Difference(spec.name, "the sweep has no run")
     elif parents[0].info.status == RUNNING:
         yield Difference(spec.name, "is RUNNING, and nothing runs it")
+    logged = LoggedEpochs(spec)
     for job, outcome in trainings(spec, source):
-        yield from _of_one(job, outcome, by_name.pop(job.name, []), client)
+        yield from _of_one(job, outcome, by_name.pop(job.name, []), client, logged)
     for name, strangers in by_name.items():
         ids = tuple(run.info.run_id for run in strangers)
         yield Difference(name, "a run of no trial of the study", strangers=ids)
 
 
 def _of_one(
-    job: Job, outcome: Outcome, runs: list[Run], client: MlflowClient
+    job: Job, outcome: Outcome, runs: list[Run], client: MlflowClient, logged: LoggedEpochs
 ) -> Iterator[Difference]:
     again = (job, outcome)
     if not runs:
@@ -135,7 +138,9 @@ def _of_one(
         tag = first.data.tags.get(OUTCOME, "no outcome")
         says = f"{outcome}, but the run is {first.info.status} ({tag})"
         yield Difference(job.name, says, again)
-    if missing := sorted({row["epoch"] for row in job.rows()} - set(steps)):
+    trained = map(int, RunFolder(job.folder).table(["epoch"])[:, 0])
+    wanted = logged.of(trained, ended=outcome != "interrupted")
+    if missing := sorted(wanted - set(steps)):
         yield Difference(job.name, f"epochs are missing: {_ranges(missing)}", again)
 
 

@@ -26,8 +26,10 @@ from c2vl.config.reading import flatten, read_yaml
 from c2vl.training.figures import SYSTEM
 from c2vl.training.run_folder import RunFolder
 from sweeps.spec.store_addresses import reason
+from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.training_job import Outcome, Row
 from sweeps.tracking.backlog import OUTCOME, RUNNING, Note
+from sweeps.tracking.logged_epochs import LoggedEpochs
 from sweeps.tracking.mlflow_store import open_client, open_experiment
 
 STATUS: dict[Outcome, str] = {
@@ -63,32 +65,33 @@ class SweepRuns:
     """The runs of one sweep.
 
     Args:
-        uri: of the tracking store.
-        experiment: MLflow experiment, created if missing.
-        storage: the sweeps' folder.
-        sweep: name of the sweep, and of its parent run.
+        spec: the sweep; its parent run bears its name.
         identity: tells it from another of the same name.
+
+    Attributes:
+        logged: which epochs are told.
     """
 
-    def __init__(self, uri: str, experiment: str, storage: Path, sweep: str, identity: str) -> None:
-        self._uri, self._name, self._storage = uri, experiment, storage
-        self._sweep, self._identity = sweep, identity
+    def __init__(self, spec: SweepSettings, identity: str) -> None:
+        self._spec, self._identity, self.logged = spec, identity, LoggedEpochs(spec)
         self._known: dict[str, Known] | None = None
 
     @cached_property
     def client(self) -> MlflowClient:
         """The client; raises an MLflow error if the store does not answer."""
-        return open_client(self._uri)
+        return open_client(self._spec.tracking_uri)
 
     @cached_property
     def experiment(self) -> str:
         """Id of the MLflow experiment."""
-        return open_experiment(self.client, self._uri, self._name, self._storage)
+        spec = self._spec
+        uri, name = spec.tracking_uri, spec.tracking.experiment
+        return open_experiment(self.client, uri, name, spec.storage)
 
     @property
     def parent(self) -> str:
         """Id of the parent run."""
-        return self._run(self._sweep, "sweep").id
+        return self._run(self._spec.name, "sweep").id
 
     def bring(self, note: Note, new: bool = True) -> None:
         """Update a run from its run folder and its note; create it if it is missing.
@@ -105,7 +108,7 @@ class SweepRuns:
     def _bring(self, note: Note, new: bool) -> None:
         known = self._run(note.run, note.kind, note.time or None)
         if not new:
-            self._log_epochs(known, note.folder)
+            self._log_epochs(known, note)
             return
         says = (note.status, note.tags.get(OUTCOME))
         if note.if_unsettled and known.says == says:
@@ -117,7 +120,7 @@ class SweepRuns:
         note = _filled_in(note, config=not run.data.params)
         self._log_params(run, note.config)
         self._log_datasets(run, note.data)
-        self._log_epochs(known, note.folder)
+        self._log_epochs(known, note)
         metrics = [Metric(key, value, when, 0) for key, (value, when) in note.metrics.items()]
         metrics += self._seconds(known, note.seconds)
         tags = [RunTag(*tag) for tag in (note.tags | _attempts(note, run.data.tags)).items()]
@@ -162,18 +165,20 @@ class SweepRuns:
         ]
         _attempt(partial(self.client.log_inputs, run.info.run_id, inputs))
 
-    def _log_epochs(self, known: Known, folder: str) -> None:
-        """Log those epochs of a run folder that MLflow lacks.
+    def _log_epochs(self, known: Known, note: Note) -> None:
+        """Log those epochs of a run folder that MLflow lacks and is to have.
 
         Their times follow from the file's own and from the seconds that each epoch took.
         """
-        home = RunFolder(Path(folder))
-        if not folder or not (rows := home.rows()):
+        home = RunFolder(Path(note.folder))
+        if not note.folder or not (rows := home.rows()):
             return
         there, when = set(self._epochs(known)), home.metrics.stat().st_mtime * 1000
+        ended = note.status not in ("", RUNNING)
+        wanted = self.logged.of((row["epoch"] for row in rows), ended=ended) - there
         absent: list[list[Metric]] = []
         for row in reversed(rows):
-            if row["epoch"] not in there:
+            if row["epoch"] in wanted:
                 absent.insert(0, metrics_of(row, int(when)))
             when -= 1000 * row.get("seconds", 0.0)
         while absent:
@@ -221,7 +226,7 @@ class SweepRuns:
         """Return what is known of a run; create it if it is missing."""
         known = self._load()
         if name not in known:
-            tags = {SWEEP: self._sweep, IDENTITY: self._identity, KIND: kind, RUN: name}
+            tags = {SWEEP: self._spec.name, IDENTITY: self._identity, KIND: kind, RUN: name}
             if kind != "sweep":
                 tags["mlflow.parentRunId"] = self.parent
             self._known = None  # if the answer is lost, look the run up next time

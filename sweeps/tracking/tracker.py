@@ -47,7 +47,7 @@ class Tracker:
 
     def __init__(self, spec: SweepSettings, identity: str, *, must_answer: bool = True) -> None:
         self.spec = spec
-        self._runs = _runs(spec, identity)
+        self._runs = SweepRuns(spec, identity)
         try:
             self.parent  # noqa: B018  asks MLflow for it
         except Exception as error:
@@ -179,8 +179,9 @@ class Tracker:
         )
 
     def reported(self, job: Job, row: Row) -> None:
-        """Log the figures of an epoch."""
-        self._backlog.add_epoch(job.name, row["epoch"])
+        """Log the figures of an epoch, if MLflow gets them (:mod:`.logged_epochs`)."""
+        if row["epoch"] in self._runs.logged:
+            self._backlog.add_epoch(job.name, row["epoch"])
 
     def ended(self, job: Job, end: End) -> None:
         """Log what is still missing, and close the run."""
@@ -234,14 +235,10 @@ def deliver(spec: SweepSettings, identity: str) -> int:
     """
     if not (found := waiting(spec.folder)):
         return 0
-    delivery = Delivery(Backlog(spec.folder), _runs(spec, identity).bring)
+    delivery = Delivery(Backlog(spec.folder), SweepRuns(spec, identity).bring)
     if not delivery.close(spec.tracking.patience):
         raise UserError(
             f"tracking.uri: MLflow at {shown(spec.tracking_uri)} does not answer; "
             f"{waiting(spec.folder)} runs wait in {spec.folder}"
         )
     return found
-
-
-def _runs(spec: SweepSettings, identity: str) -> SweepRuns:
-    return SweepRuns(spec.tracking_uri, spec.tracking.experiment, spec.storage, spec.name, identity)

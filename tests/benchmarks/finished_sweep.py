@@ -1,7 +1,7 @@
 """A finished sweep of any size: study, run folders and MLflow database, without any training.
 
 What ``c2vl-sweep`` reads of it is what a real sweep leaves. A thousand trials of 300 epochs take
-about two minutes and 1.5 GB, and half a minute without MLflow:
+a minute or two, and half a GB in MLflow's database:
 
     python -m tests.benchmarks.finished_sweep FOLDER TRIALS [--no-mlflow]
 """

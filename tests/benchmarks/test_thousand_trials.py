@@ -1,9 +1,11 @@
-"""Whether a thousandth trial costs the driver what the first one does, and whether memory stays.
+"""Whether a thousandth trial costs the driver what the first one does, and what reading it costs.
 
 The whole driver but the trainings: study, proposals, pruning, tracking in MLflow, what is kept.
 A formula stands for a training; its rows are in the run's folder, as a worker leaves them.
+Then the commands that read a sweep, on finished ones of 100, 300 and 1,000 trials.
 
     python -m tests.benchmarks.test_thousand_trials 1000 tpe    # more of it, and what grows
+    python -m tests.benchmarks.test_thousand_trials FOLDER      # the commands, on sweeps kept there
 """
 
 from __future__ import annotations
@@ -11,7 +13,9 @@ from __future__ import annotations
 import cProfile
 import json
 import math
+import os
 import pstats
+import subprocess
 import sys
 import tempfile
 import time
@@ -33,9 +37,21 @@ from sweeps.spec.reading import parse_sweep
 from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.training_job import Job, Row
 from sweeps.tracking.tracker import Tracker
+from tests.benchmarks.finished_sweep import make
 
 TRIALS, EPOCHS = 1000, 9
 FLAT = 1.2
+SIZES = (100, 300, 1000)
+LIMITS = {  # CPU seconds and MiB of a command, its start and imports included, at any size
+    "list": (2, 150),
+    "status synthetic": (2, 150),
+    "best synthetic": (2, 150),
+    "watch synthetic": (2, 150),
+    "compare synthetic-0003 synthetic-0007": (2, 150),
+    "importance synthetic": (12, 400),
+    "report synthetic": (15, 600),
+    "reconcile synthetic --check": (30, 600),
+}
 
 
 def sweep(folder: Path, sampler: str, trials: int) -> SweepSettings:
@@ -133,8 +149,48 @@ def test_the_driver_stays_flat(tmp_path: Path) -> None:
     assert ratio <= FLAT and grown < 50
 
 
+@pytest.mark.slow
+@pytest.mark.mlflow
+def test_reading_a_sweep_of_any_size(tmp_path: Path) -> None:
+    costs = look(tmp_path)
+    for words, (seconds, memory) in LIMITS.items():
+        for trials in SIZES:
+            cpu, mib = costs[words, trials]
+            assert cpu <= seconds and mib <= memory, (words, trials)
+
+
+def look(folder: Path) -> dict[tuple[str, int], tuple[float, float]]:
+    """Measure and print each command on a sweep of each size; make those that are not there yet."""
+    costs = {}
+    for trials in SIZES:
+        home = folder / str(trials)
+        if not home.exists():
+            make(home, trials, evaluate_every=5)
+        sizes = [home / "runs" / name for name in ("mlflow.db", "sweeps/synthetic/study.db")]
+        databases = ", ".join(f"{path.name} {path.stat().st_size / 1e6:.0f} MB" for path in sizes)
+        print(f"\n{trials} trials: {databases}", flush=True)
+        for words in LIMITS:
+            costs[words, trials] = cpu, mib = cost(words, home)
+            print(f"{words:<40} {cpu:5.1f} CPU s {mib:5.0f} MiB", flush=True)
+    page = home / "runs/sweeps/synthetic/report/index.html"
+    print(f"page {page.stat().st_size / 1e6:.1f} MB")
+    return costs
+
+
+def cost(words: str, home: Path) -> tuple[float, float]:
+    """Run a command as a user does; its CPU seconds and its peak of resident memory in MiB."""
+    command = Path(sys.executable).with_name("c2vl-sweep")
+    process = subprocess.Popen([command, *words.split()], cwd=home, stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0, words
+    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+
+
 def main() -> None:
     """Measure, and print what grew most from the first trials to the last."""
+    if len(sys.argv) == 2:
+        look(Path(sys.argv[1]))
+        return
     trials, sampler = int(sys.argv[1]), sys.argv[2]
     with tempfile.TemporaryDirectory() as folder:
         profile = cProfile.Profile()
