@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, repeat
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from c2vl.probes.large_linear import solutions
 from c2vl.support.progress import Progress
 
 Floats = NDArray[np.float32]
@@ -28,6 +29,8 @@ STRENGTHS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 """L2 strengths on standardised features, strong to weak, so that each fit starts warm."""
 PAST = 2  # strengths tried past the best
 TOLERANCE = 1e-7  # of the largest component of the gradient
+LARGE = 50e6
+"""Rows × features × classes past which scikit-learn's solvers are too slow."""
 ABSENT = -1e3  # score of a class that no fitted row has; its optimum is at minus infinity
 
 
@@ -67,7 +70,8 @@ def fit_path(
 
     Minimises ``mean CE + strength/2 · ||W||² / F`` over standardised features in float64.
     Newton-CG, since L-BFGS is off the optimum at weak strengths (features of UTD-MHAD: at a
-    tolerance of 1e-5 it changes 8 of 430 predictions, in twice the time).
+    tolerance of 1e-5 it changes 8 of 430 predictions, in twice the time); above :data:`LARGE`
+    :mod:`c2vl.probes.large_linear`.
 
     Args:
         features: (n, F).
@@ -75,26 +79,40 @@ def fit_path(
         classes: number of classes.
         strengths: descending.
     """
-    from sklearn.linear_model import LogisticRegression  # slow to import
-
     x = torch.from_numpy(features).double()
     mean, scale = x.mean(0), x.std(0).clamp_min(1e-6)
-    rows = ((x - mean) / scale).numpy()
-    known = np.unique(labels)
-    solver = LogisticRegression(solver="newton-cg", tol=TOLERANCE, max_iter=1000, warm_start=True)
-    for strength in strengths:
-        weight = x.new_zeros(classes, x.shape[1])
-        bias = x.new_full((classes,), ABSENT)
-        bias[known] = 0
-        if len(known) > 1:
-            # Of two classes scikit-learn fits w₁ - w₀ alone, whose square is twice ours.
-            solver.C = (2 if len(known) == 2 else 1) * x.shape[1] / (strength * len(x))
-            solver.fit(rows, labels)
-            found, at_zero = torch.from_numpy(solver.coef_), torch.from_numpy(solver.intercept_)
-            if len(known) == 2:
-                found, at_zero = torch.cat([-found, found]) / 2, torch.cat([-at_zero, at_zero]) / 2
-            weight[known], bias[known] = found, at_zero
+    rows = (x - mean).div_(scale)
+    del x
+    known, own = np.unique(labels, return_inverse=True)
+    if len(known) == 1:
+        found: Iterator[tuple[Tensor, Tensor]] = repeat((mean.new_zeros(1), mean.new_zeros(1)))
+    elif rows.numel() * len(known) > LARGE:
+        found = solutions(rows, torch.from_numpy(own), len(known), strengths)
+    else:
+        found = _newton(rows.numpy(), labels, strengths)
+    for strength, (weight_of_known, bias_of_known) in zip(strengths, found, strict=False):
+        weight = mean.new_zeros(classes, len(mean))
+        bias = mean.new_full((classes,), ABSENT)
+        weight[known], bias[known] = weight_of_known, bias_of_known
         yield LinearClassifier(mean, scale, weight, bias, strength)
+
+
+def _newton(
+    rows: NDArray[np.float64], labels: Ints, strengths: tuple[float, ...]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield weight and bias of the labels' classes for each strength, by scikit-learn."""
+    from sklearn.linear_model import LogisticRegression  # slow to import
+
+    solver = LogisticRegression(solver="newton-cg", tol=TOLERANCE, max_iter=1000, warm_start=True)
+    two = len(np.unique(labels)) == 2
+    for strength in strengths:
+        # Of two classes scikit-learn fits w₁ - w₀ alone, whose square is twice ours.
+        solver.C = (2 if two else 1) * rows.shape[1] / (strength * len(rows))
+        solver.fit(rows, labels)
+        weight, bias = torch.from_numpy(solver.coef_), torch.from_numpy(solver.intercept_)
+        if two:
+            weight, bias = torch.cat([-weight, weight]) / 2, torch.cat([-bias, bias]) / 2
+        yield weight, bias
 
 
 def do_nothing() -> None:

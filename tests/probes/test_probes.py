@@ -10,6 +10,7 @@ from sklearn.metrics import average_precision_score
 from torch.nn import functional
 
 from c2vl import registry
+from c2vl.probes import linear
 from c2vl.probes.feature_space import alignment, label_free_scores, rankme, uniformity
 from c2vl.probes.linear import fit_chosen, fit_path, fold_accuracies, sgd_hits
 from c2vl.probes.neighbours import average_precisions, knn_accuracy, knn_predict, nearest_mean
@@ -27,8 +28,12 @@ def blobs(n: int = 120, classes: int = 4, noise: float = 1.0, seed: int = 0) -> 
 
 
 @pytest.mark.parametrize("known", [[0, 1, 2, 3], [0, 2], [1]])
-def test_convex_probe_is_at_the_optimum(known: list[int]) -> None:
+@pytest.mark.parametrize("large", [0, 1e9])
+def test_convex_probe_is_at_the_optimum(
+    known: list[int], large: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The gradient of the objective is zero, also where rows have two of four classes, or one."""
+    monkeypatch.setattr(linear, "LARGE", large)
     features, labels = blobs(noise=2.5)
     rows = np.isin(labels, known)
     features, labels = features[rows], labels[rows]
@@ -41,6 +46,22 @@ def test_convex_probe_is_at_the_optimum(known: list[int]) -> None:
     assert weight.grad.abs().max() < 1e-4 and bias.grad.abs().max() < 1e-4
     assert set(ours.scores(features).argmax(1)) == set(known)
     assert len(known) == 1 or weight.abs().max() > 0.1
+
+
+def test_many_rows_are_fitted_to_the_same_optimum(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Correlated features of many classes: predictions of both solvers, at every strength."""
+    draw = np.random.default_rng(0)
+    centres = np.random.default_rng(1).normal(size=(20, 12)) * 0.7
+    labels = draw.integers(0, 20, 1500)
+    spread = np.linspace(1, 5, 12) ** -2.0
+    features = ((centres[labels] + draw.normal(size=(1500, 12))) * spread).astype(np.float32)
+    features = features @ draw.normal(size=(12, 12)).astype(np.float32)
+    exact = [one.scores(features) for one in fit_path(features, labels, classes=22)]
+    monkeypatch.setattr(linear, "LARGE", 0)
+    large = [one.scores(features) for one in fit_path(features, labels, classes=22)]
+    for one, other in zip(exact, large, strict=True):
+        assert (one.argmax(1) != other.argmax(1)).mean() < 2e-3
+        assert (other[:, 20:] < -100).all()
 
 
 def test_strength_is_chosen_on_the_folds_alone() -> None:
