@@ -103,7 +103,9 @@ def by_experiment(rows: Iterable[Result]) -> list[tuple[str, list[Result]]]:
 
 def _differing(ours_and_others: list[dict[str, Any]]) -> str:
     ours, *others = ours_and_others
-    names = sorted(key for key in ours if any(them.get(key) != ours[key] for them in others))
+    names = sorted(
+        key for key in ours if any(them.get(key, ours[key]) != ours[key] for them in others)
+    )
     return ", ".join(f"{key}={ours[key]}" for key in names)
 
 
