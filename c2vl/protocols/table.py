@@ -102,10 +102,11 @@ def by_experiment(rows: Iterable[Result]) -> list[tuple[str, list[Result]]]:
 
 
 def _differing(ours_and_others: list[dict[str, Any]]) -> str:
+    """Word what differs: what both have, or else what others lack (of another backbone, say)."""
     ours, *others = ours_and_others
-    names = sorted(
-        key for key in ours if any(them.get(key, ours[key]) != ours[key] for them in others)
-    )
+    unlike = {key for key in ours if any(them.get(key) != ours[key] for them in others)}
+    shared = {key for key in unlike if all(key in them for them in others)}
+    names = sorted(shared or unlike)
     return ", ".join(f"{key}={ours[key]}" for key in names)
 
 
