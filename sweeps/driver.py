@@ -35,7 +35,6 @@ from sweeps.running.failure_limit import FailureLimit
 from sweeps.running.progress import Board, show_table
 from sweeps.running.stopping import Stop, heed_signals, stopping
 from sweeps.search.trial_source import StudySource
-from sweeps.search.warm_start import check_warm_start
 from sweeps.spec import provenance
 from sweeps.spec.checks import data_needs
 from sweeps.spec.lock import locked
@@ -67,8 +66,6 @@ def run(spec: SweepSettings, *, address: str | None = None, resume: bool = False
         TrainingError: more than ``max_failed_trials`` failed.
         Interrupted: a stop was asked for (:mod:`sweeps.running.stopping`).
     """
-    if not resume:  # a sweep that has begun has what it takes from the earlier one
-        check_warm_start(spec)
     data, *_ = [provenance.data_manifest(experiment) for experiment in data_needs(spec)]
     with (
         locked(spec.folder, spec.name, make=not resume),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -16,6 +16,9 @@ class ProtocolSettings(BaseModel):
     """Frozen, and strict about names."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    needs_maps: ClassVar[tuple[str, ...]] = ()
+    """Modalities whose map into the concept space the encoder must keep; a sweep leaves the
+    protocol out for encoders without."""
 
     def decisive(self) -> dict[str, Any]:
         """Return what decides the figures: it names the results' file and stands in its rows."""
@@ -66,6 +69,8 @@ class SemiSupervisedSettings(TrainingSettings):
 
 class ZeroShotSettings(ProtocolSettings):
     """How features and class texts enter the concept space."""
+
+    needs_maps = ("language",)
 
     map: Literal["head", "fitted"] = Field(
         "head",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
 from c2vl.config.experiment import Experiment
+from c2vl.registry import find
 from sweeps.choosing.final_choice import (
     CAPTIONS,
     JOINTS,
@@ -82,10 +83,17 @@ def _encoder(spec: SweepSettings, job: Job, who: str) -> Scores:
     rows = [
         row
         for protocol in spec.final.protocols
-        if protocol != "zero-shot" or "language" in encoder.concepts
+        if set(_needs(protocol)) <= set(encoder.concepts)
         for row in evaluation.run(protocol, task, ledger=results, label=ROWS[who])
     ]
     return {row.key: row.value for row in rows}
+
+
+def _needs(protocol: str) -> Sequence[str]:
+    """Return the modalities whose map a protocol needs of the encoder."""
+    settings = find("protocol", protocol).load_settings()
+    found: Sequence[str] = getattr(settings, "needs_maps", ())
+    return found
 
 
 def _captions(experiment: Experiment) -> Scores:

@@ -37,9 +37,12 @@ def run(file: Path, overrides: tuple[str, ...], address: str | None) -> None:
 
     An override names a key of the sweep file, or a setting of its base experiment.
     """
+    from sweeps.search.warm_start import check_warm_start
     from sweeps.spec.reading import load_sweep
 
-    _drive(load_sweep(file, overrides), address, resume=False)
+    spec = load_sweep(file, overrides)
+    check_warm_start(spec)  # before Ray is imported; a resumed sweep has what it takes from it
+    _drive(spec, address, resume=False)
 
 
 @click.command(epilog="\b\nExample:\n  c2vl-sweep resume demo concurrency=1\n")

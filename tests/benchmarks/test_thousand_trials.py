@@ -13,7 +13,6 @@ from __future__ import annotations
 import cProfile
 import json
 import math
-import os
 import pstats
 import subprocess
 import sys
@@ -179,11 +178,18 @@ def look(folder: Path) -> dict[tuple[str, int], tuple[float, float]]:
 
 def cost(words: str, home: Path) -> tuple[float, float]:
     """Run a command as a user does; its CPU seconds and its peak of resident memory in MiB."""
-    command = Path(sys.executable).with_name("c2vl-sweep")
-    process = subprocess.Popen([command, *words.split()], cwd=home, stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
-    assert os.waitstatus_to_exitcode(status) == 0, words
-    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+    command = [str(Path(sys.executable).with_name("c2vl-sweep")), *words.split()]
+    # By a small process in between: a peak of memory counts what its parent had when it forked
+    program = (
+        "import resource, subprocess, sys\n"
+        f"subprocess.run({command!r}, check=True, stdout=subprocess.DEVNULL)\n"
+        "used = resource.getrusage(resource.RUSAGE_CHILDREN)\n"
+        "print(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)"
+    )
+    done = [sys.executable, "-S", "-c", program]
+    said = subprocess.run(done, cwd=home, check=True, capture_output=True, text=True).stdout
+    cpu, mib = map(float, said.split())
+    return cpu, mib
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from c2vl.support.errors import UserError
 from c2vl.support.files import write_text
@@ -18,6 +19,7 @@ from sweeps.spec import provenance
 from sweeps.spec.reading import dump_sweep
 from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.training_job import End
+from tests.poison import run_without
 from tests.sweeps.search.test_search import LR, TRIALS, TWO, drive, sweep
 
 DATA = {"store": {"checksum": "a"}}
@@ -88,6 +90,16 @@ def test_trials_are_known_and_are_none_of_the_sweeps_own(
         check_warm_start(later(earlier, name="other", warm_start=how))
     with pytest.raises(UserError, match=r"warm_start\.sweep: nobody: no such sweep"):
         check_warm_start(later(earlier, name="other", warm_start={"sweep": "nobody"}))
+
+
+def test_a_warm_start_that_cannot_be_is_told_before_ray_is_imported(tmp_path: Path) -> None:
+    path = tmp_path / "new.yaml"
+    space = {"optim.lr": {"type": "float", "low": 0.1, "high": 1.0}}
+    values = {"name": "new", "storage": str(tmp_path), "space": space}
+    path.write_text(yaml.safe_dump(values | {"warm_start": {"sweep": "nobody"}}))
+    program = f"from sweeps.commands.running import run; run([{str(path)!r}])"
+    done = run_without(["ray", "mlflow", "torch"], program)
+    assert "UserError: warm_start.sweep: nobody: no such sweep" in done.stderr
 
 
 def test_hours_are_counted_over_restarts_and_by_no_clock_that_can_be_set(
