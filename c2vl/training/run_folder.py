@@ -162,10 +162,11 @@ class RunFolder:
         for place, name in enumerate(names):
             figure = re.compile(rb'"%s": ([^,}\n]+)' % re.escape(name.encode()))
             values = figure.findall(text)
+            rows: slice | NDArray[np.int64] = slice(None)
             if len(values) < len(found):  # validation figures, for example
-                each = map(figure.search, text.splitlines())
-                values = [b"nan" if one is None else one[1] for one in each]
-            found[:, place] = np.array(values, dtype=float)
+                ends = np.flatnonzero(np.frombuffer(text, np.uint8) == ord("\n"))
+                rows = np.searchsorted(ends, [one.start() for one in figure.finditer(text)])
+            found[rows, place] = np.array(values, dtype=float)
         return found
 
     # --- end ----------------------------------------------------------------------------------

@@ -56,13 +56,14 @@ def _listed(storage: Path, name: str) -> dict[str, Any]:
 def status(name: str, storage: Path, as_json: bool) -> None:
     """Show the sweep NAME: every trial, how it ended, and what was drawn."""
     from sweeps.report.status import COUNTS, state
+    from sweeps.report.tables import number
     from sweeps.spec.reading import read_sweep
 
     now = state(read_sweep(storage, name))
     if as_json:
         click.echo(json.dumps(now, indent=1))
         return
-    rows = [{k.split(".")[-1]: _short(v) for k, v in row.items()} for row in now["trials"]]
+    rows = [{k.split(".")[-1]: number(v) for k, v in row.items()} for row in now["trials"]]
     _print([{k: v for k, v in row.items() if k != "run"} for row in rows], name)
     click.echo("  ".join(f"{key} {now[key]}" for key in (*COUNTS, "driven")))
 
@@ -140,6 +141,7 @@ Examples:
 def compare(names: tuple[str, ...], storage: Path, as_json: bool) -> None:
     """Set sweeps, or trials, side by side: settings that differ, objective, final figures."""
     from sweeps.report.comparison import rows, side
+    from sweeps.report.tables import number
 
     if len(set(names)) < 2:
         raise UserError("compare: name two or more, each once")
@@ -147,7 +149,7 @@ def compare(names: tuple[str, ...], storage: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found, indent=1))
         return
-    shown = [{k: ABSENT if v is None else _short(v) for k, v in row.items()} for row in found]
+    shown = [{k: ABSENT if v is None else number(v) for k, v in row.items()} for row in found]
     _print(shown, "side by side")
 
 
@@ -163,10 +165,6 @@ def watch(name: str, storage: Path) -> None:
     from sweeps.spec.reading import read_sweep
 
     follow(read_sweep(storage, name))
-
-
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _print(rows: list[dict[str, str]], title: str) -> None:

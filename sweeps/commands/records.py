@@ -39,7 +39,7 @@ def reconcile(name: str, storage: Path, check: bool) -> None:
         if found and not check:
             mend(spec, found)
     for difference in found:
-        click.echo(f"{difference.run}: {difference}")
+        click.echo(f"{difference.run}: {difference.says}")
     if not found:
         click.echo(f"{name}: MLflow says what the study says")
     elif check:

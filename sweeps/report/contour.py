@@ -11,7 +11,7 @@ from matplotlib.colors import LinearSegmentedColormap
 
 from sweeps.report.importance import Importances
 from sweeps.report.marks import Dot, dots, logarithmic, ring
-from sweeps.report.trials import Trial, Trials, scored
+from sweeps.report.trials import Trial, Trials
 from sweeps.spec.space import Float, Int, Space
 
 BLUES = LinearSegmentedColormap.from_list("blues", ["#d3e0ee", "#7fa8d1", "#2f6fb5", "#123a66"])
@@ -67,7 +67,7 @@ def _surface(axes: Any, trials: Trials, ground: list[Trial], names: tuple[str, s
     space, objective = trials.spec.space, trials.objective
     x = np.array([[height(space[n], t.drawn[n]) for n in names] for t in ground])
     y = np.array([t.value for t in ground])
-    best = np.array([scored([objective], t)[0] for t in ground])
+    best = np.array([t.score for t in ground])
     kept = best >= np.median(best) - 4 * np.percentile(np.abs(best - np.median(best)), 75)
     x, y = x[kept], y[kept]
     if y.std() == 0:

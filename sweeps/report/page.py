@@ -16,7 +16,7 @@ from c2vl.config.reading import dump
 from sweeps.report.about import about, steps
 from sweeps.report.costs import costs
 from sweeps.report.gallery import gallery
-from sweeps.report.protocol_tables import protocol_tables
+from sweeps.report.tables import clock, number, score_tables
 from sweeps.report.trials import Trials
 from sweeps.report.winner import candidate_summaries, winning_job
 from sweeps.search.study import ENDED
@@ -51,7 +51,7 @@ def page(trials: Trials) -> str:
         steps=steps(spec, job) if job else [],
         winner_yaml=dump(job.experiment) if job else "",
         sweep_yaml=public_dump(spec),
-        tables=protocol_tables(spec.folder.results, final),
+        tables=score_tables(spec.folder.results, final),
         agreements=[one.row() for one in trials.agreements],
         pictures=gallery(trials, spent, candidates),
         data=_data(trials),
@@ -83,15 +83,3 @@ def _data(trials: Trials) -> dict[str, Any]:
 
 def _short(value: float) -> float:
     return float(f"{value:.6g}")
-
-
-def number(value: Any) -> str:
-    """A value for people."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def clock(seconds: float) -> str:
-    """A duration for people."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

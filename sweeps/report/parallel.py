@@ -11,7 +11,7 @@ import numpy as np
 from sweeps.report.contour import BLUES, height
 from sweeps.report.marks import COLOUR, lines
 from sweeps.report.space_pictures import shown
-from sweeps.report.trials import Trial, Trials, scored
+from sweeps.report.trials import Trial, Trials
 from sweeps.spec.space import Float, Int
 
 AXES = 12
@@ -35,7 +35,7 @@ def parallel(axes: Any, trials: Trials, order: Sequence[str]) -> None:
         (min(values), max(values))[:: objective.sign]
         for objective, values in zip(objectives, zip(*reached, strict=True), strict=False)
     ]
-    ranking = np.array([scored([trials.objective], trial)[0] for trial in trials.complete])
+    ranking = np.array([trial.score for trial in trials.complete])
 
     def line(trial: Trial) -> list[tuple[float, float]]:
         drawn = trial.drawn
@@ -46,7 +46,7 @@ def parallel(axes: Any, trials: Trials, order: Sequence[str]) -> None:
         return list(enumerate(places))
 
     def shade(trial: Trial) -> str:
-        better = float((ranking < scored([trials.objective], trial)[0]).mean())
+        better = float((ranking < trial.score).mean())
         return mpl.colors.to_hex(BLUES(better))
 
     rivals = [trial for trial in trials.shown if trial.number != trials.winner]

@@ -1,4 +1,4 @@
-"""A sweep's trials as rows, for files and for programs; and a summary in Markdown."""
+"""A sweep as tables, for files and for programs; a summary in Markdown; numbers for readers."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import csv
 import io
 import json
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from sweeps.report.trials import Trial, Trials
 from sweeps.search.study import ENDED
 from sweeps.spec.sweep import SweepSettings
+
+if TYPE_CHECKING:
+    from c2vl.protocols.table import Table
+    from sweeps.choosing.final_choice import FinalChoice
 
 
 def rows_of(spec: SweepSettings, trials: Sequence[Trial]) -> list[dict[str, Any]]:
@@ -68,3 +73,33 @@ def summary(trials: Trials, rows: list[dict[str, Any]]) -> str:
     if scored := final.table():
         lines += ["", final.title, "", markdown("", scored)]
     return "\n".join(lines) + "\n"
+
+
+def score_tables(folder: Path, final: FinalChoice | None) -> list[tuple[str, Table]]:
+    """Return title and lines of each table of test scores; none before anything was scored.
+
+    Args:
+        folder: where the protocols wrote their rows.
+        final: the choice and its test scores.
+    """
+    from c2vl.protocols.results import read_folder
+    from c2vl.protocols.table import tables
+
+    if final is None or not final.test:
+        return []
+    found: list[tuple[str, Table]] = [(final.title, final.table())]
+    if folder.is_dir() and (rows := read_folder([folder])):
+        found += [(f"All protocols: {title}", lines) for title, lines in tables(rows)]
+    return found
+
+
+def number(value: Any) -> str:
+    """A value for people."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def clock(seconds: float) -> str:
+    """A duration for people."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

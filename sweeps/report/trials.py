@@ -83,6 +83,11 @@ class Trial:
         return self.values[0]
 
     @property
+    def score(self) -> float:
+        """The first objective, turned so that more is better."""
+        return self.spec.objectives[0].sign * self.value
+
+    @property
     def epochs(self) -> int:
         """Epochs that it ran."""
         return len(self.figures["seconds"])
@@ -209,10 +214,3 @@ def read_trial(spec: SweepSettings, record: TrialRecord, more: Sequence[str] = (
     names = list(dict.fromkeys(wanted))
     table = RunFolder(spec.folder.trials / name_of(spec, record.number)).table(names)
     return Trial(spec, record, dict(zip(names, table.T, strict=True)))
-
-
-def scored(objectives: Sequence[Objective], trial: Trial) -> list[float]:
-    """A trial's objectives, all turned so that more is better."""
-    assert trial.values is not None
-    pairs = zip(objectives, trial.values[: len(objectives)], strict=True)
-    return [objective.sign * value for objective, value in pairs]

@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.table import Table
 
 from sweeps.report.status import counts
+from sweeps.report.tables import clock
 from sweeps.report.trials import Trial, read_trial
 from sweeps.search.study import ENDED, StudyReader, name_of, reader
 from sweeps.spec.lock import is_running
@@ -59,7 +60,7 @@ class Moment:
             metric = self.spec.objectives[0].metric
             parts.append(f"best {metric} {self.best[1]:.4f} ({self.best[0]})")
         if self.left is not None and self.driven:
-            parts.append(f"about {_clock(self.left)} left")
+            parts.append(f"about {clock(self.left)} left")
         return ", ".join(parts)
 
 
@@ -153,8 +154,3 @@ def _again(spec: SweepSettings) -> SweepSettings:
 
 def _without_clock(now: Moment) -> str:
     return now.line().partition(", about ")[0]
-
-
-def _clock(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"

@@ -52,9 +52,6 @@ class Difference:
     surplus: tuple[str, ...] = ()
     strangers: tuple[str, ...] = ()
 
-    def __str__(self) -> str:
-        return self.says
-
 
 def differences(spec: SweepSettings) -> list[Difference]:
     """Compare a sweep that no driver runs with its MLflow runs; change nothing.

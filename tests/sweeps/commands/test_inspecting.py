@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -97,7 +98,7 @@ def test_watching_what_has_ended_and_what_runs(finished_copy: Path) -> None:
     with locked(spec.folder, "small", make=False):
         now = watch.moment(more, reader(spec))
     assert now.driven and now.counts["running"] == 1 and now.left is not None
-    assert "min left" in now.line()
+    assert re.search(r"about \S+ (s|min|h) left", now.line())
     shown = Console(file=(text := io.StringIO()), width=200)
     shown.print(watch.table(now))
     (row,) = [line for line in text.getvalue().splitlines() if "small-0003" in line]
