@@ -70,8 +70,12 @@ def fit_path(
 
     Minimises ``mean CE + strength/2 · ||W||² / F`` over standardised features in float64.
     Newton-CG, since L-BFGS is off the optimum at weak strengths (features of UTD-MHAD: at a
-    tolerance of 1e-5 it changes 8 of 430 predictions, in twice the time); above :data:`LARGE`
-    :mod:`c2vl.probes.large_linear`.
+    tolerance of 1e-5 it changes 8 of 430 predictions, in twice the time).
+
+    Above :data:`LARGE` by :mod:`c2vl.probes.large_linear`. At 60,000 rows × 256 features × 120
+    classes scikit-learn's newton-cg had fitted 3 of the 7 strengths after 128 s, its lbfgs (1e-5)
+    took 145 s for all, and :func:`fit_chosen` fits five such paths; with ours it takes 123 CPU
+    seconds in all. At 6,000 rows at most 2 of 4,000 predictions differ from newton-cg's.
 
     Args:
         features: (n, F).

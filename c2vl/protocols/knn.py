@@ -2,46 +2,70 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 
-from c2vl.probes.neighbours import average_precisions, knn_predict
-from c2vl.protocols.task import Floats, Fold, Outcome, Task, pooled
-from c2vl.skeletons.clips import load_clips
-from c2vl.skeletons.store import Store
+from c2vl.probes.neighbours import blocks, rank, unit
+from c2vl.protocols.task import Floats, Fold, Ints, Outcome, Task, pooled
+from c2vl.skeletons.clips import Clips, load_clips
 
 NEIGHBOURS = (1, 20)
+_READ = 2048  # sequences whose joints are read at a time
+
+Sides = tuple[Floats, Iterator[Floats]]
+"""Unit rows to search, and blocks of unit rows to search for."""
 
 
 def knn(task: Task) -> list[Outcome]:
     """Accuracy by a vote among 1 and 20 neighbours, and mean average precision of retrieval."""
-    return _neighbours(task, [(one, task.rows) for one in task.folds])
+
+    def sides(one: Fold) -> Sides:
+        return unit(task.rows[one.fit]), blocks(task.rows[one.scored], len(one.fit))
+
+    return _neighbours(task, sides)
 
 
 def raw_neighbours(task: Task) -> list[Outcome]:
     """Neighbours of raw joints, about the training mean, so that a cosine tells postures apart."""
-    rows = joint_rows(task.store, **task.encoder.card["preprocessing"])
-    return _neighbours(task, [(one, rows - rows[one.fit].mean(0)) for one in task.folds])
+    clips = load_clips(task.store, **task.encoder.card["preprocessing"])
+    return _neighbours(task, lambda one: joint_sides(clips, one.fit, one.scored))
 
 
-def _neighbours(task: Task, folds: list[tuple[Fold, Floats]]) -> list[Outcome]:
-    sides = [
-        (one.scored, rows[one.fit], task.labels[one.fit], rows[one.scored], task.labels[one.scored])
-        for one, rows in folds
-    ]
-    found = []
-    for k in NEIGHBOURS:
-        hits = [(at, knn_predict(x, y, query, k) == truth) for at, x, y, query, truth in sides]
-        found.append(pooled(f"knn{k}", "top-1", f"k={k}", hits))
-    precisions = [(at, average_precisions(x, y, query, truth)) for at, x, y, query, truth in sides]
-    return [*found, pooled("map", "mAP", "", precisions)]
+def joint_sides(clips: Clips, fit: Ints, scored: Ints) -> Sides:
+    """Return all coordinates of sequences, in one row each, about the mean of those to fit on.
 
-
-def joint_rows(store: Store, *, frames: int, centre: bool, align: bool) -> Floats:
-    """All coordinates of a preprocessed sequence in one row, (N, M·T·V·3).
+    Only the rows of ``fit`` are in memory together.
 
     Args:
-        store: sequences.
-        frames, centre, align: the preprocessing (:func:`c2vl.skeletons.preprocess.preprocess`).
+        clips: preprocessed sequences.
+        fit, scored: (n,) and (q,) positions in them.
     """
-    clips = load_clips(store, frames=frames, centre=centre, align=align)
-    return clips.dense(np.arange(len(store))).reshape(len(store), -1)
+
+    def read(positions: Ints) -> Floats:
+        return clips.dense(positions).reshape(len(positions), -1)
+
+    known = read(fit)
+    mean = known.mean(0)
+    for start in range(0, len(known), _READ):
+        known[start : start + _READ] = unit(known[start : start + _READ] - mean)
+
+    def queries() -> Iterator[Floats]:
+        for start in range(0, len(scored), _READ):
+            yield from blocks(read(scored[start : start + _READ]) - mean, len(fit))
+
+    return known, queries()
+
+
+def _neighbours(task: Task, sides: Callable[[Fold], Sides]) -> list[Outcome]:
+    hits: dict[int, list[tuple[Ints, np.ndarray]]] = {k: [] for k in NEIGHBOURS}
+    precisions = []
+    for one in task.folds:
+        labels, truth = task.labels[one.fit], task.labels[one.scored]
+        known, queries = sides(one)
+        found = rank(known, labels, queries, votes=NEIGHBOURS, truth=truth)
+        for k, predicted in found.predicted.items():
+            hits[k].append((one.scored, predicted == truth))
+        precisions.append((one.scored, found.precisions))
+    outcomes = [pooled(f"knn{k}", "top-1", f"k={k}", hits[k]) for k in NEIGHBOURS]
+    return [*outcomes, pooled("map", "mAP", "", precisions)]

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from c2vl.probes.neighbours import knn_accuracy
+from c2vl.probes.neighbours import rank
 from c2vl.prompts.probe import probe_table
 from c2vl.prompts.table import ConceptTable
-from c2vl.protocols.knn import NEIGHBOURS, joint_rows
+from c2vl.protocols.knn import NEIGHBOURS, joint_sides
+from c2vl.skeletons.clips import load_clips
 from c2vl.skeletons.splits import split
 from c2vl.skeletons.store import Store
 
@@ -28,11 +29,12 @@ def raw_joints(
         ``knn1`` and ``knn20`` on the test part, 0..1.
     """
     parts = split(store.index, split_name)
-    rows = joint_rows(store, frames=frames, centre=centre, align=align)
-    rows = rows - rows[parts.train].mean(0)
+    clips = load_clips(store, frames=frames, centre=centre, align=align)
     labels = store.index["label"].to_numpy(np.int64)
-    known, query = (rows[parts.train], labels[parts.train]), (rows[parts.test], labels[parts.test])
-    return {f"knn{k}": knn_accuracy(*known, *query, k=k) for k in NEIGHBOURS}
+    known, queries = joint_sides(clips, parts.train, parts.test)
+    found = rank(known, labels[parts.train], queries, votes=NEIGHBOURS).predicted
+    truth = labels[parts.test]
+    return {f"knn{k}": float((predicted == truth).mean()) for k, predicted in found.items()}
 
 
 def captions(store: Store, split_name: str, table: Path) -> dict[str, float]:

@@ -10,10 +10,10 @@ from sklearn.metrics import average_precision_score
 from torch.nn import functional
 
 from c2vl import registry
-from c2vl.probes import linear
+from c2vl.probes import linear, neighbours
 from c2vl.probes.feature_space import alignment, label_free_scores, rankme, uniformity
 from c2vl.probes.linear import fit_chosen, fit_path, fold_accuracies, sgd_hits
-from c2vl.probes.neighbours import average_precisions, knn_accuracy, knn_predict, nearest_mean
+from c2vl.probes.neighbours import blocks, knn_accuracy, knn_predict, nearest_mean, rank, unit
 from c2vl.registry import register
 
 Data = tuple[NDArray[np.float32], NDArray[np.int64]]
@@ -90,7 +90,6 @@ def test_knn_by_hand() -> None:
     assert knn_predict(known, labels, query, k=99).tolist() == [1, 1, 2]
     features, classes = blobs(300)
     test, test_classes = blobs(200, seed=3)
-    unit = lambda x: x / np.linalg.norm(x, axis=1, keepdims=True)  # noqa: E731
     nearest = (unit(test) @ unit(features).T).argmax(1)
     expected = (classes[nearest] == test_classes).mean()
     assert knn_accuracy(features, classes, test, test_classes) == pytest.approx(expected)
@@ -107,12 +106,16 @@ def test_figures_of_the_space() -> None:
     assert uniformity(opposite) == pytest.approx(-8, abs=1e-5)
 
 
-def test_average_precision_is_scikit_learns() -> None:
+def test_average_precision_is_scikit_learns(monkeypatch: pytest.MonkeyPatch) -> None:
     draw = np.random.default_rng(0)
     train, query = draw.normal(size=(60, 5)), draw.normal(size=(20, 5))
     labels, wanted = draw.integers(0, 4, 60), draw.integers(0, 5, 20)
-    found = average_precisions(train.astype(np.float32), labels, query.astype(np.float32), wanted)
-    unit = lambda x: x / np.linalg.norm(x, axis=1, keepdims=True)  # noqa: E731
+    monkeypatch.setattr(neighbours, "_COSINES", 7 * 60)  # seven queries a block
+    queries = blocks(query.astype(np.float32), 60)
+    found = rank(unit(train.astype(np.float32)), labels, queries, truth=wanted).precisions
+    assert found.shape == (20,)
+    same = np.ones((60, 2), np.float32)
+    assert rank(same, labels, [same], truth=labels).precisions.max() < 0.3  # they say nothing
     scores = unit(query) @ unit(train).T
     for row, score, label in zip(found, scores, wanted, strict=True):
         relevant = labels == label
