@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from c2vl.commands.prompts import prompts
+from c2vl.prompts import probe
 from c2vl.prompts.encoders.feature_cache import FeatureCache
 from c2vl.prompts.probe import probe_table
 from c2vl.prompts.rules.kinematic_table import build
@@ -217,6 +218,18 @@ def test_probe_reads_what_captions_tell(utd_store: Store, tmp_path: Path) -> Non
     result = probe_table(table, utd_store, "utd_xsub")
     assert result.test is None and sorted(result.by_subject) == [1, 3, 5, 7]
     assert result.validation > 0.75
+
+
+def test_probe_of_many_sequences_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a class has been seen of the left-out subject alone."""
+    draw = np.random.default_rng(0)
+    labels, subjects = draw.integers(0, 9, 900), draw.integers(0, 6, 900)
+    labels[(labels == 8) & (subjects != 3)] = 0
+    rows = draw.normal(size=(9, 20))[labels] * 0.6 + draw.normal(size=(900, 20)) + 1
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    one_by_one = probe.probe(rows, labels, subjects, np.arange(900))
+    monkeypatch.setattr(probe, "LARGE", 0)
+    assert probe.probe(rows, labels, subjects, np.arange(900)) == one_by_one
 
 
 def test_importing_concepts_imports_no_model() -> None:
