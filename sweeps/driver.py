@@ -19,6 +19,7 @@ from typing import Any
 
 from c2vl.encoder.ledger import scorings
 from c2vl.support.errors import StorageFull, TrainingError, UserError
+from c2vl.training.launch import documented
 from sweeps.choosing.candidates import choose, rounds
 from sweeps.choosing.disk_cleanup import DiskCleanup
 from sweeps.choosing.export import keep_encoder, publish
@@ -71,7 +72,7 @@ def run(spec: SweepSettings, *, address: str | None = None, resume: bool = False
         locked(spec.folder, spec.name, make=not resume),
         claimed(spec, resume=resume) as claim,
         stopping(spec.folder) as stop,
-        cluster(address),
+        cluster(address, dashboard=not spec.base.train.reuse_workers),
     ):
         heed_signals(stop)
         concurrency = Concurrency(spec.base.train, spec.concurrency, spec.autoscaling)
@@ -197,6 +198,8 @@ class _Driver:
         """Run what a source gives out, on Ray Tune."""
         spec = self._spec
         tune = spec.folder.tune
+        if why := documented(spec.base.train):
+            board.say(f"Ray Train's documented trainer starts new workers for each trial: {why}")
         shutil.rmtree(tune, ignore_errors=True)  # study and run folders hold all that counts
         with board:
             run_jobs(
@@ -207,8 +210,9 @@ class _Driver:
                 listeners=[self._tracker, board, limit, self._cleanup, self._source.budget],
                 stop=self._stop,
                 concurrency=self._concurrency,
-                bundles=trial_resources(spec.base),
+                bundles=trial_resources(spec.base, documented=bool(why)),
                 max_failures=spec.max_failures,
+                reuse=not why,
             )
             self._end_if_asked()
         shutil.rmtree(tune, ignore_errors=True)

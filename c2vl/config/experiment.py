@@ -159,6 +159,11 @@ class TrainSettings(Settings):
     workers: int = Field(1, ge=1, le=4096, description="Ray Train workers")
     gpus_per_worker: float = Field(0.0, ge=0, description="fractions for one worker alone")
     cpus_per_worker: float = Field(1.0, gt=0, description="as many torch threads")
+    reuse_workers: bool = Field(
+        True,
+        description="workers stay for the next trial; false: Ray Train's documented trainer, which "
+        "starts new ones for each",
+    )
     ema: float = Field(
         0.0, ge=0, lt=1, description="decay of the averaged weights (0: none are kept)"
     )
@@ -178,6 +183,11 @@ class TrainSettings(Settings):
         if self.batch_size % self.workers:
             raise ValueError(
                 f"batch_size {self.batch_size} does not divide by workers {self.workers}"
+            )
+        if self.gpus_per_worker > 1:
+            raise ValueError(
+                f"gpus_per_worker {self.gpus_per_worker:g}: one worker uses one GPU; set it to 1, "
+                "and workers to the number of GPUs"
             )
         if self.gpus_per_worker % 1 and self.workers > 1:
             raise ValueError(

@@ -1,11 +1,12 @@
-"""Launch the training loop: in this process (alone or with peers), or on a Ray Train group."""
+"""Launch the training loop on Ray Train: on a group of workers, or in this process alone."""
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ from c2vl.config.reading import dump, from_dict, resolved
 from c2vl.support.errors import StorageFull, TrainingError, UserError, first_line, is_full
 from c2vl.support.files import see_writable
 from c2vl.support.ray_session import connected, quiet_train
-from c2vl.training import peers
 from c2vl.training.run_folder import RunFolder
+from c2vl.training.worker_errors import WorkersFailed, true_error
 
 log = logging.getLogger(__name__)
 Report = Callable[[dict[str, Any]], None]
+Loop = Callable[[dict[str, Any], Report], None]
 
 
 def fit(
@@ -27,20 +29,27 @@ def fit(
     *,
     name: str,
     on_report: Report | None = None,
+    told: int | None = None,
+    on_restart: Callable[[str], None] | None = None,
     max_failures: int = 0,
-    in_process: bool | None = None,
     keep_checkpoint: bool = False,
 ) -> dict[str, Any]:
     """Train one experiment in a run's folder, or resume it; return at once if it is finished.
+
+    The loop runs on Ray Train workers (:mod:`c2vl.training.train_group`), within the placement
+    group of this process if it has one. A single worker is this process itself where no Ray is
+    connected: that spares starting one, and the same call resumes what a kill cut off.
 
     Args:
         experiment: the settings.
         folder: the run's folder, on storage that all workers reach.
         name: name of the Ray Train run.
-        on_report: called with the figures of each epoch when the loop runs in this process.
-        max_failures: how often a worker group is restarted after lost workers or unexpected errors.
-        in_process: run the loop in this process, with peers (:mod:`c2vl.training.peers`) where it
-            needs more workers; the default where it needs none. Otherwise on a worker group.
+        on_report: called in this process with the figures of each epoch, once and in order; an
+            exception in it ends training.
+        told: the last epoch that need not be reported; default: the last in the folder.
+        on_restart: called with the reason each time the workers start again.
+        max_failures: how often they do after lost workers or unexpected errors; losses of whole
+            nodes are not counted.
         keep_checkpoint: keep the last checkpoint when training is done.
 
     Returns:
@@ -50,11 +59,13 @@ def fit(
         UserError: settings that do not fit; trying again will not help.
         StorageFull: the disk has no room for a file; the same call resumes once there is.
         TrainingError: non-finite loss or no memory left; trying again will not help.
+        WorkersFailed: more losses or unexpected errors than ``max_failures``.
     """
+    import ray
+
     folder = folder.absolute()
-    if in_process is None:
-        in_process = experiment.train.workers == 1
-    if not in_process:
+    here = experiment.train.workers == 1 and not ray.is_initialized()
+    if not here:
         experiment = resolved(experiment)
     run = RunFolder(folder)
     run.reopen(dump(experiment))
@@ -62,68 +73,147 @@ def fit(
         return run.result()
     see_writable(folder)
     began = time.monotonic()
-    trainer = _trainer(experiment, folder, name, on_report, max_failures, in_process)
-    with nullcontext() if in_process else connected(told=True):
-        _run(trainer, folder)
+    job = {"experiment": experiment.model_dump(mode="json"), "folder": str(folder)}
+    report = on_report or _silent
+    if told is None:
+        told = max((row["epoch"] for row in run.rows()), default=0)
+    if here:
+        _run(lambda: _fit_here(job, experiment.train, report), folder)
+    else:
+        restarted = on_restart or _warn_of_restart
+        with connected(told=True):
+            _run(
+                lambda: _fit_on_workers(
+                    job, experiment.train, report, told, restarted, name, max_failures
+                ),
+                folder,
+            )
     with _room(folder):
         last = run.finish(time.monotonic() - began)
     run.drop_checkpoints(keep=int(keep_checkpoint))
     return last
 
 
-def _trainer(
-    experiment: Experiment,
-    folder: Path,
-    name: str,
-    on_report: Report | None,
-    max_failures: int,
-    in_process: bool,
-) -> Any:
+def documented(settings: TrainSettings) -> str:
+    """Return why Ray Train's documented trainer runs the workers; empty if ours does.
+
+    Ours (:mod:`c2vl.training.train_group`) keeps the workers for the next run and needs some of
+    Ray's private names, which another release of Ray may have changed.
+    """
+    if not settings.reuse_workers:
+        return "train.reuse_workers is false"
+    try:
+        from c2vl.training import train_group
+
+        found = train_group.changed()
+    except (ImportError, AttributeError) as error:
+        found = str(error)
+    return f"this release of Ray has changed what keeps workers ({found})" if found else ""
+
+
+def _fit_here(job: dict[str, Any], settings: TrainSettings, report: Report) -> None:
+    """Train in Ray Train's local mode, without any worker."""
     import ray.train
     from ray.train.torch import TorchTrainer
 
-    settings = experiment.train
-    quiet = quiet_train()
-    job = {"experiment": experiment.model_dump(mode="json"), "folder": str(folder)}
-    if in_process:
-        return TorchTrainer(
-            lambda config: _in_this_process(config, settings, on_report or _silent),
-            train_loop_config=job,
-            scaling_config=ray.train.ScalingConfig(
-                num_workers=0, use_gpu=settings.gpus_per_worker > 0
-            ),
-        )
-    resources = {"CPU": settings.cpus_per_worker, "GPU": settings.gpus_per_worker}
-    return TorchTrainer(
-        _in_a_worker,
+    use_gpu = settings.gpus_per_worker > 0
+    quiet_train()
+    TorchTrainer(
+        lambda config: _loop_here(config, use_gpu, report),
         train_loop_config=job,
-        scaling_config=ray.train.ScalingConfig(
-            num_workers=settings.workers,
-            use_gpu=settings.gpus_per_worker > 0,
-            resources_per_worker={key: value for key, value in resources.items() if value},
-        ),
-        run_config=ray.train.RunConfig(
-            name=name,
-            storage_path=str(RunFolder(folder).ray),
-            failure_config=ray.train.FailureConfig(max_failures=max_failures),
-            logging_config=quiet,  # type: ignore[call-arg]  # its types are those of version 1
-        ),
+        scaling_config=ray.train.ScalingConfig(num_workers=0, use_gpu=use_gpu),
+    ).fit()
+
+
+def _fit_on_workers(
+    job: dict[str, Any],
+    settings: TrainSettings,
+    report: Report,
+    told: int,
+    restarted: Callable[[str], None],
+    name: str,
+    max_failures: int,
+) -> None:
+    """Train on a group of Ray Train workers."""
+    import ray.train
+    from ray.train.torch import TorchTrainer
+
+    run = RunFolder(Path(job["folder"]))
+    resources = {"CPU": settings.cpus_per_worker, "GPU": settings.gpus_per_worker}
+    scaling = ray.train.ScalingConfig(
+        num_workers=settings.workers,
+        use_gpu=settings.gpus_per_worker > 0,
+        resources_per_worker={key: value for key, value in resources.items() if value},
     )
+    config = ray.train.RunConfig(
+        name=name,
+        storage_path=str(run.ray),
+        failure_config=ray.train.FailureConfig(max_failures=max_failures),
+        logging_config=quiet_train(),  # type: ignore[call-arg]  # its types are those of version 1
+    )
+    if why := documented(settings):
+        log.warning("Ray Train's documented trainer starts new workers for each run: %s", why)
+        trainer = TorchTrainer(
+            _documented_loop, train_loop_config=job, scaling_config=scaling, run_config=config
+        )
+        with _followed(run, report, told):
+            trainer.fit()
+    else:
+        from c2vl.training import train_group
+
+        train_group.run(
+            _loop,
+            job,
+            report,
+            written=run.rows,
+            told=told,
+            restarts=restarted,
+            scaling_config=scaling,
+            run_config=config,
+        )
 
 
-def _run(trainer: Any, folder: Path) -> None:
-    """Run a trainer and raise the loop's own errors unwrapped."""
+@contextmanager
+def _followed(run: RunFolder, report: Report, told: int) -> Iterator[None]:
+    """Report the epochs that a run's folder gets, until the block ends."""
+    over, last = threading.Event(), told
+
+    def pass_on() -> None:
+        nonlocal last
+        for row in run.rows():
+            if row["epoch"] > last:
+                last = row["epoch"]
+                report(row)
+
+    def follow() -> None:
+        while not over.wait(0.2):
+            pass_on()
+
+    thread = threading.Thread(target=follow, daemon=True, name="epochs")
+    thread.start()
     try:
-        trainer.fit()
+        yield
+    finally:
+        over.set()
+        thread.join()
+    pass_on()
+
+
+def _run(fit_loop: Callable[[], None], folder: Path) -> None:
+    """Run a trainer and raise the loop's own errors unwrapped."""
+    import ray.train
+
+    try:
+        fit_loop()
     except (UserError, TrainingError):
         raise
-    except Exception as error:
+    except ray.train.TrainingFailedError as error:
         _raise_final(folder)
         # A full disk may prevent the error file; the workers' own errors are in this exception.
         for cause in getattr(error, "worker_failures", {}).values():
             if is_full(cause):
                 raise StorageFull(str(cause)) from None
-        raise
+        raise WorkersFailed(f"{error}\n{true_error(error)}") from None
     _raise_final(folder)
 
 
@@ -132,47 +222,45 @@ def _raise_final(folder: Path) -> None:
         raise error
 
 
-def _in_this_process(job: dict[str, Any], settings: TrainSettings, report: Report) -> None:
-    if settings.workers == 1:
-        _alone(job, 0, report)
-    else:
-        cpus, gpus = settings.cpus_per_worker, settings.gpus_per_worker
-        peers.lead(_alone, job, settings.workers, cpus, gpus, report)
-
-
-def _alone(job: dict[str, Any], rank: int, report: Report) -> None:
-    """Run the loop as one worker that Ray Train did not start."""
+def _loop_here(job: dict[str, Any], use_gpu: bool, report: Report) -> None:
     import torch
 
-    experiment = from_dict(job["experiment"])
-    wants_gpu = experiment.train.gpus_per_worker > 0
-    if wants_gpu and not torch.cuda.is_available():
+    if use_gpu and not torch.cuda.is_available():
         raise UserError("train.gpus_per_worker: no GPU is visible here; set it to 0")
-    device = torch.device("cuda" if wants_gpu else "cpu")
-    _train(experiment, Path(job["folder"]), report, rank, device)
+    _train(job, report, 0, torch.device("cuda" if use_gpu else "cpu"))
 
 
-def _in_a_worker(job: dict[str, Any]) -> None:
+def _loop(job: dict[str, Any], report: Report) -> None:
+    """Run the loop as one worker of a group."""
     import ray.train
     from ray.train.torch import get_device
 
-    folder = Path(job["folder"])
-    if RunFolder(folder).failed:
-        return  # final error: Ray Train restarted the group, but a retry cannot help
     quiet_train()
-    rank = ray.train.get_context().get_world_rank()
-    _train(from_dict(job["experiment"]), folder, ray.train.report, rank, get_device())
+    _train(job, report, ray.train.get_context().get_world_rank(), get_device())
+
+
+def _documented_loop(job: dict[str, Any]) -> None:
+    import ray.train
+
+    if RunFolder(Path(job["folder"])).failed:
+        return  # final error: Ray Train restarted the group, but a retry cannot help
+    _loop(job, ray.train.report)
 
 
 def _silent(_: dict[str, Any]) -> None:
     return None
 
 
-def _train(experiment: Experiment, folder: Path, report: Report, rank: int, device: Any) -> None:
+def _warn_of_restart(why: str) -> None:
+    log.warning("%s; the workers start again and go on from the last checkpoint", why)
+
+
+def _train(job: dict[str, Any], report: Report, rank: int, device: Any) -> None:
     import torch
 
     from c2vl.training.loop import Session, train
 
+    experiment, folder = from_dict(job["experiment"]), Path(job["folder"])
     threads = max(1, int(experiment.train.cpus_per_worker))
     session = Session(folder, report, rank=rank, device=device, threads=threads)
     try:

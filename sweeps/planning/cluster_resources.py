@@ -22,7 +22,9 @@ class NodeLost(UserError):
 
 
 @contextmanager
-def cluster(address: str | None = None, cpus: int | None = None) -> Iterator[None]:
+def cluster(
+    address: str | None = None, cpus: int | None = None, dashboard: bool = False
+) -> Iterator[None]:
     """Connect to Ray at ``address``, else at RAY_ADDRESS (Ray jobs have it), else start it here.
 
     An existing connection is used and left open.
@@ -30,6 +32,8 @@ def cluster(address: str | None = None, cpus: int | None = None) -> Iterator[Non
     Args:
         address: of a running cluster; "local" always starts a new one.
         cpus: of a cluster started here; default: all.
+        dashboard: start it with one. Its ten processes would cost a short sweep more than its
+            trials do; Ray Train's documented trainer needs it to free what a stopped trial held.
     """
     os.environ.update({key: os.environ.get(key, value) for key, value in ENVIRONMENT.items()})
     import ray
@@ -40,8 +44,7 @@ def cluster(address: str | None = None, cpus: int | None = None) -> Iterator[Non
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address == "local":
-        # The dashboard's ten processes would cost a short sweep more than its trials do.
-        options |= {"include_dashboard": False, "num_cpus": cpus}
+        options |= {"include_dashboard": dashboard, "num_cpus": cpus}
     else:
         options |= {"runtime_env": {"env_vars": ENVIRONMENT}}
     try:
@@ -161,8 +164,17 @@ class OwnNode:
         return self._gone
 
 
-def trial_resources(experiment: Experiment) -> list[dict[str, float]]:
-    """Return a trial's resource bundles, one for each worker; its own process is in the first."""
+def trial_resources(experiment: Experiment, *, documented: bool = False) -> list[dict[str, float]]:
+    """Return a trial's resource bundles: one for its own process, then one for each worker.
+
+    Its own process, which only directs the workers, takes no CPU of the cluster.
+
+    Args:
+        experiment: of the trial.
+        documented: Ray Train's documented trainer reserves what the workers take.
+    """
     train = experiment.train
+    if documented:
+        return [{"CPU": 0, "memory": 1}]  # Tune refuses to reserve nothing
     gpu = {"GPU": train.gpus_per_worker} if train.gpus_per_worker else {}
-    return [{"CPU": train.cpus_per_worker, **gpu} for _ in range(train.workers)]
+    return [{}, *({"CPU": train.cpus_per_worker, **gpu} for _ in range(train.workers))]

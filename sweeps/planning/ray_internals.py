@@ -24,6 +24,7 @@ ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "RAY_AIR_NEW_OUTPUT": "0",  # with it Tune prints a table even when told to be silent
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",  # runs, attempts and ranks in Ray Train's state API
 }
 ADDED_BY_TUNE = {
     "timestamp",

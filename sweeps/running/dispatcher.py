@@ -11,7 +11,7 @@ from c2vl.support.errors import StorageFull
 from sweeps.planning.cluster_resources import living_node_ids
 from sweeps.planning.ray_internals import ADDED_BY_TUNE, forgive_failure
 from sweeps.running.stopping import Stop
-from sweeps.running.trial import ERROR, NODE, OUTCOME
+from sweeps.running.trial import ERROR, NODE, OUTCOME, RESTART, TOLD
 from sweeps.spec.training_job import End, Job, Outcome, Row, Source
 
 if TYPE_CHECKING:
@@ -118,6 +118,9 @@ class Dispatcher:
         job, trial_id = self.jobs[trial.trial_id], trial.trial_id
         self.losses.started(trial)
         self._begun.add(trial_id)
+        self._attempt(job)
+
+    def _attempt(self, job: Job) -> None:
         self._attempts[job.name] = self._attempts.get(job.name, 0) + 1
         for listener in self.listeners:
             listener.started(job, self._attempts[job.name])
@@ -126,6 +129,8 @@ class Dispatcher:
         """A Tune trial was lost, and will start again."""
         self._begun.discard(trial.trial_id)
         self.losses.lost(trial)
+        if row := self._last.get(trial.trial_id):
+            trial.config[TOLD] = row["epoch"]
 
     def result(self, trial_id: str, result: Row) -> bool:
         """Handle a report; return True to stop the trial."""
@@ -141,8 +146,10 @@ class Dispatcher:
             and key not in ADDED_BY_TUNE
             and "/" not in key
         }
-        if "epoch" not in row:
-            return False
+        if RESTART in result:  # of its workers, by Ray Train
+            self._attempt(job)
+        if row.get("epoch", 0) <= self._last.get(trial_id, {}).get("epoch", 0):
+            return False  # none, or told before
         self._last[trial_id] = row
         for listener in self.listeners:
             listener.reported(job, row)

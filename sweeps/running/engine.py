@@ -34,6 +34,7 @@ def run_jobs(
     concurrency: Callable[[], int],
     bundles: list[dict[str, float]],
     max_failures: int,
+    reuse: bool = True,
 ) -> None:
     """Run all jobs of a source; return when it is empty or a stop is requested.
 
@@ -49,6 +50,7 @@ def run_jobs(
         concurrency: returns how many jobs may run at once now; at least one always may.
         bundles: resources of a job, one for each of its processes.
         max_failures: losses that a job survives, not counting those of whole nodes.
+        reuse: run the next job in the process of one that has ended.
 
     Raises:
         UserError: jobs are left, and no stop was requested.
@@ -63,11 +65,11 @@ def run_jobs(
             tuner = tune.Tuner(
                 tune.with_resources(trainable, tune.PlacementGroupFactory(bundles)),
                 tune_config=tune.TuneConfig(
-                    search_alg=JobSearcher(dispatcher, concurrency),
+                    search_alg=JobSearcher(dispatcher, concurrency, max_failures),
                     scheduler=scheduler,
                     num_samples=-1,  # as many as the searcher gives
                     # The next trial in the same process starts at once, everything imported.
-                    reuse_actors=True,
+                    reuse_actors=reuse,
                     trial_name_creator=lambda trial: str(trial.config["name"]),
                     trial_dirname_creator=lambda trial: str(trial.config["name"]),
                 ),

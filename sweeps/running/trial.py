@@ -5,18 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-OUTCOME, ERROR, NODE = "outcome", "error", "node"
+OUTCOME, ERROR, NODE, RESTART = "outcome", "error", "node", "restart"
+TOLD = "told"  # in the configuration: the last epoch that the driver has, where the trial restarts
 
 
 def run(config: dict[str, Any]) -> None:
-    """Train one experiment and report its epochs to Tune, then its outcome.
+    """Train one experiment on Ray Train workers; report its epochs to Tune, then its outcome.
 
-    Errors that a retry cannot cure are reported as an outcome. A full disk interrupts the trial,
-    which resumes with the sweep. Anything else is raised, so that Tune restarts the trial and
-    training resumes from its checkpoint.
+    Ray Train restarts lost workers within the trial. Errors that a retry cannot cure are reported
+    as an outcome, and so are more losses than ``max_failures``. A full disk interrupts the trial,
+    which resumes with the sweep. Anything else is raised, and Tune restarts this process.
 
     Args:
-        config: ``name``, ``folder``, ``kind`` and ``experiment`` (:meth:`Experiment.model_dump`).
+        config: ``name``, ``folder``, ``kind``, ``max_failures`` and ``experiment``
+            (:meth:`Experiment.model_dump`).
     """
     import ray
     from ray import tune
@@ -24,7 +26,7 @@ def run(config: dict[str, Any]) -> None:
     from c2vl.config.reading import from_dict
     from c2vl.support.errors import StorageFull, TrainingError, UserError
     from c2vl.training.launch import fit
-    from c2vl.training.system_usage import give_memory_back
+    from c2vl.training.worker_errors import WorkersFailed
 
     experiment = from_dict(config["experiment"])
     folder, name = Path(config["folder"]), config["name"]
@@ -36,14 +38,19 @@ def run(config: dict[str, Any]) -> None:
 
     try:
         last = fit(
-            experiment, folder, name=name, on_report=report, in_process=True, keep_checkpoint=keep
+            experiment,
+            folder,
+            name=name,
+            on_report=report,
+            told=config.get(TOLD),
+            on_restart=lambda why: report({RESTART: why}),
+            max_failures=config["max_failures"],
+            keep_checkpoint=keep,
         )
     except StorageFull as error:
         report({OUTCOME: "interrupted", ERROR: str(error)})
         return
-    except (UserError, TrainingError) as error:
+    except (UserError, TrainingError, WorkersFailed) as error:
         report({OUTCOME: "failed", ERROR: str(error)})
         return
-    finally:
-        give_memory_back()
     report({**last, OUTCOME: "complete"})

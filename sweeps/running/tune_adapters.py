@@ -20,9 +20,12 @@ from sweeps.spec.training_job import Row
 class JobSearcher(Searcher):
     """Gives Tune the source's next job as a trial's configuration."""
 
-    def __init__(self, dispatcher: Dispatcher, concurrency: Callable[[], int]) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, concurrency: Callable[[], int], max_failures: int
+    ) -> None:
         super().__init__(metric=None, mode=None)
         self._dispatcher, self._concurrency = dispatcher, concurrency
+        self._max_failures = max_failures
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -37,6 +40,7 @@ class JobSearcher(Searcher):
             "name": job.name,
             "folder": str(job.folder),
             "kind": job.kind,
+            "max_failures": self._max_failures,
             "experiment": resolved(job.experiment).model_dump(mode="json"),
         }
 

@@ -1,4 +1,4 @@
-"""What a trial costs beside its training: ours and a plain Tune function, with empty loops.
+"""What a trial costs beside its training, after the first one: groups that stay, and others.
 
 And how long ``c2vl train`` takes from the shell to its first step, beside importing torch and Ray.
 """
@@ -11,124 +11,155 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from c2vl.config.experiment import Experiment
 from c2vl.config.reading import dump, from_dict
 from c2vl.skeletons.store import Store
-from c2vl.training.peers import Report, lead
 from c2vl.training.run_folder import RunFolder
-from sweeps.planning.cluster_resources import cluster
+from sweeps.planning.cluster_resources import cluster, trial_resources
 from sweeps.running.engine import Trainable, run_jobs
 from sweeps.running.stopping import Stop
-from sweeps.spec.training_job import FixedSource, Job
+from sweeps.spec.training_job import End, FixedSource, Job, Row
 
-TRIALS = 6
-
-
-def empty_training(config: dict[str, Any]) -> None:
-    """A trial as :func:`sweeps.running.trial.run` does it, with a loop that does nothing."""
-    import ray.train
-    from ray import tune
-    from ray.train.torch import TorchTrainer
-
-    import c2vl.training.loop  # noqa: F401  the imports of a real trial
-
-    def loop() -> None:
-        tune.report({"epoch": 1})
-
-    TorchTrainer(loop, scaling_config=ray.train.ScalingConfig(num_workers=0)).fit()
-    tune.report({"epoch": 1, "outcome": "complete"})
-
-
-def report_once(job: dict[str, Any], rank: int, report: Report) -> None:
-    """A loop that does nothing but to report."""
-    report({"epoch": 1})
-
-
-def empty_group(config: dict[str, Any]) -> None:
-    """The same with two workers, as :func:`c2vl.training.launch.fit` starts them under Tune."""
-    from ray import tune
-
-    import c2vl.training.loop  # noqa: F401
-
-    lead(report_once, {}, workers=2, cpus=0.5, gpus=0, report=tune.report)
-    tune.report({"epoch": 1, "outcome": "complete"})
-
-
-def train_group(config: dict[str, Any]) -> None:
-    """The same with a worker group of Ray Train's, which is started for each trial."""
-    import ray.train
-    from ray import tune
-    from ray.train.torch import TorchTrainer
-    from ray.tune.integration.ray_train import TuneReportCallback
-
-    def loop() -> None:
-        import c2vl.training.loop  # noqa: F401
-
-        ray.train.report({"epoch": 1})
-
-    TorchTrainer(
-        loop,
-        scaling_config=ray.train.ScalingConfig(
-            num_workers=2, resources_per_worker={"CPU": 0.5}, use_gpu=False
-        ),
-        run_config=ray.train.RunConfig(
-            name=config["name"],
-            storage_path=config["folder"],
-            callbacks=[TuneReportCallback()],
-        ),
-    ).fit()
-    tune.report({"epoch": 1, "outcome": "complete"})
+TRIALS = 5
+CPUS = 4  # of Ray: as many processes may start at once
 
 
 def plain_function(config: dict[str, Any]) -> None:
     """The baseline: a Tune function with the same imports, a process a trial."""
     from ray import tune
 
+    import c2vl.training.loop  # noqa: F401  the imports of a real trial
+
+    tune.report({"epoch": 1, "outcome": "complete"})
+
+
+def empty_loop(job: dict[str, Any], report: Any) -> None:
+    """A loop that does nothing but report."""
     import c2vl.training.loop  # noqa: F401
 
-    tune.report({"epoch": 1})
+    report({"epoch": 1})
 
 
-def seconds(trainable: Trainable, folder: Path, *bundles: dict[str, float]) -> float:
-    """Run jobs one after another; return what one takes."""
-    jobs = [Job(f"t{i}", Experiment(name="t"), folder / f"t{i}") for i in range(TRIALS)]
-    began = time.perf_counter()
+def kept_group(config: dict[str, Any]) -> None:
+    """A group that stays, as :func:`c2vl.training.launch.fit` starts it."""
+    from ray import tune
+
+    from c2vl.training import train_group
+
+    train_group.run(
+        empty_loop,
+        {},
+        tune.report,
+        written=list,
+        told=0,
+        restarts=print,
+        **_configs(config),
+    )
+    tune.report({"epoch": 2, "outcome": "complete"})
+
+
+def documented_group(config: dict[str, Any]) -> None:
+    """The same with Ray Train's documented trainer."""
+    from ray import tune
+    from ray.train.torch import TorchTrainer
+
+    import c2vl.training.loop  # noqa: F401
+
+    def loop() -> None:
+        import ray.train
+
+        empty_loop({}, ray.train.report)
+
+    TorchTrainer(loop, **_configs(config)).fit()
+    tune.report({"epoch": 2, "outcome": "complete"})
+
+
+def _configs(config: dict[str, Any]) -> dict[str, Any]:
+    import ray.train
+
+    from c2vl.support.ray_session import quiet_train
+
+    workers = config["experiment"]["train"]["workers"]
+    return {
+        "scaling_config": ray.train.ScalingConfig(
+            num_workers=workers, resources_per_worker={"CPU": 1}
+        ),
+        "run_config": ray.train.RunConfig(
+            name=config["name"], storage_path=config["folder"], logging_config=quiet_train()
+        ),
+    }
+
+
+class Meter:
+    """Listens to trials, and reads what this process and all below it have spent at each end."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[str] = []
+        self.spent: list[tuple[float, float]] = []
+
+    def started(self, job: Job, attempt: int) -> None: ...
+
+    def reported(self, job: Job, row: Row) -> None: ...
+
+    def ended(self, job: Job, end: End) -> None:
+        self.outcomes.append(end.outcome)
+        own = psutil.Process()
+        cpu = 0.0
+        for process in [own, *own.children(recursive=True)]:
+            try:
+                cpu += sum(process.cpu_times()[:4])  # with children that have ended
+            except psutil.Error:
+                continue
+        self.spent.append((cpu, time.perf_counter()))
+
+    def each(self) -> tuple[float, float]:
+        """Return CPU and wall seconds of a trial after the first."""
+        (cpu, began), (cpu_end, end) = self.spent[0], self.spent[-1]
+        return (cpu_end - cpu) / (TRIALS - 1), (end - began) / (TRIALS - 1)
+
+
+def measure(
+    trainable: Trainable, folder: Path, workers: int, *, documented: bool = False
+) -> tuple[float, float]:
+    """Run jobs one after another; return CPU and wall seconds of one after the first."""
+    experiment = Experiment.model_validate({"name": "t", "train": {"workers": workers}})
+    meter = Meter()
     run_jobs(
-        FixedSource(jobs),
+        FixedSource([Job(f"t{i}", experiment, folder / f"t{i}") for i in range(TRIALS)]),
         name=folder.name,
         folder=folder,
         trainable=trainable,
-        listeners=[],
+        listeners=[meter],
         stop=Stop(),
         concurrency=lambda: 1,
-        bundles=list(bundles),
+        bundles=trial_resources(experiment, documented=documented),
         max_failures=0,
+        reuse=trainable is not plain_function,
     )
-    return (time.perf_counter() - began) / TRIALS
+    assert meter.outcomes == ["complete"] * TRIALS
+    return meter.each()
 
 
 @pytest.mark.slow
 @pytest.mark.ray
 def test_overhead_of_a_trial(tmp_path: Path) -> None:
-    from ray import tune
-
-    with cluster("local", cpus=1):
-        began = time.perf_counter()
-        tune.Tuner(
-            tune.with_resources(plain_function, {"cpu": 1}),
-            tune_config=tune.TuneConfig(num_samples=TRIALS, reuse_actors=False),
-            run_config=tune.RunConfig(storage_path=str(tmp_path / "plain"), verbose=0),
-        ).fit()
-        plain = (time.perf_counter() - began) / TRIALS
-        ours = seconds(empty_training, tmp_path / "ours", {"CPU": 1.0})
-        group = seconds(empty_group, tmp_path / "group", {"CPU": 0.5}, {"CPU": 0.5})
-        train = seconds(train_group, tmp_path / "train", {"CPU": 0.0, "memory": 2.0**28})
-    print(f"\n{ours:.2f} s a trial; plain Tune function {plain:.2f} s; ratio {ours / plain:.2f}")
-    print(f"{group:.2f} s a trial of two workers; ratio {group / plain:.2f}")
-    print(f"{train:.2f} s with a worker group of Ray Train's; ratio {train / plain:.2f}")
-    assert ours < 1.5 * plain and group < 2 * plain
+    with cluster("local", cpus=CPUS):
+        table = {
+            "plain Tune function, a process a trial": measure(plain_function, tmp_path / "f", 1),
+            "group that stays, 1 worker": measure(kept_group, tmp_path / "k1", 1),
+            "group that stays, 2 workers": measure(kept_group, tmp_path / "k2", 2),
+            "documented TorchTrainer, 2 workers": measure(
+                documented_group, tmp_path / "d2", 2, documented=True
+            ),
+        }
+    for what, (cpu, wall) in table.items():
+        print(f"\n{what:40s} {cpu:6.2f} CPU s a trial, {wall:6.2f} s", end="")
+    print()
+    plain, one, two, documented = (cpu for cpu, _ in table.values())
+    assert one < 0.3 * plain and two < 0.3 * plain and two < 0.1 * documented
 
 
 @pytest.mark.slow

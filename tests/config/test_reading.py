@@ -48,6 +48,7 @@ def test_overrides_are_typed(tmp_path: Path) -> None:
         ({"model.temporal_kernel": 8}, "temporal_kernel must be odd"),
         ({"train.batch_size": 63, "train.workers": 2}, "does not divide by workers 2"),
         ({"train.workers": 2, "train.gpus_per_worker": 0.5}, "fraction of a GPU"),
+        ({"train.gpus_per_worker": 2}, "one worker uses one GPU"),
         ({"prompts.language": None}, r"prompts\.language names no table"),
         ({"objective.weights.skeleton_vision": 1}, r"prompts\.vision names no table"),
         (

@@ -21,7 +21,7 @@ from tests.sweeps.command import start
 PATIENCE = 200.0
 ROLES = {
     "ray::ImplicitFunc": "trial",  # the process of a Tune trial
-    "ray::Peer": "worker",  # of a group, but the first, which is the trial's process
+    "ray::TrainWorker": "worker",
 }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from c2vl.config.experiment import Experiment
+from c2vl.config.reading import from_dict
 from c2vl.support.errors import UserError
 from sweeps import driver
 from sweeps.planning.cluster_resources import Concurrency, trial_resources
@@ -20,7 +21,7 @@ from sweeps.running.engine import run_jobs
 from sweeps.running.stopping import Stop
 from sweeps.spec.reading import parse_sweep
 from sweeps.spec.training_job import End, FixedSource, Job, Row
-from tests.faults.processes import wait_until
+from tests.faults.processes import digest, undisturbed, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.faults]
 
@@ -89,7 +90,10 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     [
         ({"train.cpus_per_worker": 2}, r"1 worker\(s\) with 2 CPU .* has 2 CPU .* on 2 node\(s\)"),
         ({"train.workers": 4}, r"a trial needs 4 worker\(s\) .* or join a larger cluster"),
-        ({"train.gpus_per_worker": 2}, r"2 GPU each .* and 1 GPU on 2 node\(s\): lower them"),
+        (
+            {"train.workers": 2, "train.gpus_per_worker": 1},
+            r"1 GPU each .* and 1 GPU on 2 node\(s\): lower them",
+        ),
         ({"storage": f"{HERE}/runs"}, r"not every node .*: /proc.* is not the folder .*mount"),
         ({"data.store": f"{HERE}/store"}, r"not every node .*cannot read /proc.*same path"),
         ({"tracking.uri": "http://127.0.0.1:9"}, r"tracking.uri: MLflow at .* does not answer"),
@@ -132,9 +136,8 @@ def test_two_trials_share_a_gpu(nodes: Nodes, tmp_path: Path) -> None:
     concurrency = Concurrency(experiment.train, None)
     assert concurrency() == 2
     seen = _run(experiment, tmp_path, concurrency, jobs=3, together=2)
-    assert len({node for node, _, _ in seen}) == 1
-    assert all(gpus == "0" for _, gpus, _ in seen)
-    assert sorted(at for _, _, at in seen)[1:] == ["2", "2"]
+    assert len({node for node, _ in seen}) == 1
+    assert sorted(at for _, at in seen)[1:] == ["2", "2"]
 
 
 @pytest.mark.parametrize("autoscaling", [False, True])
@@ -154,22 +157,23 @@ def test_a_node_that_joins_is_used(autoscaling: bool, nodes: Nodes, tmp_path: Pa
 
     seen = _run(experiment, tmp_path, concurrency, jobs=3, together=3, meanwhile=join)
     assert demand == [1 if autoscaling else 0]  # what an autoscaler sees
-    assert len({node for node, _, _ in seen}) == 3
-    assert {at for _, _, at in seen} == {"3"}
+    assert len({node for node, _ in seen}) == 3
+    assert {at for _, at in seen} == {"3"}
 
 
 class Attempts:
-    """Listens which attempts start and how jobs end."""
+    """Listens which attempts start, what is reported, and how jobs end."""
 
     def __init__(self) -> None:
         self.seen: list[int] = []
+        self.epochs: list[int] = []
         self.outcomes: list[str] = []
 
     def started(self, job: Job, attempt: int) -> None:
         self.seen.append(attempt)
 
     def reported(self, job: Job, row: Row) -> None:
-        pass
+        self.epochs.append(row["epoch"])
 
     def ended(self, job: Job, end: End) -> None:
         self.outcomes.append(end.outcome)
@@ -209,6 +213,25 @@ def test_lost_nodes_are_not_counted_as_failures(nodes: Nodes, tmp_path: Path) ->
         max_failures=1,
     )
     assert (attempts.seen, attempts.outcomes) == ([1, 2, 3], ["complete"])
+
+
+def test_a_group_on_two_nodes_survives_one(
+    nodes: Nodes, sweep_values: dict[str, Any], tmp_path: Path
+) -> None:
+    """Its two workers need both nodes; the loss counts neither for Ray Train nor for Tune."""
+    settings = {"train.workers": 2, "train.epochs": 12}
+    experiment = from_dict({**_changed(sweep_values["base"], settings), "name": "wide"})
+    attempts, job = Attempts(), Job("wide", experiment, tmp_path / "wide")
+
+    def take_away() -> None:
+        wait_until(lambda: len(job.rows()) >= 2)
+        nodes.leave(nodes.gpu)
+        nodes.gpu = nodes.join(num_gpus=1)
+
+    _jobs([job], trial.run, lambda: 1, take_away, listeners=[attempts], max_failures=0)
+    assert (attempts.seen, attempts.outcomes) == ([1, 2], ["complete"])
+    assert attempts.epochs == list(range(1, 13))
+    assert digest(job.folder) == undisturbed(job.folder, tmp_path / "undisturbed")
 
 
 def test_a_process_lost_between_two_trials(nodes: Nodes, tmp_path: Path) -> None:
@@ -259,12 +282,11 @@ def _run(
     jobs: int,
     together: int,
     meanwhile: Callable[[], None] = lambda: None,
-) -> list[tuple[str, str, str]]:
-    """Run jobs that wait for each other; return node, GPUs and how many each saw at once."""
+) -> list[tuple[str, str]]:
+    """Run jobs that wait for each other; return their nodes and how many each saw at once."""
     place = str(folder)
 
     def trainable(config: dict[str, Any]) -> None:  # pickled by value: it needs no module there
-        import os
         import time
         from pathlib import Path
 
@@ -272,8 +294,7 @@ def _run(
         from ray import tune
 
         mine = Path(place) / f"at-{config['name']}"
-        gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-        mine.write_text(gpus)
+        mine.touch()
         deadline = time.monotonic() + 90
         at = 0
         while at < together and time.monotonic() < deadline:
@@ -284,7 +305,7 @@ def _run(
         node = ray.get_runtime_context().get_node_id()
         time.sleep(0.5)
         at = max(at, len(list(Path(place).glob("at-*"))))
-        (Path(place) / f"was-{config['name']}").write_text(f"{node} {gpus or '-'} {at}")
+        (Path(place) / f"was-{config['name']}").write_text(f"{node} {at}")
         mine.unlink()
         tune.report({"epoch": 1, "outcome": "complete"})
 
@@ -292,7 +313,7 @@ def _run(
     _jobs(listed, trainable, concurrency, meanwhile)
     words = [path.read_text().split() for path in sorted(folder.glob("was-*"))]
     assert len(words) == jobs
-    return [(node, gpus, at) for node, gpus, at in words]
+    return [(node, at) for node, at in words]
 
 
 def _jobs(
@@ -329,9 +350,9 @@ def test_nothing_pickled_holds_a_path_of_this_machine(tmp_path: Path) -> None:
     """What goes to the nodes names the shared folders alone, and code by its module."""
     from ray import cloudpickle
 
-    from c2vl.training import launch
+    from c2vl.training import launch, train_group
 
-    shipped = [trial.run, launch._in_a_worker, launch._alone]
+    shipped = [trial.run, launch._loop, launch._documented_loop, train_group._work]
     pickled = b"".join(cloudpickle.dumps(item) for item in shipped)
     for path in (REPOSITORY, Path.home(), Path.cwd(), Path(os.__file__).parent):
         assert str(path).encode() not in pickled

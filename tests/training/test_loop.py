@@ -324,7 +324,7 @@ def test_sequences_without_prompts(experiment: Any, language: Path, tmp_path: Pa
     assert (batch.concepts["language"].norm(dim=1) > 0).equal(batch.has["language"])
     assert not batch.has["language"].all() and "vision" not in batch.has
     with pytest.raises(Stop):
-        fit(masked, tmp_path / "run", name="m", on_report=stop_at(1), in_process=True)
+        fit(masked, tmp_path / "run", name="m", on_report=stop_at(1))
     last = fit(masked, tmp_path / "run", name="m")
     fit(masked, tmp_path / "straight", name="m")
     assert weights(tmp_path / "run") == weights(tmp_path / "straight")

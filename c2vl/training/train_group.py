@@ -1,0 +1,476 @@
+"""Ray Train's controller in this process, with workers that stay for this process's next run.
+
+Ray Train's documented trainer starts eight processes for each run: controller, workers and helpers.
+A trial of a sweep takes seconds, so here its own process is the controller, the workers live in the
+placement group that Ray Tune made for the trial, and those of a run that ended well wait for the
+next trial (``tests/benchmarks/test_trial_overhead.py`` measures both ways). Controller, worker
+group, report and restart are Ray Train's own; what this file replaces of them are private names of
+Ray. They are imported here and nowhere else, and :func:`changed` says what another release of Ray
+has changed, for the caller to use the documented trainer then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import Any, ClassVar
+
+import ray
+import ray.train
+import torch.distributed as dist
+from ray.train.v2._internal.callbacks import DatasetsCallback, StateManagerCallback
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+from ray.train.v2._internal.constants import (
+    ENABLE_CONTROLLER_STRUCTURED_LOGGING_ENV_VAR,
+    ENABLE_PREEMPTION_WATCHER_ENV_VAR,
+)
+from ray.train.v2._internal.exceptions import (
+    WorkerGroupStartupFailedError,
+    WorkerGroupStartupTimeoutError,
+    WorkerHealthCheckFailedError,
+    WorkerHealthCheckTimeoutError,
+)
+from ray.train.v2._internal.execution.callback import ReportCallback
+from ray.train.v2._internal.execution.context import (
+    MAX_CHECKPOINT_UPLOAD_THREADS,
+    TrainContext,
+    get_train_context,
+)
+from ray.train.v2._internal.execution.controller import TrainController
+from ray.train.v2._internal.execution.failure_handling import FailureDecision, FailurePolicy
+from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
+from ray.train.v2._internal.execution.worker_group import WorkerGroup
+from ray.train.v2._internal.execution.worker_group.placement_group_handle import (
+    DefaultPlacementGroupHandle,
+)
+from ray.train.v2._internal.execution.worker_group.state import WorkerGroupState
+from ray.train.v2._internal.execution.worker_group.worker import RayTrainWorker
+from ray.train.v2.torch.torch_trainer import TorchTrainer
+
+from c2vl.support.errors import TrainingError, UserError, is_full
+from c2vl.training.system_usage import give_memory_back
+from c2vl.training.worker_errors import says_peer_gone, true_error
+
+log = logging.getLogger(__name__)
+Row = dict[str, Any]
+Report = Callable[[Row], None]
+Loop = Callable[[dict[str, Any], Report], None]
+
+NEWS = 1.0  # seconds after which a worker without news answers a poll all the same
+POLL = 5.0  # seconds that a poll waits for workers that do not answer
+FROZEN = 60.0  # seconds without an answer after which a worker counts as lost; Ray's default is 600
+LOOK_AGAIN = 10.0  # seconds in which the cause of an error that only says "peer gone" appears
+NODE_NEWS = 40.0  # seconds after which a node's death has reached everybody
+ENVIRONMENT = {
+    ENABLE_PREEMPTION_WATCHER_ENV_VAR: "0",  # a process a run; Policy forgives lost nodes
+    ENABLE_CONTROLLER_STRUCTURED_LOGGING_ENV_VAR: "0",  # it would take over this process's logs
+}
+
+
+class Stopped(BaseException):
+    """The trial has ended the training at a report: no error, and none that a loop catches."""
+
+
+# --- in a worker's process ------------------------------------------------------------------------
+
+
+class Gate:
+    """Holds a worker after each epoch until the controller's process has passed the epoch on."""
+
+    change = threading.Condition()
+    answered, go_on = 0, True
+
+    @classmethod
+    def answer(cls, epoch: int, go_on: bool) -> None:
+        """Let the worker continue after an epoch, or end it."""
+        with cls.change:
+            cls.answered, cls.go_on = epoch, go_on
+            cls.change.notify_all()
+
+    @classmethod
+    def report(cls, row: Row) -> None:
+        """Report an epoch and wait for the answer.
+
+        Raises:
+            Stopped: the training is to end.
+        """
+        ray.train.report(row)
+        with cls.change:
+            cls.change.wait_for(lambda: cls.answered >= row["epoch"] or not cls.go_on)
+            if not cls.go_on:
+                raise Stopped
+
+
+class TrainWorker(RayTrainWorker):
+    """A worker that answers a poll as soon as it has news, so that no epoch waits for a poll."""
+
+    def poll_status(self) -> Any:
+        execution, deadline = get_train_context().execution_context, time.monotonic() + NEWS
+        while time.monotonic() < deadline:
+            if not execution.result_queue.empty():
+                break
+            if not execution.training_thread_runner.is_running():
+                break
+            time.sleep(0.003)
+        return super().poll_status()
+
+
+def _renew() -> None:
+    """Make a kept worker as new: renew what Ray Train leaves to the end of its process."""
+    TrainContext.checkpoint_upload_threadpool = ThreadPoolExecutor(MAX_CHECKPOINT_UPLOAD_THREADS)
+    if dist.is_initialized():  # Ray Train leaves the process group of a single worker
+        dist.destroy_process_group()
+    Gate.answer(0, True)
+
+
+def _work(loop: Loop, job: dict[str, Any]) -> None:
+    try:
+        loop(job, Gate.report)
+    except Stopped:
+        pass
+    finally:
+        give_memory_back()
+
+
+# --- in the controller's process ------------------------------------------------------------------
+
+
+class Lent(DefaultPlacementGroupHandle):
+    """The placement group of the trial."""
+
+    def shutdown(self) -> None:
+        """Ray Tune removes it."""
+
+
+class Kept(WorkerGroupState):
+    """Workers that outlast their run."""
+
+    def shutdown(self) -> None:
+        ray.get([worker.actor.shutdown.remote() for worker in self.workers])
+        ray.kill(self.sync_actor)
+
+
+class Group(WorkerGroup):
+    """Workers in the trial's placement group, kept after a run that ended well.
+
+    Without a trial they have a placement group of their own and end with their run.
+    """
+
+    _worker_cls = TrainWorker
+    kept: ClassVar[dict[tuple[Any, ...], list[Any]]] = {}  # of this process, by what they hold
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._worker_health_check_timeout_s = FROZEN
+        self._key: tuple[Any, ...] | None = None
+
+    def _create_placement_group(self, scaling_config: Any, worker_group_context: Any) -> Any:
+        if (lent := ray.util.get_current_placement_group()) is None:
+            return super()._create_placement_group(scaling_config, worker_group_context)
+        resources = worker_group_context.resources_per_worker
+        self._key = (lent.id, worker_group_context.num_workers, *sorted(resources.items()))
+        return Lent(lent)
+
+    def _create_workers(self, *args: Any, **more: Any) -> Any:
+        if self._key is not None and (workers := Group.kept.pop(self._key, None)):
+            try:
+                ray.get([worker.actor.execute.remote(_renew) for worker in workers], timeout=FROZEN)
+            except ray.exceptions.RayError:  # one has died or frozen meanwhile
+                for worker in workers:
+                    ray.kill(worker.actor)
+            else:
+                return workers
+        return super()._create_workers(*args, **more)
+
+    def _init_train_context_on_workers(
+        self, workers: Any, sync_actor: Any, train_context_args: dict[str, list[Any]]
+    ) -> None:
+        # Ray Train's own asks for the actor that the controller is; `c2vl train` is none.
+        starts = [
+            worker.actor.init_train_context.remote(
+                train_run_context=self._train_run_context,
+                distributed_context=worker.distributed_context,
+                synchronization_actor=sync_actor,
+                storage_context=self._storage_context,
+                worker_callbacks=self._worker_callbacks_to_propagate,
+                controller_actor=None,
+                **{name: values[rank] for name, values in train_context_args.items()},
+            )
+            for rank, worker in enumerate(workers)
+        ]
+        ray.get(starts)
+        self._decorate_worker_log_file_paths(workers)
+
+    def poll_status(self, timeout: float | None = None) -> Any:
+        deadline = time.monotonic() + LOOK_AGAIN
+        status = super().poll_status(timeout)
+        while status.errors and all(map(says_peer_gone, status.errors.values())):
+            if time.monotonic() > deadline:
+                break
+            status = super().poll_status(timeout)
+        return status
+
+    def shutdown(self) -> None:
+        status = self.get_latest_poll_status()
+        if self._key is not None and status and status.finished and not status.errors:
+            Group.kept[self._key] = self.get_workers()
+            self._worker_group_state = Kept(**vars(self._worker_group_state))
+        super().shutdown()  # type: ignore[no-untyped-call]
+
+
+class Controller(TrainController):
+    """Polls without a pause: the workers answer once they have news."""
+
+    worker_group_cls = Group
+
+    async def _poll_workers(self) -> Any:
+        return self._worker_group.poll_status(timeout=POLL)  # type: ignore[union-attr]
+
+
+class Scaling(FixedScalingPolicy):
+    """A fixed number of workers; their placement group is all the demand an autoscaler sees."""
+
+    def _send_resource_request(self) -> None: ...
+
+    def _maybe_send_resource_request(self) -> None: ...
+
+    def _cancel_resource_request(self) -> None: ...
+
+
+class Policy(FailurePolicy):
+    """Restarts the workers after losses and errors, up to ``max_failures`` times.
+
+    Losses of whole nodes are not counted. Ray tells of a lost node some seconds after its
+    processes, so earlier losses are looked at again before the last one counts.
+
+    Args:
+        config: with ``max_failures``.
+        restarts: called with the reason of each restart.
+    """
+
+    def __init__(self, config: Any, restarts: Callable[[str], None]) -> None:
+        super().__init__(config)
+        self._restarts = restarts
+        self._losses: list[set[str]] = []  # nodes of the workers of each loss that counts
+        self.group: Callable[[], Any] = lambda: None
+
+    def make_decision(self, training_failed_error: Exception) -> FailureDecision:
+        failures = getattr(training_failed_error, "worker_failures", {}).values()
+        final = any(isinstance(one, UserError | TrainingError) or is_full(one) for one in failures)
+        starting = isinstance(
+            getattr(training_failed_error, "controller_failure", None),
+            WorkerGroupStartupFailedError | WorkerGroupStartupTimeoutError,
+        )
+        if final or not (failures or starting):
+            return FailureDecision.RAISE
+        if failures:
+            group = self.group()
+            nodes = {worker.metadata.node_id for worker in group.get_workers()} if group else set()
+            self._losses.append(nodes)
+            lost = WorkerHealthCheckFailedError | WorkerHealthCheckTimeoutError
+            patience = NODE_NEWS if any(isinstance(one, lost) for one in failures) else 0.0
+            if not self._few_enough(patience):
+                return FailureDecision.RAISE
+        self._restarts(true_error(training_failed_error))
+        return FailureDecision.RETRY
+
+    def _few_enough(self, patience: float) -> bool:
+        deadline = time.monotonic() + patience
+        while True:
+            living = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+            self._losses = [nodes for nodes in self._losses if nodes <= living]
+            if len(self._losses) <= self.failure_config.max_failures:
+                return True
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(1.0)
+
+
+class Reports(ReportCallback):
+    """Passes each epoch on once and in order.
+
+    After a restart of the workers some epochs come again, and of others the workers that wrote them
+    died before they reported.
+
+    Args:
+        report: receives the figures; an exception in it ends the training.
+        written: returns the figures of the epochs in the run's folder.
+        last: the last epoch that was passed on before.
+    """
+
+    def __init__(self, report: Report, written: Callable[[], list[Row]], last: int) -> None:
+        self._report, self._written, self._last = report, written, last
+        self.ended: BaseException | None = None
+        self.group: Callable[[], Any] = lambda: None
+
+    def tell(self, row: Row) -> None:
+        """Pass something on that is no epoch."""
+        if self.ended is None:
+            try:
+                self._report(row)
+            except BaseException as error:  # a stopped trial leaves by SystemExit
+                self.ended = error
+
+    def after_report(self, training_report: Any, metrics: list[Row]) -> None:
+        epoch = metrics[0]["epoch"]
+        for row in self._due(metrics[0]):
+            if self.ended is None:
+                self._last = row["epoch"]
+                self.tell(row)
+        self.group().execute_async(Gate.answer, epoch, self.ended is None)
+
+    def _due(self, row: Row) -> Iterator[Row]:
+        if row["epoch"] > self._last + 1:
+            yield from (one for one in self._written() if self._last < one["epoch"] < row["epoch"])
+        if row["epoch"] > self._last:
+            yield row
+
+
+class Trainer(TorchTrainer):
+    """Ray Train's trainer, with its controller in this process."""
+
+    def __init__(
+        self, loop: Loop, job: dict[str, Any], reports: Reports, policy: Policy, **more: Any
+    ) -> None:
+        super().__init__(partial(_work, loop), train_loop_config=job, **more)
+        self._reports, self._policy = reports, policy
+
+    def _create_default_callbacks(self) -> Any:
+        unused: tuple[type, ...] = (PlacementGroupCleanerCallback, DatasetsCallback)
+        if ray.get_runtime_context().get_actor_id() is None:  # the state API lists actors alone
+            unused += (StateManagerCallback,)
+        default = super()._create_default_callbacks()
+        return [*(one for one in default if not isinstance(one, unused)), self._reports]
+
+    def _initialize_and_run_controller(self, **arguments: Any) -> Any:
+        own = {
+            "scaling_policy": Scaling(arguments["scaling_policy"].scaling_config),
+            "failure_policy": self._policy,
+        }
+        controller = Controller(**{**arguments, **own})
+        self._reports.group = self._policy.group = controller.get_worker_group
+        runner = asyncio.new_event_loop()  # `asyncio.run` would take SIGINT
+        try:
+            runner.run_until_complete(controller.run())  # type: ignore[no-untyped-call]
+        finally:
+            runner.close()
+            if (group := controller.get_worker_group()) is not None:
+                with suppress(Exception):  # the error that brought us here counts
+                    group.abort()
+        if self._reports.ended is not None:
+            raise self._reports.ended
+        return controller.get_result()
+
+
+def run(
+    loop: Loop,
+    job: dict[str, Any],
+    report: Report,
+    *,
+    written: Callable[[], list[Row]],
+    told: int,
+    restarts: Callable[[str], None],
+    scaling_config: Any,
+    run_config: Any,
+) -> None:
+    """Run a loop on a group of Ray Train workers that this process controls.
+
+    Args:
+        loop: called on every worker with the job and whom to tell of an epoch; a function of a
+            module.
+        job: what the state API of Ray Train shows as the run's configuration.
+        report: called here with each epoch's figures; an exception in it ends the workers' loops
+            and is raised.
+        written: returns the figures of the epochs in the run's folder.
+        told: the last epoch that need not be told.
+        restarts: called with the reason, before the workers start again.
+        scaling_config: of the trainer.
+        run_config: of the trainer.
+
+    Raises:
+        ray.train.TrainingFailedError: as the documented trainer raises it.
+    """
+    os.environ.update({key: os.environ.get(key, value) for key, value in ENVIRONMENT.items()})
+    reports = Reports(report, written, told)
+    policy = Policy(run_config.failure_config, restarts)
+    Trainer(loop, job, reports, policy, scaling_config=scaling_config, run_config=run_config).fit()
+
+
+# --- the contract ---------------------------------------------------------------------------------
+
+SIGNATURES: tuple[tuple[type, str, str], ...] = (
+    (TrainController, "__init__", "self train_fn_ref train_run_context scaling_policy"),
+    (TrainController, "run", "self"),
+    (TrainController, "get_worker_group", "self"),
+    (TrainController, "get_result", "self"),
+    (TrainController, "_poll_workers", "self"),
+    (WorkerGroup, "__init__", "self train_run_context worker_group_context"),
+    (WorkerGroup, "_create_placement_group", "self scaling_config worker_group_context"),
+    (WorkerGroup, "_create_workers", "self num_workers placement_group resources_per_worker"),
+    (WorkerGroup, "_init_train_context_on_workers", "self workers sync_actor train_context_args"),
+    (WorkerGroup, "_decorate_worker_log_file_paths", "workers"),
+    (WorkerGroup, "poll_status", "self timeout"),
+    (WorkerGroup, "get_latest_poll_status", "self"),
+    (WorkerGroup, "get_workers", "self"),
+    (WorkerGroup, "execute_async", "self fn"),
+    (WorkerGroup, "shutdown", "self"),
+    (WorkerGroup, "abort", "self"),
+    (WorkerGroupState, "__init__", "self start_time placement_group_handle workers sync_actor"),
+    (WorkerGroupState, "shutdown", "self"),
+    (DefaultPlacementGroupHandle, "__init__", "self pg"),
+    (DefaultPlacementGroupHandle, "shutdown", "self"),
+    (RayTrainWorker, "poll_status", "self"),
+    (RayTrainWorker, "execute", "self fn"),
+    (
+        RayTrainWorker,
+        "init_train_context",
+        "self train_run_context distributed_context synchronization_actor storage_context "
+        "worker_callbacks controller_actor",
+    ),
+    (RayTrainWorker, "shutdown", "self"),
+    (FixedScalingPolicy, "__init__", "self scaling_config"),
+    (FixedScalingPolicy, "_send_resource_request", "self"),
+    (FixedScalingPolicy, "_maybe_send_resource_request", "self"),
+    (FixedScalingPolicy, "_cancel_resource_request", "self"),
+    (FailurePolicy, "__init__", "self failure_config"),
+    (FailurePolicy, "make_decision", "self training_failed_error"),
+    (ReportCallback, "after_report", "self training_report metrics"),
+    (TorchTrainer, "_create_default_callbacks", "self"),
+    (TorchTrainer, "_initialize_and_run_controller", "self"),
+)
+ATTRIBUTES: tuple[tuple[type, str, str], ...] = (
+    (TrainController, "_start_worker_group", "worker_group_cls _worker_group create"),
+    (WorkerGroup, "_create_workers", "_worker_cls"),
+    (
+        WorkerGroup,
+        "__init__",
+        "_worker_health_check_timeout_s _worker_group_state _train_run_context _storage_context "
+        "_worker_callbacks_to_propagate",
+    ),
+    (WorkerGroup, "shutdown", "_worker_group_state shutdown"),
+    (RayTrainWorker, "poll_status", "result_queue training_thread_runner is_running"),
+    (TrainContext, "report", "checkpoint_upload_threadpool"),
+)
+
+
+def changed() -> str:
+    """Return what this release of Ray has changed of what this file needs; empty if nothing."""
+    for owner, name, wanted in SIGNATURES:
+        function = getattr(owner, name, None)
+        found = " ".join(inspect.signature(function).parameters) if function else "nothing"
+        if not f"{found} ".startswith(f"{wanted} "):
+            return f"{owner.__name__}.{name}({wanted} ...) is now ({found})"
+    for owner, name, attributes in ATTRIBUTES:
+        names = getattr(owner, name).__code__.co_names
+        for attribute in attributes.split():
+            if attribute not in names:
+                return f"{owner.__name__}.{name} has no {attribute} now"
+    return ""

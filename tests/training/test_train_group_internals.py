@@ -1,0 +1,41 @@
+"""What keeps workers for the next trial needs of Ray Train's insides is still as it was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ray.train.v2._internal.execution.worker_group import WorkerGroup
+
+from c2vl.config.experiment import TrainSettings
+from c2vl.training import launch, train_group
+
+
+@pytest.mark.parametrize(
+    "row", train_group.SIGNATURES, ids=lambda row: f"{row[0].__name__}.{row[1]}"
+)
+def test_the_signature_is_as_it_was(row: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train_group, "SIGNATURES", (row,))
+    monkeypatch.setattr(train_group, "ATTRIBUTES", ())
+    assert train_group.changed() == ""
+
+
+@pytest.mark.parametrize(
+    "row", train_group.ATTRIBUTES, ids=lambda row: f"{row[0].__name__}.{row[1]}"
+)
+def test_what_it_reads_is_there(row: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train_group, "SIGNATURES", ())
+    monkeypatch.setattr(train_group, "ATTRIBUTES", (row,))
+    assert train_group.changed() == ""
+
+
+def test_another_release_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The documented trainer takes over, and says why."""
+    assert launch.documented(TrainSettings()) == ""
+    assert "false" in launch.documented(TrainSettings(reuse_workers=False))
+    with monkeypatch.context() as patch:
+        patch.setattr(WorkerGroup, "poll_status", lambda self, seconds: None)
+        assert "WorkerGroup.poll_status(self timeout" in launch.documented(TrainSettings())
+    with monkeypatch.context() as patch:
+        patch.delattr(WorkerGroup, "abort")
+        assert "WorkerGroup.abort" in launch.documented(TrainSettings())
