@@ -34,9 +34,14 @@ no_wait_option = click.option("--no-wait", is_flag=True, help="Return as soon as
 
 
 @click.command()
-@click.option("--nodes", type=click.IntRange(1, 32), default=3)
-@click.option("--cpus-per-node", type=click.IntRange(1), default=1)
-@click.option("--dashboard-port", type=click.IntRange(1024, 65535), default=8265)
+@click.option("--nodes", type=click.IntRange(1, 32), default=3, help="Node processes.")
+@click.option("--cpus-per-node", type=click.IntRange(1), default=1, help="CPUs that each declares.")
+@click.option(
+    "--dashboard-port",
+    type=click.IntRange(1024, 65535),
+    default=8265,
+    help="Port of the dashboard.",
+)
 def up(nodes: int, cpus_per_node: int, dashboard_port: int) -> None:
     """Start a local Ray cluster of several node processes, for demonstrations and tests.
 
@@ -87,7 +92,7 @@ def submit(
     preflight: bool,
     no_wait: bool,
 ) -> None:
-    """Run a sweep file as a job, follow its output, and end as it ends.
+    """Run a sweep file as a job, follow its output, and exit with its status.
 
     On a cluster elsewhere the current folder (code and presets, without .git, .venv and runs) is
     sent along, and --root names the folder that all nodes share.
@@ -110,7 +115,7 @@ def submit(
 @address_option
 @root_option
 def preflight(address: str | None, root: Path | None) -> None:
-    """Check from every node: the shared folder, versions, free disk."""
+    """Check the shared folder, versions and free disk from every node."""
     from cluster import jobs
 
     url, where, shared = _target(address, root)
@@ -121,7 +126,7 @@ def preflight(address: str | None, root: Path | None) -> None:
 @click.command()
 @address_option
 def status(address: str | None) -> None:
-    """Show the cluster's nodes with what they offer, and its jobs."""
+    """Show the cluster's nodes, their resources, and its jobs."""
     from rich.console import Console
     from rich.table import Table
 
@@ -146,7 +151,7 @@ def status(address: str | None) -> None:
 @click.argument("job")
 @address_option
 def logs(job: str, address: str | None) -> None:
-    """Show the output of JOB, and follow it to its end."""
+    """Print the output of JOB until it ends."""
     from cluster import jobs
 
     client = jobs.connect(_address(address))
@@ -218,7 +223,7 @@ def _follow(client: JobSubmissionClient, job: str) -> None:
         outcome = jobs.follow(client, job, lambda text: click.echo(text, nl=False))
     except KeyboardInterrupt:
         click.echo(
-            f"\n{job} goes on. Follow it again: c2vl-cluster logs {job}; "
+            f"\n{job} keeps running. Follow it again: c2vl-cluster logs {job}; "
             f"stop it: c2vl-cluster stop {job}",
             err=True,
         )

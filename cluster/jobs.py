@@ -1,4 +1,4 @@
-"""Talking to a cluster's job server: submit a sweep, follow it, list nodes and jobs.
+"""Talks to a cluster's job server: submits a sweep, follows it, lists nodes and jobs.
 
 Ray is imported inside the functions, after authentication is switched on.
 """
@@ -58,7 +58,7 @@ class Submission:
 def sweep_submission(
     sweep: Path, overrides: Iterable[str], root: Path, *, upload: Path | None, preflight: bool
 ) -> Submission:
-    """Compose the job that runs a sweep.
+    """Return the job that runs a sweep.
 
     The job changes into ``root`` first, so that every relative path of the sweep (stores, tables,
     results) lies in the folder that all nodes reach, never in a node's own copy of the code.

@@ -1,4 +1,4 @@
-"""Checks from every node, before the first trial: ``python -m cluster.preflight ROOT`` in a job.
+"""Checks every node before the first trial: ``python -m cluster.preflight ROOT`` in a job.
 
 A sweep needs a folder that all nodes share and can write, the same versions everywhere, and some
 free disk.
@@ -43,7 +43,7 @@ def check(root: Path) -> tuple[list[NodeReport], list[str]]:
 
 
 def main(arguments: list[str]) -> int:
-    """Print what each node found; 0 if a sweep may start, 2 if not."""
+    """Print each node's findings; return 0 if a sweep may start, else 2."""
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         reports, problems = check(Path(arguments[0] if arguments else "."))

@@ -1,4 +1,4 @@
-"""Finds the processes of a local cluster, and ends them and no others.
+"""Starts, finds and ends the processes of a local cluster, and no others.
 
 Every process that ``up`` starts inherits a mark in its environment. Ray's workers rewrite their
 own title and with it what the system shows of their environment, so they are found as

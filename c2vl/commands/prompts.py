@@ -11,7 +11,7 @@ from c2vl.commands.arguments import FILE, PATH
 from c2vl.commands.prompts_video import TEXT_ENCODER, encode, encoding, estimate, video
 
 if TYPE_CHECKING:
-    from c2vl.prompts.language_table import Made
+    from c2vl.prompts.language_table import BuiltTable
 
 GIVEN_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
@@ -112,7 +112,7 @@ def import_(
     _report(made, out)
 
 
-def _report(made: Made, out: Path) -> None:
+def _report(made: BuiltTable, out: Path) -> None:
     counts = made.table.manifest["counts"]
     click.echo(
         f"{out}: {counts['sequences']} sequences × {counts['prompts_per_sequence']} captions, "

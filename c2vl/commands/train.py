@@ -39,7 +39,7 @@ def train(config: Path, overrides: tuple[str, ...], out: Path | None, max_failur
             fit(experiment, folder, name=experiment.name, max_failures=max_failures)
         except KeyboardInterrupt:
             raise UserError(
-                f"stopped; the same command goes on from the last checkpoint in {folder}"
+                f"stopped; the same command continues from the last checkpoint in {folder}"
             ) from None
         except (UserError, TrainingError):
             RunFolder(folder).abandon(made=made)

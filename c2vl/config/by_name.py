@@ -1,4 +1,4 @@
-"""Settings of a part that is chosen by its name: the registry says which class they are.
+"""Chooses the class of settings of a part by the part's name.
 
 Example:
     >>> from c2vl.config.reading import from_dict

@@ -1,4 +1,4 @@
-"""What earlier releases wrote in an experiment, read as what it is called today."""
+"""Translates experiments that earlier releases wrote."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def as_today(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an experiment's values with the names of today; what is of today stays.
+    """Return an experiment's values under the names of this release.
 
     * ``objective.supervised: true`` is now the objective ``supervised``; the settings of the
       contrast beside it had no effect.

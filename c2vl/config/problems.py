@@ -55,13 +55,13 @@ def _place(
 
 
 def _tag(model: type[BaseModel]) -> str | None:
-    """What tells a member of a union from the others."""
+    """Return the value of ``type`` that tells a member of a union from the others."""
     field = model.model_fields.get("type")
     return get_args(field.annotation)[0] if field is not None else None
 
 
 def _below(kind: Any, part: str | int, values: Any) -> list[Any]:
-    """The types that may stand at a key, or an index, of a type."""
+    """Return the types that may stand at a key, or an index, of a type."""
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         field = kind.model_fields.get(str(part))
         if field is None:

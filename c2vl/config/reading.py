@@ -1,4 +1,4 @@
-"""Experiments out of YAML files, command lines and nested mappings, and back into YAML.
+"""Reads experiments from YAML files, command lines and nested mappings, and writes YAML.
 
 Unknown keys and impossible combinations raise :class:`c2vl.support.errors.UserError`, with the path
 of the field and the nearest name that exists.
@@ -39,7 +39,7 @@ def from_dict(values: Mapping[str, Any]) -> Experiment:
 
 
 def parse(model: type[SettingsT], values: Mapping[str, Any], what: str) -> SettingsT:
-    """Validate ``values`` as ``model``; one readable message for all that is wrong with them.
+    """Validate ``values`` as ``model``; one message names every mistake.
 
     Args:
         model: any settings class (the sweep file uses it too).
@@ -78,7 +78,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def override(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return nested ``values`` with dotted ``changes`` put in; the arguments stay as they are.
+    """Return a copy of nested ``values`` with dotted ``changes`` applied.
 
     Where a change names another part (``optim.name``), settings that only the part before has are
     dropped; those that both have stay.
@@ -104,7 +104,7 @@ def _names_part(path: str) -> bool:
 
 
 def _without_leftovers(values: dict[str, Any], path: str, name: Any) -> dict[str, Any]:
-    """Drop the settings of the part at a path that the part of another name does not have."""
+    """Drop the settings that the part of a new name does not have."""
     kind: Any = Experiment
     there: Any = values
     *above, _ = path.split(".")

@@ -1,4 +1,4 @@
-"""Write and read the artefact; what is altered, cut short or not ours ends in one message."""
+"""Writes and reads artefacts; an altered, truncated or foreign one ends in one message."""
 
 from __future__ import annotations
 
@@ -103,10 +103,10 @@ def _load(folder: Path) -> Encoder:
     if card["version"] >= 2 and metadata.get("essentials") != _essentials(card):
         raise UserError(
             f"{card_path}: disagrees with {weights_path.name} about layout, architecture, "
-            "preprocessing or stream; one of them was changed by hand: take the artefact anew"
+            "preprocessing or stream; one of them was changed by hand: copy the artefact again"
         )
     try:
-        _see_backbone(card, folder)
+        _require_backbone(card, folder)
         model = build(JointLayout.from_dict(card["layout"]), card["architecture"])
         model.load_state_dict(tensors)
         encoder = Encoder(model, card)
@@ -118,8 +118,8 @@ def _load(folder: Path) -> Encoder:
     return encoder
 
 
-def _see_backbone(card: Mapping[str, Any], folder: Path) -> None:
-    """See that a backbone which is not ours is registered here.
+def _require_backbone(card: Mapping[str, Any], folder: Path) -> None:
+    """Check that the encoder's backbone is registered here.
 
     Raises:
         MissingPart: it is not; the message names what brings it.
@@ -140,7 +140,7 @@ def _see_backbone(card: Mapping[str, Any], folder: Path) -> None:
 
 
 def _files(folder: Path) -> tuple[Path, Path]:
-    """Card and weights of a folder, in our layout or the Hub's."""
+    """Return the paths of card and weights, in our layout or the Hub's."""
     if not (folder / CARD).exists() and (folder / "config.json").exists():
         return folder / "config.json", folder / "model.safetensors"
     return folder / CARD, folder / WEIGHTS
@@ -154,7 +154,7 @@ def _concepts(path: Path, card: Mapping[str, Any], feature: int) -> dict[str, Co
 
 
 def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> str:
-    """Write tensors; returns the digest of the file. Two entries of text would have any order."""
+    """Write tensors and return the file's digest (metadata of two entries has no fixed order)."""
     data = save(tensors, metadata=metadata)
     path.write_bytes(data)
     return hashlib.sha256(data).hexdigest()

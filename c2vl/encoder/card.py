@@ -19,11 +19,11 @@ WEIGHTS, CARD = "encoder.safetensors", "encoder.json"
 _MADE_BY = (
     f"an encoder is a folder with {CARD} and {WEIGHTS}, made by `c2vl train` or `c2vl export`"
 )
-UNKNOWN_LICENCE = "not recorded; ask whoever gave the data"
+UNKNOWN_LICENCE = "not recorded; ask the provider of the data"
 
 
 def read_card(path: Path) -> dict[str, Any]:
-    """Read a card, and see that this code knows its version.
+    """Read an encoder's card, of a version that this code knows.
 
     Raises:
         UserError: it is missing, is no card, or of another version.
@@ -40,7 +40,7 @@ def read_card(path: Path) -> dict[str, Any]:
 
 
 def read_versioned(path: Path, known: tuple[str, int], made_by: str) -> dict[str, Any]:
-    """Read the card of what goes with an encoder.
+    """Read the card of an artefact that belongs to an encoder.
 
     Args:
         known: the format and the version that this code reads.
@@ -111,7 +111,9 @@ def describe(card: Mapping[str, Any]) -> str:
         *(f"- {name}: {value}" for name, value in origin.items() if not isinstance(value, dict)),
     ]
     for modality, about in card.get("concepts", {}).items():
-        lines.append(f"- {modality} concepts: {about['encoder']} (zero-shot reads them)")
+        lines.append(
+            f"- {modality} concepts: {about['encoder']} (for zero-shot and search by text)"
+        )
     lines += [
         "",
         "```python",

@@ -1,4 +1,4 @@
-"""The Hugging Face Hub's layout: ``config.json``, ``model.safetensors``, a card with metadata.
+"""Writes the Hugging Face Hub's layout: ``config.json``, ``model.safetensors``, a card.
 
 The artefact's files have the names of the Hub and of ``PyTorchModelHubMixin``;
 :func:`c2vl.load_encoder` reads the folder as it is.

@@ -1,4 +1,4 @@
-"""Raw joints of any length to clips of one length: checks and preprocessing, in NumPy alone.
+"""Turns raw joints of any length into clips of one length, in NumPy alone.
 
 Shapes: n sequences, M bodies, T frames, F frames of a clip, V joints.
 """

@@ -50,7 +50,7 @@ def count_scoring(
     path = folder / SCORINGS
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _alone(path) as file:
+        with _locked(path) as file:
             text = file.read()
             kept = text[: text.rfind(b"\n") + 1]  # a cut last line: killed before it scored
             own = [one for one in _parse(path, kept) if one["encoder"] == encoder]
@@ -80,7 +80,7 @@ def scorings(folder: Path, encoder: str | None = None) -> int:
 def replacing_encoder(
     folder: Path, encoder: str = "", counted: Iterable[Path] = ()
 ) -> Iterator[Path]:
-    """Replace an encoder's folder, without losing a line of its count of test scorings.
+    """Replace an encoder's folder, and keep every line of its count of test scorings.
 
     Args:
         folder: keeps its own lines in any case; it is locked against new ones meanwhile.
@@ -96,7 +96,7 @@ def replacing_encoder(
     with ExitStack() as held:
         path = folder / SCORINGS
         if path.is_file():
-            held.enter_context(_alone(path))
+            held.enter_context(_locked(path))
             found = Counter(_read(path).splitlines()) | found
         with replacing_folder(folder) as partial:
             yield partial
@@ -106,7 +106,7 @@ def replacing_encoder(
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[BinaryIO]:
+def _locked(path: Path) -> Iterator[BinaryIO]:
     """Open and lock a file of lines; retry if it was replaced before the lock."""
     import fcntl  # not everywhere, and loading an encoder needs none of this
 
@@ -120,7 +120,7 @@ def _alone(path: Path) -> Iterator[BinaryIO]:
 
 
 def _read(path: Path) -> bytes:
-    """The whole lines of a file; none where there is no file."""
+    """Return the whole lines of a file; none where there is no file."""
     text = path.read_bytes() if path.is_file() else b""
     return text[: text.rfind(b"\n") + 1]
 

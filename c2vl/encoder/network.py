@@ -45,9 +45,9 @@ def build(layout: JointLayout, architecture: Mapping[str, Any]) -> Backbone:
 
 
 def digest_of(model: nn.Module, card: Mapping[str, Any]) -> str:
-    """SHA-256 of all that decides the features: weights, architecture, preprocessing, layout.
+    """Hash all that decides the features: weights, architecture, preprocessing, stream, layout.
 
-    Where it was trained, and what it scored, are no part of it.
+    Provenance and results do not enter it.
     """
     found = hashlib.sha256(
         json.dumps({key: card[key] for key in ESSENTIALS}, sort_keys=True).encode()
@@ -85,7 +85,7 @@ class Encoder:
 
     @cached_property
     def digest(self) -> str:
-        """:func:`digest_of` it."""
+        """The encoder's :func:`digest_of`."""
         return digest_of(self.model, self.card)
 
     def to(self, device: str | torch.device) -> Encoder:

@@ -1,4 +1,4 @@
-"""An exported encoder under ONNX Runtime: raw joints in, features out, without torch."""
+"""Runs an exported encoder under ONNX Runtime, without torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The network for other runtimes: ONNX, torch.export, AOTInductor, each with the card.
+"""Exports the network to ONNX, torch.export or AOTInductor, each with the card.
 
 The exported network takes preprocessed clips (N, M, T, V, 3) and presence of bodies (N, M), and
 contains stream and pooling. N sequences and M bodies are dynamic; T frames in ONNX too, elsewhere

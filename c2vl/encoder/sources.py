@@ -1,4 +1,4 @@
-"""Sources of encoders: a folder, or an MLflow address that an installed plugin fetches.
+"""Finds an encoder by its folder, or by an MLflow address that an installed plugin fetches.
 
 This package does not import MLflow. One that does (here ``sweeps``) declares an entry point of the
 group ``c2vl.encoders``: a callable ``fetch(source)`` that returns a context manager of a folder.

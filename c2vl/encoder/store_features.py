@@ -1,4 +1,4 @@
-"""Features of a whole store, extracted once: cached by encoder and content of the store."""
+"""Extracts the features of a whole store once: cached by encoder and content."""
 
 from __future__ import annotations
 

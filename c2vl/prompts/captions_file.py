@@ -1,4 +1,4 @@
-"""Captions from files: the published archive, or a user's JSON, CSV or Parquet.
+"""Reads captions from the published archive, or a user's JSON, CSV or Parquet.
 
 =============  ======================================================================
 ``.zip``       an archive with one ``.json`` in it (``pkuv2_language.zip``)

@@ -1,4 +1,4 @@
-"""Published captions and a user's own as language concept tables."""
+"""Builds language concept tables of published captions or a user's own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from c2vl.prompts import captions_file, language_table
 from c2vl.prompts.captions_file import Short
 from c2vl.prompts.encoders import Encoder
-from c2vl.prompts.language_table import Made
+from c2vl.prompts.language_table import BuiltTable
 from c2vl.prompts.table import within_store
 from c2vl.skeletons.store import Store
 from c2vl.support.progress import Progress
@@ -25,7 +25,7 @@ def import_captions(
     cache: Path | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
-) -> Made:
+) -> BuiltTable:
     """Make a table of a file of captions, unless exactly this table is there.
 
     Args:
@@ -45,7 +45,7 @@ def import_captions(
     digest = store.digest if store is not None else ""
     known = (digest, encoder.identity, settings)
     if (made := language_table.existing(out, *known, overwrite=overwrite)) is not None:
-        return Made(made, 0)
+        return BuiltTable(made, 0)
     surplus: list[tuple[str, str]] = []
     counts: dict[str, int] = {}
     if store is not None:

@@ -1,4 +1,4 @@
-"""From captions to a language concept table: cached features, written part by part."""
+"""Builds a language concept table of captions, from cached features, chunk by chunk."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from c2vl.support.progress import Progress
 
 
 @dataclass(frozen=True)
-class Made:
-    """A table that was made.
+class BuiltTable:
+    """The outcome of building a table.
 
     Attributes:
         read: prompts that the encoder read; the rest were cached.
@@ -39,7 +39,7 @@ def build(
     overwrite: bool = False,
     progress: Progress | None = None,
     **recorded: Any,
-) -> Made:
+) -> BuiltTable:
     """Encode captions and write their table.
 
     Args:
@@ -86,7 +86,7 @@ def build(
         overwrite=overwrite,
         **recorded,
     )
-    return Made(table, len(new))
+    return BuiltTable(table, len(new))
 
 
 def existing(
@@ -119,7 +119,7 @@ def existing(
 
 
 def count(texts: Iterable[Sequence[str]]) -> dict[str, Any]:
-    """Return figures of captions: how many, how many distinct, how long, how shared.
+    """Count captions: how many, how many distinct, how long, how shared.
 
     ``most_shared_caption`` is the largest share of sequences that one caption is found in.
     """

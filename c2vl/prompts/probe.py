@@ -1,4 +1,4 @@
-"""How well prompts predict the action: a linear probe on the mean concept feature.
+"""Probes how well prompts predict the action, linearly from the mean concept feature.
 
 Labels measure prompts and never make them. The validation figure leaves out one training subject at
 a time; the test subjects are scored on request only. Shapes: N sequences, D feature size.

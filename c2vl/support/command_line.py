@@ -1,4 +1,4 @@
-"""Shared by the three console commands: lazy sub-commands, and errors as one message.
+"""What the three console commands share: lazy sub-commands, and errors as one message.
 
 A sub-command's module is imported when it is called, so ``--help`` never waits for torch or Ray.
 """
@@ -16,7 +16,7 @@ from c2vl.support.errors import TrainingError, UserError
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are named by ``"module:attribute"`` with a line of help each.
+    """A group that imports the module of a sub-command when it is called.
 
     Args:
         lazy: command name → (``"package.module:command"``, one line for the listing).

@@ -1,4 +1,4 @@
-"""Files and folders written whole or not at all: under a temporary name, then renamed."""
+"""Writes files and folders whole or not at all: under a temporary name, then renamed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PARTIAL = ".tmp-"  # prefix of names that are still being written
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Return the value that a text from outside stands for.
+    """Parse JSON that somebody else wrote.
 
     Raises:
         ValueError: it is not JSON, or nests too deeply to be read.
@@ -55,7 +55,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file of text (UTF-8).
+    """Write a text file in UTF-8.
 
     Raises:
         UserError: it cannot be written there.
@@ -85,7 +85,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 
 
 def _exchange(partial: Path, folder: Path) -> None:
-    """Put a folder in the place of another one."""
+    """Replace a folder by another one."""
     old = Path(tempfile.mkdtemp(prefix=f"{_PARTIAL}{folder.name}-old-", dir=folder.parent))
     try:
         os.replace(folder, old / folder.name)
@@ -120,7 +120,7 @@ def adding_folder(folder: Path) -> Iterator[Path]:
 
 
 def unwritable(path: Path, error: OSError) -> UserError:
-    """Return what to raise where something cannot be written.
+    """Return the error to raise where ``path`` cannot be written.
 
     Args:
         error: if it concerns another file (one that was being read), the message names that file.

@@ -18,7 +18,7 @@ _live: Bar | None = None
 
 
 class Bar:
-    """A bar with figures beside it, and lines above it; in a log the lines alone.
+    """A progress bar with figures beside it and lines above it; in a log the lines alone.
 
     Args:
         total: steps in all; None where it is not known yet.
@@ -67,7 +67,7 @@ class Bar:
         self._bar.update(self._task, completed=done, total=total, figures=figures)
 
     def say(self, text: str) -> None:
-        """Print a line above the bar, whole however long it is."""
+        """Print a line above the bar, never wrapped."""
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 

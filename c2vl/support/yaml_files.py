@@ -1,4 +1,4 @@
-"""Reading YAML that someone else wrote: strictly, and within bounds of time and memory.
+"""Reads YAML that somebody else wrote, strictly and within bounds of time and memory.
 
 PyYAML takes the last of two equal keys without a word, needs time that grows with the square of the
 nesting, and lets a few lines of aliases stand for more than any memory holds. Here each of these is
@@ -24,18 +24,18 @@ _LARGEST = 8 << 20  # bytes of a file
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe values only, of bounded depth and number, and no mapping that has a key twice."""
+    """Loads safe values of bounded depth and number, and no mapping with a key twice."""
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
         self._extents: dict[int, tuple[int, int]] = {}  # node: values and levels, aliases expanded
 
     def fetch_flow_collection_start(self, token: type[yaml.Token]) -> None:
-        _see(self.flow_level < _DEEPEST, self.get_mark(), _TOO_DEEP)
+        _require(self.flow_level < _DEEPEST, self.get_mark(), _TOO_DEEP)
         super().fetch_flow_collection_start(token)
 
     def add_indent(self, column: int) -> bool:
-        _see(len(self.indents) < _DEEPEST, self.get_mark(), _TOO_DEEP)
+        _require(len(self.indents) < _DEEPEST, self.get_mark(), _TOO_DEEP)
         return super().add_indent(column)
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
@@ -44,13 +44,13 @@ class _Loader(yaml.SafeLoader):
         node = super().compose_node(parent, index)
         assert node is not None  # whatever the library's stubs say
         if is_alias:
-            _see(id(node) in self._extents, mark, "an alias within what it stands for")
+            _require(id(node) in self._extents, mark, "an alias within what it stands for")
             return node
         below = [self._extents[id(child)] for child in _children(node)]
         values = 1 + sum(values for values, _ in below)
         levels = 1 + max((levels for _, levels in below), default=0)
-        _see(values <= _MOST, mark, f"over {_MOST:,} values")
-        _see(levels <= _DEEPEST + 1, mark, _TOO_DEEP)
+        _require(values <= _MOST, mark, f"over {_MOST:,} values")
+        _require(levels <= _DEEPEST + 1, mark, _TOO_DEEP)
         self._extents[id(node)] = values, levels
         return node
 
@@ -60,7 +60,7 @@ class _Loader(yaml.SafeLoader):
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode):
                 name = key.tag, key.value
-                _see(name not in seen, key.start_mark, f'the key "{key.value}" is there twice')
+                _require(name not in seen, key.start_mark, f'the key "{key.value}" is there twice')
                 seen.add(name)
         return node
 
@@ -74,13 +74,13 @@ def _children(node: yaml.Node) -> list[yaml.Node]:
     return node.value if isinstance(node, yaml.SequenceNode) else []
 
 
-def _see(holds: bool, mark: yaml.Mark, otherwise: str) -> None:
+def _require(holds: bool, mark: yaml.Mark, otherwise: str) -> None:
     if not holds:
         raise yaml.YAMLError(f"line {mark.line + 1}: {otherwise}")
 
 
 def parse_yaml(text: str) -> Any:
-    """Return the value that a text stands for.
+    """Parse YAML strictly.
 
     Raises:
         ValueError: it is not YAML, or one of the things that the module's text says; the message
@@ -94,7 +94,7 @@ def parse_yaml(text: str) -> Any:
 
 
 def load_yaml(path: Path, largest: int = _LARGEST) -> Any:
-    """Return the value that a file stands for; ``None`` for an empty one.
+    """Read a YAML file strictly; an empty one gives ``None``.
 
     Raises:
         UserError: it is missing, larger than it may be, or not YAML as :func:`parse_yaml` takes it.

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from c2vl.config.reading import from_dict
-from c2vl.skeletons.demo.ntu_files import Seen, skeleton_text
+from c2vl.skeletons.demo.ntu_files import TrackedBody, skeleton_text
 from c2vl.skeletons.formats.ntu_text import parse
 from c2vl.skeletons.preparing.prepare import prepare
 from c2vl.skeletons.store import COLUMNS, FORMAT, Store, content_checksum
@@ -37,7 +37,7 @@ def write(path: Path, seed: int, frames: int = FRAMES) -> None:
         length = frames // (1 + person)
         shape = rng.uniform(-1, 1, (25, 3)) * [0.25, 0.9, 0.15] + [person, 0, 3]
         joints = shape + np.cumsum(rng.normal(0, 0.01, (length, 25, 3)), axis=0)
-        bodies.append(Seen(72057594037931101 + person, np.arange(length), joints))
+        bodies.append(TrackedBody(72057594037931101 + person, np.arange(length), joints))
     path.write_text(skeleton_text(bodies, "\r\n"))
 
 

@@ -1,4 +1,4 @@
-"""Features by content: (text or picture, model, settings) → vector, in shards written atomically.
+"""Caches features by content: (text or picture, model, settings) → vector, in atomic shards.
 
 A shard is two arrays, ``<name>.features.npy`` and, written last, ``<name>.keys.npy``, which also
 marks items longer than the model reads. No file changes in place, so processes and machines can
@@ -141,7 +141,7 @@ class FeatureCache:
         *,
         on_new: Callable[[int], None] | None = None,
     ) -> NDArray[np.float32]:
-        """Return features (n, D), encoding what is not there.
+        """Return features (n, D), and encode first what is missing.
 
         Args:
             items: in any number and with repeats.
@@ -169,7 +169,7 @@ class FeatureCache:
                 return rows
 
     def _found(self, keys: Keys) -> NDArray[np.int64]:
-        """Place of each key among those known, -1 where it is not."""
+        """Return the position of each key among the known ones, -1 where it is absent."""
         if not len(self._keys):
             return np.full(len(keys), -1)
         at = np.searchsorted(self._keys, keys)
@@ -195,7 +195,7 @@ def keys_of(items: Sequence[str] | Sequence[bytes]) -> Keys:
 
 
 def _unit(rows: NDArray[np.floating]) -> bool:
-    """Whether every row has norm 1; false for NaN too."""
+    """Tell whether every row has norm 1; NaN has not."""
     return bool((np.abs(np.linalg.norm(rows, axis=1) - 1) < 1e-2).all())
 
 

@@ -101,7 +101,7 @@ class TextEncoder(models.FrozenModel):
 
     @cached_property
     def limit(self) -> int:
-        """Tokens that are read of a text, special ones included."""
+        """The most tokens that the model reads of a text, special ones included."""
         config = self._model.config
         positions = int(getattr(config, "max_position_embeddings", 0) or _LONGEST)
         allowed = min(int(self._tokenizer.model_max_length), positions, _LONGEST)
@@ -151,7 +151,7 @@ class TextEncoder(models.FrozenModel):
         return ids
 
     def _fitting(self, text: str, ids: list[int]) -> list[list[int]]:
-        """What the model reads of a text that is too long: parts that fit, or its start."""
+        """Return the token rows read of a text that is too long: parts that fit, or its start."""
         if self.long == "cut":
             given = text.lower() if self.lower_case else text
             cut = self._tokenizer(given, truncation=True, max_length=self.limit)
@@ -165,7 +165,7 @@ class TextEncoder(models.FrozenModel):
     def _features(
         self, rows: Sequence[list[int]], progress: Progress | None
     ) -> NDArray[np.float32]:
-        """Unit features of token rows that all fit, (n, D)."""
+        """Return unit features (n, D) of token rows that all fit."""
         import torch
 
         most = _TOKENS[self._model.device.type]
@@ -191,7 +191,7 @@ class TextEncoder(models.FrozenModel):
         return found
 
     def _forward(self, rows: list[list[int]]) -> Any:
-        """Features (n, D) of one batch of token rows, before their norm."""
+        """Return the features (n, D) of one batch of token rows, before normalisation."""
         full = {"padding": "max_length", "max_length": self.limit}
         padded = self._tokenizer.pad(
             {"input_ids": rows},

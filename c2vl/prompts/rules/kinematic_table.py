@@ -1,4 +1,4 @@
-"""From a store's motion to a language concept table: captions by rules, then cached features."""
+"""Builds a store's language concept table of captions that rules write from the motion."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from c2vl.prompts import language_table
 from c2vl.prompts.encoders import Encoder
-from c2vl.prompts.language_table import Made
+from c2vl.prompts.language_table import BuiltTable
 from c2vl.prompts.rules.captions import RULES, WINDOWS, captions
 from c2vl.skeletons.store import Store
 from c2vl.support.progress import Progress
@@ -30,7 +30,7 @@ def build(
     windows: int = WINDOWS,
     overwrite: bool = False,
     progress: Progress | None = None,
-) -> Made:
+) -> BuiltTable:
     """Write the kinematic language table of a store, unless exactly this table is there.
 
     Args:
@@ -43,7 +43,7 @@ def build(
     settings = {"method": "kinematic", "rules": RULES, "windows": windows}
     known = (store.digest, encoder.identity, settings)
     if (made := language_table.existing(out, *known, overwrite=overwrite)) is not None:
-        return Made(made, 0)
+        return BuiltTable(made, 0)
     texts = caption_store(store, windows=windows)
     return language_table.build(
         out,

@@ -124,7 +124,7 @@ def measure(joints: Array, layout: JointLayout, fps: float) -> Body:
 
 
 def _filled(x: Array, present: NDArray[np.bool_]) -> Array:
-    """Absent frames take the nearest seen ones, linearly."""
+    """Fill absent frames linearly from the nearest seen ones."""
     if present.all():
         return x
     seen = np.flatnonzero(present)
@@ -142,19 +142,19 @@ def _smooth(x: Array, sigma: float) -> Array:
 
 
 def _heading(across: Array) -> Array:
-    """Heading of a left-to-right line about the vertical, radians; turning left is positive."""
+    """Return the heading of a left-to-right line, radians; turning left is positive."""
     return np.asarray(np.arctan2(-across[:, 2], across[:, 0]))
 
 
 def _slow(heading: Array, fps: float) -> Array:
-    """The heading of the whole body: what is left of turning after a second's smoothing."""
+    """Return the heading of the whole body, smoothed over a second."""
     line = np.exp(1j * heading)
     smooth = _smooth(line.real, fps) + 1j * _smooth(line.imag, fps)
     return np.asarray(np.angle(smooth))
 
 
 def _turned(x: Array, heading: Array) -> Array:
-    """Camera axes (…, T, 3) to the body's: right, up, forward."""
+    """Rotate camera axes (…, T, 3) into the body's: right, up, forward."""
     cos, sin = np.cos(heading), np.sin(heading)
     right = x[..., 0] * cos - x[..., 2] * sin
     back = x[..., 0] * sin + x[..., 2] * cos
@@ -166,7 +166,7 @@ def _typical(x: Array) -> float:
 
 
 def _chain(at: dict[str, Array], upper: str, middle: str, lower: str) -> float:
-    """Length of a limb, both sides' mean."""
+    """Return the length of a limb, the mean of both sides."""
     lengths = [
         _typical(at[f"{s}_{a}"] - at[f"{s}_{b}"])
         for s in SIDES

@@ -65,7 +65,7 @@ def moment(body: Body, w: slice) -> str:
 
 
 def hand(body: Body, side: int, w: slice) -> str:
-    """Where a hand is in a window, and where it moves."""
+    """Word where a hand is in a window, and where it moves."""
     x = body.hand[side, w]
     place = x.mean(axis=0)
     speed = float(np.linalg.norm(x[1:] - x[:-1], axis=-1).sum()) * body.fps / max(len(x) - 1, 1)
@@ -78,7 +78,7 @@ def hand(body: Body, side: int, w: slice) -> str:
 
 
 def stance(body: Body, w: slice) -> str:
-    """Legs and trunk in a window; empty when simply standing."""
+    """Word legs and trunk in a window; empty for plain standing."""
     told = []
     pelvis = body.pelvis[w]
     bent = float(body.knee[:, w].min(axis=0).mean())

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from c2vl.prompts import language_table
 from c2vl.prompts.encoders import Encoder
 from c2vl.prompts.encoders.feature_cache import SHARD, FeatureCache
-from c2vl.prompts.language_table import Made
+from c2vl.prompts.language_table import BuiltTable
 from c2vl.prompts.table import ConceptTable, may_write, within_store
 from c2vl.prompts.video.shards import PromptFolder
 from c2vl.prompts.video.stages import Stage, run_stages
@@ -36,7 +36,7 @@ def encode_prompts(
     gpus: float = 0.0,
     overwrite: bool = False,
     progress: Progress | None = None,
-) -> Made:
+) -> BuiltTable:
     """Encode the answers (language) or the crops (vision) of a folder of prompts.
 
     Each row of a language table also holds the caption's question, status and crop.
@@ -108,7 +108,7 @@ def _vision(
     cache: FeatureCache,
     record: dict[str, Any],
     progress: Progress | None,
-) -> Made:
+) -> BuiltTable:
     """Write the table of crops part by part: all pictures need not fit the memory."""
     names = list(table["id"].drop_duplicates())
     prompts, read = len(table) // len(names), 0
@@ -136,7 +136,7 @@ def _vision(
         counts={"pictures": len(table)},
         **record,
     )
-    return Made(made, read)
+    return BuiltTable(made, read)
 
 
 class _FillCache:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from c2vl.skeletons.datasets.array_rows import (
     MOST_CLASSES,
-    Part,
+    PartArrays,
     check_count,
     labels_of,
     read_labels,
@@ -29,8 +29,8 @@ POSITION = re.compile(r"(train|val|test)_position\.npy")
 _MOST_BYTES = 256 << 20  # the names and labels of NTU RGB+D 120 take 3 MB
 
 
-def part_of(position: RawFile, files: dict[str, RawFile]) -> Part:
-    """Return a part.
+def part_of(position: RawFile, files: dict[str, RawFile]) -> PartArrays:
+    """Return the array and labels of a part.
 
     Args:
         position: its ``_position.npy``.
@@ -56,7 +56,7 @@ def part_of(position: RawFile, files: dict[str, RawFile]) -> Part:
     part = position.base.partition("_")[0]
     check_count(part, shape[0], len(labels), len(names) if names else None)
     facts = {"format": "aimclr", "joints": shape[3]}
-    return Part(part, data, labels, names, width, facts)
+    return PartArrays(part, data, labels, names, width, facts)
 
 
 def _pickled(file: RawFile) -> tuple[list[str], NDArray[np.int64]]:

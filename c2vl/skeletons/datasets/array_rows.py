@@ -1,4 +1,4 @@
-"""Published arrays in which a row is a sequence: labels, names, classes, and reading in blocks.
+"""Reads published arrays in which a row is a sequence: labels, names, classes, blocks of rows.
 
 Shapes: N sequences, K classes, M bodies, T frames, V joints, C = (x, y, z).
 """
@@ -32,7 +32,7 @@ PARTS = {"train": "train", "val": "test", "test": "test"}
 
 
 @dataclass(frozen=True)
-class Part:
+class PartArrays:
     """The training or the test part of published arrays.
 
     Attributes:
@@ -134,7 +134,7 @@ def class_names(
     return tuple(f"class {number}" for number in range(width))
 
 
-def items_of(part: Part, parts: dict[str, str]) -> Iterator[Item]:
+def items_of(part: PartArrays, parts: dict[str, str]) -> Iterator[Item]:
     """Cut a part into pieces of some megabytes; a compressed one is a single piece, read in order.
 
     Args:
@@ -159,10 +159,10 @@ def items_of(part: Part, parts: dict[str, str]) -> Iterator[Item]:
 
 
 def check_count(part: str, sequences: int, labels: int, names: int | None = None) -> None:
-    """See that there is one label, and one name if any, for each sequence.
+    """Check that there is one label, and one name if any, for each sequence.
 
     Raises:
-        RejectedError: there is not.
+        RejectedError: the numbers differ.
     """
     for what, count in (("labels", labels), ("names", names)):
         if count is not None and count != sequences:

@@ -14,7 +14,7 @@ import numpy as np
 from c2vl.skeletons.datasets import aimclr, ctrgcn, pyskl
 from c2vl.skeletons.datasets.array_rows import (
     PARTS,
-    Part,
+    PartArrays,
     class_names,
     items_of,
     layout_for,
@@ -58,7 +58,7 @@ def discover(source: Path, options: Options) -> Found:
         named = {archives[0].name + f"/x_{name}": part for name, part in parts.items()}
         return _rows(named, source, options)
     by_name = {file.name: file for file in files}
-    parts_found: dict[str, Part | RejectedError] = {}
+    parts_found: dict[str, PartArrays | RejectedError] = {}
     for position in next(iter(positions.values())):
         try:
             parts_found[position.name] = aimclr.part_of(position, by_name)
@@ -69,13 +69,13 @@ def discover(source: Path, options: Options) -> Found:
     return _rows(parts_found, source, options)
 
 
-def _rows(found: dict[str, Part | RejectedError], source: Path, options: Options) -> Found:
+def _rows(found: dict[str, PartArrays | RejectedError], source: Path, options: Options) -> Found:
     rejected = [
         Rejected(name, error.reason)
         for name, error in found.items()
         if isinstance(error, RejectedError)
     ]
-    parts = [part for part in found.values() if isinstance(part, Part)]
+    parts = [part for part in found.values() if isinstance(part, PartArrays)]
     if not parts:
         raise UserError(f"{source}: {rejected[0].file}: {rejected[0].reason}")
     joints = parts[0].facts["joints"]

@@ -81,7 +81,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Found:
-    """The content of a source.
+    """What ``discover`` finds in a source.
 
     Attributes:
         items: pieces of work, in the order of the store.
@@ -101,7 +101,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Reader:
-    """A format that can be prepared.
+    """A dataset's reader.
 
     Attributes:
         discover: finds the items of a source; UserError when it is not this dataset.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from c2vl.skeletons.datasets.array_rows import Part, check_count, layout_for, read_labels
+from c2vl.skeletons.datasets.array_rows import PartArrays, check_count, layout_for, read_labels
 from c2vl.skeletons.datasets.base import Options
 from c2vl.skeletons.formats.npy import ArrayFile, members
 from c2vl.skeletons.formats.raw_files import RawFile
@@ -19,7 +19,7 @@ from c2vl.support.errors import UserError
 _PARTS = ("train", "val", "test")
 
 
-def parts_of(file: RawFile, options: Options) -> dict[str, Part | RejectedError]:
+def parts_of(file: RawFile, options: Options) -> dict[str, PartArrays | RejectedError]:
     """Return the parts in an ``.npz``, or what is wrong with each.
 
     Raises:
@@ -28,7 +28,7 @@ def parts_of(file: RawFile, options: Options) -> dict[str, Part | RejectedError]
         UserError: the joints need a layout.
     """
     inside = members(file)
-    parts: dict[str, Part | RejectedError] = {}
+    parts: dict[str, PartArrays | RejectedError] = {}
     for name in _PARTS:
         if f"x_{name}.npy" in inside:
             try:
@@ -41,7 +41,7 @@ def parts_of(file: RawFile, options: Options) -> dict[str, Part | RejectedError]
     return parts
 
 
-def _part(file: RawFile, name: str, inside: list[str], options: Options) -> Part:
+def _part(file: RawFile, name: str, inside: list[str], options: Options) -> PartArrays:
     data = ArrayFile(file, f"x_{name}.npy")
     shape = data.header().shape
     if len(shape) != 3 or shape[2] % 3:
@@ -52,7 +52,7 @@ def _part(file: RawFile, name: str, inside: list[str], options: Options) -> Part
     check_count(name, shape[0], len(labels))
     joints = _joints(shape[2] // 3, options)
     facts = {"format": "ctrgcn", "joints": joints}
-    return Part(name, data, labels, (), width, facts)
+    return PartArrays(name, data, labels, (), width, facts)
 
 
 def _joints(columns: int, options: Options) -> int:

@@ -37,8 +37,8 @@ _MOST_BODIES = 16
 def discover(source: Path, options: Options) -> Found:
     """Read the table and the layout, and find each row's file."""
     files = list_files(source)
-    file = _the(_TABLE, files, source)
-    layout = _layout(_the(_LAYOUT, files, source))
+    file = _only(_TABLE, files, source)
+    layout = _layout(_only(_LAYOUT, files, source))
     table = Table(file)
     arrays = _Arrays(file.folder, files)
     rejected: list[Rejected] = []
@@ -57,7 +57,7 @@ def discover(source: Path, options: Options) -> Found:
     return Found(items, layout, tuple(table.classes), split, rejected=tuple(rejected))
 
 
-def _the(name: str, files: list[RawFile], source: Path) -> RawFile:
+def _only(name: str, files: list[RawFile], source: Path) -> RawFile:
     found = [file for file in files if file.base == name]
     if not found:
         raise UserError(f"{source}: there is no {name} in it{_REMEDIES[name]}")

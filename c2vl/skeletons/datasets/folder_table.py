@@ -1,4 +1,4 @@
-"""``sequences.csv`` of a folder of recordings: a row a sequence, and what it says."""
+"""Reads ``sequences.csv`` of a folder of recordings: a row a sequence."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LONGEST_ID = 300
 
 
 class Table:
-    """The table.
+    """The rows of ``sequences.csv``.
 
     Attributes:
         rows: the line of each row, and its words by column.
@@ -39,7 +39,7 @@ class Table:
         """Return what a row says of its sequence, by the names of :class:`.Sequence`.
 
         Raises:
-            RejectedError: one of its words cannot be.
+            RejectedError: a field has an impossible value.
         """
         name, word = row["id"], row["label"]
         if not name.isprintable() or not 0 < len(name) <= _LONGEST_ID:

@@ -92,7 +92,7 @@ def _not_finite(word: str) -> NoReturn:
 
 
 def _skeletons(frames: Any) -> NDArray[np.float64]:
-    """Return (T, 20, 3) of nested lists, taking nothing for a number that is none."""
+    """Convert nested lists to (T, 20, 3); only JSON numbers count as coordinates."""
     if not isinstance(frames, list):
         raise RejectedError("no list of skeletons")
     if not frames:
@@ -111,7 +111,7 @@ def _skeletons(frames: Any) -> NDArray[np.float64]:
 
 
 def _shown(value: Any) -> str:
-    """Return a value as a message shows it, short whatever it is."""
+    """Return a value as a message shows it, always short."""
     if isinstance(value, list | dict):
         return f"a {type(value).__name__}"
     if type(value) is int and value.bit_length() > 64:

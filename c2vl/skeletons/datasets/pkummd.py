@@ -62,7 +62,7 @@ _CLIPPED = "ends clipped to the video"
 
 @dataclass(frozen=True)
 class _Video:
-    """What a video's name says."""
+    """The facts in a video's name."""
 
     id: str
     camera: int
@@ -129,7 +129,7 @@ def _window(options: Options) -> dict[str, int]:
 
 
 def _by_video(files: list[RawFile]) -> dict[str, tuple[list[RawFile], list[RawFile]]]:
-    """Return skeleton and label files by video; an empty file is whichever is lacking."""
+    """Group skeleton and label files by video; an empty file counts as the one that is lacking."""
     videos: dict[str, tuple[list[RawFile], list[RawFile]]] = {}
     unclear = []
     for file in files:
@@ -152,7 +152,7 @@ def read(item: Item) -> Iterator[Sequence | Rejected]:
         is an end that overruns the video.
 
     Raises:
-        RejectedError: the skeleton file does not hold.
+        RejectedError: the skeleton file is damaged.
     """
     labels = item.beside[0]
     frames = _frames(item.file.read(_MOST_BYTES))

@@ -29,7 +29,7 @@ _SPLIT = re.compile(r"(?:(.+?)[_-])?(train|val|test)(\d{0,3})")
 
 
 class Annotations:
-    """What a pickle holds.
+    """The annotations of a pickle.
 
     Attributes:
         entries: facts of each usable annotation.
@@ -87,7 +87,7 @@ class Annotations:
 
 
 def _entry(pickle: Pickle, annotation: Any) -> dict[str, Any]:
-    """Return what of an annotation is needed, in plain values."""
+    """Return the fields of an annotation that reading needs, in plain values."""
     if not isinstance(annotation, dict):
         raise RejectedError("an annotation is no dict")
     for field in ("frame_dir", "label", "keypoint"):

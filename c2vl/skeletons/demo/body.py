@@ -1,4 +1,4 @@
-"""A body of bones, posed by forward kinematics (for the demo set)."""
+"""Poses a body of bones by forward kinematics, for the demo set."""
 
 from __future__ import annotations
 

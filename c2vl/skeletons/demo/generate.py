@@ -17,7 +17,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from c2vl.skeletons.demo.body import Build, place_joints
 from c2vl.skeletons.demo.motions import CLASS_NAMES, ONE_PERSON, PARTS, TWO_PERSONS, Pose
-from c2vl.skeletons.demo.ntu_files import Seen, skeleton_text
+from c2vl.skeletons.demo.ntu_files import TrackedBody, skeleton_text
 
 VERSION = 1
 """Part of the manifest's fingerprint; raise it when the same seed would give other files."""
@@ -42,7 +42,7 @@ class DemoSettings:
     frames: tuple[int, int] = (40, 90)
 
     def fingerprint(self) -> str:
-        """Say what the files depend on."""
+        """Return what the files depend on, as text."""
         return f"demo v{VERSION} {sorted(asdict(self).items())}"
 
 
@@ -77,7 +77,7 @@ def generate(folder: Path, settings: DemoSettings) -> list[Path]:
 
 @dataclass(frozen=True)
 class _Performer:
-    """A subject's body and habits."""
+    """A subject: the sizes of the body, and the manner of moving."""
 
     build: Build
     speed: float
@@ -113,8 +113,8 @@ def _perform(
     settings: DemoSettings,
     camera: int,
     rng: np.random.Generator,
-) -> list[Seen]:
-    """Act once and look at it."""
+) -> list[TrackedBody]:
+    """Perform an action once, as the sensor records it."""
     frames = int(rng.integers(settings.frames[0], settings.frames[1] + 1))
     on, phase = _timing(frames, performer, rng)
     poses = [_idle(frames, performer.posture, rng)]
@@ -135,7 +135,7 @@ def _perform(
 def _timing(
     frames: int, performer: _Performer, rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Draw when the action begins and ends, how strong it is, and its cycles."""
+    """Draw an action's begin, end, strength and cycles."""
     start = rng.uniform(0.0, 0.3)
     end = rng.uniform(0.7, 1.0)
     time = np.linspace(0, 1, frames)
@@ -149,7 +149,7 @@ def _timing(
 
 
 def _idle(frames: int, posture: NDArray[np.float64], rng: np.random.Generator) -> Pose:
-    """Stand in a posture of the moment and sway."""
+    """Return the pose of standing: a drawn posture, with sway."""
     pose = Pose.standing(frames)
     pose.angles += posture + rng.normal(0, 0.05, posture.shape)
     sway = gaussian_filter1d(rng.normal(size=pose.angles.shape), 8, axis=0) * np.sqrt(2 * 8)
@@ -163,8 +163,10 @@ def _idle(frames: int, posture: NDArray[np.float64], rng: np.random.Generator) -
     return pose
 
 
-def _look(worlds: list[NDArray[np.float64]], camera: int, rng: np.random.Generator) -> list[Seen]:
-    """Put the scene before the sensor: place, direction, noise, comings and goings."""
+def _look(
+    worlds: list[NDArray[np.float64]], camera: int, rng: np.random.Generator
+) -> list[TrackedBody]:
+    """Record a scene: place and direction before the sensor, noise, bodies lost and found."""
     frames = len(worlds[0])
     yaw = rng.uniform(-0.9, 0.9) + (0.5 if camera == 2 else 0.0)
     if len(worlds) == 2:  # face to face, across the view
@@ -191,7 +193,7 @@ def _look(worlds: list[NDArray[np.float64]], camera: int, rng: np.random.Generat
 
 
 def _noise(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Jitter of every frame, slow error, and limbs that are lost for a while; metres."""
+    """Draw the sensor's errors, metres: jitter, slow drift, and limbs lost for a while."""
     jitter = rng.normal(0, rng.uniform(0.006, 0.015), shape)
     slow = gaussian_filter1d(rng.normal(size=shape), 5, axis=0) * np.sqrt(2 * 5)
     noise: NDArray[np.float64] = jitter + rng.uniform(0.01, 0.03) * slow
@@ -206,7 +208,7 @@ def _noise(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float
 
 def _tracked(
     joints: NDArray[np.float64], there: NDArray[np.bool_], rng: np.random.Generator
-) -> list[Seen]:
+) -> list[TrackedBody]:
     """Give the body an id, sometimes a second one after a gap of a few frames."""
     first = 72057594037927936 + int(rng.integers(1, 30000))
     frames = np.flatnonzero(there)
@@ -215,7 +217,7 @@ def _tracked(
         gap = int(rng.integers(1, 4))
         before, after = frames[:cut], frames[cut + gap :]
         return [
-            Seen(first, before, joints[before]),
-            Seen(first + int(rng.integers(1, 9)), after, joints[after]),
+            TrackedBody(first, before, joints[before]),
+            TrackedBody(first + int(rng.integers(1, 9)), after, joints[after]),
         ]
-    return [Seen(first, frames, joints[frames])]
+    return [TrackedBody(first, frames, joints[frames])]

@@ -45,7 +45,7 @@ class Pose:
 
     @classmethod
     def standing(cls, frames: int) -> Pose:
-        """Upright, arms hanging."""
+        """Return an upright pose with hanging arms."""
         return cls(np.zeros((frames, len(PARTS), 3)), np.zeros((frames, 3)))
 
     def turn(self, part: str, x: Angle = 0.0, y: Angle = 0.0, z: Angle = 0.0) -> None:
@@ -59,18 +59,18 @@ class Pose:
         self.turn(f"left_{part}", x=x, z=-1.0 * z)
 
     def mirrored(self) -> Pose:
-        """The same by a left-hander."""
+        """Return the pose with left and right exchanged."""
         angles = self.angles[:, _MIRRORED] * np.array([1.0, -1.0, -1.0])
         return Pose(angles, self.place * np.array([-1.0, 1.0, 1.0]))
 
 
 def _up(phase: Curve) -> Curve:
-    """0 → 1 → 0 once a cycle."""
+    """Rise from 0 to 1 and fall again once a cycle."""
     return (1 - np.cos(phase)) / 2
 
 
 def _peak(phase: Curve, at: float, width: float = 0.13) -> Curve:
-    """A bump once a cycle, at a share of it."""
+    """Rise to 1 and fall once a cycle, at a share of it."""
     away = (phase / (2 * np.pi) - at + 0.5) % 1 - 0.5
     return np.exp(-0.5 * (away / width) ** 2)
 

@@ -1,4 +1,4 @@
-"""Writing NTU RGB+D ``.skeleton`` text; :mod:`c2vl.skeletons.datasets.ntu` reads it."""
+"""Writes NTU RGB+D ``.skeleton`` text, which :mod:`c2vl.skeletons.datasets.ntu` reads."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _JOINT_LINE = " ".join(["%.7g"] * 11 + ["%d"])
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A body under one id.
+class TrackedBody:
+    """The frames in which the sensor tracks a body under one id.
 
     Attributes:
         id: the sensor's number for it.
@@ -25,7 +25,7 @@ class Seen:
     joints: NDArray[np.float64]
 
 
-def skeleton_text(bodies: list[Seen], newline: str = "\n") -> str:
+def skeleton_text(bodies: list[TrackedBody], newline: str = "\n") -> str:
     """Return a file's text, with all 12 fields a joint.
 
     Depth and colour positions are pinhole projections with Kinect v2's usual numbers; orientations

@@ -29,7 +29,7 @@ DECISIONS = (
 
 @dataclass(frozen=True)
 class Track:
-    """One body id.
+    """The frames in which the sensor tracked one body id.
 
     Attributes:
         frames: (T,) frame numbers, ascending.
@@ -41,7 +41,7 @@ class Track:
 
     @property
     def motion(self) -> float:
-        """Variance over time, summed over axes and averaged over joints, square metres."""
+        """The variance over time, summed over axes and averaged over joints, square metres."""
         return float(self.joints.var(axis=0).sum(axis=-1).mean())
 
     @property
@@ -91,7 +91,7 @@ def two_persons(tracks: list[Track]) -> tuple[NDArray[np.float32], dict[str, int
 
 
 def _denoise(tracks: list[Track], decisions: dict[str, int]) -> list[Track]:
-    """Drop flicker and furniture, as long as something is left."""
+    """Drop flicker and furniture, but never every track."""
     kept = tracks
     rules: tuple[tuple[str, Callable[[Track], bool]], ...] = (
         ("flickers dropped", lambda track: len(track.frames) < _SHORTEST),
@@ -107,7 +107,7 @@ def _denoise(tracks: list[Track], decisions: dict[str, int]) -> list[Track]:
 
 
 def _gap(person: list[Track], track: Track) -> float | None:
-    """Return the distance over the smallest gap in time, metres; None when they overlap."""
+    """Return how far a track is from a person at the smallest gap in time; None if they overlap."""
     best: tuple[int, float] | None = None
     first, last = track.frames[0], track.frames[-1]
     for other in person:

@@ -1,4 +1,4 @@
-"""Large files without reading them: mapped into memory, whether alone or uncompressed in a zip."""
+"""Maps large files into memory, whether they stand alone or uncompressed in a zip."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_INFLATION = 200
 
 
 def offset_on_disk(file: RawFile) -> int | None:
-    """Return where in ``file.path`` its content lies as it is, or None when it is compressed.
+    """Return the offset of the content in ``file.path``, or None when it is compressed.
 
     Raises:
         OSError: it cannot be read.
@@ -65,7 +65,7 @@ def check_inflation(member: zipfile.ZipInfo) -> None:
 
 
 def map_file(path: Path) -> memoryview:
-    """Return a file's bytes without reading them.
+    """Map a file into memory.
 
     Raises:
         OSError: it cannot be opened.
@@ -77,7 +77,7 @@ def map_file(path: Path) -> memoryview:
 
 
 def view(file: RawFile, limit: int) -> memoryview:
-    """Return the content: mapped where it lies on disk as it is, and else inflated.
+    """Return the content: mapped if it is stored uncompressed, else inflated.
 
     Args:
         limit: most bytes to inflate.

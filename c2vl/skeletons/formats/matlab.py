@@ -1,4 +1,4 @@
-"""One numeric array out of a MATLAB file of version 5 to 7.2, with every length checked.
+"""Reads one numeric array from a MATLAB file of version 5 to 7.2, with every length checked.
 
 SciPy reads these files too, and everything else that can be in them, but a damaged one can end the
 process (a segmentation fault in SciPy 1.17, found by fuzzing). The format is MathWorks' "MAT-File
@@ -45,7 +45,7 @@ class _Element(NamedTuple):
 
 
 def read_array(content: bytes, name: str, limit: int) -> NDArray[np.generic]:
-    """Return a numeric array.
+    """Return the numeric array of a variable.
 
     Args:
         limit: most bytes that a variable can have.

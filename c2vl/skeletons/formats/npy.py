@@ -1,4 +1,4 @@
-"""NumPy's array files (``.npy``, and members of ``.npz``), as rows and without trust.
+"""Reads NumPy's array files (``.npy``, and members of ``.npz``) by rows, trusting nothing.
 
 Nothing is allocated for what a header declares: its shape must account for the bytes that are
 there. Rows are views of the mapped file, or come in order out of a compressed archive, so that
@@ -40,7 +40,7 @@ BLOCK = 8 << 20
 
 @dataclass(frozen=True)
 class Header:
-    """What a ``.npy`` says of itself: its numbers, its shape, and where the numbers start."""
+    """The header of a ``.npy``: dtype, shape, order, and the offset of the numbers."""
 
     dtype: np.dtype[np.generic]
     shape: tuple[int, ...]
@@ -84,7 +84,7 @@ def read_header(stream: IO[bytes]) -> Header:
 
 @dataclass(frozen=True)
 class ArrayFile:
-    """Where an array is.
+    """An array in a file.
 
     Attributes:
         file: a ``.npy`` or ``.npz``.
@@ -169,7 +169,7 @@ class ArrayFile:
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[tuple[IO[bytes], int]]:
-        """Open the ``.npy`` at its start; also says how many bytes it has."""
+        """Open the ``.npy`` at its start; yields the stream and its size in bytes."""
         with _damage(self.name), self.file.open() as raw:
             if self.file.member is not None:
                 with zipfile.ZipFile(self.file.path) as outer:

@@ -1,4 +1,4 @@
-"""The text of NTU RGB+D ``.skeleton`` files.
+"""Parses NTU RGB+D ``.skeleton`` files.
 
 Line by line: frames; for each frame the number of bodies; for each body 10 fields (the first is its
 id), the number of joints (25), and 25 lines of 12 fields, of which the first three are x, y, z in
@@ -46,7 +46,7 @@ def parse(text: bytes) -> list[Track]:
 
 
 class _Bodies:
-    """Where the bodies stand in a file.
+    """Finds the bodies in the lines of a file.
 
     Attributes:
         ids: of each body frame, in the order of the file.

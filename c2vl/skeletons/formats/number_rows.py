@@ -1,4 +1,4 @@
-"""Rows of decimal numbers out of text: Arrow's CSV reader, and a careful one for what it refuses.
+"""Parses rows of decimal numbers by Arrow's CSV reader, and by a slow one what Arrow refuses.
 
 Arrow takes plain numbers between single blanks, each as the double that ``float`` gives. Everything
 else is read line by line, for its exact values or for the reason and the line of a rejection. On
@@ -69,7 +69,7 @@ def _by_arrow(text: bytes, columns: int, kept: int | None) -> NDArray[np.float64
 
 
 def number_of(field: bytes) -> float:
-    """Return the number that a field is.
+    """Parse a field as a number.
 
     Raises:
         ValueError: it is none; Python's ``1_000`` is none to a sensor.
@@ -80,7 +80,7 @@ def number_of(field: bytes) -> float:
 
 
 def number_rows_by_line(text: bytes, columns: int) -> NDArray[np.float64]:
-    """Read what :func:`number_rows` reads, and every other spelling of numbers.
+    """Read rows of numbers in every spelling that ``float`` accepts.
 
     Returns:
         (rows, columns).

@@ -12,7 +12,7 @@ from c2vl.skeletons.rejected import RejectedError
 
 
 class Pickle:
-    """The content of a pickle.
+    """A parsed pickle.
 
     Attributes:
         root: what :func:`.restricted_pickle.load` returns.
@@ -26,10 +26,10 @@ class Pickle:
         self.root: Any = load(data)
 
     def text(self, value: Any) -> str:
-        """Return a string.
+        """Decode a string.
 
         Raises:
-            RejectedError: it is none.
+            RejectedError: it is no string.
         """
         return text_of(self._data, value)
 
@@ -53,14 +53,14 @@ class Pickle:
         """Return the numbers of an array.
 
         Raises:
-            RejectedError: it is none, or its shape does not account for its bytes.
+            RejectedError: it is no array, or its shape does not account for its bytes.
         """
         if not isinstance(value, StoredArray) or value.data is None:
             raise RejectedError("an array is none")
         return array_of(self._data, value)
 
     def label(self, value: Any, classes: int) -> int:
-        """Return a class number below ``classes``, which may be a NumPy scalar; -1 if it is none.
+        """Return a class number below ``classes``, which may be a NumPy scalar; else -1.
 
         Raises:
             RejectedError: the scalar is damaged.

@@ -1,4 +1,4 @@
-"""The label and split files of PKU-MMD."""
+"""Reads the label and split files of PKU-MMD."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _row(text: str, number: int, line: int, classes: int, frames: int) -> LabelR
     if len(fields) != 4:
         return LabelRow(number, line, fault=f"{len(fields)} fields, expected 4")
     try:
-        label, start, end = (_whole(field) for field in fields[:3])
+        label, start, end = (_whole_number(field) for field in fields[:3])
     except ValueError as error:
         return LabelRow(number, line, fault=str(error))
     fault = ""
@@ -73,8 +73,8 @@ def _row(text: str, number: int, line: int, classes: int, frames: int) -> LabelR
     return LabelRow(number, line, label - 1, start, end, fault)
 
 
-def _whole(field: str) -> int:
-    """Return a whole number, which may be written with a point ("33.000")."""
+def _whole_number(field: str) -> int:
+    """Parse a whole number, which may be written with a point ("33.000")."""
     word = field.strip()
     if not re.fullmatch(r"[+-]?\d{1,12}(\.\d{0,12})?", word, re.ASCII):
         raise ValueError(f'"{word[:20]}" is not a whole number')

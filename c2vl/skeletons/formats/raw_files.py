@@ -1,4 +1,4 @@
-"""Raw files, on disk or inside zip archives, found and read without unpacking anything."""
+"""Finds and reads raw files, on disk or inside zip archives, and unpacks nothing."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class UnreadableError(OSError):
 
 @dataclass(frozen=True)
 class RawFile:
-    """A file of a dataset.
+    """A file of a dataset, on disk or in an archive.
 
     Attributes:
         name: relative to the source, with slashes; inside an archive ``archive.zip/path/in/it``.
-        path: the file, or the archive that holds it.
+        path: the file, or the archive that holds it as ``member``.
         size: bytes, uncompressed.
         stamp: time of change in ns, or the checksum that the archive gives.
     """

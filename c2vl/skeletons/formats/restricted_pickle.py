@@ -29,13 +29,13 @@ _DTYPE = re.compile(r"(b1|[iu][1248]|f[248]|S[1-9]\d{0,3}|U[1-9]\d{0,3})")
 
 
 def load(data: memoryview) -> Any:
-    """Return what a pickle holds.
+    """Parse a pickle.
 
-    Lists, dicts with text keys, tuples, numbers, None, :class:`Blob` for strings and bytes, and
-    :class:`StoredArray`; sets are lists. Containers may be within themselves.
+    It may hold lists, dicts with text keys, tuples, numbers, None, :class:`Blob` for strings and
+    bytes, and :class:`StoredArray`; sets become lists. Containers may contain themselves.
 
     Raises:
-        RejectedError: it is damaged, or holds anything else.
+        RejectedError: it is damaged, or asks for anything else.
     """
     return _Unpickler(data).load()
 
@@ -48,7 +48,7 @@ class _Dtype:
 
 @dataclass(frozen=True, slots=True)
 class _Name:
-    """One of the names that may stand in a pickle, and what is called for it."""
+    """An allowed name in a pickle, and the function of ours that stands for it."""
 
     make: Callable[..., Any]
 
@@ -64,7 +64,7 @@ class _Unpickler(_Python):  # type: ignore[misc]
         self.keys: dict[Blob, str] = {}
 
     def load(self) -> Any:
-        """Run the instructions: as the base does, but that a file cannot go on for ever."""
+        """Run the instructions as the base does, but at most so many."""
         if bytes(self.data[:1]) != pickle.PROTO or not 2 <= int.from_bytes(self.data[1:2]) <= 5:
             raise RejectedError("not a pickle of protocol 2 to 5")
         self.stack: list[Any] = []

@@ -1,4 +1,4 @@
-"""Strings and arrays of a pickle, as the places in the file where they are."""
+"""Strings and arrays of a pickle, kept as offsets into the file."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def array_of(data: memoryview, stored: StoredArray) -> NDArray[Any]:
 
 
 def text_of(data: memoryview, value: Any) -> str:
-    """Return a string.
+    """Decode a string.
 
     Raises:
         RejectedError: it is none, too long, or not UTF-8.

@@ -1,4 +1,4 @@
-"""Assembling the parts into the arrays and tables of a store, in the order of the source."""
+"""Assembles a store's arrays and tables from chunks, in the order of the source."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from c2vl.skeletons.datasets.base import Item
 from c2vl.skeletons.layout import JointLayout
-from c2vl.skeletons.preparing.parts import Part
+from c2vl.skeletons.preparing.chunks import Chunk
 from c2vl.skeletons.rejected import Rejected, write_rejected
 from c2vl.skeletons.store import COLUMNS, SPLIT_PREFIX, Store
 from c2vl.support.errors import UserError
@@ -39,7 +39,7 @@ class Entry:
 
 @dataclass
 class Assembled:
-    """What was written.
+    """A store's tables, as they were written.
 
     Attributes:
         index: the store's table.
@@ -138,26 +138,26 @@ def _header(file: BinaryIO, rows: int, layout: JointLayout, dtype: str) -> int:
     return file.tell()
 
 
-def from_parts(
-    parts: list[Part], folder: Path, layout: JointLayout, dtype: str
+def from_chunks(
+    chunks: list[Chunk], folder: Path, layout: JointLayout, dtype: str
 ) -> Iterator[tuple[Item, Entry]]:
-    """Yield the items of parts that have been read, in order."""
-    for part in parts:
-        listed = json.loads(part.table(folder).read_text(encoding="utf-8"))
-        size = part.rows(folder).stat().st_size
+    """Yield the items of chunks that have been read, in order."""
+    for chunk in chunks:
+        listed = json.loads(chunk.table(folder).read_text(encoding="utf-8"))
+        size = chunk.rows(folder).stat().st_size
         flat = np.zeros(0, dtype=dtype)
         if size:
-            flat = np.memmap(part.rows(folder), dtype=dtype, mode="r")
+            flat = np.memmap(chunk.rows(folder), dtype=dtype, mode="r")
         rows = flat.reshape(-1, len(layout.joints), 3)
         at = 0
-        for item, entry in zip(part.items, listed, strict=True):
+        for item, entry in zip(chunk.items, listed, strict=True):
             count = sum(row["bodies"] * row["frames"] for row in entry["sequences"])
             yield item, Entry(**entry, rows=rows[at : at + count])
             at += count
 
 
 class OldEntries:
-    """The items of a finished store, which are taken over if their files have not changed.
+    """The items of a finished store; those whose files have not changed are taken over.
 
     Attributes:
         names: of all its items.
@@ -182,7 +182,7 @@ class OldEntries:
         return item.fingerprint in self._place
 
     def entry(self, item: Item) -> Entry:
-        """Return an item as it was read then."""
+        """Return the result of reading an item for the old store."""
         place, first = self._place[item.fingerprint]
         source = self._sources[place]
         table = self._table[first : first + source["sequences"]]

@@ -1,4 +1,4 @@
-"""What is at OUT already: the same store, an older one to bring up to date, or something else."""
+"""Decides what to do with an existing OUT: keep it, bring it up to date, or refuse."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DType = Literal["float32", "float16"]
 
 @dataclass(frozen=True)
 class Prepared:
-    """What :func:`prepare` did.
+    """The outcome of :func:`.prepare`.
 
     Attributes:
         read: number of files that were read; 0 if the store already existed, from the same files.
@@ -39,7 +39,7 @@ class Prepared:
 
     @property
     def unusable(self) -> list[Rejected]:
-        """The damaged ones, without those that a rule of the dataset leaves out."""
+        """The damaged files, without those that a rule of the dataset leaves out."""
         return [one for one in self.rejected if not one.left_out]
 
 
@@ -62,7 +62,7 @@ def existing(
     *,
     overwrite: bool = False,
 ) -> Prepared | Store | None:
-    """Look at what is at ``out`` before anything is written.
+    """Inspect ``out`` before anything is written.
 
     Returns:
         ``Prepared`` if the store was made from this origin; the store if it is of the same dataset,

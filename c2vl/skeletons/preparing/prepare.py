@@ -1,6 +1,6 @@
 """From a dataset's raw files to a prepared store: parallel, resumable, incremental, atomic.
 
-``prepare`` reads files in parts (:mod:`.parts`) into ``OUT.preparing``, which stays when the
+``prepare`` reads files in chunks (:mod:`.chunks`) into ``OUT.preparing``, which stays when the
 command is interrupted; the same command continues with it. It renames the finished arrays into the
 store and replaces the manifest last, so that a store is at any time either the old one or the new
 one. If OUT holds a store of the same dataset, only files that are new or have changed are read.
@@ -19,7 +19,8 @@ from typing import Any
 
 from c2vl.registry import import_modules
 from c2vl.skeletons.datasets import Found, Options, Reader, get_reader
-from c2vl.skeletons.preparing.assemble import Assembled, Entry, OldEntries, assemble, from_parts
+from c2vl.skeletons.preparing.assemble import Assembled, Entry, OldEntries, assemble, from_chunks
+from c2vl.skeletons.preparing.chunks import Chunk, cut, read_chunks
 from c2vl.skeletons.preparing.existing import (
     DType,
     Prepared,
@@ -28,7 +29,6 @@ from c2vl.skeletons.preparing.existing import (
     existing,
     with_licence,
 )
-from c2vl.skeletons.preparing.parts import Part, cut, read_parts
 from c2vl.skeletons.rejected import write_rejected
 from c2vl.skeletons.store import FORMAT, Store, content_checksum
 from c2vl.support.errors import UserError
@@ -90,15 +90,15 @@ def prepare(
     kept = entries_of(old, found, out)
     fresh = [item for item in found.items if kept is None or item not in kept]
     stored = _STORED[dtype]
-    parts = cut(fresh, reader, stored)
+    chunks = cut(fresh, reader, stored)
     work = out.with_name(out.name + ".preparing")
-    with _alone(work):
-        read_parts(parts, work, reader.read, stored, jobs, progress, imports)
+    with _locked(work):
+        read_chunks(chunks, work, reader.read, stored, jobs, progress, imports)
         data = work / "data"
         shutil.rmtree(data, ignore_errors=True)
         data.mkdir()
         listing = out.with_name(out.name + ".rejected.csv")
-        entries = _in_order(found, kept, parts, work, stored)
+        entries = _in_order(found, kept, chunks, work, stored)
         try:
             written = assemble(data, found.items, entries, found.layout, stored, found.rejected)
         except UserError:
@@ -123,7 +123,7 @@ def prepare(
 
 
 @contextmanager
-def _alone(work: Path) -> Iterator[None]:
+def _locked(work: Path) -> Iterator[None]:
     """Lock the working folder, which stays after a failure for the next attempt.
 
     Raises:
@@ -139,10 +139,10 @@ def _alone(work: Path) -> Iterator[None]:
 
 
 def _in_order(
-    found: Found, old: OldEntries | None, parts: list[Part], work: Path, stored: str
+    found: Found, old: OldEntries | None, chunks: list[Chunk], work: Path, stored: str
 ) -> Iterator[Entry]:
-    """Yield the entry of each item, from the old store or the parts."""
-    fresh = from_parts(parts, work, found.layout, stored)
+    """Yield the entry of each item, from the old store or the chunks."""
+    fresh = from_chunks(chunks, work, found.layout, stored)
     for item in found.items:
         if old is not None and item in old:
             yield old.entry(item)

@@ -55,7 +55,7 @@ def test_the_reader_of_the_page_works(toy: Path) -> None:
 
 
 def test_reading_processes_import_it_too(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("c2vl.skeletons.preparing.parts._ITEMS", 1)
+    monkeypatch.setattr("c2vl.skeletons.preparing.chunks._ITEMS", 1)
     imports = [str(toy / "my_parts.py")]
     prepared = prepare("toy", toy / "raw", toy / "store", jobs=2, max_rejected=1, imports=imports)
     assert list(prepared.store.index["id"]) == ["clap_2", "wave_1"]

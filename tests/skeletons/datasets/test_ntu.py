@@ -15,7 +15,7 @@ from c2vl.skeletons.datasets import (
     get_reader,
     read_item,
 )
-from c2vl.skeletons.demo.ntu_files import Seen, skeleton_text
+from c2vl.skeletons.demo.ntu_files import TrackedBody, skeleton_text
 from c2vl.skeletons.formats.kinect_tracks import Track, two_persons
 from c2vl.skeletons.formats.ntu_text import parse
 from c2vl.skeletons.preparing.prepare import prepare
@@ -82,7 +82,7 @@ def test_generated_files_read_back(demo_store: Store, demo_raw: Path) -> None:
 
 
 def test_line_ends_do_not_matter() -> None:
-    body = Seen(72057594037931101, np.arange(30), person(30))
+    body = TrackedBody(72057594037931101, np.arange(30), person(30))
     unix, windows = (parse(skeleton_text([body], end).encode()) for end in ("\n", "\r\n"))
     assert np.array_equal(unix[0].joints, windows[0].joints)
     np.testing.assert_allclose(unix[0].joints, body.joints, atol=1e-6)
@@ -91,13 +91,13 @@ def test_line_ends_do_not_matter() -> None:
 def test_close_body_ids_stay_apart() -> None:
     """The ids exceed 2**53: as floating-point numbers these two would be one."""
     ids = (72057594037931101, 72057594037931102)
-    bodies = [Seen(number, np.arange(20), person(20, seed=number % 7)) for number in ids]
+    bodies = [TrackedBody(number, np.arange(20), person(20, seed=number % 7)) for number in ids]
     assert len(parse(skeleton_text(bodies).encode())) == 2
 
 
 def test_absent_bodies_are_zero_and_empty_frames_go(tmp_path: Path) -> None:
-    first = Seen(1, np.arange(5, 40), person(35, seed=1, at=(-0.5, 0, 3)))
-    second = Seen(2, np.arange(20, 50), person(30, seed=2, at=(0.9, 0, 3)))
+    first = TrackedBody(1, np.arange(5, 40), person(35, seed=1, at=(-0.5, 0, 3)))
+    second = TrackedBody(2, np.arange(20, 50), person(30, seed=2, at=(0.9, 0, 3)))
     (tmp_path / NAME).write_text(skeleton_text([first, second]))
     joints = read(tmp_path / NAME).joints
     assert joints.shape == (2, 45, 25, 3) and joints.dtype == np.float32
@@ -130,7 +130,10 @@ def test_flicker_furniture_and_third_persons_go() -> None:
 
 
 def _good() -> list[list[str]]:
-    return [line.split() for line in skeleton_text([Seen(7, np.arange(3), person(3))]).split("\n")]
+    return [
+        line.split()
+        for line in skeleton_text([TrackedBody(7, np.arange(3), person(3))]).split("\n")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -198,7 +201,7 @@ def test_missing_skeletons_are_left_out_by_list_and_by_detection(tmp_path: Path)
     raw = tmp_path / "raw"
     raw.mkdir()
     for number in range(1, 5):
-        body = Seen(1, np.arange(20), person(20, seed=number))
+        body = TrackedBody(1, np.arange(20), person(20, seed=number))
         (raw / f"S001C001P00{number}R001A001.skeleton").write_text(skeleton_text([body]))
     (raw / "S001C001P004R001A001.skeleton").write_text("1\n0\n")
     (tmp_path / "missing.txt").write_text("Missing:\r\nS001C001P002R001A001\r\n")

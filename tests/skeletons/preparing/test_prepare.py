@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from c2vl.skeletons.datasets import Options
-from c2vl.skeletons.demo.ntu_files import Seen, skeleton_text
+from c2vl.skeletons.demo.ntu_files import TrackedBody, skeleton_text
 from c2vl.skeletons.preparing.prepare import prepare
 from c2vl.skeletons.store import Store
 from c2vl.support.errors import UserError
@@ -26,7 +26,7 @@ def write(folder: Path, number: int, frames: int = 10) -> Path:
     rng = np.random.default_rng(number)
     joints = rng.uniform(-1, 1, (frames + number % 7, 25, 3)) + np.array([0, 0, 3])
     path = folder / f"S{1 + number // 990:03}C001P{1 + number % 990:03}R001A001.skeleton"
-    path.write_text(skeleton_text([Seen(1, np.arange(len(joints)), joints)]))
+    path.write_text(skeleton_text([TrackedBody(1, np.arange(len(joints)), joints)]))
     return path
 
 

@@ -1,8 +1,8 @@
-"""Reading raw files in parts, in several processes, so that no part is ever read twice.
+"""Reads raw files in chunks, in several processes, and no chunk twice.
 
-A part is some tens of items. Its result is two files named by a hash of everything that it depends
+A chunk is some tens of items. Its result is two files named by a hash of everything that it depends
 on (the items' fingerprints, the reader and its version, the stored type): the rows, and a JSON file
-that is renamed into place last. A finished part is never read again, however the command ended.
+that is renamed into place last. A finished chunk is never read again, however the command ended.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from c2vl.skeletons.sequence import rows_checksum
 from c2vl.support.errors import UserError
 from c2vl.support.progress import Progress, silent
 
-_ITEMS, _BYTES = 64, 32 << 20  # limits of a part
+_ITEMS, _BYTES = 64, 32 << 20  # limits of a chunk
 _SMALL = 64 << 20  # bytes; reading less than this is faster than starting processes
 
 Read = Callable[[Item], Iterable[Motion | Rejected]]
 
 
 @dataclass(frozen=True)
-class Part:
+class Chunk:
     """Items that are read together.
 
     Attributes:
@@ -53,12 +53,12 @@ class Part:
         return folder / f"{self.key}.rows"
 
     def table(self, folder: Path) -> Path:
-        """The file of everything else, an entry an item; it exists once the part is finished."""
+        """The file of everything else, an entry an item; it exists once the chunk is finished."""
         return folder / f"{self.key}.json"
 
 
-def cut(items: list[Item], reader: Reader, dtype: str) -> list[Part]:
-    """Divide items into parts, in order."""
+def cut(items: list[Item], reader: Reader, dtype: str) -> list[Chunk]:
+    """Divide items into chunks, in order."""
     groups: list[list[Item]] = []
     size = 0
     for item in items:
@@ -67,16 +67,16 @@ def cut(items: list[Item], reader: Reader, dtype: str) -> list[Part]:
             size = 0
         groups[-1].append(item)
         size += item.file.size
-    parts = []
+    chunks = []
     for group in groups:
         marks = [reader.name, reader.version, dtype, [item.fingerprint for item in group]]
         key = hashlib.sha256(json.dumps(marks).encode()).hexdigest()[:24]
-        parts.append(Part(key, tuple(group)))
-    return parts
+        chunks.append(Chunk(key, tuple(group)))
+    return chunks
 
 
-def read_parts(
-    parts: list[Part],
+def read_chunks(
+    chunks: list[Chunk],
     folder: Path,
     read: Read,
     dtype: str,
@@ -84,7 +84,7 @@ def read_parts(
     progress: Progress | None,
     imports: Sequence[str] = (),
 ) -> None:
-    """Read all parts whose result is not in the folder.
+    """Read the chunks whose results are not in the folder yet.
 
     Args:
         read: the reader's function, importable by name.
@@ -95,40 +95,40 @@ def read_parts(
     Raises:
         UserError: a process died.
     """
-    total = sum(len(part.items) for part in parts)
-    open_parts = [part for part in parts if not part.table(folder).is_file()]
-    done = total - sum(len(part.items) for part in open_parts)
-    size = sum(item.file.size for part in open_parts for item in part.items)
+    total = sum(len(chunk.items) for chunk in chunks)
+    open_chunks = [chunk for chunk in chunks if not chunk.table(folder).is_file()]
+    done = total - sum(len(chunk.items) for chunk in open_chunks)
+    size = sum(item.file.size for chunk in open_chunks for item in chunk.items)
     if jobs is None:
         jobs = len(os.sched_getaffinity(0)) if size > _SMALL else 1
     report = progress or silent
     report(done, total)
-    if jobs == 1 or len(open_parts) < 2:
-        for part in open_parts:
-            for _ in read_part(part, folder, read, dtype):
+    if jobs == 1 or len(open_chunks) < 2:
+        for chunk in open_chunks:
+            for _ in read_chunk(chunk, folder, read, dtype):
                 done += 1
                 report(done, total)
         return
-    for part in _in_processes(open_parts, folder, read, dtype, jobs, imports):
-        done += len(part.items)
+    for chunk in _in_processes(open_chunks, folder, read, dtype, jobs, imports):
+        done += len(chunk.items)
         report(done, total)
 
 
 def _in_processes(
-    parts: list[Part], folder: Path, read: Read, dtype: str, jobs: int, imports: Sequence[str]
-) -> Iterator[Part]:
+    chunks: list[Chunk], folder: Path, read: Read, dtype: str, jobs: int, imports: Sequence[str]
+) -> Iterator[Chunk]:
     pool = ProcessPoolExecutor(
-        min(jobs, len(parts)),
+        min(jobs, len(chunks)),
         multiprocessing.get_context("spawn"),
         initializer=_start_process,
         initargs=(imports,),
     )
-    waiting = iter(parts)
-    running: dict[Future[None], Part] = {}
+    waiting = iter(chunks)
+    running: dict[Future[None], Chunk] = {}
     try:
         while True:
-            for part in waiting:  # only a few ahead: a million futures take memory too
-                running[pool.submit(_read_whole, part, folder, read, dtype)] = part
+            for chunk in waiting:  # only a few ahead: a million futures take memory too
+                running[pool.submit(_read_whole, chunk, folder, read, dtype)] = chunk
                 if len(running) == 2 * jobs:
                     break
             if not running:
@@ -161,24 +161,24 @@ def _start_process(imports: Sequence[str]) -> None:
     import_modules(imports)
 
 
-def _read_whole(part: Part, folder: Path, read: Read, dtype: str) -> None:
-    for _ in read_part(part, folder, read, dtype):
+def _read_whole(chunk: Chunk, folder: Path, read: Read, dtype: str) -> None:
+    for _ in read_chunk(chunk, folder, read, dtype):
         pass
 
 
-def read_part(part: Part, folder: Path, read: Read, dtype: str) -> Iterator[Item]:
-    """Read a part, yielding each finished item; the last one once the result is in place."""
-    temporary = part.rows(folder).with_suffix(f".{os.getpid()}.tmp")
+def read_chunk(chunk: Chunk, folder: Path, read: Read, dtype: str) -> Iterator[Item]:
+    """Read a chunk, yielding each finished item; the last one once the result is in place."""
+    temporary = chunk.rows(folder).with_suffix(f".{os.getpid()}.tmp")
     entries: list[dict[str, Any]] = []
     with temporary.open("wb") as file:
-        for number, item in enumerate(part.items, start=1):
+        for number, item in enumerate(chunk.items, start=1):
             entries.append(_read_item(item, read, dtype, file.write))
-            if number < len(part.items):
+            if number < len(chunk.items):
                 yield item
-    os.replace(temporary, part.rows(folder))
+    os.replace(temporary, chunk.rows(folder))
     temporary.write_text(json.dumps(entries), encoding="utf-8")
-    os.replace(temporary, part.table(folder))
-    yield part.items[-1]
+    os.replace(temporary, chunk.table(folder))
+    yield chunk.items[-1]
 
 
 def _read_item(
