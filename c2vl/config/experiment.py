@@ -164,6 +164,20 @@ class TrainSettings(Settings):
         description="workers stay for the next trial; false: Ray Train's documented trainer, which "
         "starts new ones for each",
     )
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = Field(
+        "auto",
+        description="numbers of the network's products: auto is fp32 on a CPU and tf32 on a GPU "
+        "that has it; the contrast stays in float32",
+    )
+    compile: bool = Field(
+        False, description="compile the network's kernels: a minute at the start, then faster steps"
+    )
+    accumulate: int = Field(
+        1,
+        ge=1,
+        description="parts in which a worker computes its share of a batch, to need less memory; "
+        "the contrast stays over the whole batch",
+    )
     ema: float = Field(
         0.0, ge=0, lt=1, description="decay of the averaged weights (0: none are kept)"
     )
@@ -188,6 +202,11 @@ class TrainSettings(Settings):
             raise ValueError(
                 f"gpus_per_worker {self.gpus_per_worker:g}: one worker uses one GPU; set it to 1, "
                 "and workers to the number of GPUs"
+            )
+        if self.accumulate > self.batch_size // self.workers:
+            raise ValueError(
+                f"accumulate {self.accumulate} is above the sequences of a worker's batch, "
+                f"{self.batch_size // self.workers}"
             )
         if self.gpus_per_worker % 1 and self.workers > 1:
             raise ValueError(

@@ -28,6 +28,11 @@ class Skeleton(Protocol):
         """The joint in the middle of the body."""
 
 
+def body_slots(present_NM: Tensor) -> Tensor:
+    """Return the number n·M + m of each present body, ascending, (B,)."""
+    return present_NM.flatten().nonzero()[:, 0]
+
+
 def normalise_joints(norm: nn.Module, x_BTVC: Tensor) -> Tensor:
     """Apply a ``BatchNorm1d(V·C)`` to each coordinate of each joint, over bodies and time."""
     x_BJT = norm(x_BTVC.flatten(2).transpose(1, 2))  # J = V·C
@@ -59,9 +64,12 @@ class Backbone(nn.Module, ABC):
         feature: F, the size of a feature vector.
         limits: the largest value of settings that decide how much memory the network takes; an
             encoder from a stranger that asks for more is refused before it is built.
+        channels_last: whether its tensors have channels innermost, so that a GPU wants the weights
+            of its convolutions so too.
     """
 
     limits: ClassVar[Mapping[str, int]] = {}
+    channels_last: ClassVar[bool] = False
 
     def __init__(self, layout: Skeleton, feature: int) -> None:
         super().__init__()
@@ -71,12 +79,14 @@ class Backbone(nn.Module, ABC):
     def bodies(self, x_BTVC: Tensor) -> Tensor:
         """Encode bodies (B, T, V, 3), all present, to (B, F); exporters call it too."""
 
-    def forward(self, x_NMTVC: Tensor, present_NM: Tensor) -> Tensor:
+    def forward(self, x_NMTVC: Tensor, present_NM: Tensor, slots_B: Tensor | None = None) -> Tensor:
         """Encode a batch: the mean over the present bodies of each sequence.
 
         Args:
             x_NMTVC: (N, M, T, V, 3) preprocessed joints; absent bodies may hold anything finite.
             present_NM: (N, M) bool; each sequence has at least one present body.
+            slots_B: :func:`body_slots` of ``present_NM``; whoever computes them before the batch
+                goes to a GPU saves a wait for it.
 
         Returns:
             (N, F).
@@ -86,10 +96,12 @@ class Backbone(nn.Module, ABC):
                 f"expected joints of shape (N, M, T, {self.joints}, 3), found "
                 f"{tuple(x_NMTVC.shape)}"
             )
-        features_BF = self.bodies(x_NMTVC[present_NM])
-        if present_NM.shape[1] == 1:
+        if slots_B is None:
+            slots_B = body_slots(present_NM)
+        features_BF = self.bodies(x_NMTVC.flatten(0, 1).index_select(0, slots_B))
+        N, M = present_NM.shape
+        if M == 1:
             return features_BF
-        sequence_B = present_NM.nonzero()[:, 0]
-        total_NF = features_BF.new_zeros(present_NM.shape[0], features_BF.shape[1])
-        total_NF = total_NF.index_add(0, sequence_B, features_BF)
-        return total_NF / present_NM.sum(1, keepdim=True)
+        features_SF = features_BF.new_zeros(N * M, features_BF.shape[1])  # S = N·M
+        features_SF = features_SF.index_copy(0, slots_B, features_BF)
+        return features_SF.view(N, M, -1).sum(1) / present_NM.sum(1, keepdim=True)

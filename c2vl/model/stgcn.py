@@ -95,6 +95,7 @@ class STGCN(Backbone):
     """
 
     limits: ClassVar = {"hidden": 256, "feature": 4096, "temporal_kernel": 31}
+    channels_last: ClassVar = True
 
     def __init__(
         self,

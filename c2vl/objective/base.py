@@ -7,12 +7,14 @@ D concept dimension.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from c2vl.model.backbone import body_slots
 
 if TYPE_CHECKING:
     from c2vl.config.experiment import Experiment
@@ -29,6 +31,8 @@ class Batch:
         labels: (n,) classes, for objectives that use labels.
         has: modality → (n,) bool, which rows have concepts (their rows are zero where they have
             none); a modality that is not named has all of them.
+        slots: for each part in which the rows are encoded, the (B,) numbers of its present bodies
+            (:func:`c2vl.model.backbone.body_slots`); empty until :meth:`to` has been called.
     """
 
     x: Tensor
@@ -36,13 +40,35 @@ class Batch:
     concepts: Mapping[str, Tensor]
     labels: Tensor
     has: Mapping[str, Tensor] = field(default_factory=dict)
+    slots: tuple[Tensor, ...] = ()
 
-    def to(self, device: torch.device) -> Batch:
-        """Return a copy on a device."""
-        concepts = {name: rows.to(device) for name, rows in self.concepts.items()}
-        has = {name: rows.to(device) for name, rows in self.has.items()}
-        x, present = self.x.to(device), self.present.to(device)
-        return Batch(x, present, concepts, self.labels.to(device), has)
+    def to(self, device: torch.device, parts: int = 1) -> Batch:
+        """Return a copy on a device; it is a GPU's own memory that is not waited for.
+
+        Args:
+            device: where to.
+            parts: in which the rows will be encoded (see :meth:`parts`).
+        """
+        slots = [body_slots(present_nM) for present_nM in self.present.tensor_split(parts)]
+
+        def there(value: Tensor) -> Tensor:
+            return value.to(device, non_blocking=True)
+
+        return Batch(
+            there(self.x),
+            there(self.present),
+            {name: there(rows) for name, rows in self.concepts.items()},
+            there(self.labels),
+            {name: there(rows) for name, rows in self.has.items()},
+            tuple(there(numbers) for numbers in slots),
+        )
+
+    def parts(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield joints, presence and slots of each part."""
+        count = len(self.slots)
+        yield from zip(
+            self.x.tensor_split(count), self.present.tensor_split(count), self.slots, strict=True
+        )
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""Heads between encoder and concept spaces; pretraining needs them, the exported encoder not."""
+"""Heads between encoder and concept spaces; pretraining needs them, the exported encoder not.
+
+Shapes: n sequences, F features, D concept dimension.
+"""
 
 from __future__ import annotations
 
@@ -64,15 +67,15 @@ class ConceptHeads(nn.Module):
         for name in dims:
             self.maps[name].requires_grad_(f"skeleton_{name}" in used)
 
-    def project(self, features: Tensor) -> dict[str, Tensor]:
-        """Map skeleton features (n, feature) to unit rows (n, D) in each concept space."""
-        return {name: functional.normalize(head(features)) for name, head in self.maps.items()}
+    def project(self, features_nF: Tensor) -> dict[str, Tensor]:
+        """Map skeleton features to unit rows (n, D) in each concept space."""
+        return {name: functional.normalize(head(features_nF)) for name, head in self.maps.items()}
 
     def adapt(self, concepts: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Pass unit concept rows (n, D) through their adapters, if there are any."""
         return {
-            name: functional.normalize(self.adapters[name](rows)) if self.adapters else rows
-            for name, rows in concepts.items()
+            name: functional.normalize(self.adapters[name](rows_nD)) if self.adapters else rows_nD
+            for name, rows_nD in concepts.items()
         }
 
     def temperature(self, edge: str) -> Tensor:

@@ -3,7 +3,10 @@
 ``L = w_sv L(s, v) + w_sl L(s, l) + w_vl L(v, l)`` with, for each edge,
 ``L(a, b) = ½ [CE(T, p^{a→b}) + CE(T', p^{b→a})]`` (arXiv 2405.20606 names the three pairs; the
 formulas are our reconstruction). With α = 0 it is InfoNCE as in CLIP. Sequences that lack a
-modality take no part in its edges, neither as anchors nor as negatives.
+modality take no part in its edges, neither as anchors nor as negatives: they are masked, so that
+all shapes are known without looking at a value, which a GPU would have to be waited for.
+
+Shapes: n sequences of this worker, N of all workers, F features, D concept dimension.
 """
 
 from __future__ import annotations
@@ -38,11 +41,6 @@ class View:
     concept: Mapping[str, Tensor]
     has: Mapping[str, Tensor] = field(default_factory=dict)
 
-    def rows(self, kept: Tensor) -> View:
-        """Return the view of only those rows that a mask (N,) selects."""
-        skeleton = {name: rows[kept] for name, rows in self.skeleton.items()}
-        return View(skeleton, {name: rows[kept] for name, rows in self.concept.items()})
-
     def ends(self, edge: str) -> tuple[Tensor, Tensor]:
         """Return the two sides of an edge, (N, D) each."""
         if edge == "vision_language":
@@ -53,7 +51,7 @@ class View:
 
 def view(
     heads: ConceptHeads,
-    features: Tensor,
+    features_nF: Tensor,
     concepts: Mapping[str, Tensor],
     has: Mapping[str, Tensor] | None = None,
 ) -> View:
@@ -61,40 +59,43 @@ def view(
 
     Args:
         heads: the maps into the concept spaces.
-        features: (N/k, feature) skeleton features of this worker.
-        concepts: modality → (N/k, D) unit rows of this worker.
-        has: modality → (N/k,) bool, which rows have concepts; None: all.
+        features_nF: skeleton features of this worker.
+        concepts: modality → (n, D) unit rows of this worker.
+        has: modality → (n,) bool, which rows have concepts; None: all.
     """
-    skeleton = {name: gather(rows) for name, rows in heads.project(features).items()}
-    concept = {name: gather(rows) for name, rows in heads.adapt(concepts).items()}
-    there = {name: gather(kept[:, None].float())[:, 0] > 0 for name, kept in (has or {}).items()}
+    skeleton = {name: gather(rows_nD) for name, rows_nD in heads.project(features_nF).items()}
+    concept = {name: gather(rows_nD) for name, rows_nD in heads.adapt(concepts).items()}
+    there = {name: gather(has_n) for name, has_n in (has or {}).items()}
     return View(skeleton, concept, there)
 
 
 def edge_targets(
-    settings: ContrastSettings, alpha: float, edge: str, teacher: View
+    settings: ContrastSettings,
+    alpha: float,
+    edge: str,
+    teacher: View,
+    kept_N: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the targets (T, T') of both directions of an edge, each (N, N)."""
-    a, b = teacher.ends(edge)
-    forward_intra = backward_intra = forward_inter = backward_inter = None
+    a_ND, b_ND = teacher.ends(edge)
+    intra_NN = back_intra_NN = inter_NN = back_inter_NN = None
     if settings.targets in ("intra", "both"):
         # The guide is the concept; on the vision-language edge, each side's own partner.
-        forward_intra = targets.intra(b, settings.temperature_intra)
-        backward_intra = forward_intra
+        intra_NN = targets.intra(b_ND, settings.temperature_intra, kept_N)
+        back_intra_NN = intra_NN
         if settings.reverse_guide == "skeleton":
-            backward_intra = targets.intra(a, settings.temperature_intra)
+            back_intra_NN = targets.intra(a_ND, settings.temperature_intra, kept_N)
     if settings.targets in ("inter", "both"):
+        # A direction is taught by the opposite one, or by the same one of the other modality.
+        x_ND, y_ND = b_ND, a_ND
         other = {"skeleton_language": "skeleton_vision", "skeleton_vision": "skeleton_language"}
         if settings.consistency == "cross" and edge in other:
-            x, y = teacher.ends(other[edge])  # the other modality teaches, same direction
-            forward_inter = targets.inter(x, y, settings.temperature_inter)
-            backward_inter = targets.inter(y, x, settings.temperature_inter)
-        else:
-            forward_inter = targets.inter(b, a, settings.temperature_inter)
-            backward_inter = targets.inter(a, b, settings.temperature_inter)
+            x_ND, y_ND = teacher.ends(other[edge])
+        inter_NN = targets.inter(x_ND, y_ND, settings.temperature_inter, kept_N)
+        back_inter_NN = targets.inter(y_ND, x_ND, settings.temperature_inter, kept_N)
     return (
-        targets.mix(alpha, settings.beta, forward_intra, forward_inter, a.detach()),
-        targets.mix(alpha, settings.beta, backward_intra, backward_inter, a.detach()),
+        targets.mix(alpha, settings.beta, intra_NN, inter_NN, a_ND.detach()),
+        targets.mix(alpha, settings.beta, back_intra_NN, back_inter_NN, a_ND.detach()),
     )
 
 
@@ -111,20 +112,37 @@ def edge_rows(settings: ContrastSettings, edge: str, seen: View) -> Tensor | Non
     return torch.stack(masks).all(0) if masks else None
 
 
-def edge_loss(a: Tensor, b: Tensor, t: Tensor, t_back: Tensor, temperature: Tensor) -> Tensor:
-    """``½ [CE(T, softmax(a b^T / τ)) + CE(T', softmax(b a^T / τ))]``, the mean over rows.
+def edge_loss(
+    a_ND: Tensor,
+    b_ND: Tensor,
+    t_NN: Tensor,
+    t_back_NN: Tensor,
+    temperature: Tensor,
+    kept_N: Tensor | None = None,
+) -> Tensor:
+    """``½ [CE(T, softmax(a b^T / τ)) + CE(T', softmax(b a^T / τ))]``, the mean over kept rows.
+
+    It is zero, with a gradient of zero, where fewer than two rows are kept: no negative is left.
 
     Args:
-        a: (N, D) unit rows.
-        b: (N, D) unit rows.
-        t: (N, N) targets of a→b, rows sum to one.
-        t_back: (N, N) targets of b→a.
+        a_ND: unit rows.
+        b_ND: unit rows.
+        t_NN: targets of a→b, rows sum to one.
+        t_back_NN: targets of b→a.
         temperature: τ, a scalar tensor.
+        kept_N: bool, the rows that take part; None: all.
     """
-    logits = a @ b.t() / temperature
-    there = -(t * functional.log_softmax(logits, dim=1)).sum(1).mean()
-    back = -(t_back * functional.log_softmax(logits.t(), dim=1)).sum(1).mean()
-    return (there + back) / 2
+    logits_NN = a_ND @ b_ND.t() / temperature
+    there = _cross_entropy(t_NN, logits_NN, kept_N)
+    return (there + _cross_entropy(t_back_NN, logits_NN.t(), kept_N)) / 2
+
+
+def _cross_entropy(t_NN: Tensor, logits_NN: Tensor, kept_N: Tensor | None) -> Tensor:
+    log_p_NN = functional.log_softmax(targets.among(logits_NN, kept_N), dim=1)
+    loss_N = -(t_NN * log_p_NN).sum(1)
+    if kept_N is None:
+        return loss_N.mean()
+    return loss_N.where(kept_N, 0).sum() / kept_N.sum().clamp_min(1)
 
 
 def c2vl_loss(
@@ -154,15 +172,9 @@ def c2vl_loss(
         weight = getattr(settings.weights, edge)
         if weight == 0:
             continue
-        seen, guide = student, teacher or student
-        kept = edge_rows(settings, edge, student)
-        if kept is not None:
-            seen, guide = student.rows(kept), guide.rows(kept)
-        a, b = seen.ends(edge)
-        if len(a) < 2:  # no negatives: zero, but still a function of the weights
-            parts[edge] = 0 * (a.sum() + b.sum() + heads.temperature(edge))
-        else:
-            t, t_back = edge_targets(settings, alpha, edge, guide)
-            parts[edge] = edge_loss(a, b, t, t_back, heads.temperature(edge))
+        kept_N = edge_rows(settings, edge, student)
+        t_NN, t_back_NN = edge_targets(settings, alpha, edge, teacher or student, kept_N)
+        tau = heads.temperature(edge)
+        parts[edge] = edge_loss(*student.ends(edge), t_NN, t_back_NN, tau, kept_N)
         total = total + weight * parts[edge]
     return total, parts

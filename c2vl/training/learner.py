@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from c2vl.config.experiment import Experiment, OptimSettings
 from c2vl.encoder import build
@@ -21,20 +23,30 @@ from c2vl.model.base import Backbone
 from c2vl.objective.base import Batch, Objective, Sizes, Step
 from c2vl.registry import find
 from c2vl.skeletons.layout import JointLayout
+from c2vl.training.device import Precision, precision
 
 
 class Student(nn.Module):
     """Encoder and objective as one module: DistributedDataParallel sees one forward pass."""
 
-    def __init__(self, encoder: Backbone, objective: Objective) -> None:
+    def __init__(
+        self, encoder: Backbone, objective: Objective, precision: Precision | None = None
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.objective = objective
+        self.precision = precision or Precision()
+
+    def encode(self, x_nMTVC: Tensor, present_nM: Tensor, slots_B: Tensor) -> Tensor:
+        """Return skeleton features (n, F) in float32, whatever the network computes in."""
+        with self.precision.autocast():
+            features_nF: Tensor = self.encoder(x_nMTVC, present_nM, slots_B)
+        return features_nF.float()
 
     def features(self, batch: Batch) -> Tensor:
         """Return skeleton features (n, F)."""
-        features_nF: Tensor = self.encoder(batch.x, batch.present)
-        return features_nF
+        parts = [self.encode(*part) for part in batch.parts()]
+        return torch.cat(parts) if len(parts) > 1 else parts[0]
 
     def forward(self, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss, a scalar, and its named parts."""
@@ -60,6 +72,7 @@ class Learner:
         student: encoder and objective.
         average: their exponential moving average, or None.
         steps: number of optimizer steps of the whole training.
+        device: where it computes.
     """
 
     def __init__(
@@ -71,19 +84,32 @@ class Learner:
         steps: int,
         device: torch.device,
     ) -> None:
-        self.experiment, self.steps = experiment, steps
+        self.experiment, self.steps, self.device = experiment, steps, device
         torch.manual_seed(experiment.seed)
         encoder = build(layout, experiment.model.model_dump())
         sizes = Sizes(encoder.feature, dims, classes)
         objective = find("objective", experiment.objective.name).load()(experiment, sizes)
-        self.student = Student(encoder, objective).to(device)
-        self.average = copy.deepcopy(self.student) if experiment.train.ema else None
+        train = experiment.train
+        self.student = Student(encoder, objective, precision(train.precision, device)).to(device)
+        if device.type == "cuda" and encoder.channels_last:
+            encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._workers = dist.get_world_size() if dist.is_initialized() else 1
+        shared_statistics = self._workers > 1 and device.type == "cuda"
+        if shared_statistics:  # on CPU each worker has its own: PyTorch has none for it
+            self.student = nn.SyncBatchNorm.convert_sync_batchnorm(self.student)
+        self.average = copy.deepcopy(self.student) if train.ema else None
+        if train.compile:
+            for model in filter(None, (self.student, self.average)):
+                network: Any = model.encoder
+                network.bodies = torch.compile(network.bodies)
         self.wrapped: nn.Module = self.student
-        if dist.is_initialized() and dist.get_world_size() > 1:
-            if device.type == "cuda":
-                self.student = nn.SyncBatchNorm.convert_sync_batchnorm(self.student)
-            self.wrapped = DistributedDataParallel(self.student)
+        if self._workers > 1 and train.accumulate == 1:
+            # Gradients lie in the buffers that are sent. No static graph: an objective may branch.
+            self.wrapped = DistributedDataParallel(
+                self.student, gradient_as_bucket_view=True, broadcast_buffers=not shared_statistics
+            )
         self.optimizer = self._optimizer()
+        self._scaler = self.student.precision.scaler()
 
     def _optimizer(self) -> torch.optim.Optimizer:
         settings = self.experiment.optim
@@ -99,30 +125,84 @@ class Learner:
         return made
 
     def step(self, batch: Batch, step: int) -> dict[str, float]:
-        """Do one optimizer step; a non-finite loss changes nothing.
+        """Do one optimizer step; the host waits for a GPU once, to read the figures.
 
         Returns:
-            ``loss``, ``loss_PART`` of each part and, where it is clipped, ``grad_norm``; the loss
-            is NaN or infinite where it is so.
+            ``loss``, ``loss_PART`` of each part and, where it is clipped, ``grad_norm``. Where the
+            loss is not finite the weights are spoilt, and the caller must end.
         """
         settings = self.experiment.optim
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(settings, step / self.steps)
-        loss, parts = self.wrapped(batch, Step(self.progress(step), self._teacher(batch)))
-        figures = {"loss": float(loss.detach())}
-        figures |= {f"loss_{name}": float(part.detach()) for name, part in parts.items()}
-        if not math.isfinite(figures["loss"]):
-            return figures
+        if not batch.slots:
+            batch = batch.to(self.device, self.experiment.train.accumulate)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        at = Step(self.progress(step), self._teacher(batch))
+        loss, parts = self._backward(batch, at)
+        found = {"loss": loss, **{f"loss_{name}": part for name, part in parts.items()}}
         if settings.clip:
+            self._scaler.unscale_(self.optimizer)
             norm = nn.utils.clip_grad_norm_(self.student.parameters(), settings.clip)
-            figures["grad_norm"] = float(norm)
-        self.optimizer.step()
+            found["grad_norm"] = norm
+        # Copied to the host in the order of the queue, so before the optimizer's kernels, which
+        # the host goes on to queue meanwhile.
+        values = torch.stack([value.detach().float() for value in found.values()])
+        values = values.to("cpu", non_blocking=True)
+        copied = torch.cuda.Event() if self.device.type == "cuda" else None
+        if copied is not None:
+            copied.record()
+        self._scaler.step(self.optimizer)
+        self._scaler.update()
         with torch.no_grad():
             self.student.objective.after_step()
         self._update_average(step)
-        return figures
+        if copied is not None:
+            copied.synchronize()
+        return dict(zip(found, values.tolist(), strict=True))
+
+    def _backward(self, batch: Batch, at: Step) -> tuple[Tensor, dict[str, Tensor]]:
+        """Leave the gradient in the parameters; return the loss and its parts.
+
+        In several parts (GradCache, Gao et al., RepL4NLP 2021): first the features of all parts
+        without their graphs, then the loss of all features and its gradient with respect to them,
+        then each part once more, through which that gradient passes.
+        """
+        if self.experiment.train.accumulate == 1:
+            loss, parts = self.wrapped(batch, at)
+            self._scaler.scale(loss).backward()
+            return loss, parts
+        begin = self._random_state()
+        with torch.no_grad(), _statistics_kept(self.student):
+            features_nF = self.student.features(batch)
+        features_nF.requires_grad_()
+        loss, parts = self.student.objective.loss(features_nF, batch, at)
+        self._scaler.scale(loss).backward()
+        assert features_nF.grad is not None, "a loss is a function of the features"
+        self._random_state(begin)  # the same dropout as before
+        grads = features_nF.grad.tensor_split(len(batch.slots))
+        for part, grad in zip(batch.parts(), grads, strict=True):
+            self.student.encode(*part).backward(grad)
+        if self._workers > 1:
+            self._average_gradients()
+        return loss, parts
+
+    def _random_state(self, state: list[Tensor] | None = None) -> list[Tensor]:
+        """Return the state of the generators that dropout draws from, or restore it."""
+        generators = [torch.default_generator]
+        if self.device.type == "cuda":
+            generators.append(torch.cuda.default_generators[self.device.index or 0])
+        for generator, saved in zip(generators, state or (), strict=False):
+            generator.set_state(saved)
+        return [generator.get_state() for generator in generators]
+
+    def _average_gradients(self) -> None:
+        """Replace gradients by their mean over workers, as DistributedDataParallel does."""
+        grads = [value.grad for value in self.student.parameters() if value.grad is not None]
+        flat = torch.cat([grad.flatten() for grad in grads])
+        dist.all_reduce(flat)
+        flat /= self._workers
+        for grad, mean in zip(grads, flat.split([grad.numel() for grad in grads]), strict=True):
+            grad.copy_(mean.view_as(grad))
 
     def progress(self, step: int) -> float:
         """Return the share of training done at a step: 0 at the first, 1 at the last."""
@@ -140,13 +220,17 @@ class Learner:
             return
         # The average follows faster early on, so that the initial weights soon lose influence.
         decay = min(self.experiment.train.ema, (1 + step) / (10 + step))
-        for mean, now in zip(
+        pairs = zip(
             self.average.state_dict().values(), self.student.state_dict().values(), strict=True
-        ):
+        )
+        means, values = [], []
+        for mean, value in pairs:
             if mean.is_floating_point():
-                mean.lerp_(now, 1 - decay)
+                means.append(mean)
+                values.append(value)
             else:
-                mean.copy_(now)
+                mean.copy_(value)
+        get_ema_multi_avg_fn(decay)(means, values, 0)  # one kernel for all of them
 
     @property
     def evaluated(self) -> Student:
@@ -160,6 +244,8 @@ class Learner:
         state = {"student": self.student.state_dict(), "optimizer": self.optimizer.state_dict()}
         if self.average is not None:
             state["average"] = self.average.state_dict()
+        if self._scaler.is_enabled():
+            state["scaler"] = self._scaler.state_dict()
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -168,6 +254,22 @@ class Learner:
         self.optimizer.load_state_dict(_only_trained(state["optimizer"], self.optimizer))
         if self.average is not None:
             self.average.load_state_dict(_as_today(state["average"]))
+        if self._scaler.is_enabled():
+            self._scaler.load_state_dict(state["scaler"])
+
+
+@contextmanager
+def _statistics_kept(model: nn.Module) -> Iterator[None]:
+    """Keep the running statistics of batch norms while the block runs."""
+    norms = [part for part in model.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    try:
+        for norm in norms:
+            norm.momentum = 0.0
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
 
 
 def _as_today(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -179,15 +281,16 @@ def _as_today(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _only_trained(state: dict[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Drop parameters that never had a gradient from an optimizer's saved state.
+    """Return an optimizer's saved state as this one takes it.
 
-    Earlier checkpoints list those of unused edges too, which are frozen today. They have no entry
-    in the state; where no parameter has one (SGD without momentum), none need be told apart.
+    Earlier checkpoints list the parameters of unused edges too, which are frozen today. They have
+    no entry in the state; where no parameter has one (SGD without momentum), any will do.
     """
     groups = []
     for saved, now in zip(state["param_groups"], optimizer.param_groups, strict=True):
         numbers, wanted = saved["params"], len(now["params"])
         if len(numbers) != wanted:
             numbers = [number for number in numbers if number in state["state"]] or numbers[:wanted]
-        groups.append({**saved, "params": numbers})
+        own = {key: now[key] for key in ("foreach", "fused") if key in now}  # as the device wants
+        groups.append({**saved, **own, "params": numbers})
     return {**state, "param_groups": groups}

@@ -26,7 +26,9 @@ from c2vl.support.errors import TrainingError, UserError
 from c2vl.training import checkpoint, figures
 from c2vl.training.batches import TrainingSet, stream_batches
 from c2vl.training.concept_space import concept_spaces
+from c2vl.training.device import told_plainly
 from c2vl.training.learner import Learner, learning_rate
+from c2vl.training.outline import Pace, outline
 from c2vl.training.run_folder import MetricsFile, RunFolder
 from c2vl.training.system_usage import Usage
 from c2vl.training.validation import validate
@@ -60,9 +62,14 @@ def train(experiment: Experiment, session: Session) -> dict[str, Any]:
         The figures of the last epoch.
 
     Raises:
-        UserError: settings, store and prompts do not fit each other.
-        TrainingError: the loss is not finite.
+        UserError: settings, store, prompts and device do not fit each other.
+        TrainingError: the loss is not finite, or the device has no memory left.
     """
+    with told_plainly(session.folder.name, session.device):
+        return _train(experiment, session)
+
+
+def _train(experiment: Experiment, session: Session) -> dict[str, Any]:
     # --- load ---------------------------------------------------------------------------------
     torch.set_num_threads(session.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
@@ -87,7 +94,10 @@ def train(experiment: Experiment, session: Session) -> dict[str, Any]:
         tally.load(state)
         log.info("%s: goes on from step %d of %d", run.path.name, first, steps)
     metrics = MetricsFile(run) if lead else None
+    if lead:
+        run.say(outline(learner, source))
     usage = Usage(session.device) if settings.system_metrics else None
+    pace = Pace(source.steps_per_epoch, steps - first)
 
     # --- step ---------------------------------------------------------------------------------
     last: dict[str, Any] = metrics.rows[-1] if metrics and metrics.rows else {}
@@ -104,6 +114,8 @@ def train(experiment: Experiment, session: Session) -> dict[str, Any]:
                 "objective.temperature, or set optim.clip"
             )
         tally.add(found, waited, len(batch.x) * settings.workers)
+        if (estimate := pace.step()) and lead:
+            run.say([estimate])
         done = step + 1
         epoch, place = divmod(done, source.steps_per_epoch)
 

@@ -1,4 +1,7 @@
-"""Our own optimizers: functions of parameter groups and settings."""
+"""Our own optimizers: functions of parameter groups and settings.
+
+On a GPU one fused kernel updates all parameters. On a CPU they stay as they were, bit for bit.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,16 @@ Groups = list[dict[str, Any]]
 def sgd(groups: Groups, settings: SGDSettings) -> torch.optim.Optimizer:
     """SGD with momentum."""
     nesterov = settings.nesterov and settings.momentum > 0
-    return torch.optim.SGD(groups, settings.lr, settings.momentum, nesterov=nesterov)
+    return torch.optim.SGD(
+        groups, settings.lr, settings.momentum, nesterov=nesterov, fused=_fused(groups)
+    )
 
 
 def adamw(groups: Groups, settings: AdamWSettings) -> torch.optim.Optimizer:
     """AdamW with PyTorch's betas."""
-    return torch.optim.AdamW(groups, settings.lr)
+    return torch.optim.AdamW(groups, settings.lr, fused=_fused(groups))
+
+
+def _fused(groups: Groups) -> bool | None:
+    """Return True where all parameters are on a GPU, else None: PyTorch's own choice."""
+    return all(value.is_cuda for group in groups for value in group["params"]) or None

@@ -23,17 +23,21 @@ def line(row: dict[str, Any]) -> str:
 
 @contextmanager
 def following(folder: Path, epochs: int) -> Iterator[None]:
-    """Show the epochs of a run's folder as they are written, until the block ends.
+    """Show what a run's folder says of its start and epochs, until the block ends.
 
     Args:
         folder: the run's folder; it need not exist yet.
         epochs: how many there will be.
     """
     bar, stop, run = Bar(folder.name, epochs), threading.Event(), RunFolder(folder)
-    shown = len(run.rows())  # an earlier start has shown these
+    shown, told = len(run.rows()), len(run.said())  # earlier starts have shown these
 
     def show() -> None:
-        nonlocal shown
+        nonlocal shown, told
+        said = run.said()
+        for text in said[told:]:
+            bar.say(f"{folder.name}: {text}")
+        told = len(said)
         rows = run.rows()
         for row in rows[shown:]:
             if bar.is_terminal:

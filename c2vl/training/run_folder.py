@@ -9,6 +9,7 @@
     done.json         figures of the last epoch and seconds; written last
     error.json        why training ended for good
     warnings.txt      problems after which training continued
+    starts.txt        what each start said: device, size, expected time
     ray/              Ray Train's own files
 """
 
@@ -77,6 +78,10 @@ class RunFolder:
     @property
     def _warnings(self) -> Path:
         return self.path / "warnings.txt"
+
+    @property
+    def _starts(self) -> Path:
+        return self.path / "starts.txt"
 
     # --- begin --------------------------------------------------------------------------------
 
@@ -211,14 +216,21 @@ class RunFolder:
 
     def warn(self, lines: Iterable[str]) -> None:
         """Append warnings, for a process elsewhere that watches the run."""
-        if text := "".join(f"{line}\n" for line in lines):
-            with self._warnings.open("a", encoding="utf-8") as file:
-                file.write(text)
+        _append(self._warnings, lines)
 
     def warnings(self) -> str:
         """Return the problems after which training continued, a line each."""
         path = self._warnings
         return path.read_text(encoding="utf-8") if path.exists() else ""
+
+    def say(self, lines: Iterable[str]) -> None:
+        """Append what a start says about itself."""
+        _append(self._starts, lines)
+
+    def said(self) -> list[str]:
+        """Return what all starts said about themselves, a line each."""
+        path = self._starts
+        return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
     # --- clean up -----------------------------------------------------------------------------
 
@@ -233,6 +245,12 @@ class RunFolder:
     def drop_encoder(self) -> None:
         """Remove the encoder of a run that is done; its figures stay."""
         shutil.rmtree(self.encoder, ignore_errors=True)
+
+
+def _append(path: Path, lines: Iterable[str]) -> None:
+    if text := "".join(f"{line}\n" for line in lines):
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
 
 
 def _same(written: str, resolved: str) -> bool:

@@ -34,6 +34,7 @@ OBJECTIVES: dict[str, dict[str, Any]] = {
         "learn_temperature": True,
         "weights": {"skeleton_vision": 0, "vision_language": 0.3},
     },
+    "in two parts": {"learn_temperature": True, "weights": {"vision_language": 0.3}},
     "supervised": {"name": "supervised"},
 }
 
@@ -44,6 +45,7 @@ def experiment(kind: str) -> Experiment:
             "prompts": {"language": "l", "vision": "v", "adapter": True},
             "model": {"hidden": 4, "feature": 16},
             "objective": OBJECTIVES[kind],
+            "train": {"accumulate": 2 if kind == "in two parts" else 1},
         }
     )
 
@@ -77,8 +79,8 @@ def learner(kind: str) -> Learner:
 
 
 def gradients(made: Learner, batch: Batch) -> tuple[float, dict[str, torch.Tensor]]:
-    loss, _ = made.wrapped(batch, Step(0.4))
-    loss.backward()
+    parts = made.experiment.train.accumulate
+    loss, _ = made._backward(batch.to(torch.device("cpu"), parts), Step(0.4))
     grads = {n: p.grad for n, p in made.student.named_parameters() if p.grad is not None}
     total = loss.detach()
     if dist.is_initialized() and isinstance(made.student.objective, Supervised):
@@ -103,7 +105,7 @@ def worker(rank: int, world: int, port: int, folder: str, kinds: list[str]) -> N
     )
     for kind in kinds:
         made = learner(kind)
-        assert isinstance(made.wrapped, DistributedDataParallel)
+        assert isinstance(made.wrapped, DistributedDataParallel) or kind == "in two parts"
         torch.save(gradients(made, mine), f"{folder}/{kind} {rank}.pt")
         made.step(mine, 1)  # DistributedDataParallel tells of a missing gradient at the next step
     dist.destroy_process_group()

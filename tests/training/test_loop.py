@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -225,7 +226,7 @@ def test_a_folder_in_which_nothing_was_trained_is_taken_over(
     """After an error in the first epoch; not while another run may be in its first epoch."""
     bad = experiment()
     with monkeypatch.context() as patch:
-        patch.setattr("c2vl.training.loop.math.isfinite", lambda _: False)
+        patch.setattr("c2vl.training.loop.math", SimpleNamespace(isfinite=lambda _: False))
         with pytest.raises(TrainingError, match=r"lower optim\.lr"):
             fit(bad, tmp_path / "run", name="run")
     assert (tmp_path / "run" / "error.json").exists()
