@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from c2vl.model.backbone import body_slots
+from c2vl.model.base import body_slots
 
 if TYPE_CHECKING:
     from c2vl.config.experiment import Experiment
@@ -32,7 +32,7 @@ class Batch:
         has: modality → (n,) bool, which rows have concepts (their rows are zero where they have
             none); a modality that is not named has all of them.
         slots: for each part in which the rows are encoded, the (B,) numbers of its present bodies
-            (:func:`c2vl.model.backbone.body_slots`); empty until :meth:`to` has been called.
+            (:func:`c2vl.model.base.body_slots`); empty until :meth:`to` has been called.
     """
 
     x: Tensor

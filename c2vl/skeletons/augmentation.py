@@ -2,7 +2,8 @@
 
 Works on the joint stream; a stream is taken after it. Both bodies of a sample share the draw, so
 that what they do to each other survives. Geometry acts about the origin, which preprocessing puts
-at the centre joint.
+at the centre joint. The draws come from the generator's device, a CPU's in training, and the
+arithmetic is done where the joints are: a GPU gives the numbers of a CPU to 1e-6.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ def augment(
 
     Args:
         x_NMTVC: preprocessed joints, float.
-        present_NM: bool, which body slots hold a body; the others come back exactly zero.
+        present_NM: bool, which body slots hold a body; the others come back exactly zero. It may
+            lie on a CPU while the joints do not.
         settings: what to do, and how much of it.
         layout: the joints' layout (mirror).
         generator: the source of all draws; its state alone decides them.
@@ -44,15 +46,15 @@ def augment(
         x = mirror(x, settings.mirror, layout, generator)
     turn = _linear_maps(x, settings, generator)
     if turn is not None:
-        x = (x.reshape(len(x), -1, 3) @ turn).reshape(x.shape)
+        x = mapped(x, turn)
     if settings.noise:
         x = joint_noise(x, settings.noise, generator)
     if settings.joint_mask:
-        keep = _uniform((len(x), x.shape[3]), generator, x) >= settings.joint_mask
-        x = x * keep[:, None, None, :, None]
-    if x is x_NMTVC:
+        keep = _uniform((len(x), x.shape[3]), generator) >= settings.joint_mask
+        x = x * keep[:, None, None, :, None].to(x.device)
+    if x is x_NMTVC or bool(present_NM.all()):
         return x
-    return x if bool(present_NM.all()) else x * present_NM[:, :, None, None, None]
+    return x * present_NM[:, :, None, None, None].to(x.device)
 
 
 def temporal_crop(x_NMTVC: Tensor, padding: float, generator: torch.Generator) -> Tensor:
@@ -73,7 +75,7 @@ def mirror(
     x_NMTVC: Tensor, probability: float, layout: JointLayout, generator: torch.Generator
 ) -> Tensor:
     """Swap left and right joints and negate x, in whole samples, with the given probability."""
-    chosen = _uniform((len(x_NMTVC),), generator, x_NMTVC) < probability
+    chosen = (_uniform((len(x_NMTVC),), generator) < probability).to(x_NMTVC.device)
     order = torch.tensor(layout.mirrored, device=x_NMTVC.device)
     flip = x_NMTVC.new_tensor([-1.0, 1.0, 1.0])
     mirrored = x_NMTVC.index_select(3, order) * flip
@@ -87,19 +89,36 @@ def joint_noise(x_NMTVC: Tensor, std: float, generator: torch.Generator) -> Tens
     return x_NMTVC + std * noise.to(x_NMTVC) * there[..., None, None]
 
 
+def mapped(x_NMTVC: Tensor, maps_N33: Tensor) -> Tensor:
+    """Map the row vectors of each sample."""
+    x_NP3, maps_N33 = x_NMTVC.reshape(len(x_NMTVC), -1, 3), maps_N33.to(x_NMTVC)
+    if not x_NMTVC.is_cuda:
+        return (x_NP3 @ maps_N33).reshape(x_NMTVC.shape)
+    return _by_axis(x_NP3, maps_N33).reshape(x_NMTVC.shape)
+
+
+def _by_axis(x_NP3: Tensor, maps_N33: Tensor) -> Tensor:
+    """The same product from sums of three, which TF32 does not round."""
+    terms = (x_NP3[..., axis, None] * maps_N33[:, None, axis] for axis in range(3))
+    return sum(terms, start=torch.zeros_like(x_NP3))
+
+
 def _linear_maps(
     x: Tensor, settings: GeometricSettings, generator: torch.Generator
 ) -> Tensor | None:
-    """Return (N, 3, 3) maps of row vectors: scale, then rotation, then shear; None for identity."""
+    """Return (N, 3, 3) maps of row vectors: scale, then rotation, then shear; None for identity.
+
+    They lie where they were drawn.
+    """
     turn: Tensor | None = None
     if settings.scale:
-        factor = 1 + settings.scale * _signed((len(x), 1, 1), generator, x)
-        turn = factor * torch.eye(3, device=x.device, dtype=x.dtype)
+        factor = 1 + settings.scale * _signed((len(x), 1, 1), generator, x.dtype)
+        turn = factor * torch.eye(3, device=factor.device, dtype=x.dtype)
     if settings.rotation:
-        angles = settings.rotation * _signed((len(x), 3), generator, x)
+        angles = settings.rotation * _signed((len(x), 3), generator, x.dtype)
         turn = _then(turn, rotations(angles))
     if settings.shear:
-        shear = settings.shear * _signed((len(x), 3, 3), generator, x)
+        shear = settings.shear * _signed((len(x), 3, 3), generator, x.dtype)
         shear.diagonal(dim1=1, dim2=2).fill_(1)
         turn = _then(turn, shear)
     return turn
@@ -123,9 +142,9 @@ def rotations(angles_N3: Tensor) -> Tensor:
     return maps
 
 
-def _uniform(shape: tuple[int, ...], generator: torch.Generator, like: Tensor) -> Tensor:
-    return torch.rand(shape, generator=generator, device=generator.device).to(like.device)
+def _uniform(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    return torch.rand(shape, generator=generator, device=generator.device)
 
 
-def _signed(shape: tuple[int, ...], generator: torch.Generator, like: Tensor) -> Tensor:
-    return (2 * _uniform(shape, generator, like) - 1).to(like.dtype)
+def _signed(shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype) -> Tensor:
+    return (2 * _uniform(shape, generator) - 1).to(dtype)

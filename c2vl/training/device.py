@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
@@ -97,9 +97,10 @@ def precision(wanted: Format, device: torch.device) -> Precision:
             f"train.precision: {torch.cuda.get_device_name(device)} lacks {name}, which needs "
             "compute capability 8.0; set it to fp16 or fp32"
         )
-    backends: Any = torch.backends
-    for products in (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn):
-        products.fp32_precision = "tf32" if name == "tf32" else "ieee"
+    # Not by `fp32_precision`, its newer name: the compiler of PyTorch 2.13 refuses to read the
+    # older one, as it does, where only the newer was set.
+    torch.backends.cuda.matmul.allow_tf32 = name == "tf32"
+    torch.backends.cudnn.allow_tf32 = name == "tf32"
     return Precision(name, device)
 
 

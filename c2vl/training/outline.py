@@ -10,7 +10,7 @@ from contextlib import suppress
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from c2vl.model.backbone import Backbone
+from c2vl.model.base import Backbone
 from c2vl.training.batches import TrainingSet
 from c2vl.training.learner import Learner
 

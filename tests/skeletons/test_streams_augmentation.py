@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from c2vl.skeletons.augmentation import augment, rotations, temporal_crop
+from c2vl.skeletons.augmentation import _by_axis, augment, rotations, temporal_crop
 from c2vl.skeletons.augmentation_settings import GeometricSettings
 from c2vl.skeletons.layout import KINECT20, NTU25
 from c2vl.skeletons.streams import to_stream
@@ -125,3 +125,8 @@ def test_scale_mirror_mask_and_noise() -> None:
     noisy = run(x, present, noise=0.05)
     assert not noisy[1, 0, 5].any() and not torch.equal(noisy, x)
     assert (noisy - x).std() == pytest.approx(0.05 * (73 / 96) ** 0.5, rel=0.15)
+
+
+def test_a_gpus_way_of_turning_gives_the_same_numbers() -> None:
+    x, maps = torch.randn(6, 50, 3), rotations(torch.randn(6, 3))
+    torch.testing.assert_close(_by_axis(x, maps), x @ maps, rtol=0, atol=1e-6)

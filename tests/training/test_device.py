@@ -71,19 +71,17 @@ def test_formats_of_a_gpu(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "an older GPU")
-    backends: Any = torch.backends
-    before = backends.cuda.matmul.fp32_precision, backends.cudnn.conv.fp32_precision
+    matmul, convolution = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, convolution.allow_tf32
     try:
         if name is None:
             with pytest.raises(UserError, match=f"an older GPU lacks {wanted}, which needs"):
                 precision(wanted, GPU)
             return
         assert precision(wanted, GPU).name == name
-        products = "tf32" if name == "tf32" else "ieee"
-        assert backends.cuda.matmul.fp32_precision == products
-        assert backends.cudnn.conv.fp32_precision == products
+        assert matmul.allow_tf32 == convolution.allow_tf32 == (name == "tf32")
     finally:
-        backends.cuda.matmul.fp32_precision, backends.cudnn.conv.fp32_precision = before
+        matmul.allow_tf32, convolution.allow_tf32 = before
 
 
 def test_formats_of_a_cpu() -> None:
@@ -126,7 +124,7 @@ def test_batch_norms_of_workers_with_gpus_share_their_statistics(
     monkeypatch.setattr("torch.distributed.get_world_size", lambda: 2)
     monkeypatch.setattr(nn.Module, "to", lambda self, *_, **__: self)
     monkeypatch.setattr("c2vl.training.learner.DistributedDataParallel", lambda model, **_: model)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (7, 5))
+    monkeypatch.setattr("c2vl.training.learner.precision", lambda *_: None)
     settings = experiment(train__ema=0.9, train__workers=2)
     made = Learner(settings, get_layout("kinect20"), {"language": 4}, 3, 9, GPU)
     for model in (made.student, made.average):
@@ -137,12 +135,12 @@ def test_a_start_says_what_it_does(
     experiment: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    settings = experiment(train__epochs=2, train__precision="bf16")
+    settings = experiment(train__precision="bf16")
     train(settings, Session(tmp_path / "run", report=lambda _: None))
     where, size, length, unused, pace = RunFolder(tmp_path / "run").said()
     assert "CPU, 1 thread(s), bf16" in where
     assert "weights" in size and "GFLOP a sequence" in size
-    assert "steps of 8, 2 epochs" in length
+    assert "steps of 8, 3 epochs" in length
     assert "set train.gpus_per_worker=1 to use it" in unused
     assert pace.startswith("an epoch takes about")
 
