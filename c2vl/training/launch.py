@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from c2vl.config.experiment import Experiment, TrainSettings
 from c2vl.config.reading import dump, from_dict, resolved
-from c2vl.support.errors import StorageFull, TrainingError, UserError, first_line, is_full
+from c2vl.support.errors import StorageFull, TrainingError, UserError, is_full
 from c2vl.support.files import see_writable
 from c2vl.support.ray_session import connected, quiet_train
 from c2vl.training.run_folder import RunFolder
@@ -116,12 +116,11 @@ def _fit_here(job: dict[str, Any], settings: TrainSettings, report: Report) -> N
     import ray.train
     from ray.train.torch import TorchTrainer
 
-    use_gpu = settings.gpus_per_worker > 0
     quiet_train()
     TorchTrainer(
-        lambda config: _loop_here(config, use_gpu, report),
+        lambda config: _train(config, report, 0, ()),
         train_loop_config=job,
-        scaling_config=ray.train.ScalingConfig(num_workers=0, use_gpu=use_gpu),
+        scaling_config=ray.train.ScalingConfig(num_workers=0, use_gpu=settings.gpus_per_worker > 0),
     ).fit()
 
 
@@ -222,21 +221,12 @@ def _raise_final(folder: Path) -> None:
         raise error
 
 
-def _loop_here(job: dict[str, Any], use_gpu: bool, report: Report) -> None:
-    import torch
-
-    if use_gpu and not torch.cuda.is_available():
-        raise UserError("train.gpus_per_worker: no GPU is visible here; set it to 0")
-    _train(job, report, 0, torch.device("cuda" if use_gpu else "cpu"))
-
-
 def _loop(job: dict[str, Any], report: Report) -> None:
     """Run the loop as one worker of a group."""
     import ray.train
-    from ray.train.torch import get_device
 
     quiet_train()
-    _train(job, report, ray.train.get_context().get_world_rank(), get_device())
+    _train(job, report, ray.train.get_context().get_world_rank(), ray.get_gpu_ids())
 
 
 def _documented_loop(job: dict[str, Any]) -> None:
@@ -255,23 +245,17 @@ def _warn_of_restart(why: str) -> None:
     log.warning("%s; the workers start again and go on from the last checkpoint", why)
 
 
-def _train(job: dict[str, Any], report: Report, rank: int, device: Any) -> None:
-    import torch
-
+def _train(job: dict[str, Any], report: Report, rank: int, assigned: Sequence[int | str]) -> None:
+    from c2vl.training.device import worker_device
     from c2vl.training.loop import Session, train
 
     experiment, folder = from_dict(job["experiment"]), Path(job["folder"])
-    threads = max(1, int(experiment.train.cpus_per_worker))
-    session = Session(folder, report, rank=rank, device=device, threads=threads)
+    settings = experiment.train
+    threads = max(1, int(settings.cpus_per_worker))
     try:
-        try:
-            with _room(folder):
-                train(experiment, session)
-        except torch.OutOfMemoryError as error:
-            raise TrainingError(
-                f"{folder.name}: no memory left on {device}; lower train.batch_size or "
-                f"data.frames, or use more workers ({first_line(error)})"
-            ) from None
+        device = worker_device(settings.gpus_per_worker, assigned)
+        with _room(folder):
+            train(experiment, Session(folder, report, rank=rank, device=device, threads=threads))
     except (UserError, TrainingError) as error:
         try:
             RunFolder(folder).fail(error)
