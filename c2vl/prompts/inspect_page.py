@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from jinja2 import Environment, PackageLoader
 from numpy.typing import NDArray
 
@@ -70,11 +71,11 @@ def write(
     spaces = {name: _near(table.join, names, shown) for name, table in tables.items()}
     if store is not None:
         spaces["skeleton"] = _near(_skeletons(store), names, shown)
-    middle = _middle_captions(language, {n for s in spaces.values() for row in s for n in row})
+    texts = language.texts() if language is not None else None
+    middle = _middle_captions(texts, {n for s in spaces.values() for row in s for n in row})
     pictures = _pictures(tables, run, shown)
     captions: dict[str, list[str]] = {}
-    if language is not None:
-        texts = language.texts()
+    if texts is not None:
         captions = {
             str(name): list(rows)
             for name, rows in texts[texts["id"].isin(shown)].groupby("id", sort=False)["text"]
@@ -95,23 +96,23 @@ def write(
         }
         for i, name in enumerate(shown)
     ]
-    longest, lengths = _lengths(language)
+    longest, lengths = _lengths(texts)
     pages = Environment(
         loader=PackageLoader("c2vl.prompts", "."), autoescape=True, trim_blocks=True
     )  # autoescape: captions are somebody else's text
-    text = pages.get_template("inspect.html").render(
+    page = pages.get_template("inspect.html").render(
         title=f"Prompts of {store.path.name if store is not None else first.path.name}",
         tables=[_about(table) for table in tables.values()],
         probes={name: _probe(table, store, split) for name, table in tables.items()},
         longest=longest,
         lengths=lengths,
-        repeated=_repeated(language),
+        repeated=_repeated(texts),
         cards=cards,
         motions=[_motion(store, name) for name in shown] if store is not None else [],
         bones=_bones(store),
         percent=lambda share: f"{100 * share:.1f} %",
     )
-    write_text(out, text)
+    write_text(out, page)
     return len(cards)
 
 
@@ -193,11 +194,11 @@ def _skeletons(store: Store) -> Callable[[list[str]], Rows]:
     return rows
 
 
-def _middle_captions(table: ConceptTable | None, names: set[str]) -> dict[str, str]:
-    if table is None:
+def _middle_captions(texts: pd.DataFrame | None, names: set[str]) -> dict[str, str]:
+    if texts is None:
         return {}
-    texts = table.texts()
-    middle = texts[(texts["prompt"] == table.prompts_per_sample // 2) & texts["id"].isin(names)]
+    at = (int(texts["prompt"].max()) + 1) // 2
+    middle = texts[(texts["prompt"] == at) & texts["id"].isin(names)]
     return {str(name): text for name, text in zip(middle["id"], middle["text"], strict=True)}
 
 
@@ -264,11 +265,11 @@ def _probe(table: ConceptTable, store: Store | None, split: str) -> dict[str, An
     return {"mean": found.validation, "chance": 1 / found.classes, "subjects": subjects}
 
 
-def _lengths(table: ConceptTable | None) -> tuple[int, dict[int, int]]:
+def _lengths(texts: pd.DataFrame | None) -> tuple[int, dict[int, int]]:
     """The longest caption, words; and captions by length in at most 80 bins, from a bin's start."""
-    if table is None:
+    if texts is None:
         return 0, {}
-    counts = Counter(len(text.split()) for text in table.texts()["text"])
+    counts = Counter(len(text.split()) for text in texts["text"])
     longest = max(counts)
     step = max(1, -(-longest // 80))
     bins = dict.fromkeys(range(0, longest + 1, step), 0)
@@ -277,14 +278,14 @@ def _lengths(table: ConceptTable | None) -> tuple[int, dict[int, int]]:
     return longest, bins
 
 
-def _repeated(table: ConceptTable | None) -> list[dict[str, Any]]:
+def _repeated(texts: pd.DataFrame | None) -> list[dict[str, Any]]:
     """Return the captions that most sequences share."""
-    if table is None:
+    if texts is None:
         return []
-    texts = table.texts()
+    sequences = texts["id"].nunique()
     shared = texts.drop_duplicates(["id", "text"])["text"].value_counts()
     return [
-        {"caption": caption, "sequences": int(number), "share": number / len(table.ids)}
+        {"caption": caption, "sequences": int(number), "share": number / sequences}
         for caption, number in shared.head(REPEATED).items()
         if number > 1
     ]

@@ -5,7 +5,8 @@ decides its content, with that written out in ``entry.json``. It lies in ``cache
 where all trials of a sweep find it, or in the folder that ``C2VL_CACHE`` names (a node's own disk,
 say). When it grows past ``C2VL_CACHE_GB`` (50), the entries used longest ago are deleted. Any
 number of processes may use a cache at once: one computes an entry while the others wait for it,
-and a file that a process has mapped stays readable to it when its entry is deleted.
+and a file that a process has mapped stays readable to it when its entry is deleted (on a local
+disk; over NFS leave room for all that runs at once).
 """
 
 from __future__ import annotations
@@ -106,16 +107,16 @@ class Cache:
                 with suppress(OSError):  # a cache that may only be read keeps no times
                     os.utime(entry)
                 return found
-            with self._locked(name):
+            with self._locked(name) as alone:
                 with suppress(OSError, EOFError, ValueError):
                     return read(entry)  # another process made it meanwhile
                 _delete(entry)
+                if alone:
+                    self._drop_unfinished(name)
                 self._make(entry, key, make)
         return read(entry)
 
     def _make(self, entry: Path, key: str, make: Callable[[Path], None]) -> None:
-        for unfinished in self.folder.glob(f".tmp-{entry.name}-*"):  # of a killed process
-            shutil.rmtree(unfinished, ignore_errors=True)
         try:
             with adding_folder(entry) as partial:
                 make(partial)
@@ -128,19 +129,27 @@ class Cache:
             for gone in self.prune(self.limit, keep=entry):
                 log.info("%s: deleted, the cache is over %s", gone.path, LIMIT)
 
+    def _drop_unfinished(self, name: str) -> None:
+        """Delete what a killed process left of an entry."""
+        for unfinished in self.folder.glob(f".tmp-{name}-*"):
+            shutil.rmtree(unfinished, ignore_errors=True)
+
     @contextmanager
-    def _locked(self, name: str) -> Iterator[None]:
-        """Hold an entry's lock; where the file system has none, processes work side by side."""
+    def _locked(self, name: str) -> Iterator[bool]:
+        """Hold an entry's lock; False where the file system has none, and all make the entry."""
         try:
             (self.folder / _LOCKS).mkdir(parents=True, exist_ok=True)
             file = (self.folder / _LOCKS / name).open("w")
         except OSError:
-            yield  # making the entry will say why
+            yield False  # making the entry will say why
             return
         with file:
-            with suppress(OSError):
+            try:
                 fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+                alone = True
+            except OSError:
+                alone = False
+            yield alone
 
     def entries(self) -> list[Entry]:
         """Return the entries, used longest ago first; other files are left out."""
