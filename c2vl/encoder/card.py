@@ -1,4 +1,8 @@
-"""The card: what an encoder is, as JSON for programs and as Markdown for people. No torch."""
+"""The card: what an encoder is, as JSON for programs and as Markdown for people. No torch.
+
+What reads a file raises :class:`.UserError`, with its path, where the file is missing or altered, or
+is of another kind or version.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +27,7 @@ UNKNOWN_LICENCE = "not recorded; ask the provider of the data"
 
 
 def read_card(path: Path) -> dict[str, Any]:
-    """Read an encoder's card, of a version that this code knows.
-
-    Raises:
-        UserError: it is missing, is no card, or of another version.
-    """
+    """Read an encoder's card, of a version that this code knows."""
     card = read_json(path)
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise UserError(f"{path}: not the card of an encoder (format {FORMAT})")
@@ -45,9 +45,6 @@ def read_versioned(path: Path, known: tuple[str, int], made_by: str) -> dict[str
     Args:
         known: the format and the version that this code reads.
         made_by: what the error says when it is not there.
-
-    Raises:
-        UserError: it is missing, is no card, or of another format or version.
     """
     card = read_json(path, made_by)
     if not isinstance(card, dict) or (card.get("format"), card.get("version")) != known:
@@ -56,11 +53,7 @@ def read_versioned(path: Path, known: tuple[str, int], made_by: str) -> dict[str
 
 
 def read_json(path: Path, made_by: str = _MADE_BY) -> Any:
-    """Read a JSON file of an artefact.
-
-    Raises:
-        UserError: it is missing or no JSON.
-    """
+    """Read a JSON file of an artefact."""
     try:
         return parse_json(read_file(path, made_by).decode("utf-8"))
     except ValueError as error:
@@ -70,11 +63,7 @@ def read_json(path: Path, made_by: str = _MADE_BY) -> Any:
 
 
 def read_file(path: Path, made_by: str = _MADE_BY) -> bytes:
-    """Read a file of an artefact.
-
-    Raises:
-        UserError: it is missing or cannot be read.
-    """
+    """Read a file of an artefact."""
     try:
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
@@ -84,11 +73,7 @@ def read_file(path: Path, made_by: str = _MADE_BY) -> bytes:
 
 
 def read_sealed(path: Path, digest: object) -> bytes:
-    """Read a file of an artefact whose SHA-256 stands in the card.
-
-    Raises:
-        UserError: it is missing, cannot be read, or is not what the card was written for.
-    """
+    """Read a file of an artefact whose SHA-256 stands in the card."""
     data = read_file(path)
     if hashlib.sha256(data).hexdigest() != digest:
         raise UserError(f"{path}: altered or cut short (its digest is not the card's)")

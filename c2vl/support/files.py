@@ -1,4 +1,7 @@
-"""Writes files and folders whole or not at all: under a temporary name, then renamed."""
+"""Writes files and folders whole or not at all: under a temporary name, then renamed.
+
+Every function that writes raises :class:`.UserError` where it cannot write, with the path.
+"""
 
 from __future__ import annotations
 
@@ -33,9 +36,6 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a file to write under a temporary name, which becomes ``path`` if all goes well.
 
     The bytes reach the disk before the rename does, so that a power cut cannot leave half a file.
-
-    Raises:
-        UserError: it cannot be written there.
     """
     partial = ""
     try:
@@ -55,11 +55,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file in UTF-8.
-
-    Raises:
-        UserError: it cannot be written there.
-    """
+    """Write a text file in UTF-8."""
     with replacing(path) as file:
         file.write(text.encode())
 
@@ -69,9 +65,6 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     """Yield an empty folder that becomes ``folder`` if all goes well.
 
     An existing folder is moved aside first and removed once the new one is in place.
-
-    Raises:
-        UserError: it cannot be written there.
     """
     try:
         with _beside(folder) as partial:
@@ -103,9 +96,6 @@ def adding_folder(folder: Path) -> Iterator[Path]:
     """Yield an empty folder that becomes ``folder``, unless another process was first.
 
     For caches, whose content does not depend on who writes them.
-
-    Raises:
-        UserError: it cannot be written there.
     """
     try:
         with _beside(folder) as partial:
@@ -159,9 +149,6 @@ def see_writable(folder: Path) -> None:
     """Check that files can be created in a folder, which need not exist, without leaving any.
 
     For commands that work for long before they write.
-
-    Raises:
-        UserError: they cannot.
     """
     there = folder.absolute()
     while not there.exists() and there != there.parent:

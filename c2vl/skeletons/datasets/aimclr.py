@@ -35,10 +35,6 @@ def part_of(position: RawFile, files: dict[str, RawFile]) -> PartArrays:
     Args:
         position: its ``_position.npy``.
         files: all of the dataset by name.
-
-    Raises:
-        RejectedError: the array or its labels cannot be used.
-        OSError: a file cannot be read.
     """
     stem = position.name.removesuffix("_position.npy")
     data = ArrayFile(position)

@@ -57,9 +57,6 @@ def labels_of(array: NDArray[np.generic]) -> NDArray[np.int64]:
 
     Args:
         array: (N,) integers, or (N, K) with a single one in a row and zeros otherwise.
-
-    Raises:
-        RejectedError: another shape or dtype.
     """
     if array.ndim == 2 and array.dtype.kind in "biuf" and array.shape[1] <= MOST_CLASSES:
         sound = ((array == 0).sum(axis=1) == array.shape[1] - 1) & (array == 1).any(axis=1)
@@ -77,10 +74,6 @@ def read_labels(array: ArrayFile) -> tuple[NDArray[np.int64], int]:
 
     Returns:
         (N,) labels, and the number of classes.
-
-    Raises:
-        RejectedError: they are none.
-        OSError: the file cannot be read.
     """
     header = array.header()
     if header.shape[0] > _MOST_SEQUENCES if header.shape else True:
@@ -159,11 +152,7 @@ def items_of(part: PartArrays, parts: dict[str, str]) -> Iterator[Item]:
 
 
 def check_count(part: str, sequences: int, labels: int, names: int | None = None) -> None:
-    """Check that there is one label, and one name if any, for each sequence.
-
-    Raises:
-        RejectedError: the numbers differ.
-    """
+    """Check that there is one label, and one name if any, for each sequence."""
     for what, count in (("labels", labels), ("names", names)):
         if count is not None and count != sequences:
             raise RejectedError(f"{part}: {count} {what} for {sequences} sequences")
@@ -176,9 +165,6 @@ def read_rows(
 
     Args:
         joints_of: turns a row into (M, T, V, C).
-
-    Raises:
-        RejectedError: the array is damaged.
     """
     assert item.rows is not None
     array = ArrayFile(item.file, item.facts["inner"])

@@ -6,7 +6,8 @@ A reader is a module with two functions and a :class:`Reader` that holds them::
     def read(item: Item) -> Iterator[Sequence | Rejected]: ...   # in any process, in any order
 
 ``read`` is a function of the module, because other processes import it by name, and depends on its
-item alone: the same item gives the same sequences everywhere.
+item alone: the same item gives the same sequences everywhere. Where a whole item cannot be used,
+it raises :class:`.RejectedError`, with the line of a text file, or the ``OSError`` of reading.
 """
 
 from __future__ import annotations
@@ -138,11 +139,7 @@ def files_named(source: Path, pattern: re.Pattern[str], example: str) -> list[Ra
 
 
 def whole_item(item: Item, joints_MTVC: NDArray[np.generic], **facts: Any) -> Sequence:
-    """Make the one sequence of an item, without bodies and frames that are all zero.
-
-    Raises:
-        RejectedError: a number can be no position, or nobody is there.
-    """
+    """Make the one sequence of an item, without bodies and frames that are all zero."""
     shown, decisions = trimmed(checked(joints_MTVC))
     return Sequence(joints=shown, source=item.name, decisions=decisions, **facts)
 

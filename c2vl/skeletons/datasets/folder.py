@@ -98,11 +98,7 @@ class _Arrays:
         self.taken: set[str] = set()
 
     def find(self, row: dict[str, str]) -> RawFile:
-        """Return the file of a row.
-
-        Raises:
-            RejectedError: there is none, it is not sure which, or it is another row's.
-        """
+        """Return the file of a row."""
         word = row.get("file", "")
         path = word.replace("\\", "/").removeprefix("./")
         if not word:
@@ -123,12 +119,7 @@ class _Arrays:
 
 
 def read(item: Item) -> Iterator[Sequence]:
-    """Read one file: (M, T, V, 3), without bodies and frames that are all zero.
-
-    Raises:
-        RejectedError: it is no such array.
-        OSError: it cannot be read.
-    """
+    """Read one file: (M, T, V, 3), without bodies and frames that are all zero."""
     array = ArrayFile(item.file, _inner(item.file) if item.file.base.endswith(".npz") else None)
     joints = array.read(_MOST_ARRAY)
     if joints.dtype.kind not in "fiu":

@@ -36,11 +36,7 @@ class Table:
         self.classes = _classes(file, self.rows)
 
     def facts(self, row: dict[str, str]) -> dict[str, Any]:
-        """Return what a row says of its sequence, by the names of :class:`.Sequence`.
-
-        Raises:
-            RejectedError: a field has an impossible value.
-        """
+        """Return what a row says of its sequence, by the names of :class:`.Sequence`."""
         name, word = row["id"], row["label"]
         if not name.isprintable() or not 0 < len(name) <= _LONGEST_ID:
             raise RejectedError("id is empty, too long or not printable")

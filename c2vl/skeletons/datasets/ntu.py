@@ -82,11 +82,7 @@ def read_missing(file: RawFile) -> set[str]:
 
 
 def read(item: Item) -> Iterator[Sequence | Rejected]:
-    """Read one file, keeping at most two persons and the frames that have one.
-
-    Raises:
-        RejectedError: the name, the action or the content cannot be used.
-    """
+    """Read one file, keeping at most two persons and the frames that have one."""
     from c2vl.skeletons.formats.kinect_tracks import two_persons
     from c2vl.skeletons.formats.ntu_text import parse
 

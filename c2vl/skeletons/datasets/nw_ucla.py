@@ -48,11 +48,7 @@ def discover(source: Path, options: Options) -> Found:
 
 
 def read(item: Item) -> Iterator[Sequence]:
-    """Read one file: joints (1, T, 20, 3), without frames that are all zero.
-
-    Raises:
-        RejectedError: not such JSON, another shape, or a label that the name does not agree with.
-    """
+    """Read one file: joints (1, T, 20, 3), without frames that are all zero."""
     match = _NAME.fullmatch(item.file.base)
     assert match is not None, "discover chose it by its name"
     action, subject, execution, view = (int(group) for group in match.groups())

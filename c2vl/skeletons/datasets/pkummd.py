@@ -150,9 +150,6 @@ def read(item: Item) -> Iterator[Sequence | Rejected]:
     Yields:
         Sequences of joints (1 or 2, T, 25, 3); frames without a body are dropped, and counted, as
         is an end that overruns the video.
-
-    Raises:
-        RejectedError: the skeleton file is damaged.
     """
     labels = item.beside[0]
     frames = _frames(item.file.read(_MOST_BYTES))

@@ -35,10 +35,6 @@ class Annotations:
         entries: facts of each usable annotation.
         joints: of all entries.
         splits: names of the splits, as they stand in the file.
-
-    Raises:
-        RejectedError: the pickle is damaged or holds something else.
-        OSError: it cannot be read.
     """
 
     def __init__(self, file: RawFile) -> None:
@@ -138,12 +134,7 @@ def _item(file: RawFile, group: list[dict[str, Any]]) -> Item:
 
 
 def read(item: Item) -> Iterator[Sequence | Rejected]:
-    """Read annotations where they lie in the file.
-
-    Raises:
-        RejectedError: the file has changed.
-        OSError: it cannot be read.
-    """
+    """Read annotations where they lie in the file."""
     data = view(item.file, _MOST_BYTES)
     for entry in item.facts["annotations"]:
         source = f"{item.file.name}[{entry['number']}]"

@@ -36,11 +36,7 @@ def discover(source: Path, options: Options) -> Found:
 
 
 def read(item: Item) -> Iterator[Sequence]:
-    """Read one file: joints (1, T, 20, 3).
-
-    Raises:
-        RejectedError: not MATLAB, another shape, an unknown action, or numbers that are no metres.
-    """
+    """Read one file: joints (1, T, 20, 3)."""
     match = _NAME.fullmatch(item.file.base)
     assert match is not None, "discover chose it by its name"
     action, subject, trial = (int(group) for group in match.groups())

@@ -17,11 +17,7 @@ MOST_INFLATION = 200
 
 
 def offset_on_disk(file: RawFile) -> int | None:
-    """Return the offset of the content in ``file.path``, or None when it is compressed.
-
-    Raises:
-        OSError: it cannot be read.
-    """
+    """Return the offset of the content in ``file.path``, or None when it is compressed."""
     if file.member is None:
         return 0
     try:
@@ -52,11 +48,7 @@ def stored_at(raw: IO[bytes], member: zipfile.ZipInfo) -> int | None:
 
 
 def check_inflation(member: zipfile.ZipInfo) -> None:
-    """Refuse a member of an archive that is far larger than real data could get.
-
-    Raises:
-        RejectedError: it is.
-    """
+    """Refuse a member of an archive that is far larger than real data could get."""
     if member.file_size > MOST_INFLATION * max(member.compress_size, 1) + (1 << 20):
         raise RejectedError(
             f"{member.filename} inflates {member.file_size // max(member.compress_size, 1)}-fold; "
@@ -65,11 +57,7 @@ def check_inflation(member: zipfile.ZipInfo) -> None:
 
 
 def map_file(path: Path) -> memoryview:
-    """Map a file into memory.
-
-    Raises:
-        OSError: it cannot be opened.
-    """
+    """Map a file into memory."""
     with path.open("rb") as file:
         if file.seek(0, 2) == 0:
             return memoryview(b"")
@@ -81,9 +69,6 @@ def view(file: RawFile, limit: int) -> memoryview:
 
     Args:
         limit: most bytes to inflate.
-
-    Raises:
-        OSError: it cannot be read, or would be larger.
     """
     start = offset_on_disk(file)
     if start is None:

@@ -49,9 +49,6 @@ def read_array(content: bytes, name: str, limit: int) -> NDArray[np.generic]:
 
     Args:
         limit: most bytes that a variable can have.
-
-    Raises:
-        RejectedError: not such a file, damaged, or there is no such array in it.
     """
     order = {b"IM": "<", b"MI": ">"}.get(content[126:_HEADER])
     if order is None:

@@ -54,11 +54,7 @@ class Header:
 
 
 def read_header(stream: IO[bytes]) -> Header:
-    """Read the header of a ``.npy`` from its start.
-
-    Raises:
-        RejectedError: it is none, is damaged, or declares no array of plain numbers.
-    """
+    """Read the header of a ``.npy`` from its start."""
     start = stream.read(8)
     if start[:6] != _MAGIC or len(start) < 8:
         raise RejectedError("not a .npy array")
@@ -100,12 +96,7 @@ class ArrayFile:
         return self.file.name + (f"/{self.inner}" if self.inner else "")
 
     def header(self) -> Header:
-        """Read the header, and see that its shape accounts for the bytes that are there.
-
-        Raises:
-            RejectedError: it does not.
-            OSError: the file cannot be read.
-        """
+        """Read the header, and see that its shape accounts for the bytes that are there."""
         with self._open() as (stream, size):
             header = read_header(stream)
         if header.start + header.size != size:
@@ -125,12 +116,7 @@ class ArrayFile:
             return stored_at(raw, archive.getinfo(self.inner))
 
     def rows(self, first: int, last: int) -> Iterator[NDArray[np.generic]]:
-        """Yield rows ``first`` to ``last - 1`` along the first axis, in blocks of some megabytes.
-
-        Raises:
-            RejectedError: the file is damaged, in Fortran order, or has fewer rows.
-            OSError: it cannot be read.
-        """
+        """Yield rows ``first`` to ``last - 1`` of the first axis, in blocks of some megabytes."""
         header = self.header()
         if header.fortran and len(header.shape) > 1:
             raise RejectedError(f"{self.name}: in Fortran order; save it with numpy's C order")
@@ -153,12 +139,7 @@ class ArrayFile:
                 yield _array(_exactly(stream, (end - at) * row, self.name), header, end - at)
 
     def read(self, limit: int) -> NDArray[np.generic]:
-        """Return the whole array.
-
-        Raises:
-            RejectedError: it is damaged or takes more than ``limit`` bytes.
-            OSError: it cannot be read.
-        """
+        """Return the whole array."""
         header = self.header()
         if header.size > limit:
             raise RejectedError(f"{self.name}: {header.size} bytes, expected at most {limit}")
@@ -186,12 +167,7 @@ class ArrayFile:
 
 
 def members(file: RawFile) -> list[str]:
-    """Return the names of the arrays in an ``.npz``.
-
-    Raises:
-        RejectedError: it is none.
-        OSError: it cannot be read.
-    """
+    """Return the names of the arrays in an ``.npz``."""
     with _damage(file.name), file.open() as raw, zipfile.ZipFile(raw) as archive:
         return sorted(name for name in archive.namelist() if name.endswith(".npy"))
 

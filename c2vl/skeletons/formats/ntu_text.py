@@ -27,10 +27,6 @@ def parse(text: bytes) -> list[Track]:
 
     Returns:
         Tracks in the order in which the bodies appear; none when no frame has a body.
-
-    Raises:
-        RejectedError: the structure does not hold (truncated, absurd counts, not numbers, another
-            number of joints), with the line.
     """
     bodies = _Bodies(text)
     joints_BVC = checked(bodies.joints())

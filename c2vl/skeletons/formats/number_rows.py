@@ -84,9 +84,6 @@ def number_rows_by_line(text: bytes, columns: int) -> NDArray[np.float64]:
 
     Returns:
         (rows, columns).
-
-    Raises:
-        RejectedError: a line has another number of fields or something that is no number.
     """
     rows: list[list[float]] = []
     lines = text.rstrip().split(b"\n") if text.strip() else []

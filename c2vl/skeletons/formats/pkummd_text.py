@@ -36,12 +36,7 @@ class LabelRow:
 
 
 def read_labels(file: RawFile, classes: int, frames: int) -> list[LabelRow]:
-    """Read the rows ``class,start,end,confidence`` of a label file.
-
-    Raises:
-        RejectedError: the file is not text.
-        OSError: it cannot be read.
-    """
+    """Read the rows ``class,start,end,confidence`` of a label file."""
     try:
         text = file.read(_MOST_BYTES).decode()
     except UnicodeDecodeError as error:

@@ -60,11 +60,7 @@ class RawFile:
         return self.name.rpartition("/")[0]
 
     def open(self) -> IO[bytes]:
-        """Open for reading from the start.
-
-        Raises:
-            OSError: it is gone, encrypted or damaged.
-        """
+        """Open for reading from the start."""
         if self.member is None:
             return self.path.open("rb")
         try:
@@ -81,9 +77,6 @@ class RawFile:
         Args:
             limit: most bytes that a sound file can have; an archive that inflates to more, whatever
                 it says of itself, stops there.
-
-        Raises:
-            OSError: it is larger, gone, encrypted or damaged.
         """
         if self.size > limit:
             raise UnreadableError(f"larger than {limit} bytes")

@@ -33,9 +33,6 @@ def load(data: memoryview) -> Any:
 
     It may hold lists, dicts with text keys, tuples, numbers, None, :class:`Blob` for strings and
     bytes, and :class:`StoredArray`; sets become lists. Containers may contain themselves.
-
-    Raises:
-        RejectedError: it is damaged, or asks for anything else.
     """
     return _Unpickler(data).load()
 

@@ -44,11 +44,7 @@ class StoredArray:
 
 
 def array_of(data: memoryview, stored: StoredArray) -> NDArray[Any]:
-    """Return the numbers of an array.
-
-    Raises:
-        RejectedError: the shape does not account for the bytes.
-    """
+    """Return the numbers of an array."""
     assert stored.data is not None
     kind, start, length = stored.data
     numbers: bytes | memoryview = data[start : start + length]
@@ -69,11 +65,7 @@ def array_of(data: memoryview, stored: StoredArray) -> NDArray[Any]:
 
 
 def text_of(data: memoryview, value: Any) -> str:
-    """Decode a string.
-
-    Raises:
-        RejectedError: it is none, too long, or not UTF-8.
-    """
+    """Decode a string."""
     if not isinstance(value, Blob) or value.length > _LONGEST_TEXT:
         raise RejectedError("a name is no text, or has no end")
     content = bytes(data[value.start : value.start + value.length])
