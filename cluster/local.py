@@ -12,7 +12,6 @@ import socket
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 from c2vl.support.errors import UserError
@@ -77,23 +76,6 @@ def up(
         down(path)
         raise
     return state, True
-
-
-def add(path: Path, *, cpus_per_node: int = 1, timeout: float = 120.0) -> ClusterState:
-    """Add a node to the running cluster, as an autoscaler would; drop lost nodes from its state.
-
-    Raises:
-        UserError: no cluster is running, or the node does not come up.
-    """
-    state = load(path)
-    if state is None or not processes.alive(state.nodes[0]):
-        raise UserError("no cluster runs here that a node could join: `c2vl-cluster up`")
-    index = 1 + max([0, *(int(node.name.removeprefix("node")) for node in state.nodes[1:])])
-    state = replace(state, nodes=tuple(node for node in state.nodes if processes.alive(node)))
-    auth.enable()
-    state = _start_node(state, path, index, cpus_per_node)
-    _wait(state, timeout)
-    return state
 
 
 def down(path: Path, *, grace: float = 15.0) -> int:

@@ -227,7 +227,8 @@ class Experiment(Settings):
     imports: tuple[str, ...] = Field(
         (), description="modules or files (my_parts.py) whose parts the settings below may name"
     )
-    data: DataSettings = DataSettings()
+    # made when it is asked for: the augmentation's settings import this module
+    data: DataSettings = Field(default_factory=DataSettings)
     prompts: PromptSettings = PromptSettings()
     model: Annotated[ModelSettings, ByName("backbone", "stgcn")] = chosen_by_default()
     objective: Annotated[ObjectiveSettings, ByName("objective", "c2vl")] = chosen_by_default()

@@ -20,9 +20,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,26 +59,28 @@ _MOST_BYTES = 64 << 20  # the longest real videos have some 12 MB
 _CLIPPED = "ends clipped to the video"
 
 
-@dataclass(frozen=True)
-class _Video:
-    """The facts in a video's name."""
+class _Span(NamedTuple):
+    """A cut of a video: its frames, the end of its id, its class, its number, what was decided."""
 
-    id: str
-    camera: int
-    recording: int
-    subject: int
+    start: int
+    end: int
+    suffix: str
+    label: int
+    number: int
+    decisions: dict[str, int]
 
 
-def _video(name: str, phase: int) -> _Video:
+def _video(name: str, phase: int) -> tuple[str, dict[str, int]]:
+    """Return the start of a video's ids, and the facts that its name tells of every sequence."""
     match = (_VIDEO_I if phase == 1 else _VIDEO_II).fullmatch(name)
     assert match is not None, "discover chose it by its name"
     view = _VIEWS[match["view"]]
     if phase == 1:
         recording = int(match["recording"])
-        return _Video(f"R{recording:04d}V{view:03d}", view, recording, -1)
+        return f"R{recording:04d}V{view:03d}", {"camera": view, "setup": recording}
     script, performer = int(match["script"]), int(match["performer"])
-    video_id = f"A{script:03d}N{performer:03d}V{view:03d}"
-    return _Video(video_id, view, script * 100 + performer, performer)
+    facts = {"camera": view, "setup": script * 100 + performer, "subject": performer}
+    return f"A{script:03d}N{performer:03d}V{view:03d}", facts
 
 
 def _discover(phase: int) -> Callable[[Path, Options], Found]:
@@ -158,60 +159,48 @@ def read(item: Item) -> Iterator[Sequence | Rejected]:
     except (RejectedError, OSError) as error:
         yield Rejected(labels.name, str(error), getattr(error, "line", None))
         return
-    yield from (_windows if "window" in item.facts else _instances)(item, frames, rows)
+    if "window" in item.facts:
+        spans = _windows(labels, rows, len(frames), item.facts["window"], item.facts["stride"])
+    else:
+        spans = _instances(labels, rows, len(frames))
+    for span in spans:
+        yield span if isinstance(span, Rejected) else _cut(item, frames, span)
 
 
-def _instances(
-    item: Item, frames: NDArray[np.float64], rows: list[LabelRow]
-) -> Iterator[Sequence | Rejected]:
-    labels = item.beside[0]
+def _instances(labels: RawFile, rows: list[LabelRow], length: int) -> Iterator[_Span | Rejected]:
     if not rows:
         yield Rejected(labels.name, "no row: the video has no instance", left_out=True)
     for row in rows:
         if row.fault:
             yield Rejected(labels.name, row.fault, row.line)
             continue
-        video_id = _video(item.facts["video"], item.facts["phase"]).id
-        name = f"{video_id}C{row.label + 1:03d}L{row.number:03d}"
-        clipped = {_CLIPPED: 1} if row.end > len(frames) else {}
-        end = min(row.end, len(frames))
-        yield _cut(item, frames, (row.start, end), name, row.label, row.number, clipped)
+        suffix = f"C{row.label + 1:03d}L{row.number:03d}"
+        clipped = {_CLIPPED: 1} if row.end > length else {}
+        yield _Span(row.start, min(row.end, length), suffix, row.label, row.number, clipped)
 
 
 def _windows(
-    item: Item, frames: NDArray[np.float64], rows: list[LabelRow]
-) -> Iterator[Sequence | Rejected]:
+    labels: RawFile, rows: list[LabelRow], length: int, window: int, stride: int
+) -> Iterator[_Span | Rejected]:
     """Cut windows over the whole video, the last one moved back to end with it."""
-    labels = item.beside[0]
-    classes = np.full(len(frames), BACKGROUND)
+    classes = np.full(length, BACKGROUND)
     for row in rows:
         if row.fault:
             yield Rejected(labels.name, f"{row.fault}; windows need every row", row.line)
             return
         classes[row.start : row.end] = row.label
-    window, stride = item.facts["window"], item.facts["stride"]
-    last = max(len(frames) - window, 0)
-    starts = [*range(0, last, stride), last]
-    for number, start in enumerate(starts, start=1):
-        end = min(start + window, len(frames))
+    last = max(length - window, 0)
+    for number, start in enumerate([*range(0, last, stride), last], start=1):
+        end = min(start + window, length)
         counts = np.bincount(classes[start:end], minlength=BACKGROUND + 1)
         most = int(counts.argmax())
         label = most if 2 * counts[most] > end - start else BACKGROUND
-        name = f"{_video(item.facts['video'], item.facts['phase']).id}W{number:05d}"
-        yield _cut(item, frames, (start, end), name, label, number, {})
+        yield _Span(start, end, f"W{number:05d}", label, number, {})
 
 
-def _cut(
-    item: Item,
-    frames: NDArray[np.float64],
-    place: tuple[int, int],
-    name: str,
-    label: int,
-    number: int,
-    decisions: dict[str, int],
-) -> Sequence | Rejected:
-    start, end = place
-    video = _video(item.facts["video"], item.facts["phase"])
+def _cut(item: Item, frames: NDArray[np.float64], span: _Span) -> Sequence | Rejected:
+    start, end, suffix, label, number, decisions = span
+    name, facts = _video(item.facts["video"], item.facts["phase"])
     rows = frames[start:end]
     try:
         joints = checked(rows.reshape(-1, _BODIES, _JOINTS, 3).transpose(1, 0, 2, 3))
@@ -223,20 +212,9 @@ def _cut(
         shown, dropped = trimmed(joints)
     except RejectedError as error:
         return Rejected(f"{item.name}[{start}:{end}]", error.reason, start + 1, left_out=True)
-    return Sequence(
-        id=name,
-        joints=shown,
-        label=label,
-        subject=video.subject,
-        camera=video.camera,
-        setup=video.recording,
-        replication=number,
-        start=start,
-        end=end,
-        source=item.name,
-        parts=item.facts["parts"],
-        decisions=decisions | dropped,
-    )
+    facts |= {"label": label, "replication": number, "start": start, "end": end}
+    decided, parts = decisions | dropped, item.facts["parts"]
+    return Sequence(name + suffix, shown, **facts, source=item.name, parts=parts, decisions=decided)
 
 
 def _frames(text: bytes) -> NDArray[np.float64]:

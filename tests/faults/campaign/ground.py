@@ -6,13 +6,14 @@ import json
 import shutil
 import socket
 from contextlib import chdir
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
 
 from c2vl.config.reading import load, override
 from c2vl.support.errors import UserError
-from cluster import local, processes
+from cluster import auth, local, processes
 from cluster.state import STATE_FILE, ClusterState
 from cluster.state import load as load_state
 from tests.faults.campaign.results import Plan
@@ -66,7 +67,7 @@ class Ground:
                     if not tries:
                         raise
             while len([node for node in state.nodes if processes.alive(node)]) < nodes:
-                state = local.add(path)
+                state = _grown(state, path)
         return state
 
     def state(self) -> ClusterState:
@@ -86,3 +87,13 @@ class Ground:
         if key not in self._weights:
             self._weights[key] = undisturbed(run, out)
         return self._weights[key]
+
+
+def _grown(state: ClusterState, path: Path) -> ClusterState:
+    """Add a node, as an autoscaler would; lost ones leave the state."""
+    index = 1 + max([0, *(int(node.name.removeprefix("node")) for node in state.nodes[1:])])
+    state = replace(state, nodes=tuple(node for node in state.nodes if processes.alive(node)))
+    auth.enable()
+    state = local._start_node(state, path, index, 1)
+    local._wait(state, 120)
+    return state
