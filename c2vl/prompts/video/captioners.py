@@ -22,7 +22,6 @@ class LocalCaptioner(models.FrozenModel):
 
     Attributes:
         batch_size: pictures a forward pass.
-        max_tokens: of an answer.
     """
 
     batch_size: int
@@ -33,11 +32,6 @@ class LocalCaptioner(models.FrozenModel):
         cls, name: str | Path, *, batch_size: int = 16, max_tokens: int = 64
     ) -> LocalCaptioner:
         """Find a model; the weights are loaded by the first use.
-
-        Args:
-            name: a local folder, or a name on the Hugging Face hub.
-            batch_size: pictures a forward pass.
-            max_tokens: of an answer.
 
         Raises:
             UserError: it is not there, its weights are no safetensors, or it has no processor.

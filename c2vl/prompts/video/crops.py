@@ -37,10 +37,7 @@ def crop(image: Image, box: Box, *, margin: float, size: int) -> Image:
     """Cut out a box with a margin, padded with black to a square.
 
     Args:
-        image: RGB.
-        box: in pixels.
         margin: share of the box's longer side that is added on each side, within the picture.
-        size: of the result, pixels.
     """
     from PIL import Image as Pictures
 

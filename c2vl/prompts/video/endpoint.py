@@ -28,9 +28,6 @@ class Endpoint:
 
     Attributes:
         url: up to and with ``/v1``.
-        model: its name there.
-        concurrency: requests under way at once.
-        max_tokens: of an answer.
         timeout: seconds that one answer may take.
         tries: in all, with growing waits, and at least what ``Retry-After`` says.
         seed: sent along; temperature is 0.

@@ -55,8 +55,6 @@ def hours(rates: Rates, sequences: int, prompts: int, *, gpus: int, cpus: int) -
     """Return the hours of each stage, and of all, since the stages overlap.
 
     Args:
-        rates: of one unit.
-        sequences: videos.
         prompts: frames of each.
         gpus: units that caption.
         cpus: units that crop.

@@ -18,8 +18,6 @@ class Clip:
     """A sequence's span of a video.
 
     Attributes:
-        id: the sequence.
-        video: the file.
         start: first second, or first frame (from 0) where ``in_frames``.
         end: the second or frame after the last; None: to the end.
         in_frames: the span counts frames; the video's own rate turns them into seconds.
@@ -37,7 +35,6 @@ class Frame:
     """One picture of a clip.
 
     Attributes:
-        image: RGB.
         time: seconds in the video.
         share: where in the clip it lies, 0..1.
     """

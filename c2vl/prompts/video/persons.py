@@ -191,7 +191,6 @@ def union(
     Args:
         boxes: (n, 4) left, top, right, bottom in pixels; clipped to the picture.
         scores: (n,).
-        size: of the picture, width and height.
     """
     limits = np.array([size[0], size[1], size[0], size[1]], dtype=np.float64)
     boxes = np.clip(np.asarray(boxes, dtype=np.float64).reshape(-1, 4), 0, limits)

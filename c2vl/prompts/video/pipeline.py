@@ -39,19 +39,13 @@ def run(
     """Crop and caption clips; continues what is at ``out``.
 
     Args:
-        clips: the sequences.
         out: the folder of prompts, on storage that all workers reach.
-        persons: finds the person.
         captioner: answers the questions; None: crops alone.
         questions: frames take them in turn.
-        cropping: how frames are cropped.
         workers: captioning actors on Ray; 0: everything in this process.
-        croppers: cropping actors on Ray.
         gpus: of an actor that holds a model.
         shard_size: sequences a shard: what an interruption can lose, and what one model call sees.
-        dataset: for the record.
         rejected: sequences that are rejected beforehand, with the reason.
-        progress: called with sequences done and to do.
 
     Returns:
         What this run did; ``rejected.csv`` and ``rates.json`` hold the same.

@@ -44,7 +44,6 @@ class CropSettings:
         prompts: frames a sequence.
         size: of a crop, pixels.
         margin: share of the box's longer side that is added around it.
-        format: of the picture files.
     """
 
     prompts: int = 16
@@ -58,7 +57,6 @@ class Shard:
     """Sequences whose prompts are made together.
 
     Attributes:
-        name: of its files.
         clips: those to crop; empty where the crops are there.
     """
 

@@ -17,11 +17,9 @@ class Stage:
     """One step of the work.
 
     Attributes:
-        name: what Ray calls it.
         work: item → result. Ray pickles it to each actor once, so a model that it loads at its
             first call stays there.
         actors: how many do it on Ray.
-        gpus: of each of them.
     """
 
     name: str
@@ -36,8 +34,6 @@ def run_stages(
     """Take every item through all stages; yields each item's results, one a stage.
 
     Args:
-        items: what to work on.
-        stages: in order.
         on_ray: on the cluster that ``RAY_ADDRESS`` names, or on a Ray that is started here for as
             long; Ray Data replaces a lost actor and gives its item to another.
 

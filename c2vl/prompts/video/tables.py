@@ -43,14 +43,10 @@ def encode_prompts(
 
     Args:
         run: the folder of ``c2vl prompts video``.
-        out: the table's folder.
         open_encoder: opens the text or image encoder, here and in each actor on Ray.
-        modality: which prompts.
         store: sequences that it does not have are left out and listed in ``rejected.csv``.
         cache: where features are kept between runs; beside ``out`` when not given.
         workers: actors of Ray Data that encode; 0: this process does.
-        gpus: of each of them.
-        overwrite: replace a table at ``out``.
         progress: called with captions (language) or sequences (vision) done and to do.
 
     Raises:
