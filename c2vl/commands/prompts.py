@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from c2vl.commands.arguments import FILE, PATH
-from c2vl.commands.prompts_video import TEXT_ENCODER, encode, encoding, estimate, video
+from c2vl.commands.prompts_video import encode, encoding, estimate, opens_encoder, video
 
 if TYPE_CHECKING:
     from c2vl.prompts.language_table import BuiltTable
@@ -39,9 +39,7 @@ for command in (video, encode, estimate):
 @click.argument("out", type=PATH)
 @click.option("--windows", default=16, type=click.IntRange(1, 256), help="Captions a sequence.")
 @encoding
-def kinematic(
-    store: Path, out: Path, encoder: str | None, imports: Any, long: Any, **options: Any
-) -> None:
+def kinematic(store: Path, out: Path, **options: Any) -> None:
     """Write captions from the motion in STORE and encode them into the table OUT.
 
     \b
@@ -50,13 +48,12 @@ def kinematic(
       c2vl prompts kinematic runs/stores/utd runs/clip --encoder openai/clip-vit-base-patch32
       c2vl prompts kinematic runs/stores/utd runs/mine --encoder mine --imports my_encoder.py
     """
-    from c2vl.prompts.encoders import open_text_encoder
     from c2vl.prompts.rules.kinematic_table import build
     from c2vl.skeletons.store import Store
     from c2vl.support.progress import progress
 
     opened = Store.open(store)
-    text = open_text_encoder(encoder or TEXT_ENCODER, long=long, imports=imports)
+    text = opens_encoder(options)()
     with progress("captions encoded") as shown:
         made = build(opened, out, text, progress=shown, **options)
     _report(made, out)
@@ -79,15 +76,7 @@ def kinematic(
     help="A sequence with fewer captions: left out, or those it has are repeated.",
 )
 @encoding
-def import_(
-    captions: Path,
-    out: Path,
-    store: Path | None,
-    encoder: str | None,
-    imports: Any,
-    long: Any,
-    **options: Any,
-) -> None:
+def import_(captions: Path, out: Path, store: Path | None, **options: Any) -> None:
     """Encode the captions of a file into the table OUT.
 
     CAPTIONS is the archive that C²VL's authors published for PKU-MMD II, or a JSON file
@@ -100,12 +89,11 @@ def import_(
       c2vl prompts import mine.csv runs/stores/mine/language --store runs/stores/mine
       c2vl prompts import mine.parquet runs/mine --prompts 4 --short repeat
     """
-    from c2vl.prompts.encoders import open_text_encoder
     from c2vl.prompts.imported_captions import import_captions
     from c2vl.skeletons.store import Store
     from c2vl.support.progress import progress
 
-    text = open_text_encoder(encoder or TEXT_ENCODER, long=long, imports=imports)
+    text = opens_encoder(options)()
     opened = Store.open(store) if store is not None else None
     with progress("captions encoded") as shown:
         made = import_captions(captions, out, text, store=opened, progress=shown, **options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,18 @@ def encoding(command: Callable[..., Any]) -> Callable[..., Any]:
     ):
         command = option(command)
     return command
+
+
+def opens_encoder(options: dict[str, Any], modality: str = "language") -> Callable[[], Any]:
+    """Return what opens the encoder that the options name, and take them out of ``options``."""
+    from c2vl.prompts.encoders import open_image_encoder, open_text_encoder
+
+    name, long, imports = (options.pop(key) for key in ("encoder", "long", "imports"))
+    if modality == "language":
+        return partial(open_text_encoder, name or TEXT_ENCODER, long=long, imports=imports)
+    if name is None:
+        raise UserError("--encoder: pictures need a CLIP or a SigLIP; name its folder or hub name")
+    return partial(open_image_encoder, name, imports=imports)
 
 
 @click.command()
@@ -174,16 +187,7 @@ def _persons(given: str, threshold: float) -> Any:
 @click.option("--workers", default=0, help="Actors on Ray; 0: this process.")
 @click.option("--gpus", default=0.0, help="GPUs of each actor.")
 @encoding
-def encode(
-    run: Path,
-    out: Path,
-    modality: Any,
-    store: Path | None,
-    encoder: str | None,
-    imports: Any,
-    long: Any,
-    **options: Any,
-) -> None:
+def encode(run: Path, out: Path, modality: Any, store: Path | None, **options: Any) -> None:
     """Encode the answers or the crops of RUN (``c2vl prompts video``) into the table OUT.
 
     \b
@@ -193,20 +197,11 @@ def encode(
       c2vl prompts encode runs/ntu60/prompts runs/stores/ntu60/vision --modality vision \\
           --encoder openai/clip-vit-large-patch14-336 --workers 8 --gpus 1
     """
-    from functools import partial
-
-    from c2vl.prompts.encoders import open_image_encoder, open_text_encoder
     from c2vl.prompts.video.tables import encode_prompts
     from c2vl.skeletons.store import Store
     from c2vl.support.progress import progress
 
-    opening: Any
-    if modality == "language":
-        opening = partial(open_text_encoder, encoder or TEXT_ENCODER, long=long, imports=imports)
-    elif encoder is not None:
-        opening = partial(open_image_encoder, encoder, imports=imports)
-    else:
-        raise UserError("--encoder: pictures need a CLIP or a SigLIP; name its folder or hub name")
+    opening = opens_encoder(options, modality)
     opened = Store.open(store) if store is not None else None
     with progress("captions encoded" if modality == "language" else "sequences encoded") as shown:
         made = encode_prompts(run, out, opening, modality, store=opened, progress=shown, **options)
