@@ -43,7 +43,7 @@ class Batch:
     slots: tuple[Tensor, ...] = ()
 
     def to(self, device: torch.device, parts: int = 1) -> Batch:
-        """Return a copy on a device; it is a GPU's own memory that is not waited for.
+        """Return a copy on a device; what goes to a GPU passes pinned memory.
 
         Args:
             device: where to.
@@ -52,6 +52,8 @@ class Batch:
         slots = [body_slots(present_nM) for present_nM in self.present.tensor_split(parts)]
 
         def there(value: Tensor) -> Tensor:
+            if device.type == "cuda" and not value.is_cuda:
+                value = value.pin_memory()
             return value.to(device, non_blocking=True)
 
         return Batch(
@@ -62,6 +64,12 @@ class Batch:
             {name: there(rows) for name, rows in self.has.items()},
             tuple(there(numbers) for numbers in slots),
         )
+
+    def record_stream(self, queue: torch.cuda.Stream) -> None:
+        """Keep its memory until the work that a queue of a GPU holds by now is done."""
+        tensors = [self.x, self.present, self.labels, *self.slots]
+        for value in (*tensors, *self.concepts.values(), *self.has.values()):
+            value.record_stream(queue)
 
     def parts(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield joints, presence and slots of each part."""

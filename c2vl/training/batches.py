@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from c2vl.skeletons.store import Store
 from c2vl.skeletons.streams import to_stream
 from c2vl.support.errors import UserError
 from c2vl.training.concept_rows import ConceptRows, normalisation
+from c2vl.training.resident import ResidentClips, sent
 
 
 def generator(*seeds: int) -> torch.Generator:
@@ -72,9 +74,40 @@ class TrainingSet:
         self.has: dict[str, Tensor] = {}
         self.concepts = self._concepts(ids)
         self._order: tuple[int, Tensor] | None = None  # of an epoch
+        self.device = torch.device("cpu")
+        self._resident: ResidentClips | None = None
+
+    def move(self, device: torch.device, budget: int | None = None) -> list[str]:
+        """Make batches on a device from now on, and keep there what fits.
+
+        Args:
+            device: where batches are made.
+            budget: bytes that may be kept there; default: of a GPU half of what is free, since
+                activations need the rest, and of a CPU none, since the system caches files.
+
+        Returns:
+            What is kept there: "clips", and modalities.
+        """
+        kept: list[str] = []
+        self.device = device
+        if budget is None:
+            budget = torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else 0
+        size = int(self.present.sum()) * self._clips.bodies[0].nbytes
+        if size <= budget:
+            self._resident = ResidentClips(self._clips, self._positions, device)
+            budget -= size
+            kept.append("clips")
+        for name, rows in self.concepts.items():
+            if rows.nbytes <= budget:
+                rows.move(device)
+                budget -= rows.nbytes
+                kept.append(name)
+        return kept
 
     def clips(self, rows: Tensor) -> Tensor:
-        """Return clips (n, M, T, V, 3) of some rows; they lie on disk, memory-mapped."""
+        """Return clips (n, M, T, V, 3) of some rows, on the device if they are kept there."""
+        if self._resident is not None:
+            return self._resident.tensors(rows, self.present[rows])
         return self._clips.tensors(self._positions[rows.numpy()])[0]
 
     def _concepts(self, ids: list[str]) -> dict[str, ConceptRows]:
@@ -147,27 +180,40 @@ class TrainingSet:
         draw = generator(self.experiment.seed, 2, step, rank)
         rows = self.rows(step, rank)
         present = self.present[rows]
-        x = self.augmented(self.clips(rows), present, draw)
+        x = self.augmented(sent(self.clips(rows), self.device), present, draw)
         keep = self.experiment.prompts.per_sample
         concepts = {name: found.draw(rows, keep, draw) for name, found in self.concepts.items()}
         has = {name: there[rows] for name, there in self.has.items()}
-        return Batch(x, present, concepts, torch.from_numpy(self.labels)[rows], has)
+        batch = Batch(x, present, concepts, torch.from_numpy(self.labels)[rows], has)
+        return batch.to(self.device, self.experiment.train.accumulate)
 
 
 def stream_batches(
-    source: TrainingSet, first: int, last: int, rank: int, device: torch.device
+    source: TrainingSet, first: int, last: int, rank: int
 ) -> Iterator[tuple[Batch, float]]:
     """Yield the batches of steps ``first`` .. ``last - 1`` and the seconds waited for each.
 
-    A thread builds the next batch while the model trains on the current one.
+    A thread builds the next batch while the model trains on the current one, on a GPU in a queue
+    of its own. It is passed on when it is complete, so that waiting for it is seen.
     """
+    queue = torch.cuda.Stream(source.device) if source.device.type == "cuda" else None
+
+    def build(step: int) -> Batch:
+        with nullcontext() if queue is None else torch.cuda.stream(queue):  # of this thread
+            batch = source.batch(step, rank)
+        if queue is not None:
+            queue.synchronize()
+        return batch
+
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as pool:
-        ahead = pool.submit(source.batch, first, rank) if first < last else None
+        ahead = pool.submit(build, first) if first < last else None
         for step in range(first, last):
             assert ahead is not None
             began = time.perf_counter()
             batch = ahead.result()
             waited = time.perf_counter() - began
             if step + 1 < last:
-                ahead = pool.submit(source.batch, step + 1, rank)
-            yield batch.to(device), waited
+                ahead = pool.submit(build, step + 1)
+            if queue is not None:  # its memory is free again when the steps that read it are done
+                batch.record_stream(torch.cuda.current_stream(source.device))
+            yield batch, waited

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from c2vl.prompts.table import CHUNK, ConceptTable
 from c2vl.skeletons.cache import Cache
+from c2vl.training.resident import sent
 
 _WORTH_A_FILE = 64 << 20
 """Bytes of features; statistics of fewer are computed faster than a cache is asked for them."""
@@ -64,11 +65,33 @@ class ConceptRows:
         self, table: ConceptTable, places: NDArray[np.int64], normalisation: Normalisation
     ) -> None:
         self.table, self.places, self.normalisation = table, places, normalisation
+        self._resident: Tensor | None = None  # (N, P, D) on a device, as in the table
+        self._there = normalisation
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(N, P, D)."""
         return (len(self.places), self.table.prompts_per_sample, self.table.dim)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the features of all N."""
+        return int(len(self.places) * self.table.features[0].nbytes)
+
+    def move(self, device: torch.device) -> None:
+        """Keep all features on a device, where rows are drawn and normalised from now on."""
+        shape, dtype = self.shape, self._read(np.arange(1)).dtype
+        self._resident = torch.empty(shape, dtype=dtype, device=device)
+        for start in range(0, len(self.places), CHUNK):
+            part = np.arange(start, min(start + CHUNK, len(self.places)))
+            self._resident[start : start + len(part)] = self._read(part)
+        matrix = self.normalisation.matrix
+        self._there = Normalisation(
+            self.normalisation.centre.to(device), None if matrix is None else matrix.to(device)
+        )
+
+    def _read(self, rows: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(self.table.features[self.places[rows]])
 
     def draw(self, rows: Tensor, keep: int, draw: torch.Generator) -> Tensor:
         """Return the mean of ``keep`` prompts of some rows, normalised, at unit length.
@@ -83,16 +106,23 @@ class ConceptRows:
         """
         places = self.places[rows.numpy()]
         prompts = self.table.prompts_per_sample
+        chosen = None
         if keep < prompts:
-            chosen = torch.rand(len(rows), prompts, generator=draw).argsort(1)[:, :keep].numpy()
-            found = self.table.features[places[:, None], chosen]
+            chosen = torch.rand(len(rows), prompts, generator=draw).argsort(1)[:, :keep]
+        if self._resident is not None:
+            device = self._resident.device
+            found = self._resident.index_select(0, sent(rows, device))
+            if chosen is not None:
+                at = sent(chosen, device)[..., None].expand(-1, -1, found.shape[2])
+                found = found.gather(1, at)
+        elif chosen is not None:
+            found = torch.from_numpy(self.table.features[places[:, None], chosen.numpy()])
         else:
-            found = self.table.features[places]
-        mean_nD = torch.from_numpy(found).float().mean(1)
-        unit_nD = functional.normalize(self.normalisation.apply(mean_nD), dim=1)
+            found = torch.from_numpy(self.table.features[places])
+        unit_nD = functional.normalize(self._there.apply(found.float().mean(1)), dim=1)
         absent = places < 0
         if absent.any():
-            unit_nD[torch.from_numpy(absent)] = 0
+            unit_nD = unit_nD * sent(torch.from_numpy(~absent), unit_nD.device)[:, None]
         return unit_nD
 
     def means(self, rows: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ from c2vl.training.learner import Learner, learning_rate
 from c2vl.training.outline import Pace, outline
 from c2vl.training.run_folder import MetricsFile, RunFolder
 from c2vl.training.system_usage import Usage
-from c2vl.training.validation import validate
+from c2vl.training.validation import embedded, validate
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +81,7 @@ def _train(experiment: Experiment, session: Session) -> dict[str, Any]:
     learner = Learner(experiment, source.layout, dims, classes, steps, session.device)
     if lead:  # only now: settings that do not fit the data must not claim a folder
         run.claim(dump(experiment))
+    resident = source.move(session.device)
     tally = Tally()
     first = 0
     state, unreadable = checkpoint.latest(run.checkpoints)
@@ -95,13 +96,13 @@ def _train(experiment: Experiment, session: Session) -> dict[str, Any]:
         log.info("%s: goes on from step %d of %d", run.path.name, first, steps)
     metrics = MetricsFile(run) if lead else None
     if lead:
-        run.say(outline(learner, source))
+        run.say(outline(learner, source, resident))
     usage = Usage(session.device) if settings.system_metrics else None
     pace = Pace(source.steps_per_epoch, steps - first)
 
     # --- step ---------------------------------------------------------------------------------
     last: dict[str, Any] = metrics.rows[-1] if metrics and metrics.rows else {}
-    batches = stream_batches(source, first, steps, session.rank, session.device)
+    batches = stream_batches(source, first, steps, session.rank)
     for step, (batch, waited) in enumerate(batches, start=first):
         # Dropout is the one draw outside the batch; a seed a step needs no state to resume.
         torch.manual_seed((experiment.seed * 1_000_003 + step) * 4099 + session.rank)
@@ -125,8 +126,9 @@ def _train(experiment: Experiment, session: Session) -> dict[str, Any]:
             last["lr"] = learning_rate(experiment.optim, step / steps)
             last |= learner.student.objective.figures(learner.progress(step))
             if epoch % settings.evaluate_every == 0 or epoch == settings.epochs:
+                features_SF = embedded(source, learner.evaluated)
                 if lead:
-                    last |= validate(source, learner.evaluated)
+                    last |= validate(source, learner.evaluated, features_SF)
                 if settings.workers > 1:
                     dist.barrier()
             tally = Tally()

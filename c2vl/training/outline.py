@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 
 import torch
@@ -17,12 +18,19 @@ from c2vl.training.learner import Learner
 SKIPPED, TIMED = 3, 10  # steps: the first allocate and compile, the next tell how long one takes
 
 
-def outline(learner: Learner, source: TrainingSet) -> list[str]:
-    """Return what is about to happen, a line each."""
+def outline(learner: Learner, source: TrainingSet, resident: Sequence[str]) -> list[str]:
+    """Return what is about to happen, a line each.
+
+    Args:
+        learner: what is trained.
+        source: what it is trained on.
+        resident: the data that is kept on the device.
+    """
     settings, device = learner.experiment.train, learner.device
     where = f"{os.uname().machine} CPU, {torch.get_num_threads()} thread(s)"
     if device.type == "cuda":
         where = torch.cuda.get_device_name(device)
+        where += f" with {' and '.join(resident)} in its memory" if resident else ""
     words = [where, learner.student.precision.name]
     words += ["compiled"] * settings.compile
     words += [f"a batch in {settings.accumulate} parts"] * (settings.accumulate > 1)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
 
 from c2vl.encoder import embed_clips
+from c2vl.objective.gather import gather
 from c2vl.probes.feature_space import label_free_scores
 from c2vl.probes.linear import fold_accuracies
 from c2vl.probes.neighbours import knn_accuracy
@@ -42,23 +44,54 @@ def scored_rows(source: TrainingSet) -> Tensor:
     return torch.randperm(count, generator=draw)[:SCORED].sort().values
 
 
-def validate(source: TrainingSet, student: Student) -> dict[str, float]:
+@torch.no_grad()
+def embedded(source: TrainingSet, student: Student) -> NDArray[np.float32]:
+    """Return features (S, F) of :func:`scored_rows`, in evaluation mode.
+
+    Each worker of a group embeds its share, with the first one's batch statistics; all must call.
+    """
+    scored = rows = scored_rows(source)
+    workers = dist.get_world_size() if dist.is_initialized() else 1
+    if workers > 1:
+        for buffer in student.buffers():
+            dist.broadcast(buffer, src=0)
+        missing = -len(scored) % workers  # of equal shares
+        rows = torch.cat([scored, scored[:missing]])[dist.get_rank() :: workers]
+    stream = source.experiment.data.stream
+    with student.precision.autocast():
+        found = [
+            embed_clips(
+                student.encoder, source.clips(some), source.present[some], stream, source.layout
+            )
+            for some in rows.split(AT_ONCE)
+        ]
+    features_sF = np.concatenate(found)
+    if workers == 1:
+        return features_sF
+    device = next(student.parameters()).device
+    all_WsF = gather(torch.from_numpy(features_sF).to(device)).unflatten(0, (workers, -1))
+    features: NDArray[np.float32] = all_WsF.transpose(0, 1).flatten(0, 1).cpu().numpy()
+    return features[: len(scored)]
+
+
+def validate(
+    source: TrainingSet, student: Student, features: NDArray[np.float32] | None = None
+) -> dict[str, float]:
     """Score the encoder on the training part of the split; this never reads the test part.
+
+    Args:
+        source: what is scored.
+        student: the encoder, and the objective that it was trained with.
+        features: what :func:`embedded` returned; None: it is called here.
 
     Returns:
         ``knn_val`` and ``linear_val``: means over folds of training groups, each predicted from the
         others (0..1); every registered label-free score; and what the objective adds. All are of
         :func:`scored_rows`.
     """
-    stream, scored = source.experiment.data.stream, scored_rows(source)
-    features = np.concatenate(
-        [
-            embed_clips(
-                student.encoder, source.clips(rows), source.present[rows], stream, source.layout
-            )
-            for rows in scored.split(AT_ONCE)
-        ]
-    )
+    scored = scored_rows(source)
+    if features is None:
+        features = embedded(source, student)
     labels, fold = source.labels[scored.numpy()], source.fold[scored.numpy()]
     only = scored_folds(source)
     nearest = [

@@ -82,12 +82,13 @@ def _measure(experiment: Experiment, device: torch.device) -> Calibration:
     steps = experiment.train.epochs * source.steps_per_epoch
     classes = len(source.store.class_names)
     learner = Learner(experiment, source.layout, dims, classes, steps, device)
+    source.move(device)
     load = time.perf_counter() - began
 
     learner.student.train()
     some = min(steps, WARM_UP + STEPS)
     warm, first, done = min(WARM_UP, some - 1), time.perf_counter(), 0
-    for step, (batch, _) in enumerate(stream_batches(source, 0, some, 0, device)):
+    for step, (batch, _) in enumerate(stream_batches(source, 0, some, 0)):
         if step == warm:
             first = time.perf_counter()
         learner.step(batch, step)  # it reads the loss, so a GPU is waited for
