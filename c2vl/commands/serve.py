@@ -16,8 +16,8 @@ from c2vl.commands.arguments import (
     store_argument,
 )
 from c2vl.support.errors import UserError
-from c2vl.support.extras import need_extra
-from c2vl.support.files import see_free
+from c2vl.support.extras import require_extra
+from c2vl.support.files import require_free
 
 if TYPE_CHECKING:
     from c2vl.encoder import Encoder
@@ -64,7 +64,7 @@ def classify_fit(
     from c2vl.serving.classifier import CARD, fit_head, save_head
     from c2vl.skeletons.store import Store
 
-    see_free(out, overwrite=overwrite, known_by=[CARD])
+    require_free(out, overwrite=overwrite, known_by=[CARD])
     task = Task(load_encoder(encoder), Store.open(store), split_name, k=folds)
     head = fit_head(task)
     save_head(out, head)
@@ -114,12 +114,12 @@ def index(encoder: str, store: Path, out: Path, overwrite: bool) -> None:
       c2vl index exported/demo runs/stores/demo exported/demo_index
       c2vl search exported/demo exported/demo_index --text "the right hand waves"
     """
-    need_extra("serving", "c2vl index", "faiss")
+    require_extra("serving", "c2vl index", "faiss")
     from c2vl.encoder import load_encoder
     from c2vl.serving.index import CARD, build_index, load_index
     from c2vl.skeletons.store import Store
 
-    see_free(out, overwrite=overwrite, known_by=[CARD])
+    require_free(out, overwrite=overwrite, known_by=[CARD])
     build_index(load_encoder(encoder), Store.open(store), out)
     opened = load_index(out)
     by = "example and by text" if opened.has_language else "example"
@@ -148,7 +148,7 @@ def search(
       c2vl search exported/demo exported/demo_index joints.npy
       c2vl search exported/demo exported/demo_index --text "a person sits down" -k 3
     """
-    need_extra("serving", "c2vl search", "faiss")
+    require_extra("serving", "c2vl search", "faiss")
     from c2vl.encoder import load_encoder
     from c2vl.serving.index import load_index, text_rows
     from c2vl.serving.sequence_files import read_sequences
@@ -194,7 +194,7 @@ def serve(max_body: float, **options: Any) -> None:
       c2vl serve models:/demo@best --head exported/demo_head --index exported/demo_index
       c2vl serve exported/demo --host 0.0.0.0 --token-file token.txt --rate 20
     """
-    need_extra("serving", "c2vl serve")
+    require_extra("serving", "c2vl serve")
     from c2vl.serving.launch import Settings, run
 
     run(Settings(max_body=int(max_body * 2**20), **options))

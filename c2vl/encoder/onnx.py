@@ -13,7 +13,7 @@ from c2vl.encoder.card import CARD, read_card, read_sealed
 from c2vl.encoder.joints import Joints, clip_batches
 from c2vl.skeletons.layout import JointLayout
 from c2vl.support.errors import UserError
-from c2vl.support.extras import need_extra
+from c2vl.support.extras import require_extra
 
 
 class OnnxEncoder:
@@ -62,7 +62,7 @@ def load_onnx(folder: str | Path, threads: int = 0) -> OnnxEncoder:
         raise UserError(f"{folder}: holds no ONNX network; c2vl export RUN OUT --format onnx")
     path = folder / Path(str(network["file"])).name
     data = read_sealed(path, network["sha256"])
-    need_extra("onnx", str(folder), "onnxruntime")
+    require_extra("onnx", str(folder), "onnxruntime")
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -28,7 +28,7 @@ from c2vl.encoder.ledger import replacing_encoder
 from c2vl.encoder.network import Encoder
 from c2vl.skeletons.streams import to_stream
 from c2vl.support.errors import UserError
-from c2vl.support.extras import need_extra
+from c2vl.support.extras import require_extra
 
 FILES = {"onnx": "encoder.onnx", "torch-export": "encoder.pt2", "aot-inductor": "encoder.pt2"}
 TOLERANCE = 1e-4
@@ -111,7 +111,7 @@ def _program(network: Portable) -> torch.export.ExportedProgram:
 
 
 def _write_onnx(network: Portable, path: Path) -> None:
-    need_extra("onnx", "--format onnx")
+    require_extra("onnx", "--format onnx")
     program = torch.onnx.export(
         network,
         _example(network, 3, 2, 40),

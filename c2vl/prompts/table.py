@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from c2vl.skeletons.store import Store
 from c2vl.support.errors import UserError
-from c2vl.support.files import parse_json, replacing_folder, see_writable, write_text
+from c2vl.support.files import parse_json, replacing_folder, require_writable, write_text
 
 FORMAT = 2
 """Format 1 has float32 features and does not say so; it is read as well."""
@@ -372,7 +372,7 @@ def may_write(path: Path, *, overwrite: bool) -> None:
             raise UserError(f"{path}: exists and is not a concept table; give another OUT")
         if not overwrite:
             raise UserError(f"{path}: holds a table already; give another OUT, or --overwrite")
-    see_writable(path.parent)
+    require_writable(path.parent)
 
 
 def write_rejected(path: Path, rows: Sequence[tuple[str, str]]) -> None:

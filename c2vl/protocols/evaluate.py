@@ -22,7 +22,7 @@ from c2vl.protocols.task import Outcome, Task
 from c2vl.protocols.three_streams import WEIGHTS, ensemble
 from c2vl.registry import find, names
 from c2vl.support.errors import UserError
-from c2vl.support.files import unwritable, write_text
+from c2vl.support.files import write_error, write_text
 
 FEATURES_ALONE = ("linear", "knn", "clustering", "few-shot")
 BASELINES = ("supervised", "raw-neighbours")
@@ -221,7 +221,7 @@ def _locked(work: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("w")
     except OSError as error:
-        raise unwritable(path, error) from None
+        raise write_error(path, error) from None
     with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -23,7 +23,7 @@ class TrainingError(RuntimeError):
     """Training cannot continue, and a retry will not help (a non-finite loss, no memory left)."""
 
 
-def is_full(error: BaseException | None) -> bool:
+def is_disk_full(error: BaseException | None) -> bool:
     """Tell whether an error or one of its causes says that a disk or a quota is full."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):

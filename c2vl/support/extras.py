@@ -15,7 +15,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
 """Extra of pyproject.toml → the modules that it brings and that we import."""
 
 
-def need_extra(extra: str, wanted_by: str, *modules: str) -> None:
+def require_extra(extra: str, wanted_by: str, *modules: str) -> None:
     """Check that an extra is installed; imports nothing, so it can come before heavy imports.
 
     Args:

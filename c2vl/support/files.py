@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from c2vl.support.errors import StorageFull, UserError, is_full
+from c2vl.support.errors import StorageFull, UserError, is_disk_full
 
 _PARTIAL = ".tmp-"  # prefix of names that are still being written
 
@@ -48,7 +48,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             os.fsync(number)
         os.replace(partial, path)
     except OSError as error:
-        raise unwritable(path, error) from None
+        raise write_error(path, error) from None
     finally:
         if partial and os.path.exists(partial):
             os.unlink(partial)
@@ -74,7 +74,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
                 return
             _exchange(partial, folder)
     except OSError as error:
-        raise unwritable(folder, error) from None
+        raise write_error(folder, error) from None
 
 
 def _exchange(partial: Path, folder: Path) -> None:
@@ -106,16 +106,16 @@ def adding_folder(folder: Path) -> Iterator[Path]:
                 if not folder.is_dir():
                     raise
     except OSError as error:
-        raise unwritable(folder, error) from None
+        raise write_error(folder, error) from None
 
 
-def unwritable(path: Path, error: OSError) -> UserError:
+def write_error(path: Path, error: OSError) -> UserError:
     """Return the error to raise where ``path`` cannot be written.
 
     Args:
         error: if it concerns another file (one that was being read), the message names that file.
     """
-    kind = StorageFull if is_full(error) else UserError
+    kind = StorageFull if is_disk_full(error) else UserError
     why = error.strerror or error
     if isinstance(error.filename, str | bytes):
         named = Path(os.fsdecode(error.filename)).absolute()
@@ -125,7 +125,7 @@ def unwritable(path: Path, error: OSError) -> UserError:
     return kind(f"{path}: cannot be written ({why})")
 
 
-def see_free(out: Path, *, overwrite: bool, known_by: Iterable[str] = ()) -> None:
+def require_free(out: Path, *, overwrite: bool, known_by: Iterable[str] = ()) -> None:
     """Check that a command may write to its OUT before it starts working.
 
     Args:
@@ -142,10 +142,10 @@ def see_free(out: Path, *, overwrite: bool, known_by: Iterable[str] = ()) -> Non
                 f"{out}: holds something else (no {' or '.join(known_by)}), and --overwrite does "
                 "not remove that; give another OUT"
             )
-    see_writable(out.parent)
+    require_writable(out.parent)
 
 
-def see_writable(folder: Path) -> None:
+def require_writable(folder: Path) -> None:
     """Check that files can be created in a folder, which need not exist, without leaving any.
 
     For commands that work for long before they write.
@@ -157,7 +157,7 @@ def see_writable(folder: Path) -> None:
         with tempfile.TemporaryFile(prefix=_PARTIAL, dir=there):
             pass
     except OSError as error:
-        raise unwritable(folder, error) from None
+        raise write_error(folder, error) from None
 
 
 @contextmanager

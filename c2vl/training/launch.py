@@ -12,8 +12,8 @@ from typing import Any
 
 from c2vl.config.experiment import Experiment, TrainSettings
 from c2vl.config.reading import dump, from_dict, resolved
-from c2vl.support.errors import StorageFull, TrainingError, UserError, is_full
-from c2vl.support.files import see_writable
+from c2vl.support.errors import StorageFull, TrainingError, UserError, is_disk_full
+from c2vl.support.files import require_writable
 from c2vl.support.ray_session import connected, quiet_train
 from c2vl.training.run_folder import RunFolder
 from c2vl.training.worker_errors import WorkersFailed, true_error
@@ -71,7 +71,7 @@ def fit(
     run.reopen(dump(experiment))
     if run.done:
         return run.result()
-    see_writable(folder)
+    require_writable(folder)
     began = time.monotonic()
     job = {"experiment": experiment.model_dump(mode="json"), "folder": str(folder)}
     report = on_report or _silent
@@ -210,7 +210,7 @@ def _run(fit_loop: Callable[[], None], folder: Path) -> None:
         _raise_final(folder)
         # A full disk may prevent the error file; the workers' own errors are in this exception.
         for cause in getattr(error, "worker_failures", {}).values():
-            if is_full(cause):
+            if is_disk_full(cause):
                 raise StorageFull(str(cause)) from None
         raise WorkersFailed(f"{error}\n{true_error(error)}") from None
     _raise_final(folder)
@@ -271,7 +271,7 @@ def _room(folder: Path) -> Iterator[None]:
         yield
     except Exception as error:
         final = isinstance(error, UserError) and not isinstance(error, StorageFull)
-        if final or not is_full(error):
+        if final or not is_disk_full(error):
             raise
         raise StorageFull(
             f"{folder}: no room is left on the disk, or a quota is reached; nothing is lost: free "

@@ -55,7 +55,7 @@ from ray.train.v2._internal.execution.worker_group.state import WorkerGroupState
 from ray.train.v2._internal.execution.worker_group.worker import RayTrainWorker
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 
-from c2vl.support.errors import TrainingError, UserError, is_full
+from c2vl.support.errors import TrainingError, UserError, is_disk_full
 from c2vl.training.system_usage import give_memory_back
 from c2vl.training.worker_errors import says_peer_gone, true_error
 
@@ -264,7 +264,9 @@ class Policy(FailurePolicy):
 
     def make_decision(self, training_failed_error: Exception) -> FailureDecision:
         failures = getattr(training_failed_error, "worker_failures", {}).values()
-        final = any(isinstance(one, UserError | TrainingError) or is_full(one) for one in failures)
+        final = any(
+            isinstance(one, UserError | TrainingError) or is_disk_full(one) for one in failures
+        )
         starting = isinstance(
             getattr(training_failed_error, "controller_failure", None),
             WorkerGroupStartupFailedError | WorkerGroupStartupTimeoutError,

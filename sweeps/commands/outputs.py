@@ -32,13 +32,13 @@ def report(name: str, storage: Path) -> None:
 def export(name: str, out: Path, storage: Path, overwrite: bool) -> None:
     """Copy the winner's encoder of the finished sweep NAME to the folder OUT."""
     from c2vl.encoder import load_encoder, save_encoder
-    from c2vl.support.files import see_free
+    from c2vl.support.files import require_free
     from sweeps.spec.reading import read_sweep
 
     folder = read_sweep(storage, name).folder.encoder
     if not folder.exists():
         raise UserError(f"{name}: has not chosen an encoder yet; c2vl-sweep resume {name}")
-    see_free(out, overwrite=overwrite, known_by=["encoder.json"])
+    require_free(out, overwrite=overwrite, known_by=["encoder.json"])
     encoder = load_encoder(folder)
     save_encoder(out, encoder.model, encoder.card, encoder.concepts, counted=[folder])
     click.echo(f"{out}: {encoder.feature_size} features a sequence, {encoder.layout.name} layout")

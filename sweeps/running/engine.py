@@ -13,7 +13,7 @@ from typing import Any
 
 from ray import tune
 
-from c2vl.support.errors import StorageFull, UserError, is_full
+from c2vl.support.errors import StorageFull, UserError, is_disk_full
 from sweeps.running.dispatcher import Dispatcher, Listener
 from sweeps.running.stopping import Stop
 from sweeps.running.tune_adapters import JobCallback, JobScheduler, JobSearcher, JobStopper
@@ -85,7 +85,7 @@ def run_jobs(
             try:
                 tuner.fit()
             except Exception as error:
-                if not is_full(error):
+                if not is_disk_full(error):
                     raise
                 full = f"{folder.parent}: no room is left for the sweep ({error})"
                 stop.error = StorageFull(full)

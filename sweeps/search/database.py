@@ -10,7 +10,7 @@ import sqlalchemy.exc
 from sqlalchemy.engine import make_url
 
 from c2vl.support.errors import UserError
-from c2vl.support.extras import need_extra
+from c2vl.support.extras import require_extra
 from sweeps.spec.store_addresses import reason, shown, sqlite_file
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ def engine_options(uri: str) -> dict[str, Any]:
             "sqlite:///study.db or postgresql+psycopg://USER@HOST/DATABASE"
         ) from None
     if driver == "postgresql+psycopg":
-        need_extra("postgres", f"study: {shown(uri)}")
+        require_extra("postgres", f"study: {shown(uri)}")
     if (file := sqlite_file(uri)) is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         return {"connect_args": {"timeout": BUSY_SECONDS}}

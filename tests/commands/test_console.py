@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from c2vl.commands.main import c2vl
 from c2vl.support.errors import UserError
-from c2vl.support.extras import EXTRAS, need_extra
+from c2vl.support.extras import EXTRAS, require_extra
 from tests.poison import run_without
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,10 +99,10 @@ def test_a_command_names_the_extra_that_is_absent(words: str, extra: str) -> Non
 def test_extras_are_those_of_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
     assert EXTRAS.keys() <= PROJECT["optional-dependencies"].keys()
     for extra in EXTRAS:
-        need_extra(extra, "a test")  # all are installed for development
+        require_extra(extra, "a test")  # all are installed for development
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(UserError, match=r"a test: needs av, .*c2vl\[video\]"):
-        need_extra("video", "a test")
+        require_extra("video", "a test")
 
 
 def test_every_script_and_locked_package_is_declared() -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from c2vl.prompts.encoders import Encoder
 from c2vl.support.errors import UserError
-from c2vl.support.files import replacing, see_writable
+from c2vl.support.files import replacing, require_writable
 from c2vl.support.progress import Progress
 
 SHARD = 4096
@@ -86,7 +86,7 @@ class FeatureCache:
         Raises:
             UserError: the encoder returns something else than unit-norm rows.
         """
-        see_writable(self.folder)
+        require_writable(self.folder)
         rows = np.asarray(encoder.encode(items, progress=progress))
         if rows.ndim != 2 or len(rows) != len(items) or not _unit(rows):
             raise UserError(

@@ -33,7 +33,7 @@ from c2vl.prompts.video.frames import Clip, sample
 from c2vl.prompts.video.persons import Persons
 from c2vl.skeletons.rejected import RejectedError
 from c2vl.support.errors import UserError
-from c2vl.support.files import replacing, see_writable, write_text
+from c2vl.support.files import replacing, require_writable, write_text
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class PromptFolder:
                     )
         elif self.path.is_dir() and any(self.path.iterdir()):
             raise UserError(f"{self.path}: exists and is not a folder of prompts; give another OUT")
-        see_writable(self.path)
+        require_writable(self.path)
         for folder in (self.crops, self.answers):
             folder.mkdir(parents=True, exist_ok=True)
         write_text(file, json.dumps(settings, indent=1) + "\n")

@@ -13,7 +13,7 @@ from c2vl.skeletons.preparing.assemble import OldEntries
 from c2vl.skeletons.rejected import Rejected, read_rejected
 from c2vl.skeletons.store import Store, read_manifest
 from c2vl.support.errors import UserError
-from c2vl.support.files import see_writable, write_text
+from c2vl.support.files import require_writable, write_text
 
 DType = Literal["float32", "float16"]
 
@@ -74,7 +74,7 @@ def existing(
             none can be written there.
     """
     if not out.exists():
-        see_writable(out.parent)
+        require_writable(out.parent)
         return None
     there = [path.name for path in out.iterdir()] if out.is_dir() else [out.name]
     if all(name.startswith(("data-", ".tmp-manifest.json-")) for name in there):

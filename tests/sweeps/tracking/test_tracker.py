@@ -109,7 +109,7 @@ def test_a_full_disk_leaves_whole_notes(tmp_path: Path) -> None:
         "import resource, signal, sys\nfrom pathlib import Path\n"
         "from c2vl.support import files\nfrom sweeps.spec.sweep_folder import SweepFolder\n"
         "from sweeps.tracking.backlog import Backlog\n"
-        "files.is_full = lambda error: True\n"
+        "files.is_disk_full = lambda error: True\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200))\n"
         "one = Backlog(SweepFolder(Path(sys.argv[1])))\n"
