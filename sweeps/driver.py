@@ -31,16 +31,16 @@ from sweeps.planning.nodes import require_shared
 from sweeps.report.write import write_report
 from sweeps.running import trial
 from sweeps.running.claim import Claim, claimed
-from sweeps.running.engine import run_jobs
+from sweeps.running.engine import run_trainings
 from sweeps.running.failure_limit import FailureLimit
 from sweeps.running.progress import Board, show_table
 from sweeps.running.stopping import Stop, heed_signals, stopping
-from sweeps.search.trial_source import StudySource
+from sweeps.search.trial_source import TrialSource
 from sweeps.spec import provenance
 from sweeps.spec.checks import data_needs
 from sweeps.spec.lock import locked
 from sweeps.spec.sweep import SweepSettings
-from sweeps.spec.training_job import FixedSource, Job, Source
+from sweeps.spec.training import ListedTrainings, Training, TrainingSource
 from sweeps.tracking.tracker import Tracker
 
 TRIALS_FAILED, FINAL_FAILED = "trials failed", "a final training failed"  # reasons to stop
@@ -98,9 +98,9 @@ def run(spec: SweepSettings, *, address: str | None = None, resume: bool = False
         return final
 
 
-def _open_study(claim: Claim, tracker: Tracker) -> StudySource:
+def _open_study(claim: Claim, tracker: Tracker) -> TrialSource:
     try:
-        return StudySource(claim.spec, claim.identity)
+        return TrialSource(claim.spec, claim.identity)
     except BaseException:
         if claim.kept:
             tracker.finish("interrupted")
@@ -115,7 +115,7 @@ class _Driver:
     def __init__(
         self,
         spec: SweepSettings,
-        source: StudySource,
+        source: TrialSource,
         tracker: Tracker,
         stop: Stop,
         concurrency: Concurrency,
@@ -152,16 +152,16 @@ class _Driver:
 
     def _choose(self, ranked: Ranked) -> FinalChoice:
         """Train the candidates with other seeds, and choose the winner on validation."""
-        for jobs in rounds(self._spec, ranked):
-            self._train_finals("candidates", jobs)
+        for trainings in rounds(self._spec, ranked):
+            self._train_finals("candidates", trainings)
         final = choose(self._spec, ranked)
-        if len(final.judged) > 1 or len(final.validation) > 1:
+        if len(final.candidate_values) > 1 or len(final.validation) > 1:
             show_table(final.candidates(), f"{self._spec.name}: candidates on validation")
         return final
 
     def _score(self, final: FinalChoice, ranked: Ranked) -> FinalChoice:
         """Train what stands beside the winner, and score all of it on the test part."""
-        winner = next(job for job, _ in ranked if job.number == final.trial)
+        winner = next(training for training, _ in ranked if training.number == final.trial)
         self._train_finals("references", references(self._spec, ranked, winner))
         final = score_on_test(self._spec, final, ranked, winner, self._stop)
         self._end_if_asked()
@@ -185,16 +185,16 @@ class _Driver:
         board = Board(spec.name, spec.trials, source.counts(), spec.objectives[0])
         board.say(f"encoder: {encoder}\nreport:  {report}\nmodel:   {version}")
 
-    def _train_finals(self, title: str, jobs: list[Job]) -> None:
+    def _train_finals(self, title: str, trainings: list[Training]) -> None:
         """Run trainings after the search, those that are not done."""
-        self._tracker.reconcile([(job, "complete") for job in jobs if job.done])
-        if left := [job for job in jobs if not job.done]:
+        self._tracker.reconcile([(training, "complete") for training in trainings if training.done])
+        if left := [training for training in trainings if not training.done]:
             spec = self._spec
             board = Board(f"{spec.name} {title}", len(left), Counter(), spec.objectives[0])
-            board.say(f"{title}: {', '.join(job.name for job in left)}")
-            self._train(FixedSource(left), board, FailureLimit(self._stop, 0, FINAL_FAILED))
+            board.say(f"{title}: {', '.join(training.name for training in left)}")
+            self._train(ListedTrainings(left), board, FailureLimit(self._stop, 0, FINAL_FAILED))
 
-    def _train(self, source: Source, board: Board, limit: FailureLimit) -> None:
+    def _train(self, source: TrainingSource, board: Board, limit: FailureLimit) -> None:
         """Run what a source gives out, on Ray Tune."""
         spec = self._spec
         tune = spec.folder.tune
@@ -202,7 +202,7 @@ class _Driver:
             board.say(f"Ray Train's documented trainer starts new workers for each trial: {why}")
         shutil.rmtree(tune, ignore_errors=True)  # study and run folders hold all that counts
         with board:
-            run_jobs(
+            run_trainings(
                 source,
                 name=spec.name,
                 folder=tune,

@@ -26,7 +26,7 @@ from sweeps.choosing.final_choice import (
 from sweeps.choosing.final_trainings import Ranked, seeded
 from sweeps.spec.objective import Objective
 from sweeps.spec.sweep import SweepSettings
-from sweeps.spec.training_job import Job
+from sweeps.spec.training import Training
 
 
 @dataclass(frozen=True)
@@ -40,17 +40,17 @@ class Candidate:
         former: whether it won before the sweep was extended.
     """
 
-    trial: Job
+    trial: Training
     value: float
-    runs: list[Job]
+    runs: list[Training]
     former: bool
 
     def values(self, objective: Objective, seeds: int) -> list[float]:
         """Return the objective of its first ``seeds`` trainings."""
         found = []
-        for job in self.runs[:seeds]:
-            own = objective.value(job.rows())
-            found.append(self.value if job is self.trial or own is None else own)
+        for training in self.runs[:seeds]:
+            own = objective.value(training.rows())
+            found.append(self.value if training is self.trial or own is None else own)
         return found
 
 
@@ -60,7 +60,7 @@ def _candidates(spec: SweepSettings, ranked: Ranked) -> list[Candidate]:
         Candidate(
             trial,
             value,
-            sorted(seeded(spec, trial), key=lambda job: job is not trial),
+            sorted(seeded(spec, trial), key=lambda training: training is not trial),
             trial.number in former,
         )
         for rank, (trial, value) in enumerate(ranked)
@@ -76,7 +76,7 @@ def _rounds(left: list[Candidate], in_rounds: bool) -> range:
     return range(2 if all(one.runs[0] is one.trial for one in left) else 1, total + 1)
 
 
-def rounds(spec: SweepSettings, ranked: Ranked) -> Iterator[list[Job]]:
+def rounds(spec: SweepSettings, ranked: Ranked) -> Iterator[list[Training]]:
     """Yield the trainings that the choice needs, round by round; run each round before the next.
 
     Args:
@@ -86,7 +86,12 @@ def rounds(spec: SweepSettings, ranked: Ranked) -> Iterator[list[Job]]:
     left = _candidates(spec, ranked)
     trained = 0
     for seeds in _rounds(left, spec.final.rounds):
-        yield [job for one in left for job in one.runs[trained:seeds] if job is not one.trial]
+        yield [
+            training
+            for one in left
+            for training in one.runs[trained:seeds]
+            if training is not one.trial
+        ]
         left, trained = _stay(spec.objectives[0], left, seeds), seeds
 
 
@@ -110,9 +115,9 @@ def choose(spec: SweepSettings, ranked: Ranked) -> FinalChoice:
     if (known := read_choice(spec.folder)) is not None:
         return known
     objective, left = spec.objectives[0], _candidates(spec, ranked)
-    judged: dict[str, list[float]] = {}
+    candidate_values: dict[str, list[float]] = {}
     for seeds in _rounds(left, spec.final.rounds):
-        judged |= {str(one.trial.number): one.values(objective, seeds) for one in left}
+        candidate_values |= {str(one.trial.number): one.values(objective, seeds) for one in left}
         left = _stay(objective, left, seeds)
     winner = left[0]
     values = winner.values(objective, len(winner.runs))
@@ -125,8 +130,10 @@ def choose(spec: SweepSettings, ranked: Ranked) -> FinalChoice:
         values=dict(winner.trial.values),
         run=best.name,
         folder=str(best.folder.relative_to(spec.folder.path)),
-        validation={job.name: value for job, value in zip(winner.runs, values, strict=True)},
-        judged=judged,
+        validation={
+            training.name: value for training, value in zip(winner.runs, values, strict=True)
+        },
+        candidate_values=candidate_values,
         test=former_scores(spec.folder, winner.trial.number),
     )
     write_choice(spec.folder, final)

@@ -13,7 +13,7 @@ from sweeps.choosing.final_trainings import is_base
 from sweeps.spec.constraints import violations
 from sweeps.spec.objective import objective_values, ranked
 from sweeps.spec.sweep import SweepSettings
-from sweeps.spec.training_job import End, Job, Outcome, Row
+from sweeps.spec.training import End, Outcome, Row, Training
 
 
 class DiskCleanup:
@@ -27,67 +27,67 @@ class DiskCleanup:
         ended: all trials that have ended before this start.
     """
 
-    def __init__(self, spec: SweepSettings, ended: Iterable[tuple[Job, Outcome]]) -> None:
+    def __init__(self, spec: SweepSettings, ended: Iterable[tuple[Training, Outcome]]) -> None:
         self._spec, self._former = spec, former_winners(spec.folder)
         self._values: dict[int, list[float]] = {}
-        self._full: dict[int, Job] = {}  # trials that have more than most will keep
-        jobs = list(ended)
-        for job, outcome in jobs:
-            self._judge(job, outcome)
+        self._full: dict[int, Training] = {}  # trials that have more than most will keep
+        trainings = list(ended)
+        for training, outcome in trainings:
+            self._rank(training, outcome)
         leading = self._leading()
-        for job, outcome in jobs:
-            self._settle(job, outcome, leading)
+        for training, outcome in trainings:
+            self._settle(training, outcome, leading)
 
-    def started(self, job: Job, attempt: int) -> None:
+    def started(self, training: Training, attempt: int) -> None:
         """Nothing has ended."""
 
-    def reported(self, job: Job, row: Row) -> None:
+    def reported(self, training: Training, row: Row) -> None:
         """Nothing has ended."""
 
-    def ended(self, job: Job, end: End) -> None:
-        """Remove the job's surplus files, and those of trials that it outranks."""
+    def ended(self, training: Training, end: End) -> None:
+        """Remove the training's surplus files, and those of trials that it outranks."""
         if end.outcome == "interrupted":
             return
-        if job.kind != "trial":
-            RunFolder(job.folder).drop_checkpoints()
+        if training.kind != "trial":
+            RunFolder(training.folder).drop_checkpoints()
             return
-        self._judge(job, end.outcome)
+        self._rank(training, end.outcome)
         leading = self._leading()
-        self._settle(job, end.outcome, leading)
+        self._settle(training, end.outcome, leading)
         for other in list(self._full.values()):
             self._settle(other, "complete", leading)
 
-    def encoders(self) -> list[Job]:
+    def encoders(self) -> list[Training]:
         """The trials whose encoders stay, best first; none where all stay."""
         wanted = self._spec.keep.encoders
         numbers = [] if wanted == "all" else self._leading()[:wanted]
         return [self._full[number] for number in numbers]
 
-    def _judge(self, job: Job, outcome: Outcome) -> None:
-        rows = job.rows() if outcome == "complete" else []
+    def _rank(self, training: Training, outcome: Outcome) -> None:
+        rows = training.rows() if outcome == "complete" else []
         values = objective_values(self._spec.objectives, rows)
-        broken = violations(self._spec.rules, job.experiment, rows).values()
+        broken = violations(self._spec.rules, training.experiment, rows).values()
         if values is not None and all(by <= 0 for by in broken):
-            self._values[job.number] = values
+            self._values[training.number] = values
 
     def _leading(self) -> list[int]:
         """Numbers of the trials that are ranked, best first."""
         return ranked(self._spec.objectives, self._values)
 
-    def _settle(self, job: Job, outcome: Outcome, leading: list[int]) -> None:
+    def _settle(self, training: Training, outcome: Outcome, leading: list[int]) -> None:
         keep = self._spec.keep
         complete = outcome == "complete"
-        checkpoint = complete and job.number in leading[: keep.checkpoints]
+        checkpoint = complete and training.number in leading[: keep.checkpoints]
         if not checkpoint:
-            RunFolder(job.folder).drop_checkpoints()
+            RunFolder(training.folder).drop_checkpoints()
         encoder = complete and (
             keep.encoders == "all"
-            or job.number in leading[: keep.encoders]
-            or job.number in self._former  # it may win again
-            or is_base(self._spec, job)  # a row of the final table may need it
+            or training.number in leading[: keep.encoders]
+            or training.number in self._former  # it may win again
+            or is_base(self._spec, training)  # a row of the final table may need it
         )
         if complete and not encoder:
-            RunFolder(job.folder).drop_encoder()
-        self._full.pop(job.number, None)
+            RunFolder(training.folder).drop_encoder()
+        self._full.pop(training.number, None)
         if checkpoint or (encoder and keep.encoders != "all"):
-            self._full[job.number] = job
+            self._full[training.number] = training

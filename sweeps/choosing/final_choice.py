@@ -44,8 +44,8 @@ class FinalChoice:
         run: the run whose encoder is kept: of the winner's seeds the best on validation.
         folder: that run's folder, relative to the sweep's.
         validation: the metric of each of the winner's seeds, by run.
-        judged: the metric of each candidate's seeds, in their order, by the trial's number; one
-            that a round eliminated has fewer.
+        candidate_values: the metric of each candidate's seeds, in their order, by the trial's
+            number; one that a round eliminated has fewer.
         test: test scores by row of the table (a key of ``ROWS``), then by seed.
     """
 
@@ -57,7 +57,7 @@ class FinalChoice:
     run: str
     folder: str
     validation: dict[str, float]
-    judged: dict[str, list[float]] = field(default_factory=dict)
+    candidate_values: dict[str, list[float]] = field(default_factory=dict)
     test: dict[str, dict[str, Scores]] = field(default_factory=dict)
 
     @property
@@ -68,7 +68,9 @@ class FinalChoice:
     def candidates(self) -> list[dict[str, str]]:
         """Return a row for each candidate: its mean over seeds on validation; the winner first."""
         rows = []
-        for trial, values in sorted(self.judged.items(), key=lambda row: row[0] != str(self.trial)):
+        for trial, values in sorted(
+            self.candidate_values.items(), key=lambda row: row[0] != str(self.trial)
+        ):
             mean = f"{statistics.mean(values):.4f}"
             row = {"trial": trial, "seeds": str(len(values)), f"{self.metric}, mean": mean}
             rows.append({**row, "95 % interval": interval(values, ".4f") or "–"})
@@ -146,7 +148,10 @@ def _former(folder: SweepFolder) -> list[FinalChoice]:
 
 def _read(path: Path) -> FinalChoice:
     try:
-        return FinalChoice(**json.loads(path.read_text(encoding="utf-8")))
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if "judged" in found:  # as earlier versions called it
+            found["candidate_values"] = found.pop("judged")
+        return FinalChoice(**found)
     except (ValueError, TypeError) as error:
         raise UserError(
             f"{path}: is damaged ({error}); remove it, and `c2vl-sweep resume` chooses anew"

@@ -10,16 +10,16 @@ from typing import Any
 from c2vl.config.reading import from_dict, override
 from sweeps.choosing.final_choice import WINNER
 from sweeps.spec.sweep import SweepSettings
-from sweeps.spec.training_job import Job
+from sweeps.spec.training import Training
 
-Ranked = list[tuple[Job, float]]  # complete trials with their value, best first
+Ranked = list[tuple[Training, float]]  # complete trials with their value, best first
 TRAINED: dict[str, dict[str, Any]] = {  # what is changed of the winner's settings
     "hard": {"objective.targets": "hard"},
     "supervised": {"objective.name": "supervised"},
 }
 
 
-def seeded(spec: SweepSettings, trial: Job, who: str = WINNER) -> list[Job]:
+def seeded(spec: SweepSettings, trial: Training, who: str = WINNER) -> list[Training]:
     """Return the trainings, one for each seed, behind a row of the final table.
 
     A seed that the trial had itself is not trained again: it would give the same weights.
@@ -33,19 +33,21 @@ def seeded(spec: SweepSettings, trial: Job, who: str = WINNER) -> list[Job]:
     wanted = from_dict(override(wanted.model_dump(mode="json"), TRAINED.get(who, {})))
     origin = {WINNER: f"{trial.number:04d}", "base": "base"}.get(who, f"{trial.number:04d}-{who}")
     number, values = (-1, {}) if who == "base" else (trial.number, trial.values)
-    jobs = []
+    trainings = []
     for seed in spec.final.seeds or [wanted.seed]:
         if who == WINNER and seed == wanted.seed:
-            jobs.append(trial)
+            trainings.append(trial)
             continue
         name = f"{spec.name}-final-{origin}-s{seed}"
         experiment = wanted.model_copy(update={"seed": seed, "name": name})
         folder = spec.folder.finals / name
-        jobs.append(Job(name, experiment, folder, "final", number, values))
-    return jobs
+        trainings.append(Training(name, experiment, folder, "final", number, values))
+    return trainings
 
 
-def trainings(spec: SweepSettings, ranked: Ranked, winner: Job, who: str) -> list[Job]:
+def trainings_of_row(
+    spec: SweepSettings, ranked: Ranked, winner: Training, who: str
+) -> list[Training]:
     """Return the trainings of a row of the table; a trial with the base's settings is the base."""
     if who == "base":
         for trial, _ in ranked:
@@ -54,13 +56,17 @@ def trainings(spec: SweepSettings, ranked: Ranked, winner: Job, who: str) -> lis
     return seeded(spec, winner, who)
 
 
-def is_base(spec: SweepSettings, trial: Job) -> bool:
+def is_base(spec: SweepSettings, trial: Training) -> bool:
     """Whether a trial has drawn the base's settings."""
     plain = {"name": "", "seed": 0}
     return trial.experiment.model_copy(update=plain) == spec.base.model_copy(update=plain)
 
 
-def references(spec: SweepSettings, ranked: Ranked, winner: Job) -> list[Job]:
+def references(spec: SweepSettings, ranked: Ranked, winner: Training) -> list[Training]:
     """Return the reference trainings for the winner that are not trials."""
-    jobs = [job for who in spec.final.trained for job in trainings(spec, ranked, winner, who)]
-    return [job for job in jobs if job.kind == "final"]
+    trainings = [
+        training
+        for who in spec.final.trained
+        for training in trainings_of_row(spec, ranked, winner, who)
+    ]
+    return [training for training in trainings if training.kind == "final"]

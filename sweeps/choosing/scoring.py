@@ -19,13 +19,13 @@ from sweeps.choosing.final_choice import (
     Scores,
     write_choice,
 )
-from sweeps.choosing.final_trainings import Ranked, trainings
+from sweeps.choosing.final_trainings import Ranked, trainings_of_row
 from sweeps.spec.sweep import SweepSettings
-from sweeps.spec.training_job import Job
+from sweeps.spec.training import Training
 
 
 def score_on_test(
-    spec: SweepSettings, final: FinalChoice, ranked: Ranked, winner: Job, stop: object
+    spec: SweepSettings, final: FinalChoice, ranked: Ranked, winner: Training, stop: object
 ) -> FinalChoice:
     """Score the winner and its references on the test part.
 
@@ -44,9 +44,10 @@ def score_on_test(
             compute = _captions if who == CAPTIONS else _joints
             wanted[who] = {NO_SEED: partial(compute, winner.experiment)}
         else:
-            jobs = trainings(spec, ranked, winner, WINNER if who == RANDOM else who)
+            trainings = trainings_of_row(spec, ranked, winner, WINNER if who == RANDOM else who)
             wanted[who] = {
-                str(job.experiment.seed): partial(_encoder, spec, job, who) for job in jobs
+                str(training.experiment.seed): partial(_encoder, spec, training, who)
+                for training in trainings
             }
     test = {who: dict(final.test.get(who, {})) for who in wanted}
     for who, by_seed in wanted.items():
@@ -61,7 +62,7 @@ def score_on_test(
     return final
 
 
-def _encoder(spec: SweepSettings, job: Job, who: str) -> Scores:
+def _encoder(spec: SweepSettings, training: Training, who: str) -> Scores:
     """Score a training's encoder, or the random one that it started from.
 
     The protocols' rows are kept (``c2vl evaluate table`` reads them), and each scoring is counted.
@@ -72,14 +73,14 @@ def _encoder(spec: SweepSettings, job: Job, who: str) -> Scores:
     from c2vl.protocols.task import Task
     from c2vl.skeletons.store import Store
 
-    data, seed = job.experiment.data, job.experiment.seed
-    encoder = load_encoder(job.encoder)
+    data, seed = training.experiment.data, training.experiment.seed
+    encoder = load_encoder(training.encoder)
     if who == RANDOM:
         encoder = untrained(encoder, seed)
     store, by, k = Store.open(data.store), data.validation_by, data.validation_folds
     task = Task(encoder, store, data.split, "test", seed, by, k)
     results = spec.folder.results
-    evaluation = Evaluation(results, {"concepts": job.experiment.prompts.language})
+    evaluation = Evaluation(results, {"concepts": training.experiment.prompts.language})
     rows = [
         row
         for protocol in spec.final.protocols

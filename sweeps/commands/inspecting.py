@@ -82,10 +82,10 @@ def best(name: str, storage: Path) -> None:
     ranked = reader(spec).ranked()
     if not ranked:
         raise UserError(f"{name}: no trial has run to its end yet; c2vl-sweep status {name}")
-    job, value = ranked[0]
-    click.echo(f"{job.name}: {spec.objectives[0].metric} {value:.4f} (validation)")
-    click.echo("differs from the base: " + " ".join(winning_overrides(spec.base, job)))
-    click.echo(f"c2vl train {RunFolder(job.folder).settings} --out runs/train/{job.name}")
+    training, value = ranked[0]
+    click.echo(f"{training.name}: {spec.objectives[0].metric} {value:.4f} (validation)")
+    click.echo("differs from the base: " + " ".join(winning_overrides(spec.base, training)))
+    click.echo(f"c2vl train {RunFolder(training.folder).settings} --out runs/train/{training.name}")
 
 
 @click.command(

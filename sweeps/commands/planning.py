@@ -32,16 +32,16 @@ def validate(file: Path, overrides: tuple[str, ...], address: str | None, calibr
     remedy, and ends in status 2. Without a cluster it plans for this machine; it runs nothing.
     """
     from sweeps.planning import cost as plan
-    from sweeps.planning import readiness
+    from sweeps.planning import preflight
     from sweeps.spec.reading import load_sweep
 
     spec = load_sweep(file, overrides)
-    findings = readiness.ready(spec)
-    fitting, others = readiness.resources(spec, address)
+    findings = preflight.ready(spec)
+    fitting, others = preflight.resources(spec, address)
     findings += others
     coming = plan.plan(spec, fitting)
     findings.append(
-        readiness.look("disk", lambda: readiness.room(spec, plan.disk(spec, coming.at_once)))
+        preflight.look("disk", lambda: preflight.room(spec, plan.disk(spec, coming.at_once)))
     )
     measured = None
     if calibrate:
@@ -50,7 +50,7 @@ def validate(file: Path, overrides: tuple[str, ...], address: str | None, calibr
         try:
             measured = calibration.calibrate(spec.base)
         except UserError as error:
-            findings.append(readiness.Finding("calibrate", "", [str(error)]))
+            findings.append(preflight.Finding("calibrate", "", [str(error)]))
     click.echo(f"{file}: {spec.trials} trials over {', '.join(spec.space)}")
     said = [(found.part, found.says) for found in findings if found.says]
     for part, says in [*said, *plan.lines(spec, coming, measured)]:

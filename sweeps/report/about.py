@@ -9,7 +9,7 @@ from c2vl.training.figures import describe
 from sweeps.report.trials import Trials
 from sweeps.spec import provenance
 from sweeps.spec.sweep import SweepSettings
-from sweeps.spec.training_job import Job
+from sweeps.spec.training import Training
 
 RUNGS = ("asha", "hyperband")
 Pairs = list[tuple[str, str]]
@@ -98,10 +98,10 @@ def _words(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def steps(spec: SweepSettings, job: Job) -> list[str]:
+def steps(spec: SweepSettings, training: Training) -> list[str]:
     """Return the steps that train the winner again: preparation, then the command."""
-    commit = provenance.commit_of(spec.folder, job.folder)
-    out = spec.storage / "train" / job.name
+    commit = provenance.commit_of(spec.folder, training.folder)
+    out = spec.storage / "train" / training.name
     settings = spec.storage / "sweeps" / spec.name / "report" / "winner.yaml"
     train = shlex.join(["c2vl", "train", str(settings), "--out", str(out)])
     return [f"git checkout {commit}", train] if commit else [train]

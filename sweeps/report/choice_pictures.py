@@ -37,19 +37,19 @@ def seeds(axes: Any, candidates: Sequence[CandidateSummary], objective: Objectiv
 
 
 def rounds(
-    axes: Any, judged: Mapping[str, Sequence[float]], winner: int, objective: Objective
+    axes: Any, candidate_values: Mapping[str, Sequence[float]], winner: int, objective: Objective
 ) -> None:
     """Draw each candidate's mean after one seed, two ...; a line ends where it was left behind.
 
     Args:
         axes: to draw into.
-        judged: each candidate's values by seed, under the number of its trial.
+        candidate_values: each candidate's values by seed, under the number of its trial.
         winner: number of the winning trial.
-        objective: what the candidates are judged by.
+        objective: what the candidates are ranked by.
     """
-    longest = max(map(len, judged.values()))
+    longest = max(map(len, candidate_values.values()))
     ends: dict[int, list[tuple[float, int]]] = {}
-    for trial, values in judged.items():
+    for trial, values in candidate_values.items():
         number, looks = int(trial), "best" if int(trial) == winner else "complete"
         means = [statistics.mean(values[:count]) for count in range(1, len(values) + 1)]
         lines(axes, [(number, list(enumerate(means, start=1)))], colors=COLOUR[looks], zorder=3,
@@ -66,7 +66,7 @@ def rounds(
             axes.annotate(f"{number}", (count + 0.04, height), va="center", color="#4b5563")
     names = []
     for count in range(1, longest + 1):
-        here = sum(len(values) >= count for values in judged.values())
+        here = sum(len(values) >= count for values in candidate_values.values())
         left = len(ends.get(count, [])) if count < longest else 0
         text = f"{count} seed{'s' if count > 1 else ''}\n{here} candidate{'s' if here > 1 else ''}"
         names.append(text + (f"\n{left} left behind" if left else ""))

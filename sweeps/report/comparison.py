@@ -52,8 +52,8 @@ def side(storage: Path, name: str) -> Side:
 
 
 def _sweep(spec: SweepSettings) -> Side:
-    source, final = reader(spec), read_choice(spec.folder)
-    ranked, counts = source.ranking(), source.counts()
+    study, final = reader(spec), read_choice(spec.folder)
+    ranked, counts = study.ranking(), study.counts()
     figures: dict[str, Any] = {key: counts[key] for key in ("complete", "pruned", "failed")}
     if ranked:
         best, metric = ranked[0], spec.objectives[0].metric
@@ -76,7 +76,7 @@ def _trial(spec: SweepSettings, name: str) -> Side:
         figures |= {o.metric: v for o, v in zip(spec.objectives, trial.values, strict=True)}
     if final is not None and final.trial == trial.number:
         figures |= final.figures()
-    return Side(name, flatten(trial.job.experiment.model_dump(mode="json")), figures)
+    return Side(name, flatten(trial.training.experiment.model_dump(mode="json")), figures)
 
 
 def rows(sides: Sequence[Side]) -> list[dict[str, Any]]:

@@ -46,7 +46,7 @@ def costs(trials: Trials) -> Costs:
     after = map(RunFolder, sorted(spec.folder.finals.glob("*")))
     seconds[AFTER] = sum(float(np.nansum(run.table(["seconds"]))) for run in after)
     saved = sum(
-        t.seconds / t.epochs * max(t.job.experiment.train.epochs - t.epochs, 0)
+        t.seconds / t.epochs * max(t.training.experiment.train.epochs - t.epochs, 0)
         for t in trials.of("pruned")
         if t.epochs
     )

@@ -177,10 +177,10 @@ def _choice(trials: Trials, candidates: Sequence[CandidateSummary]) -> list[Pict
         size = (560, 90 + 40 * len(candidates))
         made.append(_picture("seeds", "Candidates over their seeds", note, choice_pictures.seeds,
                              candidates, objective, size=size))  # fmt: skip
-    if final is not None and trials.spec.final.rounds and len(final.judged) > 1:
+    if final is not None and trials.spec.final.rounds and len(final.candidate_values) > 1:
         note = "One seed after another; the better half stays. Hollow: left behind there."
         made.append(_picture("rounds", "Rounds of the choice", note, choice_pictures.rounds,
-                             final.judged, final.trial, objective))  # fmt: skip
+                             final.candidate_values, final.trial, objective))  # fmt: skip
     return made
 
 

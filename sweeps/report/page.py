@@ -18,7 +18,7 @@ from sweeps.report.costs import costs
 from sweeps.report.gallery import gallery
 from sweeps.report.tables import clock, number, score_tables
 from sweeps.report.trials import Trials
-from sweeps.report.winner import candidate_summaries, winning_job
+from sweeps.report.winner import candidate_summaries, winning_training
 from sweeps.search.study import ENDED
 from sweeps.spec.reading import public_dump
 
@@ -31,7 +31,7 @@ def page(trials: Trials) -> str:
     """
     spec, final = trials.spec, trials.final
     counts = {outcome: len(trials.of(outcome)) for outcome in ENDED}
-    job = winning_job(trials)
+    training = winning_training(trials)
     spent, candidates = costs(trials), candidate_summaries(trials)
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -48,8 +48,8 @@ def page(trials: Trials) -> str:
         candidates=candidates,
         spent=spent,
         about=about(trials),
-        steps=steps(spec, job) if job else [],
-        winner_yaml=dump(job.experiment) if job else "",
+        steps=steps(spec, training) if training else [],
+        winner_yaml=dump(training.experiment) if training else "",
         sweep_yaml=public_dump(spec),
         tables=score_tables(spec.folder.results, final),
         agreements=[one.row() for one in trials.agreements],

@@ -150,7 +150,7 @@ def schedules(axes: Any, trials: Trials) -> None:
     """Draw the softening degree over training of the winner and the best of the others."""
     progress = np.linspace(0, 1, 101)
     for rank, trial in enumerate(leading(trials)):
-        objective = trial.job.experiment.objective
+        objective = trial.training.experiment.objective
         alpha = [0.0] * len(progress)
         if isinstance(objective, ContrastSettings) and objective.targets != "hard":
             alpha = [softening(objective.schedule, float(p)) for p in progress]

@@ -21,19 +21,19 @@ def state(spec: SweepSettings) -> dict[str, Any]:
         "trials" (:func:`sweeps.report.tables.rows_of`).
     """
     driven = is_running(spec.folder)
-    source = reader(spec)
+    study = reader(spec)
     return {
         "sweep": spec.name,
-        **counts(spec, source, driven=driven),
+        **counts(spec, study, driven=driven),
         "driven": driven,
-        "unfinished": unfinished(spec, source),
-        "trials": rows_of(spec, read_ended(source)),
+        "unfinished": unfinished(spec, study),
+        "trials": rows_of(spec, read_ended(study)),
     }
 
 
-def counts(spec: SweepSettings, source: StudyReader, *, driven: bool) -> dict[str, int]:
+def counts(spec: SweepSettings, study: StudyReader, *, driven: bool) -> dict[str, int]:
     """Return how many trials stand where, by the names in ``COUNTS``."""
-    found = source.counts()
+    found = study.counts()
     going = found.pop("running", 0)
     return {
         "asked": spec.trials,
@@ -43,8 +43,8 @@ def counts(spec: SweepSettings, source: StudyReader, *, driven: bool) -> dict[st
     }
 
 
-def unfinished(spec: SweepSettings, source: StudyReader) -> bool:
+def unfinished(spec: SweepSettings, study: StudyReader) -> bool:
     """Say whether a resume has something to do."""
-    found = source.counts()
+    found = study.counts()
     ended = sum(number for key, number in found.items() if key != "running")
     return ended < spec.trials or not spec.folder.chosen

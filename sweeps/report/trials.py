@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c2vl.training.run_folder import RunFolder
-from sweeps.search.study import ENDED, StudyReader, job_of, name_of
+from sweeps.search.study import ENDED, StudyReader, name_of, training_of
 from sweeps.search.trial_record import State, TrialRecord
 from sweeps.spec.objective import Objective
 from sweeps.spec.sweep import SweepSettings
-from sweeps.spec.training_job import Job
+from sweeps.spec.training import Training
 
 if TYPE_CHECKING:
     from sweeps.choosing.final_choice import FinalChoice
@@ -63,9 +63,9 @@ class Trial:
         return self.record.drawn
 
     @cached_property
-    def job(self) -> Job:
+    def training(self) -> Training:
         """Its training."""
-        return job_of(self.spec, self.number, self.drawn)
+        return training_of(self.spec, self.number, self.drawn)
 
     @cached_property
     def values(self) -> list[float] | None:
@@ -186,24 +186,24 @@ class Trials:
         )
 
 
-def read_trials(source: StudyReader, final: FinalChoice | None = None) -> Trials:
+def read_trials(study: StudyReader, final: FinalChoice | None = None) -> Trials:
     """Read all trials that have ended, with the figures that a report draws."""
     from sweeps.search.label_free_ranking import LABELLED, SCORES
 
-    objectives = [objective.metric for objective in source.spec.objectives]
-    found = {one.number: one for one in read_ended(source, (*objectives, *SCORES, *LABELLED))}
-    ranked = [found[record.number] for record in source.ranking()]
-    return Trials(source.spec, list(found.values()), ranked, source.counts()["running"], final)
+    objectives = [objective.metric for objective in study.spec.objectives]
+    found = {one.number: one for one in read_ended(study, (*objectives, *SCORES, *LABELLED))}
+    ranked = [found[record.number] for record in study.ranking()]
+    return Trials(study.spec, list(found.values()), ranked, study.counts()["running"], final)
 
 
-def read_ended(source: StudyReader, more: Sequence[str] = ()) -> list[Trial]:
+def read_ended(study: StudyReader, more: Sequence[str] = ()) -> list[Trial]:
     """Read the trials that have ended, by number.
 
     Args:
-        source: the study.
+        study: the study.
         more: figures to read beside those that :class:`Trial` always has.
     """
-    return [read_trial(source.spec, record, more) for record in source.trials(*ENDED)]
+    return [read_trial(study.spec, record, more) for record in study.trials(*ENDED)]
 
 
 def read_trial(spec: SweepSettings, record: TrialRecord, more: Sequence[str] = ()) -> Trial:

@@ -64,13 +64,13 @@ class Moment:
         return ", ".join(parts)
 
 
-def moment(spec: SweepSettings, source: StudyReader) -> Moment:
+def moment(spec: SweepSettings, study: StudyReader) -> Moment:
     """Look at a sweep."""
     driven = is_running(spec.folder)
-    going, ended = source.trials("running"), source.trials(*ENDED)
+    going, ended = study.trials("running"), study.trials(*ENDED)
     ended.sort(key=lambda trial: (trial.ended or trial.began, trial.number))
     shown = sorted([*going, *ended[-ENDED_SHOWN:]], key=lambda trial: trial.number)
-    ranked = source.ranking()
+    ranked = study.ranking()
     took = [
         (trial.ended - trial.began).total_seconds()
         for trial in ended
@@ -83,7 +83,7 @@ def moment(spec: SweepSettings, source: StudyReader) -> Moment:
     return Moment(
         spec,
         [read_trial(spec, trial, (spec.objectives[0].metric,)) for trial in shown],
-        counts(spec, source, driven=driven),
+        counts(spec, study, driven=driven),
         driven,
         (name_of(spec, ranked[0].number), ranked[0].values[0]) if ranked else None,
         left,
@@ -101,7 +101,7 @@ def table(now: Moment) -> Table:
         shown.add_column(name, overflow="fold")
     for one in now.trials:
         outcome = "interrupted" if one.outcome == "running" and not now.driven else one.outcome
-        row = [one.name, outcome, f"{one.epochs}/{one.job.experiment.train.epochs}"]
+        row = [one.name, outcome, f"{one.epochs}/{one.training.experiment.train.epochs}"]
         if marks:
             row.append(f"{sum(mark <= one.epochs for mark in marks)}/{len(marks)}")
         values = [value for _, value in one.curve(metric)]
@@ -127,18 +127,18 @@ def follow(spec: SweepSettings, console: Console | None = None) -> None:
         UserError: it has no study yet.
     """
     console = console or Console()
-    source, now = reader(spec), None
+    study, now = reader(spec), None
     if console.is_terminal:
         with Live(console=console, auto_refresh=False) as live:
             while now is None or now.driven:
                 time.sleep(EVERY_SECONDS if now else 0)
-                now = moment(_again(spec), source)
+                now = moment(_again(spec), study)
                 live.update(table(now), refresh=True)
     else:
         before = ""
         while now is None or now.driven:
             time.sleep(EVERY_SECONDS if now else 0)
-            now = moment(_again(spec), source)
+            now = moment(_again(spec), study)
             if (changed := _without_clock(now)) != before:
                 console.print(now.line(), markup=False, highlight=False, soft_wrap=True)
                 before = changed

@@ -12,7 +12,7 @@ from c2vl.config.reading import flatten
 from sweeps.choosing.final_trainings import seeded
 from sweeps.choosing.intervals import half_width
 from sweeps.report.trials import Trials
-from sweeps.spec.training_job import Job
+from sweeps.spec.training import Training
 
 
 @dataclass(frozen=True)
@@ -47,35 +47,35 @@ def candidate_summaries(trials: Trials) -> list[CandidateSummary]:
     spec, final, objective = trials.spec, trials.final, trials.objective
     chosen = trials.ranked[: spec.final.candidates]
     if final is not None:
-        chosen = [t for t in trials.complete if str(t.number) in final.judged]
+        chosen = [t for t in trials.complete if str(t.number) in final.candidate_values]
     found = []
     for trial in chosen:
         values = {}
-        for job in seeded(spec, trial.job):
-            own = objective.value(job.rows())
-            if own is not None and (job.done or job is trial.job):
-                values[job.experiment.seed] = own
+        for training in seeded(spec, trial.training):
+            own = objective.value(training.rows())
+            if own is not None and (training.done or training is trial.training):
+                values[training.experiment.seed] = own
         if not values:
-            values[trial.job.experiment.seed] = trial.value
+            values[trial.training.experiment.seed] = trial.value
         won = final is not None and trial.number == final.trial
-        found.append(CandidateSummary(trial.job.name, trial.number, values, won))
+        found.append(CandidateSummary(trial.training.name, trial.number, values, won))
     return sorted(found, key=lambda one: (not one.winner, -objective.sign * one.mean))
 
 
-def winning_job(trials: Trials) -> Job | None:
+def winning_training(trials: Trials) -> Training | None:
     """Return the training whose encoder is kept; the best so far while nothing is chosen."""
     final = trials.final
     for trial in trials.complete:
         if trial.number == trials.winner:
-            runs = {job.name: job for job in seeded(trials.spec, trial.job)}
-            return runs.get(final.run, trial.job) if final else trial.job
+            runs = {training.name: training for training in seeded(trials.spec, trial.training)}
+            return runs.get(final.run, trial.training) if final else trial.training
     return None
 
 
-def winning_overrides(base: Experiment, job: Job) -> list[str]:
+def winning_overrides(base: Experiment, training: Training) -> list[str]:
     """Return what turns the base experiment into a trial's, as ``key=value`` words."""
     plain = flatten(base.model_dump(mode="json"))
-    chosen = flatten(job.experiment.model_dump(mode="json"))
+    chosen = flatten(training.experiment.model_dump(mode="json"))
     return [
         f"{key}={json.dumps(value)}"
         for key, value in chosen.items()

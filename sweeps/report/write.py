@@ -9,12 +9,12 @@ from c2vl.support.files import replacing_folder
 from sweeps.choosing.final_choice import FinalChoice
 from sweeps.report.tables import rows_of, summary, to_csv
 from sweeps.report.trials import read_trials
-from sweeps.report.winner import winning_job
+from sweeps.report.winner import winning_training
 from sweeps.search.study import StudyReader
 from sweeps.spec.reading import public_dump
 
 
-def write_report(source: StudyReader, final: FinalChoice | None) -> Path:
+def write_report(study: StudyReader, final: FinalChoice | None) -> Path:
     """Write the sweep's ``report/``, anew and whole.
 
     ``index.html`` (needs no other file), ``trials.csv``, ``summary.md``, ``sweep.png``,
@@ -22,7 +22,7 @@ def write_report(source: StudyReader, final: FinalChoice | None) -> Path:
     experiment to train again.
 
     Args:
-        source: the sweep's study.
+        study: the sweep's study.
         final: the choice and its test scores, once there are any.
 
     Returns:
@@ -31,9 +31,9 @@ def write_report(source: StudyReader, final: FinalChoice | None) -> Path:
     from sweeps.report.overview import draw_overview  # matplotlib, as late as possible
     from sweeps.report.page import page
 
-    trials, spec = read_trials(source, final), source.spec
+    trials, spec = read_trials(study, final), study.spec
     rows = rows_of(spec, trials.all)
-    winner = winning_job(trials)
+    winner = winning_training(trials)
     with replacing_folder(spec.folder.report) as folder:
         texts = {
             "index.html": page(trials),

@@ -1,4 +1,4 @@
-"""Dispatches jobs to Ray Tune's trials, and passes on their reports, losses and ends."""
+"""Dispatches trainings to Ray Tune's trials, and passes on their reports, losses and ends."""
 
 from __future__ import annotations
 
@@ -12,26 +12,28 @@ from sweeps.planning.cluster_resources import living_node_ids
 from sweeps.planning.ray_internals import ADDED_BY_TUNE, forgive_failure
 from sweeps.running.stopping import Stop
 from sweeps.running.trial import ERROR, NODE, OUTCOME, RESTART, TOLD
-from sweeps.spec.training_job import End, Job, Outcome, Row, Source
+from sweeps.spec.training import End, Outcome, Row, Training, TrainingSource
 
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial
 
-RETURNS = 3  # times that a job is handed out anew because its process was lost before it started
+RETURNS = (
+    3  # times that a training is handed out anew because its process was lost before it started
+)
 NODE_NEWS = 120.0  # seconds after which a node's death has reached everybody
 
 
 class Listener(Protocol):
-    """Receives the events of jobs, on the driver."""
+    """Receives the events of trainings, on the driver."""
 
-    def started(self, job: Job, attempt: int) -> None:
-        """A job starts, or starts again after a loss."""
+    def started(self, training: Training, attempt: int) -> None:
+        """A training starts, or starts again after a loss."""
 
-    def reported(self, job: Job, row: Row) -> None:
-        """A job has finished an epoch."""
+    def reported(self, training: Training, row: Row) -> None:
+        """A training has finished an epoch."""
 
-    def ended(self, job: Job, end: End) -> None:
-        """A job has ended."""
+    def ended(self, training: Training, end: End) -> None:
+        """A training has ended."""
 
 
 class Losses:
@@ -69,27 +71,27 @@ class Losses:
 
 
 class Dispatcher:
-    """Gives a source's jobs to Tune's trials, and reports events to source and listeners.
+    """Gives a source's trainings to Tune's trials, and reports events to source and listeners.
 
     Args:
-        source: gives jobs.
+        source: gives trainings.
         listeners: receive the events.
-        stop: checked before each job.
+        stop: checked before each training.
 
     Attributes:
-        jobs: those that run, by the id of their Tune trial.
+        trainings: those that run, by the id of their Tune trial.
         losses: which lost processes count.
     """
 
-    def __init__(self, source: Source, listeners: Iterable[Listener], stop: Stop) -> None:
+    def __init__(self, source: TrainingSource, listeners: Iterable[Listener], stop: Stop) -> None:
         self.source, self.listeners, self.stop = source, list(listeners), stop
-        self.jobs: dict[str, Job] = {}
+        self.trainings: dict[str, Training] = {}
         self._last: dict[str, Row] = {}
         self._final: dict[str, Row] = {}
         self._nodes: dict[str, str] = {}
-        self._attempts: dict[str, int] = {}  # by the job's name
+        self._attempts: dict[str, int] = {}  # by the training's name
         self._begun: set[str] = set()
-        self._returned: deque[Job] = deque()
+        self._returned: deque[Training] = deque()
         self._returns: Counter[str] = Counter()
         self.losses = Losses()
 
@@ -97,33 +99,33 @@ class Dispatcher:
         return {}
 
     def left(self) -> int:
-        """Number of jobs not given out yet."""
+        """Number of trainings not given out yet."""
         return len(self._returned) + len(self.source)
 
     def over(self) -> bool:
-        """Return whether no more jobs will come."""
+        """Return whether no more trainings will come."""
         return bool(self.stop) or not self.left()
 
-    def take(self, trial_id: str) -> Job | None:
-        """Give the next job to a Tune trial; None where there is none, or none yet."""
+    def take(self, trial_id: str) -> Training | None:
+        """Give the next training to a Tune trial; None where there is none, or none yet."""
         if self.stop:
             return None
-        job = self._returned.popleft() if self._returned else self.source.next()
-        if job is not None:
-            self.jobs[trial_id] = job
-        return job
+        training = self._returned.popleft() if self._returned else self.source.next()
+        if training is not None:
+            self.trainings[trial_id] = training
+        return training
 
     def started(self, trial: Trial) -> None:
         """A Tune trial has its process, the first one or another after a loss."""
-        job, trial_id = self.jobs[trial.trial_id], trial.trial_id
+        training, trial_id = self.trainings[trial.trial_id], trial.trial_id
         self.losses.started(trial)
         self._begun.add(trial_id)
-        self._attempt(job)
+        self._attempt(training)
 
-    def _attempt(self, job: Job) -> None:
-        self._attempts[job.name] = self._attempts.get(job.name, 0) + 1
+    def _attempt(self, training: Training) -> None:
+        self._attempts[training.name] = self._attempts.get(training.name, 0) + 1
         for listener in self.listeners:
-            listener.started(job, self._attempts[job.name])
+            listener.started(training, self._attempts[training.name])
 
     def failed(self, trial: Trial) -> None:
         """A Tune trial was lost, and will start again."""
@@ -134,7 +136,7 @@ class Dispatcher:
 
     def result(self, trial_id: str, result: Row) -> bool:
         """Handle a report; return True to stop the trial."""
-        job = self.jobs[trial_id]
+        training = self.trainings[trial_id]
         if OUTCOME in result:
             self._final[trial_id] = result
         self._nodes[trial_id] = str(result.get(NODE, ""))
@@ -147,22 +149,22 @@ class Dispatcher:
             and "/" not in key
         }
         if RESTART in result:  # of its workers, by Ray Train
-            self._attempt(job)
+            self._attempt(training)
         if row.get("epoch", 0) <= self._last.get(trial_id, {}).get("epoch", 0):
             return False  # none, or told before
         self._last[trial_id] = row
         for listener in self.listeners:
-            listener.reported(job, row)
-        return OUTCOME not in result and self.source.report(job, row)
+            listener.reported(training, row)
+        return OUTCOME not in result and self.source.report(training, row)
 
     def ended(self, trial_id: str, pruned: bool = False, error: str = "") -> None:
         """A Tune trial has ended: by itself, stopped by the source, or by an error."""
-        job = self.jobs.pop(trial_id)
-        if error and trial_id not in self._begun and self._returns[job.name] < RETURNS:
+        training = self.trainings.pop(trial_id)
+        if error and trial_id not in self._begun and self._returns[training.name] < RETURNS:
             # Tune tries again what it has started, but not what it gave to a process of an earlier
             # trial that was dead by then.
-            self._returns[job.name] += 1
-            self._returned.append(job)
+            self._returns[training.name] += 1
+            self._returned.append(training)
             return
         final = self._final.pop(trial_id, {})
         outcome: Outcome = final.get(OUTCOME, "interrupted")
@@ -170,26 +172,28 @@ class Dispatcher:
             outcome = "pruned"
         if error:
             outcome = "failed"
-        outcome = self.source.end(job, outcome, self._last.pop(trial_id, {}))
+        outcome = self.source.end(training, outcome, self._last.pop(trial_id, {}))
         said = error or str(final.get(ERROR, ""))
         if outcome == "failed" and not said:
-            said = self.source.reason(job)
+            said = self.source.reason(training)
         if outcome == "interrupted" and said:  # a full disk: the others would meet it as well
             self.stop.error = StorageFull(said)
             self.stop.request("storage")
-        end = End(outcome, said, self._nodes.pop(trial_id, ""), job.warnings())
+        end = End(outcome, said, self._nodes.pop(trial_id, ""), training.warnings())
         for listener in self.listeners:
-            listener.ended(job, end)
+            listener.ended(training, end)
 
     def recall(self) -> None:
-        """Take back jobs that Tune lost track of, to give them out again."""
+        """Take back trainings that Tune lost track of, to give them out again."""
         if not self.stop:
-            self._returned += self.jobs.values()
-            self.jobs.clear()
+            self._returned += self.trainings.values()
+            self.trainings.clear()
 
     def close(self) -> None:
-        """Report jobs that were given out and have not ended as interrupted."""
-        self.jobs |= {f"returned {place}": job for place, job in enumerate(self._returned)}
+        """Report trainings that were given out and have not ended as interrupted."""
+        self.trainings |= {
+            f"returned {place}": training for place, training in enumerate(self._returned)
+        }
         self._returned.clear()
-        for trial_id in list(self.jobs):
+        for trial_id in list(self.trainings):
             self.ended(trial_id)

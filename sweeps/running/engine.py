@@ -1,7 +1,7 @@
-"""Runs jobs on Ray Tune, which places trials, retries lost ones and carries their reports.
+"""Runs trainings on Ray Tune, which places trials, retries lost ones and carries their reports.
 
-The :class:`~sweeps.spec.training_job.Source` decides what to run and when to stop it; the engine
-reports all events to it and to the listeners.
+The :class:`~sweeps.spec.training.TrainingSource` decides what to run and when to stop it; the
+engine reports all events to it and to the listeners.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from ray import tune
 from c2vl.support.errors import StorageFull, UserError, is_disk_full
 from sweeps.running.dispatcher import Dispatcher, Listener
 from sweeps.running.stopping import Stop
-from sweeps.running.tune_adapters import JobCallback, JobScheduler, JobSearcher, JobStopper
-from sweeps.spec.training_job import Source
+from sweeps.running.tune_adapters import TuneCallback, TuneScheduler, TuneSearcher, TuneStopper
+from sweeps.spec.training import TrainingSource
 
 Trainable = Callable[[dict[str, Any]], None]
 PASSES = 3
 
 
-def run_jobs(
-    source: Source,
+def run_trainings(
+    source: TrainingSource,
     *,
     name: str,
     folder: Path,
@@ -36,24 +36,24 @@ def run_jobs(
     max_failures: int,
     reuse: bool = True,
 ) -> None:
-    """Run all jobs of a source; return when it is empty or a stop is requested.
+    """Run all trainings of a source; return when it is empty or a stop is requested.
 
-    Listeners receive jobs that a stop ended early as "interrupted".
+    Listeners receive trainings that a stop ended early as "interrupted".
 
     Args:
-        source: gives jobs and judges them.
+        source: gives trainings and judges them.
         name: of the Tune experiment.
         folder: holds Tune's own files.
-        trainable: runs one job (:func:`sweeps.running.trial.run`).
+        trainable: runs one training (:func:`sweeps.running.trial.run`).
         listeners: receive the events.
         stop: ends it early.
-        concurrency: returns how many jobs may run at once now; at least one always may.
-        bundles: resources of a job, one for each of its processes.
-        max_failures: losses that a job survives, not counting those of whole nodes.
-        reuse: run the next job in the process of one that has ended.
+        concurrency: returns how many trainings may run at once now; at least one always may.
+        bundles: resources of a training, one for each of its processes.
+        max_failures: losses that a training survives, not counting those of whole nodes.
+        reuse: run the next training in the process of one that has ended.
 
     Raises:
-        UserError: jobs are left, and no stop was requested.
+        UserError: trainings are left, and no stop was requested.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     dispatcher = Dispatcher(source, listeners, stop)
@@ -61,11 +61,11 @@ def run_jobs(
         for _ in range(PASSES):
             if dispatcher.over():
                 return
-            scheduler = JobScheduler(dispatcher)
+            scheduler = TuneScheduler(dispatcher)
             tuner = tune.Tuner(
                 tune.with_resources(trainable, tune.PlacementGroupFactory(bundles)),
                 tune_config=tune.TuneConfig(
-                    search_alg=JobSearcher(dispatcher, concurrency, max_failures),
+                    search_alg=TuneSearcher(dispatcher, concurrency, max_failures),
                     scheduler=scheduler,
                     num_samples=-1,  # as many as the searcher gives
                     # The next trial in the same process starts at once, everything imported.
@@ -77,8 +77,8 @@ def run_jobs(
                     name=name,
                     storage_path=str(folder),
                     failure_config=tune.FailureConfig(max_failures=max_failures),
-                    callbacks=[JobCallback(dispatcher, scheduler)],
-                    stop=JobStopper(dispatcher),
+                    callbacks=[TuneCallback(dispatcher, scheduler)],
+                    stop=TuneStopper(dispatcher),
                     verbose=0,
                 ),
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sweeps.running.stopping import Stop
-from sweeps.spec.training_job import End, Job, Row
+from sweeps.spec.training import End, Row, Training
 
 
 class FailureLimit:
@@ -19,13 +19,13 @@ class FailureLimit:
     def __init__(self, stop: Stop, limit: int, reason: str, failed: int = 0) -> None:
         self._stop, self._limit, self._reason, self._failed = stop, limit, reason, failed
 
-    def started(self, job: Job, attempt: int) -> None:
+    def started(self, training: Training, attempt: int) -> None:
         """Nothing to count."""
 
-    def reported(self, job: Job, row: Row) -> None:
+    def reported(self, training: Training, row: Row) -> None:
         """Nothing to count."""
 
-    def ended(self, job: Job, end: End) -> None:
+    def ended(self, training: Training, end: End) -> None:
         """Count a failure."""
         self._failed += end.outcome == "failed"
         if self._failed > self._limit:

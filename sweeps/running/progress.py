@@ -10,18 +10,18 @@ from rich.table import Table
 
 from c2vl.support.progress import Bar
 from sweeps.spec.objective import Objective
-from sweeps.spec.training_job import End, Job, Row
+from sweeps.spec.training import End, Row, Training
 
 QUIET_SECONDS = 60.0
 UNBOUND = 200  # columns
 
 
 class Board:
-    """Shows jobs done, running, pruned and failed, the best so far, and the time left.
+    """Shows trainings done, running, pruned and failed, the best so far, and the time left.
 
     Args:
         title: what is running.
-        total: jobs in all.
+        total: trainings in all.
         counts: how many had which outcome before this start.
         objective: what "best" means.
         best: the best value before this start.
@@ -52,43 +52,43 @@ class Board:
     def __exit__(self, *_: object) -> None:
         self._bar.__exit__()
 
-    def started(self, job: Job, attempt: int) -> None:
-        """A job runs."""
-        self._running[job.name] = 0
-        self._began.setdefault(job.name, time.monotonic())
+    def started(self, training: Training, attempt: int) -> None:
+        """A training runs."""
+        self._running[training.name] = 0
+        self._began.setdefault(training.name, time.monotonic())
         self._width = max(self._width, len(self._running))
         if attempt > 1:
-            self.say(f"{job.name}: lost, continues from its checkpoint (attempt {attempt})")
+            self.say(f"{training.name}: lost, continues from its checkpoint (attempt {attempt})")
         self._show()
 
-    def reported(self, job: Job, row: Row) -> None:
-        """A job has finished an epoch."""
-        self._running[job.name] = row["epoch"]
+    def reported(self, training: Training, row: Row) -> None:
+        """A training has finished an epoch."""
+        self._running[training.name] = row["epoch"]
         self._show()
         if not self._bar.is_terminal and time.monotonic() - self._spoken > QUIET_SECONDS:
             epochs = ", ".join(f"{name} epoch {epoch}" for name, epoch in self._running.items())
             self.say(f"{self.line()}  [{epochs}]")
 
-    def ended(self, job: Job, end: End) -> None:
-        """A job has ended."""
-        self._running.pop(job.name, None)
-        began = self._began.pop(job.name, None)
+    def ended(self, training: Training, end: End) -> None:
+        """A training has ended."""
+        self._running.pop(training.name, None)
+        began = self._began.pop(training.name, None)
         for line in end.warnings.splitlines():
-            self.say(f"{job.name}: {line}")
+            self.say(f"{training.name}: {line}")
         if end.outcome == "interrupted":
             return
         if began is not None:
             self._seconds.append(time.monotonic() - began)
         self._counts[end.outcome] += 1
-        value = self._objective.value(job.rows()) if end.outcome == "complete" else None
+        value = self._objective.value(training.rows()) if end.outcome == "complete" else None
         if value is not None and self._objective.better(value, self._best):
             self._best = value
-        drawn = "  ".join(f"{k.split('.')[-1]}={_short(v)}" for k, v in job.values.items())
+        drawn = "  ".join(f"{k.split('.')[-1]}={_short(v)}" for k, v in training.values.items())
         figure = f" {self._objective.metric} {value:.4f}" if value is not None else ""
-        self.say(f"{job.name}: {end.outcome}{figure}  {drawn}")
+        self.say(f"{training.name}: {end.outcome}{figure}  {drawn}")
         if end.outcome == "failed":
             lines = [line for line in end.error.strip().splitlines() if line.strip()]
-            self.say(f"{job.name}: {lines[-1] if lines else 'no reason given'}")
+            self.say(f"{training.name}: {lines[-1] if lines else 'no reason given'}")
         if not self._bar.is_terminal:
             self.say(self.line())
         self._show()

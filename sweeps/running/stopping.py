@@ -23,7 +23,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stop:
-    """Why a run of jobs should end before its source is empty; empty while it should not.
+    """Why a run of trainings should end before its source is empty; empty while it should not.
 
     Attributes:
         reason: a word for it.

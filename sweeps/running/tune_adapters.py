@@ -14,11 +14,11 @@ from c2vl.config.reading import resolved
 from sweeps.planning.cluster_resources import NodeLost, OwnNode
 from sweeps.planning.ray_internals import error_text
 from sweeps.running.dispatcher import Dispatcher
-from sweeps.spec.training_job import Row
+from sweeps.spec.training import Row
 
 
-class JobSearcher(Searcher):
-    """Gives Tune the source's next job as a trial's configuration."""
+class TuneSearcher(Searcher):
+    """Gives Tune the source's next training as a trial's configuration."""
 
     def __init__(
         self, dispatcher: Dispatcher, concurrency: Callable[[], int], max_failures: int
@@ -31,17 +31,17 @@ class JobSearcher(Searcher):
         return {}
 
     def suggest(self, trial_id: str) -> Any:
-        if self._dispatcher.jobs and len(self._dispatcher.jobs) >= self._concurrency():
+        if self._dispatcher.trainings and len(self._dispatcher.trainings) >= self._concurrency():
             return None  # Tune asks again
-        job = self._dispatcher.take(trial_id)
-        if job is None:
+        training = self._dispatcher.take(trial_id)
+        if training is None:
             return Searcher.FINISHED if self._dispatcher.over() else None
         return {
-            "name": job.name,
-            "folder": str(job.folder),
-            "kind": job.kind,
+            "name": training.name,
+            "folder": str(training.folder),
+            "kind": training.kind,
             "max_failures": self._max_failures,
-            "experiment": resolved(job.experiment).model_dump(mode="json"),
+            "experiment": resolved(training.experiment).model_dump(mode="json"),
         }
 
     def on_trial_complete(
@@ -56,7 +56,7 @@ class JobSearcher(Searcher):
         """The study keeps the state."""
 
 
-class JobScheduler(FIFOScheduler):
+class TuneScheduler(FIFOScheduler):
     """Passes reports on, and stops the trials that the source asks to stop."""
 
     def __init__(self, dispatcher: Dispatcher) -> None:
@@ -74,10 +74,10 @@ class JobScheduler(FIFOScheduler):
         return str(TrialScheduler.CONTINUE)
 
 
-class JobCallback(Callback):
+class TuneCallback(Callback):
     """Passes on that trials start, are lost and end."""
 
-    def __init__(self, dispatcher: Dispatcher, scheduler: JobScheduler) -> None:
+    def __init__(self, dispatcher: Dispatcher, scheduler: TuneScheduler) -> None:
         self._dispatcher, self._scheduler = dispatcher, scheduler
 
     def __getstate__(self) -> dict[str, Any]:
@@ -105,7 +105,7 @@ class JobCallback(Callback):
         self._dispatcher.ended(trial.trial_id, error=error)
 
 
-class JobStopper(Stopper):
+class TuneStopper(Stopper):
     """Ends the experiment when a stop is requested, or when the driver's own node is lost."""
 
     def __init__(self, dispatcher: Dispatcher) -> None:

@@ -14,7 +14,7 @@ import time
 from c2vl.support.errors import UserError
 from c2vl.support.files import write_text
 from sweeps.spec.sweep import SweepSettings
-from sweeps.spec.training_job import End, Job, Row
+from sweeps.spec.training import End, Row, Training
 
 log = logging.getLogger(__name__)
 NOTE_SECONDS = 10.0
@@ -71,22 +71,22 @@ class Budget:
                 return True
         return False
 
-    def started(self, job: Job, attempt: int) -> None:
+    def started(self, training: Training, attempt: int) -> None:
         """A training takes its resources."""
         self._add()
-        if job.kind == "trial":
-            self._running.add(job.name)
+        if training.kind == "trial":
+            self._running.add(training.name)
 
-    def reported(self, job: Job, row: Row) -> None:
+    def reported(self, training: Training, row: Row) -> None:
         """Time passes."""
         self._add()
         if self._last - self._noted > NOTE_SECONDS:
             self.note()
 
-    def ended(self, job: Job, end: End) -> None:
+    def ended(self, training: Training, end: End) -> None:
         """A training gives its resources back."""
         self._add()
-        self._running.discard(job.name)
+        self._running.discard(training.name)
         self.note()
 
     def _add(self) -> None:

@@ -53,7 +53,7 @@ def trusted(settings: PrunerSettings, study: optuna.Study, epoch: int) -> bool:
     return count >= max(2, settings.startup_trials) and found >= settings.min_rank_correlation
 
 
-class Judge:
+class DurablePruner:
     """Decides whether trials stop, and gives the same decision after a restart.
 
     An Optuna pruner notes on a trial that it has reached a rung before it returns its decision. If

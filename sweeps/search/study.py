@@ -20,7 +20,7 @@ from sweeps.spec.objective import ranked
 from sweeps.spec.space import experiment
 from sweeps.spec.store_addresses import shown, sqlite_file
 from sweeps.spec.sweep import SweepSettings
-from sweeps.spec.training_job import Job, Outcome
+from sweeps.spec.training import Outcome, Training
 
 ENDED: tuple[State, ...] = ("complete", "pruned", "failed")
 
@@ -51,10 +51,10 @@ class StudyReader:
         """Return how many trials had each outcome, or are "running"."""
         return Counter(trial.state for trial in self.trials())
 
-    def ended(self) -> list[tuple[Job, Outcome]]:
+    def ended(self) -> list[tuple[Training, Outcome]]:
         """Return all trials that have ended, and how."""
         trials = self.trials(*ENDED)
-        return [(job_of(self.spec, t.number, t.drawn), cast(Outcome, t.state)) for t in trials]
+        return [(training_of(self.spec, t.number, t.drawn), cast(Outcome, t.state)) for t in trials]
 
     def ranking(self) -> list[TrialRecord]:
         """Return complete trials that break no constraint, best first.
@@ -65,9 +65,9 @@ class StudyReader:
         values = {number: trial.values for number, trial in trials.items()}
         return [trials[number] for number in ranked(self.spec.objectives, values)]
 
-    def ranked(self) -> list[tuple[Job, float]]:
-        """Return the jobs of :meth:`ranking`, each with its first objective."""
-        return [(job_of(self.spec, t.number, t.drawn), t.values[0]) for t in self.ranking()]
+    def ranked(self) -> list[tuple[Training, float]]:
+        """Return the trainings of :meth:`ranking`, each with its first objective."""
+        return [(training_of(self.spec, t.number, t.drawn), t.values[0]) for t in self.ranking()]
 
 
 def name_of(spec: SweepSettings, number: int) -> str:
@@ -75,15 +75,15 @@ def name_of(spec: SweepSettings, number: int) -> str:
     return f"{spec.name}-{number:04d}"
 
 
-def job_of(spec: SweepSettings, number: int, drawn: Mapping[str, Any]) -> Job:
-    """Return the job of a trial: its name and folder follow from its number.
+def training_of(spec: SweepSettings, number: int, drawn: Mapping[str, Any]) -> Training:
+    """Return the training of a trial: its name and folder follow from its number.
 
     Raises:
         UserError: the drawn settings exclude each other.
     """
     name = name_of(spec, number)
     settings = experiment(spec.base, spec.space, drawn).model_copy(update={"name": name})
-    return Job(name, settings, spec.folder.trials / name, "trial", number, drawn)
+    return Training(name, settings, spec.folder.trials / name, "trial", number, drawn)
 
 
 def reader(spec: SweepSettings) -> StudyReader:

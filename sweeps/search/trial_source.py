@@ -21,10 +21,10 @@ from c2vl.support.errors import UserError
 from c2vl.training.run_folder import RunFolder
 from sweeps.search.budget import Budget
 from sweeps.search.optuna_internals import is_enqueued, running_trial
-from sweeps.search.pruners import Judge, pruner
+from sweeps.search.pruners import DurablePruner, pruner
 from sweeps.search.samplers import sampler
 from sweeps.search.storage import Order, open_storage
-from sweeps.search.study import StudyReader, job_of, name_of
+from sweeps.search.study import StudyReader, name_of, training_of
 from sweeps.search.trial_record import IMPOSSIBLE, TrialRecord
 from sweeps.search.warm_start import known_trials, starting_points
 from sweeps.spec.capabilities import grid_points
@@ -33,7 +33,7 @@ from sweeps.spec.objective import objective_values
 from sweeps.spec.space import draw
 from sweeps.spec.store_addresses import shown
 from sweeps.spec.sweep import SweepSettings
-from sweeps.spec.training_job import Job, Outcome, Row
+from sweeps.spec.training import Outcome, Row, Training
 
 log = logging.getLogger(__name__)
 ENQUEUED, OWNER = "points enqueued", "sweep_id"
@@ -43,7 +43,7 @@ DRAWS_IN_A_ROW = 1000  # impossible ones, after which the space practically has 
 STUBBORN = 5
 
 
-class StudySource(StudyReader):
+class TrialSource(StudyReader):
     """Gives out a study's trials; one thread makes all calls of the study, in order.
 
     Args:
@@ -74,15 +74,15 @@ class StudySource(StudyReader):
             )
         self.study.set_user_attr(OWNER, identity)
         self.study.pruner = pruner(spec.pruner, spec.max_epochs, self.study)
-        self._judge = Judge(self.study, self._storage, spec.pruner)
+        self._pruner = DurablePruner(self.study, self._storage, spec.pruner)
         self._enqueue()
         self.budget = Budget(spec, self._trained())
         self._trials: dict[str, Trial] = {}
-        self._epochs: dict[str, int] = {}  # the last that the study knows, by job
+        self._epochs: dict[str, int] = {}  # the last that the study knows, by training
         self._pruned: set[str] = set()
         self._pending: dict[str, list[Future[bool]]] = {}
-        self._interrupted: deque[tuple[Job, Trial]] = deque()
-        self._asking: Future[Job | None] | None = None
+        self._interrupted: deque[tuple[Training, Trial]] = deque()
+        self._asking: Future[Training | None] | None = None
         self._dropped = self._dropped_last()
         for running in self.trials("running"):
             self._adopt(running.number)
@@ -133,52 +133,54 @@ class StudySource(StudyReader):
         fresh = 0 if self.budget.spent() else max(0, self.spec.trials - self._created)
         return len(self._interrupted) + fresh + (self._asking is not None)
 
-    def next(self) -> Job | None:
+    def next(self) -> Training | None:
         if self._asking is None:
             if not len(self):
                 return None
             self._asking = self._order.submit(self._ask)
         if not self._order.wait(self._asking):
             return None  # the study is away, or the sampler slow: the engine asks again
-        job, self._asking = self._asking.result(), None
-        if job is not None:
-            self._pending[job.name] = []
-        return job
+        training, self._asking = self._asking.result(), None
+        if training is not None:
+            self._pending[training.name] = []
+        return training
 
-    def report(self, job: Job, row: Row) -> bool:
-        future = self._order.submit(lambda: self._catch_up(job, self._trials[job.name], row))
-        waiting = self._pending[job.name]
+    def report(self, training: Training, row: Row) -> bool:
+        future = self._order.submit(
+            lambda: self._catch_up(training, self._trials[training.name], row)
+        )
+        waiting = self._pending[training.name]
         waiting.append(future)
         try:
             self._order.wait(future)
         except Exception:
             return False  # the study is lost: the next call of `next` raises
         done = [one for one in waiting if one.done()]
-        self._pending[job.name] = [one for one in waiting if not one.done()]
+        self._pending[training.name] = [one for one in waiting if not one.done()]
         if any(one.exception() is None and one.result() for one in done):
-            self._pruned.add(job.name)
+            self._pruned.add(training.name)
             return True
         return False
 
-    def end(self, job: Job, outcome: Outcome, row: Row) -> Outcome:
-        if outcome == "complete" and job.name in self._pruned:
+    def end(self, training: Training, outcome: Outcome, row: Row) -> Outcome:
+        if outcome == "complete" and training.name in self._pruned:
             outcome = "pruned"
-        self._pending.pop(job.name, None)
+        self._pending.pop(training.name, None)
         if outcome == "interrupted":
             return outcome  # the trial stays RUNNING until a resume
-        rows = [*job.rows(), row] if row else job.rows()
+        rows = [*training.rows(), row] if row else training.rows()
         values = objective_values(self.spec.objectives, rows) if outcome == "complete" else None
         if outcome == "complete" and values is None:
             outcome = "failed"
-        future = self._order.submit(lambda: self._tell(job, outcome, values, rows))
+        future = self._order.submit(lambda: self._tell(training, outcome, values, rows))
         try:
             self._order.wait(future)
         except Exception:
             pass  # as above
         return outcome
 
-    def reason(self, job: Job) -> str:
-        rows, objectives = job.rows(), self.spec.objectives
+    def reason(self, training: Training) -> str:
+        rows, objectives = training.rows(), self.spec.objectives
         lacking = [one.metric for one in objectives if one.value(rows) is None]
         return f"never reported {', '.join(lacking)}, which it is judged by, as a finite number"
 
@@ -189,21 +191,21 @@ class StudySource(StudyReader):
 
     # --- done by the study's thread, in order ----------------------------------------------------
 
-    def _ask(self) -> Job | None:
+    def _ask(self) -> Training | None:
         for _ in range(DRAWS_IN_A_ROW):
             if self._interrupted:
-                job, trial = self._interrupted.popleft()
+                training, trial = self._interrupted.popleft()
             elif self._created < self.spec.trials and not self.budget.spent():
                 trial = self._new_trial()
                 drawn = self._draw(trial)
                 if drawn is None:
                     continue
-                job = drawn
+                training = drawn
                 self._created += 1
             else:
                 return None
-            self._trials[job.name] = trial
-            return job
+            self._trials[training.name] = trial
+            return training
         raise UserError(
             f"space: {DRAWS_IN_A_ROW} draws in a row are impossible (see the last warning); "
             "widen the space, or loosen the constraints"
@@ -236,24 +238,24 @@ class StudySource(StudyReader):
     def _adopt(self, number: int) -> bool:
         """Take over a RUNNING trial; return whether it counts."""
         trial = running_trial(self.study, self._id(number))
-        job = self._draw(trial)
-        if job is None:
+        training = self._draw(trial)
+        if training is None:
             return False
-        for row in job.rows():
-            if self._report(trial, job, row):
+        for row in training.rows():
+            if self._report(trial, training, row):
                 self.study.tell(trial, state=TrialState.PRUNED)
                 return True
-        self._interrupted.append((job, trial))
+        self._interrupted.append((training, trial))
         return True
 
-    def _draw(self, trial: Trial) -> Job | None:
+    def _draw(self, trial: Trial) -> Training | None:
         """Return the training of a new trial; None for an impossible draw, which is marked."""
         self.study.sampler = sampler(
             self.spec.sampler, trial.number, plain=self._dropped >= STUBBORN
         )
         try:
-            job = job_of(self.spec, trial.number, draw(self.spec.space, trial))
-            reason = impossible(self.spec.rules, job.experiment)
+            training = training_of(self.spec, trial.number, draw(self.spec.space, trial))
+            reason = impossible(self.spec.rules, training.experiment)
         except UserError as error:  # a rare draw that the checks of the space did not make
             reason = str(error)
         if reason:
@@ -261,24 +263,24 @@ class StudySource(StudyReader):
             self._dropped += 1
             return None
         self._dropped = 0
-        return job
+        return training
 
     def _drop(self, trial: Trial, reason: str) -> None:
         log.info("draw %d: %s; drawn again", trial.number, reason)
         trial.set_user_attr(IMPOSSIBLE, reason)
         self.study.tell(trial, state=TrialState.FAIL)
 
-    def _catch_up(self, job: Job, trial: Trial, row: Row) -> bool:
+    def _catch_up(self, training: Training, trial: Trial, row: Row) -> bool:
         """Report an epoch, after any earlier ones that a lost process did not report."""
-        last = self._epochs.get(job.name, 0)
+        last = self._epochs.get(training.name, 0)
         rows = [row]
         if row["epoch"] > last + 1:
-            rows = [old for old in job.rows() if last < old["epoch"] < row["epoch"]] + rows
-        return any(self._report(trial, job, one) for one in rows)
+            rows = [old for old in training.rows() if last < old["epoch"] < row["epoch"]] + rows
+        return any(self._report(trial, training, one) for one in rows)
 
-    def _report(self, trial: Trial, job: Job, row: Row) -> bool:
+    def _report(self, trial: Trial, training: Training, row: Row) -> bool:
         """Store an epoch's value once, and ask the pruner; True asks to stop the trial."""
-        self._epochs[job.name] = max(row["epoch"], self._epochs.get(job.name, 0))
+        self._epochs[training.name] = max(row["epoch"], self._epochs.get(training.name, 0))
         if len(self.spec.objectives) > 1:
             return False
         value = row.get(self.spec.objectives[0].metric)
@@ -290,17 +292,17 @@ class StudySource(StudyReader):
             trial.report(float(value), row["epoch"])
         elif row["epoch"] != frozen.last_step:
             return False  # the pruner decided long ago
-        if row["epoch"] >= job.experiment.train.epochs:
+        if row["epoch"] >= training.experiment.train.epochs:
             return False
-        return self._judge.stops(trial_id, row["epoch"])
+        return self._pruner.stops(trial_id, row["epoch"])
 
     def _tell(
-        self, job: Job, outcome: Outcome, values: list[float] | None, rows: list[Row]
+        self, training: Training, outcome: Outcome, values: list[float] | None, rows: list[Row]
     ) -> None:
-        trial = self._trials.pop(job.name)
+        trial = self._trials.pop(training.name)
         if outcome != "failed":
             known = self._storage.get_trial(self._id(trial.number)).constraints
-            for rule, broken in violations(self.spec.rules, job.experiment, rows).items():
+            for rule, broken in violations(self.spec.rules, training.experiment, rows).items():
                 if rule not in known:
                     trial.set_constraint(rule, broken)
         if outcome == "complete":

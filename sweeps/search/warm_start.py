@@ -24,13 +24,13 @@ from optuna.trial import FrozenTrial
 
 from c2vl.config.reading import flatten
 from c2vl.support.errors import UserError
-from sweeps.search.study import job_of, reader
+from sweeps.search.study import reader, training_of
 from sweeps.search.trial_record import PRIOR
 from sweeps.spec.provenance import data_manifest, recorded
 from sweeps.spec.reading import read_sweep
 from sweeps.spec.space import Float, Int, Space, Variant, active, holds, order
 from sweeps.spec.sweep import SweepSettings
-from sweeps.spec.training_job import Job
+from sweeps.spec.training import Training
 
 log = logging.getLogger(__name__)
 PATHS = ("data.store", "prompts.language", "prompts.vision")  # their contents are compared
@@ -48,10 +48,12 @@ def starting_points(spec: SweepSettings) -> list[dict[str, Any]]:
     if spec.warm_start is None or spec.warm_start.how != "points":
         return []
     points: list[dict[str, Any]] = []
-    for job, _ in _best(spec):
-        point, strange = _point(spec.space, job)
+    for training, _ in _best(spec):
+        point, strange = _point(spec.space, training)
         for name, value in strange.items():
-            log.warning("warm_start: %s: %s = %r is outside of this space", job.name, name, value)
+            log.warning(
+                "warm_start: %s: %s = %r is outside of this space", training.name, name, value
+            )
         if point and point not in points:
             points.append(point)
     return points
@@ -70,23 +72,23 @@ def known_trials(spec: SweepSettings, study: optuna.Study) -> list[FrozenTrial]:
     _require_same(spec, _earlier(spec))
     there = {trial.user_attrs.get(PRIOR) for trial in study.get_trials(deepcopy=False)}
     made = []
-    for job, values in _best(spec):
-        point, strange = _point(spec.space, job)
+    for training, values in _best(spec):
+        point, strange = _point(spec.space, training)
         missing = [name for name in order(spec.space) if name not in point]
         missing = [name for name in missing if active(spec.space[name], point)]
         if strange or missing:
             log.warning(
                 "warm_start: %s is left out: %s not in this space",
-                job.name,
+                training.name,
                 ", ".join(dict.fromkeys([*strange, *missing])),
             )
-        elif job.name not in there:
+        elif training.name not in there:
             made.append(
                 optuna.trial.create_trial(
                     params=point,
                     distributions={name: distribution(spec.space, name) for name in point},
                     values=values,
-                    user_attrs={PRIOR: job.name},
+                    user_attrs={PRIOR: training.name},
                 )
             )
     return made
@@ -128,11 +130,11 @@ def _earlier(spec: SweepSettings) -> SweepSettings:
         raise UserError(f"warm_start.sweep: {error}") from None
 
 
-def _best(spec: SweepSettings) -> list[tuple[Job, list[float]]]:
+def _best(spec: SweepSettings) -> list[tuple[Training, list[float]]]:
     assert spec.warm_start is not None
     earlier = _earlier(spec)
     best = reader(earlier).ranking()[: spec.warm_start.top]
-    found = [(job_of(earlier, one.number, one.drawn), list(one.values)) for one in best]
+    found = [(training_of(earlier, one.number, one.drawn), list(one.values)) for one in best]
     if not found:
         raise UserError(f"warm_start.sweep: {spec.warm_start.sweep} has no complete trial yet")
     return found
@@ -161,9 +163,9 @@ def _require_same(spec: SweepSettings, earlier: SweepSettings) -> None:
         raise UserError(f"warm_start: {earlier.name} was run on other data, {remedy}")
 
 
-def _point(space: Space, job: Job) -> tuple[dict[str, Any], dict[str, Any]]:
+def _point(space: Space, training: Training) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return a trial's configuration as values of ``space``, and the values outside of it."""
-    settings = flatten(job.experiment.model_dump(mode="json"))
+    settings = flatten(training.experiment.model_dump(mode="json"))
     point: dict[str, Any] = {}
     strange: dict[str, Any] = {}
     for name in order(space):
@@ -172,7 +174,7 @@ def _point(space: Space, job: Job) -> tuple[dict[str, Any], dict[str, Any]]:
             continue
         value = settings.get(name)
         if isinstance(variable, Variant):
-            value = job.values.get(name) or next(
+            value = training.values.get(name) or next(
                 (
                     label
                     for label, bundle in variable.choices.items()

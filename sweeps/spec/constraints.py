@@ -22,7 +22,7 @@ from typing import Any
 from c2vl.config.experiment import Experiment
 from c2vl.config.reading import flatten, setting_names
 from c2vl.support.errors import UserError, did_you_mean
-from sweeps.spec.training_job import Row
+from sweeps.spec.training import Row
 
 _TIMES: dict[type[ast.operator], Callable[[float, float], float]] = {
     ast.Add: lambda a, b: a + b,

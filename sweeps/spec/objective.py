@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from c2vl.config.experiment import Settings
-from sweeps.spec.training_job import Row
+from sweeps.spec.training import Row
 
 
 def sign(direction: str) -> int:

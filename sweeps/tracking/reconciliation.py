@@ -18,10 +18,10 @@ from mlflow.entities import Run
 
 from c2vl.config.reading import load
 from c2vl.training.run_folder import RunFolder
-from sweeps.search.study import StudyReader, job_of, reader
+from sweeps.search.study import StudyReader, reader, training_of
 from sweeps.spec import provenance
 from sweeps.spec.sweep import SweepSettings
-from sweeps.spec.training_job import Job, Outcome
+from sweeps.spec.training import Outcome, Training
 from sweeps.tracking.backlog import OUTCOME, RUNNING
 from sweeps.tracking.logged_epochs import LoggedEpochs
 from sweeps.tracking.mlflow_store import answering, open_client
@@ -41,14 +41,14 @@ class Difference:
     Attributes:
         run: the run's name.
         says: description of the difference.
-        training: whose run is written again, and how it ended; None: no run of a trial is.
+        again: whose run is written again, and how it ended; None: no run of a trial is.
         surplus: ids of runs to delete.
         strangers: ids of runs of no trial.
     """
 
     run: str
     says: str
-    training: tuple[Job, Outcome] | None = None
+    again: tuple[Training, Outcome] | None = None
     surplus: tuple[str, ...] = ()
     strangers: tuple[str, ...] = ()
 
@@ -59,11 +59,11 @@ def differences(spec: SweepSettings) -> list[Difference]:
     Raises:
         UserError: MLflow does not answer, or the sweep has no study.
     """
-    source = reader(spec)
+    study = reader(spec)
     with answering(spec.tracking_uri):
         client = open_client(spec.tracking_uri)
         runs = runs_of(client, spec)
-        return list(_compare(spec, source, client, runs))
+        return list(_compare(spec, study, client, runs))
 
 
 def runs_of(client: MlflowClient, spec: SweepSettings) -> list[Run]:
@@ -76,22 +76,22 @@ def runs_of(client: MlflowClient, spec: SweepSettings) -> list[Run]:
     )
 
 
-def trainings(spec: SweepSettings, source: StudyReader) -> list[tuple[Job, Outcome]]:
+def started(spec: SweepSettings, study: StudyReader) -> list[tuple[Training, Outcome]]:
     """Return the trainings that have started: the study's trials and the final trainings.
 
     A trial or final training that did not run to its end is "interrupted".
     """
-    found = source.ended()
-    for trial in source.trials("running"):
-        found.append((job_of(spec, trial.number, trial.drawn), "interrupted"))
+    found = study.ended()
+    for trial in study.trials("running"):
+        found.append((training_of(spec, trial.number, trial.drawn), "interrupted"))
     for folder in sorted(spec.folder.finals.glob("*/experiment.yaml")):
-        job = Job(folder.parent.name, load(folder), folder.parent, "final")
-        found.append((job, "complete" if job.done else "interrupted"))
+        training = Training(folder.parent.name, load(folder), folder.parent, "final")
+        found.append((training, "complete" if training.done else "interrupted"))
     return found
 
 
 def _compare(
-    spec: SweepSettings, source: StudyReader, client: MlflowClient, runs: list[Run]
+    spec: SweepSettings, study: StudyReader, client: MlflowClient, runs: list[Run]
 ) -> Iterator[Difference]:
     by_name: dict[str, list[Run]] = {}
     parents = []
@@ -105,44 +105,48 @@ def _compare(
     elif parents[0].info.status == RUNNING:
         yield Difference(spec.name, "is RUNNING, and nothing runs it")
     logged = LoggedEpochs(spec)
-    for job, outcome in trainings(spec, source):
-        yield from _of_one(job, outcome, by_name.pop(job.name, []), client, logged)
+    for training, outcome in started(spec, study):
+        yield from _of_one(training, outcome, by_name.pop(training.name, []), client, logged)
     for name, strangers in by_name.items():
         ids = tuple(run.info.run_id for run in strangers)
         yield Difference(name, "a run of no trial of the study", strangers=ids)
 
 
 def _of_one(
-    job: Job, outcome: Outcome, runs: list[Run], client: MlflowClient, logged: LoggedEpochs
+    training: Training,
+    outcome: Outcome,
+    runs: list[Run],
+    client: MlflowClient,
+    logged: LoggedEpochs,
 ) -> Iterator[Difference]:
-    again = (job, outcome)
+    again = (training, outcome)
     if not runs:
         if outcome != "interrupted":  # a trial that has not begun needs none
-            yield Difference(job.name, f"{outcome}, and has no run", again)
+            yield Difference(training.name, f"{outcome}, and has no run", again)
         return
     first, *others = sorted(runs, key=lambda run: -run.data.metrics.get("epoch", 0.0))
     if others:
         ids = tuple(run.info.run_id for run in others)
-        yield Difference(job.name, f"has {len(runs)} runs", surplus=ids)
+        yield Difference(training.name, f"has {len(runs)} runs", surplus=ids)
     steps = [metric.step for metric in client.get_metric_history(first.info.run_id, "epoch")]
     if repeated := sorted(step for step, times in Counter(steps).items() if times > 1):
         says = f"epochs stand there twice: {_ranges(repeated)}"
-        yield Difference(job.name, says, again, surplus=(first.info.run_id,))
+        yield Difference(training.name, says, again, surplus=(first.info.run_id,))
         return
     if not first.data.params:  # what opened it was lost
-        yield Difference(job.name, "the run has no parameters", again)
-    if not _agrees(job, outcome, first):
+        yield Difference(training.name, "the run has no parameters", again)
+    if not _agrees(training, outcome, first):
         tag = first.data.tags.get(OUTCOME, "no outcome")
         says = f"{outcome}, but the run is {first.info.status} ({tag})"
-        yield Difference(job.name, says, again)
-    trained = map(int, RunFolder(job.folder).table(["epoch"])[:, 0])
+        yield Difference(training.name, says, again)
+    trained = map(int, RunFolder(training.folder).table(["epoch"])[:, 0])
     wanted = logged.of(trained, ended=outcome != "interrupted")
     if missing := sorted(wanted - set(steps)):
-        yield Difference(job.name, f"epochs are missing: {_ranges(missing)}", again)
+        yield Difference(training.name, f"epochs are missing: {_ranges(missing)}", again)
 
 
-def _agrees(job: Job, outcome: Outcome, run: Run) -> bool:
-    if job.kind == "final" and outcome == "interrupted":  # it may have failed: no study knows
+def _agrees(training: Training, outcome: Outcome, run: Run) -> bool:
+    if training.kind == "final" and outcome == "interrupted":  # it may have failed: no study knows
         return str(run.info.status) != RUNNING
     return bool(run.info.status == STATUS[outcome] and run.data.tags.get(OUTCOME) == outcome)
 
@@ -173,7 +177,7 @@ def _mend(spec: SweepSettings, found: list[Difference]) -> None:
         for run_id in difference.strangers:
             client.set_tag(run_id, OUTCOME, ORPHAN)
             client.set_terminated(run_id, "KILLED")
-    again = {one.run: one.training for one in found if one.training is not None}
+    again = {one.run: one.again for one in found if one.again is not None}
     if not again and not any(difference.run == spec.name for difference in found):
         return
     tracker = Tracker(spec, spec.folder.identity())

@@ -27,7 +27,7 @@ from c2vl.training.figures import SYSTEM
 from c2vl.training.run_folder import RunFolder
 from sweeps.spec.store_addresses import reason
 from sweeps.spec.sweep import SweepSettings
-from sweeps.spec.training_job import Outcome, Row
+from sweeps.spec.training import Outcome, Row
 from sweeps.tracking.backlog import OUTCOME, RUNNING, Note
 from sweeps.tracking.logged_epochs import LoggedEpochs
 from sweeps.tracking.mlflow_store import open_client, open_experiment

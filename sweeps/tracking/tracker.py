@@ -23,7 +23,7 @@ from sweeps.spec import provenance
 from sweeps.spec.reading import public_dump
 from sweeps.spec.store_addresses import shown
 from sweeps.spec.sweep import SweepSettings
-from sweeps.spec.training_job import End, Job, Outcome, Row
+from sweeps.spec.training import End, Outcome, Row, Training
 from sweeps.tracking.backlog import OUTCOME, RUNNING, Backlog, now, waiting
 from sweeps.tracking.delivery import Delivery
 from sweeps.tracking.mlflow_store import does_not_answer
@@ -136,21 +136,21 @@ class Tracker:
             self._patience = 0.0  # used up: another wait would only double it
         return delivered
 
-    def reconcile(self, ended: Iterable[tuple[Job, Outcome]], *, always: bool = False) -> None:
+    def reconcile(self, ended: Iterable[tuple[Training, Outcome]], *, always: bool = False) -> None:
         """Update runs that a kill interrupted from their trials in the study.
 
         Args:
-            ended: each job that has ended, and how.
+            ended: each training that has ended, and how.
             always: also update runs whose status and outcome are right.
         """
-        for job, outcome in ended:
+        for training, outcome in ended:
             self._tell(
-                job.name,
-                if_unsettled=not (always or self._backlog.knows(job.name)),
+                training.name,
+                if_unsettled=not (always or self._backlog.knows(training.name)),
                 status=STATUS[outcome],
-                tags={**self._tags(job), OUTCOME: outcome},
-                **self._home(job),
-                folders=self._folders(job, outcome),
+                tags={**self._tags(training), OUTCOME: outcome},
+                **self._home(training),
+                folders=self._folders(training, outcome),
             )
 
     def whole(self, figures: Mapping[str, float], folders: Mapping[str, Path]) -> None:
@@ -165,49 +165,51 @@ class Tracker:
 
     # --- child runs, as a listener of the engine -----------------------------------------------
 
-    def started(self, job: Job, attempt: int) -> None:
-        """Open the job's run, or reopen it; fill in what is missing."""
-        self._began[job.name] = time.monotonic()
+    def started(self, training: Training, attempt: int) -> None:
+        """Open the training's run, or reopen it; fill in what is missing."""
+        self._began[training.name] = time.monotonic()
         self._tell(
-            job.name,
+            training.name,
             status=RUNNING,
             attempts=[uuid.uuid4().hex],
-            tags={OUTCOME: "running", **self._tags(job)},
-            config=job.experiment.model_dump(mode="json"),
-            data=self._datasets(job.experiment),
-            **self._home(job),
+            tags={OUTCOME: "running", **self._tags(training)},
+            config=training.experiment.model_dump(mode="json"),
+            data=self._datasets(training.experiment),
+            **self._home(training),
         )
 
-    def reported(self, job: Job, row: Row) -> None:
+    def reported(self, training: Training, row: Row) -> None:
         """Log the figures of an epoch, if MLflow gets them (:mod:`.logged_epochs`)."""
         if row["epoch"] in self._runs.logged:
-            self._backlog.add_epoch(job.name, row["epoch"])
+            self._backlog.add_epoch(training.name, row["epoch"])
 
-    def ended(self, job: Job, end: End) -> None:
+    def ended(self, training: Training, end: End) -> None:
         """Log what is still missing, and close the run."""
         texts = {"error.txt": end.error, "warnings.txt": end.warnings}
-        began = self._began.pop(job.name, None)
+        began = self._began.pop(training.name, None)
         self._tell(
-            job.name,
+            training.name,
             status=STATUS[end.outcome],
             seconds={} if began is None else {now(): time.monotonic() - began},
             tags={OUTCOME: end.outcome, NODE: end.node},
             texts={name: text for name, text in texts.items() if text},
-            folders=self._folders(job, end.outcome),
-            **self._home(job),
+            folders=self._folders(training, end.outcome),
+            **self._home(training),
         )
 
-    def keep(self, jobs: Iterable[Job]) -> None:
+    def keep(self, trainings: Iterable[Training]) -> None:
         """Add the encoders of chosen trials to their runs, where not every run has its own."""
-        for job in jobs:
-            self._tell(job.name, folders={"encoder": str(job.encoder)}, **self._home(job))
+        for training in trainings:
+            self._tell(
+                training.name, folders={"encoder": str(training.encoder)}, **self._home(training)
+            )
 
-    def _home(self, job: Job) -> dict[str, str]:
-        return {"kind": job.kind, "folder": str(job.folder)}
+    def _home(self, training: Training) -> dict[str, str]:
+        return {"kind": training.kind, "folder": str(training.folder)}
 
-    def _tags(self, job: Job) -> dict[str, str]:
-        drawn = {f"drawn.{key}": str(value) for key, value in job.values.items()}
-        return {TRIAL: str(job.number), **self._code, **drawn}
+    def _tags(self, training: Training) -> dict[str, str]:
+        drawn = {f"drawn.{key}": str(value) for key, value in training.values.items()}
+        return {TRIAL: str(training.number), **self._code, **drawn}
 
     def _datasets(self, experiment: Experiment) -> list[dict[str, str]]:
         """Return the data of a training; cache digests, since most trainings share their data."""
@@ -219,9 +221,9 @@ class Tracker:
                 self._data[key] = []
         return self._data[key]
 
-    def _folders(self, job: Job, outcome: Outcome) -> dict[str, str]:
-        wanted = job.kind == "final" or self.spec.keep.encoders == "all"
-        return {"encoder": str(job.encoder)} if outcome == "complete" and wanted else {}
+    def _folders(self, training: Training, outcome: Outcome) -> dict[str, str]:
+        wanted = training.kind == "final" or self.spec.keep.encoders == "all"
+        return {"encoder": str(training.encoder)} if outcome == "complete" and wanted else {}
 
 
 def deliver(spec: SweepSettings, identity: str) -> int:

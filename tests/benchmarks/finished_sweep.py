@@ -22,13 +22,13 @@ from optuna.trial import TrialState, create_trial
 
 from c2vl.config.reading import dump
 from c2vl.training.run_folder import RunFolder
-from sweeps.search.study import job_of
+from sweeps.search.study import training_of
 from sweeps.search.trial_source import OWNER
 from sweeps.search.warm_start import distribution
 from sweeps.spec.reading import dump_sweep
 from sweeps.spec.space import RandomDraws, draw
 from sweeps.spec.sweep import SweepSettings
-from sweeps.spec.training_job import Job, Row
+from sweeps.spec.training import Row, Training
 from sweeps.tracking.tracker import Tracker
 from tests.sweeps import synthetic
 
@@ -77,30 +77,30 @@ def make(
         study_name=spec.name, storage=spec.study_uri, directions=["maximize"]
     )
     study.set_user_attr(OWNER, spec.folder.identity())
-    jobs, values = [], []
+    trainings, values = [], []
     for number in range(trials):
-        job = job_of(spec, number, draw(spec.space, RandomDraws(number)))
-        rows = list(_rows(job, epochs, evaluate_every))
-        _write(job, rows)
+        training = training_of(spec, number, draw(spec.space, RandomDraws(number)))
+        rows = list(_rows(training, epochs, evaluate_every))
+        _write(training, rows)
         study.add_trial(
             create_trial(
                 state=TrialState.COMPLETE,
                 value=rows[-1]["linear_val"],
-                params=dict(job.values),
-                distributions={name: distribution(spec.space, name) for name in job.values},
+                params=dict(training.values),
+                distributions={name: distribution(spec.space, name) for name in training.values},
             )
         )
         values += [(number + 1, row["epoch"], row["linear_val"]) for row in _validated(rows)]
-        jobs.append(job)
+        trainings.append(training)
     _add_intermediate_values(spec.folder.study, values)
     if tracked:
-        _track(spec, jobs)
+        _track(spec, trainings)
     return spec
 
 
-def _rows(job: Job, epochs: int, evaluate_every: int) -> Iterator[Row]:
-    random = np.random.default_rng(job.number)
-    level = synthetic.level(job)
+def _rows(training: Training, epochs: int, evaluate_every: int) -> Iterator[Row]:
+    random = np.random.default_rng(training.number)
+    level = synthetic.level(training)
     noise = random.normal(size=(epochs, len(EVERY_EPOCH) + len(VALIDATED)))
     for epoch in range(1, epochs + 1):
         # Real figures are means over steps: floats of full length in the file
@@ -118,10 +118,10 @@ def _validated(rows: list[Row]) -> list[Row]:
     return [row for row in rows if "linear_val" in row]
 
 
-def _write(job: Job, rows: list[Row]) -> None:
-    job.folder.mkdir(parents=True)
-    run = RunFolder(job.folder)
-    run.settings.write_text(dump(job.experiment))
+def _write(training: Training, rows: list[Row]) -> None:
+    training.folder.mkdir(parents=True)
+    run = RunFolder(training.folder)
+    run.settings.write_text(dump(training.experiment))
     run.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
     run.finish(sum(row["seconds"] for row in rows))
 
@@ -137,29 +137,29 @@ def _add_intermediate_values(file: Path, values: list[tuple[int, int, float]]) -
     database.close()
 
 
-def _track(spec: SweepSettings, jobs: list[Job]) -> None:
+def _track(spec: SweepSettings, trainings: list[Training]) -> None:
     """Write the first trial's run as the tracker does, and copy its rows for the others."""
     tracker = Tracker(spec, spec.folder.identity())
     tracker.begin({})
-    tracker.reconcile([(jobs[0], "complete")])
+    tracker.reconcile([(trainings[0], "complete")])
     tracker.finish("complete")
     database = sqlite3.connect(spec.storage / "mlflow.db")
     with database:
         first = _one(database, "SELECT run_uuid FROM tags WHERE key = 'run' AND value = ?",
-                     jobs[0].name)  # fmt: skip
-        for number, job in enumerate(jobs[1:], 1):
+                     trainings[0].name)  # fmt: skip
+        for number, training in enumerate(trainings[1:], 1):
             new = f"{number:032x}"
             for table in ("runs", "metrics", "latest_metrics", "params", "tags"):
                 columns = [row[1] for row in database.execute(f"PRAGMA table_info({table})")]
                 known = {"run_uuid": "?"} | ({"name": "?"} if table == "runs" else {})
                 chosen = ", ".join(known.get(column, column) for column in columns)
-                words = [{"run_uuid": new, "name": job.name}[c] for c in columns if c in known]
+                words = [{"run_uuid": new, "name": training.name}[c] for c in columns if c in known]
                 database.execute(
                     f"INSERT INTO {table} ({', '.join(columns)}) SELECT {chosen} FROM {table}"
                     " WHERE run_uuid = ?",
                     [*words, first],
                 )
-            for key, value in {"run": job.name, "mlflow.runName": job.name}.items():
+            for key, value in {"run": training.name, "mlflow.runName": training.name}.items():
                 database.execute(
                     "UPDATE tags SET value = ? WHERE key = ? AND run_uuid = ?", [value, key, new]
                 )

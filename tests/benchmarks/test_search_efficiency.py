@@ -18,7 +18,7 @@ import pytest
 from optuna.storages import InMemoryStorage
 
 from sweeps.search.rank_correlation import rank_correlation
-from sweeps.search.trial_source import StudySource
+from sweeps.search.trial_source import TrialSource
 from sweeps.spec.reading import parse_sweep
 from tests.benchmarks.recorded import Table
 
@@ -70,16 +70,16 @@ def epochs_needed(
         "sampler": {"name": sampler, "seed": seed},
         "pruner": pruner,
     }
-    source = StudySource(parse_sweep(values, "s.yaml"), "benchmark")
+    source = TrialSource(parse_sweep(values, "s.yaml"), "benchmark")
     found, spent = [math.inf] * len(NEAR), 0
-    while (job := source.next()) is not None:
-        for row in table[table.point(job.values)]:
+    while (training := source.next()) is not None:
+        for row in table[table.point(training.values)]:
             spent += 3
-            if source.report(job, row):
-                source.end(job, "pruned", row)
+            if source.report(training, row):
+                source.end(training, "pruned", row)
                 break
         else:
-            source.end(job, "complete", row)
+            source.end(training, "complete", row)
             far = table.best() - row["linear_val"]
             found = [
                 min(at, spent) if far <= near else at for near, at in zip(NEAR, found, strict=True)

@@ -31,10 +31,10 @@ from sweeps.choosing.disk_cleanup import DiskCleanup
 from sweeps.running.dispatcher import Dispatcher, Listener
 from sweeps.running.progress import Board
 from sweeps.running.stopping import Stop
-from sweeps.search.trial_source import StudySource
+from sweeps.search.trial_source import TrialSource
 from sweeps.spec.reading import parse_sweep
 from sweeps.spec.sweep import SweepSettings
-from sweeps.spec.training_job import Job, Row
+from sweeps.spec.training import Row, Training
 from sweeps.tracking.tracker import Tracker
 from tests.benchmarks.finished_sweep import make
 
@@ -70,9 +70,9 @@ def sweep(folder: Path, sampler: str, trials: int) -> SweepSettings:
     return parse_sweep(values, "thousand.yaml")
 
 
-def curve(job: Job) -> list[Row]:
+def curve(training: Training) -> list[Row]:
     """Figures of a training: better near lr 0.1 and τ 0.1, with noise of the trial's own."""
-    values, draw = job.values, np.random.default_rng(job.number)
+    values, draw = training.values, np.random.default_rng(training.number)
     far = math.log10(values["optim.lr"] / 0.1) ** 2
     far += math.log10(values["objective.temperature"] / 0.1) ** 2
     best = 0.9 - 0.1 * far + draw.normal(0, 0.02)
@@ -87,19 +87,19 @@ def curve(job: Job) -> list[Row]:
     ]
 
 
-def drive(spec: SweepSettings, source: StudySource, listeners: list[Listener]) -> list[float]:
+def drive(spec: SweepSettings, source: TrialSource, listeners: list[Listener]) -> list[float]:
     """Run all trials; the CPU seconds of this process, all threads, that each one took."""
     dispatcher, spent = Dispatcher(source, listeners, Stop()), []
     while len(source):
         began = time.process_time()
         trial = f"trial-{len(spent)}"
-        job = dispatcher.take(trial)
-        assert job is not None
+        training = dispatcher.take(trial)
+        assert training is not None
         dispatcher.started(SimpleNamespace(trial_id=trial, num_failures=0))  # type: ignore[arg-type]
-        job.folder.mkdir(parents=True)
+        training.folder.mkdir(parents=True)
         pruned = False
-        for row in curve(job):
-            with (job.folder / "metrics.jsonl").open("a") as file:
+        for row in curve(training):
+            with (training.folder / "metrics.jsonl").open("a") as file:
                 file.write(json.dumps(row) + "\n")
             if pruned := dispatcher.result(trial, row):
                 break
@@ -114,7 +114,7 @@ def measure(folder: Path, sampler: str, trials: int) -> tuple[float, float]:
     """Print and return time of the last hundred trials over the first, and memory gained, MiB."""
     spec = sweep(folder, sampler, trials)
     spec.folder.path.mkdir(parents=True)
-    tracker, source = Tracker(spec, "i"), StudySource(spec, "i")
+    tracker, source = Tracker(spec, "i"), TrialSource(spec, "i")
     board = Board(spec.name, trials, source.counts(), spec.objectives[0])
     listeners: list[Listener] = [tracker, board, DiskCleanup(spec, [])]
     process, began = psutil.Process(), time.perf_counter()

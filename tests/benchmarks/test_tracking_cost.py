@@ -15,10 +15,10 @@ import pytest
 from c2vl.config.experiment import Experiment
 from c2vl.training.run_folder import MetricsFile, RunFolder
 from sweeps.planning.cluster_resources import cluster
-from sweeps.running.engine import run_jobs
+from sweeps.running.engine import run_trainings
 from sweeps.running.stopping import Stop
 from sweeps.spec.reading import parse_sweep
-from sweeps.spec.training_job import FixedSource, Job
+from sweeps.spec.training import ListedTrainings, Training
 from sweeps.tracking.tracker import Tracker
 
 EPOCHS = 200
@@ -65,27 +65,29 @@ def test_cost_of_a_reported_epoch(tmp_path: Path) -> None:
     trial: Any = TheirTrial()
     theirs.log_trial_start(trial)
     row = {"epoch": 1, "training_iteration": 1, **FIGURES}
-    job = Job("plain-0", Experiment(name="t"), tmp_path / "driver")
-    tracker.started(job, 1)
-    job.folder.mkdir()
-    metrics = MetricsFile(RunFolder(job.folder))
+    training = Training("plain-0", Experiment(name="t"), tmp_path / "driver")
+    tracker.started(training, 1)
+    training.folder.mkdir()
+    metrics = MetricsFile(RunFolder(training.folder))
     costs: dict[str, list[float]] = {"ours": [], "MLflow's callback": []}
     for epoch in range(1, EPOCHS + 1):
         metrics.add({**row, "epoch": epoch})
         began = time.perf_counter()
-        tracker.reported(job, {**row, "epoch": epoch})
+        tracker.reported(training, {**row, "epoch": epoch})
         between = time.perf_counter()
         theirs.log_trial_result(epoch, trial, {**row, "training_iteration": epoch})
         costs["ours"].append(between - began)
         costs["MLflow's callback"].append(time.perf_counter() - between)
     driver = {who: 1000 * statistics.median(seconds) for who, seconds in costs.items()}
 
-    training: dict[str, float] = {}
+    reports: dict[str, float] = {}
     with cluster("local", cpus=1):
         for who, listeners in (("none", []), ("ours", [tracker]), ("again none", [])):
-            jobs = [Job(f"{who}-{i}", Experiment(name="t"), tmp_path / f"{who}{i}") for i in (0, 1)]
-            run_jobs(
-                FixedSource(jobs),
+            trainings = [
+                Training(f"{who}-{i}", Experiment(name="t"), tmp_path / f"{who}{i}") for i in (0, 1)
+            ]
+            run_trainings(
+                ListedTrainings(trainings),
                 name=who,
                 folder=tmp_path / "tune" / who,
                 trainable=reporting,
@@ -96,16 +98,18 @@ def test_cost_of_a_reported_epoch(tmp_path: Path) -> None:
                 max_failures=0,
             )
             seconds = [
-                float(line) for job in jobs for line in (job.folder / "seconds").read_text().split()
+                float(line)
+                for training in trainings
+                for line in (training.folder / "seconds").read_text().split()
             ]
-            training[who] = 1000 * statistics.median(seconds)
+            reports[who] = 1000 * statistics.median(seconds)
     tracker.finish("complete")
     print(
         f"\nmedian of a reported epoch, ms: in the driver {_shown(driver)}; "
-        f"tune.report in the training {_shown(training)}"
+        f"tune.report in the training {_shown(reports)}"
     )
     assert driver["ours"] < driver["MLflow's callback"]
-    assert training["ours"] - min(training["none"], training["again none"]) < 1.0
+    assert reports["ours"] - min(reports["none"], reports["again none"]) < 1.0
 
 
 SPACE = {"type": "float", "low": 0.1, "high": 1.0}

@@ -19,9 +19,9 @@ from c2vl.config.reading import dump, from_dict
 from c2vl.skeletons.store import Store
 from c2vl.training.run_folder import RunFolder
 from sweeps.planning.cluster_resources import cluster, trial_resources
-from sweeps.running.engine import Trainable, run_jobs
+from sweeps.running.engine import Trainable, run_trainings
 from sweeps.running.stopping import Stop
-from sweeps.spec.training_job import End, FixedSource, Job, Row
+from sweeps.spec.training import End, ListedTrainings, Row, Training
 
 TRIALS = 5
 CPUS = 4  # of Ray: as many processes may start at once
@@ -36,7 +36,7 @@ def plain_function(config: dict[str, Any]) -> None:
     tune.report({"epoch": 1, "outcome": "complete"})
 
 
-def empty_loop(job: dict[str, Any], report: Any) -> None:
+def empty_loop(training: dict[str, Any], report: Any) -> None:
     """A loop that does nothing but report."""
     import c2vl.training.loop  # noqa: F401
 
@@ -100,11 +100,11 @@ class Meter:
         self.outcomes: list[str] = []
         self.spent: list[tuple[float, float]] = []
 
-    def started(self, job: Job, attempt: int) -> None: ...
+    def started(self, training: Training, attempt: int) -> None: ...
 
-    def reported(self, job: Job, row: Row) -> None: ...
+    def reported(self, training: Training, row: Row) -> None: ...
 
-    def ended(self, job: Job, end: End) -> None:
+    def ended(self, training: Training, end: End) -> None:
         self.outcomes.append(end.outcome)
         own = psutil.Process()
         cpu = 0.0
@@ -124,11 +124,11 @@ class Meter:
 def measure(
     trainable: Trainable, folder: Path, workers: int, *, documented: bool = False
 ) -> tuple[float, float]:
-    """Run jobs one after another; return CPU and wall seconds of one after the first."""
+    """Run trainings one after another; return CPU and wall seconds of one after the first."""
     experiment = Experiment.model_validate({"name": "t", "train": {"workers": workers}})
     meter = Meter()
-    run_jobs(
-        FixedSource([Job(f"t{i}", experiment, folder / f"t{i}") for i in range(TRIALS)]),
+    run_trainings(
+        ListedTrainings([Training(f"t{i}", experiment, folder / f"t{i}") for i in range(TRIALS)]),
         name=folder.name,
         folder=folder,
         trainable=trainable,

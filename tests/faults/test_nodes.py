@@ -17,10 +17,10 @@ from c2vl.support.errors import UserError
 from sweeps import driver
 from sweeps.planning.cluster_resources import Concurrency, trial_resources
 from sweeps.running import trial
-from sweeps.running.engine import run_jobs
+from sweeps.running.engine import run_trainings
 from sweeps.running.stopping import Stop
 from sweeps.spec.reading import parse_sweep
-from sweeps.spec.training_job import End, FixedSource, Job, Row
+from sweeps.spec.training import End, ListedTrainings, Row, Training
 from tests.faults.processes import digest, undisturbed, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.faults]
@@ -135,7 +135,7 @@ def test_two_trials_share_a_gpu(nodes: Nodes, tmp_path: Path) -> None:
     experiment = Experiment.model_validate({"train": settings})
     concurrency = Concurrency(experiment.train, None)
     assert concurrency() == 2
-    seen = _run(experiment, tmp_path, concurrency, jobs=3, together=2)
+    seen = _run(experiment, tmp_path, concurrency, trainings=3, together=2)
     assert len({node for node, _ in seen}) == 1
     assert sorted(at for _, at in seen)[1:] == ["2", "2"]
 
@@ -155,29 +155,29 @@ def test_a_node_that_joins_is_used(autoscaling: bool, nodes: Nodes, tmp_path: Pa
         wait_until(lambda: len(list(tmp_path.glob("was-*"))) == 3)
         nodes.leave(joined)
 
-    seen = _run(experiment, tmp_path, concurrency, jobs=3, together=3, meanwhile=join)
+    seen = _run(experiment, tmp_path, concurrency, trainings=3, together=3, meanwhile=join)
     assert demand == [1 if autoscaling else 0]  # what an autoscaler sees
     assert len({node for node, _ in seen}) == 3
     assert {at for _, at in seen} == {"3"}
 
 
 class Attempts:
-    """Listens which attempts start, what is reported, and how jobs end."""
+    """Listens which attempts start, what is reported, and how trainings end."""
 
     def __init__(self) -> None:
         self.seen: list[int] = []
         self.epochs: list[int] = []
         self.outcomes: list[str] = []
 
-    def started(self, job: Job, attempt: int) -> None:
+    def started(self, training: Training, attempt: int) -> None:
         self.seen.append(attempt)
 
-    def reported(self, job: Job, row: Row) -> None:
+    def reported(self, training: Training, row: Row) -> None:
         self.epochs.append(row["epoch"])
 
-    def ended(self, job: Job, end: End) -> None:
+    def ended(self, training: Training, end: End) -> None:
         self.outcomes.append(end.outcome)
-        (job.folder.parent / f"{job.name}.ended").touch()
+        (training.folder.parent / f"{training.name}.ended").touch()
 
 
 def test_lost_nodes_are_not_counted_as_failures(nodes: Nodes, tmp_path: Path) -> None:
@@ -204,8 +204,8 @@ def test_lost_nodes_are_not_counted_as_failures(nodes: Nodes, tmp_path: Path) ->
             nodes.gpu = nodes.join(num_gpus=1)
         (tmp_path / "go").touch()
 
-    _jobs(
-        [Job("spot", experiment, tmp_path / "spot")],
+    _run(
+        [Training("spot", experiment, tmp_path / "spot")],
         trainable,
         lambda: 1,
         take_away,
@@ -221,17 +221,17 @@ def test_a_group_on_two_nodes_survives_one(
     """Its two workers need both nodes; the loss counts neither for Ray Train nor for Tune."""
     settings = {"train.workers": 2, "train.epochs": 12}
     experiment = from_dict({**_changed(sweep_values["base"], settings), "name": "wide"})
-    attempts, job = Attempts(), Job("wide", experiment, tmp_path / "wide")
+    attempts, training = Attempts(), Training("wide", experiment, tmp_path / "wide")
 
     def take_away() -> None:
-        wait_until(lambda: len(job.rows()) >= 2)
+        wait_until(lambda: len(training.rows()) >= 2)
         nodes.leave(nodes.gpu)
         nodes.gpu = nodes.join(num_gpus=1)
 
-    _jobs([job], trial.run, lambda: 1, take_away, listeners=[attempts], max_failures=0)
+    _run([training], trial.run, lambda: 1, take_away, listeners=[attempts], max_failures=0)
     assert (attempts.seen, attempts.outcomes) == ([1, 2], ["complete"])
     assert attempts.epochs == list(range(1, 13))
-    assert digest(job.folder) == undisturbed(job.folder, tmp_path / "undisturbed")
+    assert digest(training.folder) == undisturbed(training.folder, tmp_path / "undisturbed")
 
 
 def test_a_process_lost_between_two_trials(nodes: Nodes, tmp_path: Path) -> None:
@@ -258,9 +258,11 @@ def test_a_process_lost_between_two_trials(nodes: Nodes, tmp_path: Path) -> None
         threading.Thread(target=die, daemon=True).start()
         tune.report({"epoch": 1, "outcome": "complete"})
 
-    jobs = [Job(str(number), Experiment(), tmp_path / str(number)) for number in range(10)]
-    _jobs(jobs, trainable, lambda: 1, lambda: None, listeners=[attempts], max_failures=3)
-    assert attempts.outcomes == ["complete"] * len(jobs)
+    trainings = [
+        Training(str(number), Experiment(), tmp_path / str(number)) for number in range(10)
+    ]
+    _run(trainings, trainable, lambda: 1, lambda: None, listeners=[attempts], max_failures=3)
+    assert attempts.outcomes == ["complete"] * len(trainings)
 
 
 def _pending() -> int:
@@ -279,11 +281,11 @@ def _run(
     experiment: Experiment,
     folder: Path,
     concurrency: Callable[[], int],
-    jobs: int,
+    trainings: int,
     together: int,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> list[tuple[str, str]]:
-    """Run jobs that wait for each other; return their nodes and how many each saw at once."""
+    """Run trainings that wait for each other; return their nodes and how many each saw at once."""
     place = str(folder)
 
     def trainable(config: dict[str, Any]) -> None:  # pickled by value: it needs no module there
@@ -309,33 +311,33 @@ def _run(
         mine.unlink()
         tune.report({"epoch": 1, "outcome": "complete"})
 
-    listed = [Job(f"job{i}", experiment, folder / f"job{i}") for i in range(jobs)]
-    _jobs(listed, trainable, concurrency, meanwhile)
+    listed = [Training(f"job{i}", experiment, folder / f"job{i}") for i in range(trainings)]
+    _run(listed, trainable, concurrency, meanwhile)
     words = [path.read_text().split() for path in sorted(folder.glob("was-*"))]
-    assert len(words) == jobs
+    assert len(words) == trainings
     return [(node, at) for node, at in words]
 
 
-def _jobs(
-    jobs: list[Job],
+def _run(
+    trainings: list[Training],
     trainable: Callable[[dict[str, Any]], None],
     concurrency: Callable[[], int],
     meanwhile: Callable[[], None],
     listeners: Sequence[Any] = (),
     max_failures: int = 0,
 ) -> None:
-    """Run jobs in a thread, and something else in the main one, where Ray lets nodes join."""
-    folder = jobs[0].folder.parent / "tune"
+    """Run trainings in a thread, and something else in the main one, where Ray lets nodes join."""
+    folder = trainings[0].folder.parent / "tune"
     runner = threading.Thread(
-        target=lambda: run_jobs(
-            FixedSource(jobs),
+        target=lambda: run_trainings(
+            ListedTrainings(trainings),
             name="jobs",
             folder=folder,
             trainable=trainable,
             listeners=listeners,
             stop=Stop(),
             concurrency=concurrency,
-            bundles=trial_resources(jobs[0].experiment),
+            bundles=trial_resources(trainings[0].experiment),
             max_failures=max_failures,
         )
     )

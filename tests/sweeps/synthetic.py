@@ -14,14 +14,14 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState, create_trial
 
-from sweeps.search.study import StudyReader, job_of
+from sweeps.search.study import StudyReader, training_of
 from sweeps.search.trial_record import TrialRecord
 from sweeps.search.warm_start import distribution
 from sweeps.spec.objective import objective_values
 from sweeps.spec.reading import parse_sweep
 from sweeps.spec.space import RandomDraws, draw
 from sweeps.spec.sweep import SweepSettings
-from sweeps.spec.training_job import Job, Outcome
+from sweeps.spec.training import Outcome, Training
 
 NUMERIC = {
     "objective.temperature": {"type": "float", "low": 0.03, "high": 0.5, "log": True},
@@ -75,19 +75,19 @@ def fill(spec: SweepSettings, count: int, *, failing: float = 0.04) -> optuna.St
     random, peers = np.random.default_rng(0), dict[int, list[float]]()
     for number in range(count):
         values = draw(spec.space, RandomDraws(number))
-        job = job_of(spec, number, values)
+        training = training_of(spec, number, values)
         outcome: Outcome = "complete"
         rows: list[dict[str, Any]] = []
         fails = random.random() < failing
-        for epoch in range(1, job.experiment.train.epochs + 1):
-            rows.append(_row(job, epoch, random))
+        for epoch in range(1, training.experiment.train.epochs + 1):
+            rows.append(_row(training, epoch, random))
             if fails and epoch == 9:
                 outcome = "failed"
                 break
             if len(spec.objectives) == 1 and _stopped(spec, rows[-1], peers):
                 outcome = "pruned"
                 break
-        _write(job, rows)
+        _write(training, rows)
         _tell(study, spec, values, outcome, rows)
     return study
 
@@ -97,27 +97,27 @@ def reader(spec: SweepSettings, study: optuna.Study) -> StudyReader:
     return StudyReader(spec, lambda: list(map(TrialRecord.of, study.get_trials())))
 
 
-def fill_finals(spec: SweepSettings, jobs: list[Job]) -> None:
+def fill_finals(spec: SweepSettings, trainings: list[Training]) -> None:
     """Run trainings after the search by the same formula."""
     random = np.random.default_rng(1)
-    for job in jobs:
-        epochs = range(1, job.experiment.train.epochs + 1)
-        _write(job, [_row(job, epoch, random) for epoch in epochs])
-        (job.folder / "done.json").write_text("{}")
+    for training in trainings:
+        epochs = range(1, training.experiment.train.epochs + 1)
+        _write(training, [_row(training, epoch, random) for epoch in epochs])
+        (training.folder / "done.json").write_text("{}")
 
 
-def level(job: Job) -> float:
+def level(training: Training) -> float:
     """What a trial is worth in the end, without noise: best near τ 0.12, end 0.7 and lr 0.03."""
-    objective, optim = job.experiment.objective, job.experiment.optim
+    objective, optim = training.experiment.objective, training.experiment.optim
     off = (math.log(objective.temperature / 0.12) / 1.2) ** 2
     off += 0.6 * (objective.schedule.end - 0.7) ** 2 + 0.1 * math.log10(optim.lr / 0.03) ** 2
-    off += {"joint": 0.0, "bone": 0.05, "motion": 0.2}[job.experiment.data.stream]
+    off += {"joint": 0.0, "bone": 0.05, "motion": 0.2}[training.experiment.data.stream]
     return 0.88 * math.exp(-0.35 * off)
 
 
-def _row(job: Job, epoch: int, random: np.random.Generator) -> dict[str, Any]:
-    settings = job.experiment
-    reached = level(job) * (1 - math.exp(-5 * epoch / settings.train.epochs))
+def _row(training: Training, epoch: int, random: np.random.Generator) -> dict[str, Any]:
+    settings = training.experiment
+    reached = level(training) * (1 - math.exp(-5 * epoch / settings.train.epochs))
     reached += 0.012 * random.normal()
     return {
         "epoch": epoch,
@@ -145,10 +145,10 @@ def _stopped(spec: SweepSettings, row: dict[str, Any], peers: dict[int, list[flo
     return value < sorted(here, reverse=True)[max(len(here) // spec.pruner.reduction, 1) - 1]
 
 
-def _write(job: Job, rows: list[dict[str, Any]]) -> None:
-    job.folder.mkdir(parents=True, exist_ok=True)
+def _write(training: Training, rows: list[dict[str, Any]]) -> None:
+    training.folder.mkdir(parents=True, exist_ok=True)
     text = "".join(json.dumps(row) + "\n" for row in rows)
-    (job.folder / "metrics.jsonl").write_text(text)
+    (training.folder / "metrics.jsonl").write_text(text)
 
 
 def _tell(

@@ -14,12 +14,12 @@ from c2vl.support.errors import UserError
 from c2vl.support.files import write_text
 from sweeps.choosing.candidates import choose, rounds
 from sweeps.choosing.final_choice import write_choice
-from sweeps.choosing.final_trainings import references, trainings
+from sweeps.choosing.final_trainings import references, trainings_of_row
 from sweeps.spec.objective import Objective
 from sweeps.spec.reading import parse_sweep
 from sweeps.spec.space import experiment
 from sweeps.spec.sweep import SweepSettings
-from sweeps.spec.training_job import Job
+from sweeps.spec.training import Training
 
 
 def sweep(folder: Path) -> SweepSettings:
@@ -35,16 +35,16 @@ def sweep(folder: Path) -> SweepSettings:
     )
 
 
-def trial(spec: SweepSettings, number: int, lr: float) -> Job:
+def trial(spec: SweepSettings, number: int, lr: float) -> Training:
     values = {"optim.lr": lr}
     settings = experiment(spec.base, spec.space, values)
     name = f"s-{number:04d}"
     settings = settings.model_copy(update={"name": name})
-    return Job(name, settings, spec.folder / "trials" / name, "trial", number, values)
+    return Training(name, settings, spec.folder / "trials" / name, "trial", number, values)
 
 
-def names(jobs: list[Job]) -> list[str]:
-    return [job.name for job in jobs]
+def names(trainings: list[Training]) -> list[str]:
+    return [training.name for training in trainings]
 
 
 def test_every_row_has_every_seed_and_the_winners_budget(tmp_path: Path) -> None:
@@ -52,21 +52,25 @@ def test_every_row_has_every_seed_and_the_winners_budget(tmp_path: Path) -> None
     ranked = [(trial(spec, 4, 0.2), 0.9), (trial(spec, 2, 0.3), 0.8), (trial(spec, 1, 0.4), 0.7)]
     assert names(next(rounds(spec, ranked))) == ["s-final-0004-s1", "s-final-0002-s1"]
     winner = ranked[0][0]
-    jobs = references(spec, ranked, winner)
+    trainings = references(spec, ranked, winner)
     rows = ("base", "0004-hard", "0004-supervised")
-    assert names(jobs) == [f"s-final-{who}-s{seed}" for who in rows for seed in (0, 1)]
-    base, hard, supervised = jobs[1].experiment, jobs[3].experiment, jobs[5].experiment
+    assert names(trainings) == [f"s-final-{who}-s{seed}" for who in rows for seed in (0, 1)]
+    base, hard, supervised = (
+        trainings[1].experiment,
+        trainings[3].experiment,
+        trainings[5].experiment,
+    )
     assert (base.optim.lr, hard.optim.lr, supervised.optim.lr) == (0.1, 0.2, 0.2)
     assert hard.objective.targets == "hard" and supervised.objective.name == "supervised"
-    assert {job.experiment.train for job in jobs} == {winner.experiment.train}
-    assert [job.experiment.seed for job in jobs] == [0, 1] * 3
+    assert {training.experiment.train for training in trainings} == {winner.experiment.train}
+    assert [training.experiment.seed for training in trainings] == [0, 1] * 3
 
 
 def test_a_trial_with_the_bases_settings_is_the_base(tmp_path: Path) -> None:
     spec = sweep(tmp_path)
     ranked = [(trial(spec, 4, 0.2), 0.9), (trial(spec, 0, 0.1), 0.8)]
     winner = ranked[0][0]
-    assert names(trainings(spec, ranked, winner, "base")) == ["s-0000", "s-final-0000-s1"]
+    assert names(trainings_of_row(spec, ranked, winner, "base")) == ["s-0000", "s-final-0000-s1"]
     again = set(names(references(spec, ranked, winner))) & set(names(next(rounds(spec, ranked))))
     assert again == {"s-final-0000-s1"}  # the same run: done already by then
 
@@ -85,12 +89,12 @@ def test_rounds_leave_the_worse_half_behind(
 
     def trained() -> list[list[str]]:
         asked = []
-        for jobs in rounds(spec, ranked):
-            left = [job for job in jobs if not job.folder.exists()]
+        for trainings in rounds(spec, ranked):
+            left = [training for training in trainings if not training.folder.exists()]
             asked.append(names(left))
-            for job in left:
-                row = {"epoch": 1, "knn_val": value[job.number, job.experiment.seed]}
-                write_text(job.folder / "metrics.jsonl", json.dumps(row))
+            for training in left:
+                row = {"epoch": 1, "knn_val": value[training.number, training.experiment.seed]}
+                write_text(training.folder / "metrics.jsonl", json.dumps(row))
         return asked
 
     assert trained() == [

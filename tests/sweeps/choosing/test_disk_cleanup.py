@@ -10,9 +10,9 @@ import pytest
 
 from c2vl.support.errors import UserError
 from sweeps.choosing.disk_cleanup import DiskCleanup
-from sweeps.search.trial_source import StudySource
+from sweeps.search.trial_source import TrialSource
 from sweeps.spec.reading import parse_sweep
-from sweeps.spec.training_job import End, Job
+from sweeps.spec.training import End, Training
 
 VALUES = [0.5, 0.7, 0.6, 0.9, 0.8, 0.1]
 
@@ -30,13 +30,13 @@ def sweep(folder: Path, **changes: Any) -> Any:
     return parse_sweep(values, "s.yaml")
 
 
-def trained(job: Job, value: float) -> dict[str, Any]:
+def trained(training: Training, value: float) -> dict[str, Any]:
     """Leave what a training leaves."""
     for name in ("checkpoints/step-00000001.pt", "encoder/encoder.json"):
-        (job.folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (job.folder / name).write_text("")
+        (training.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (training.folder / name).write_text("")
     row = {"epoch": 1, "knn_val": value}
-    (job.folder / "metrics.jsonl").write_text(json.dumps(row) + "\n")
+    (training.folder / "metrics.jsonl").write_text(json.dumps(row) + "\n")
     return row
 
 
@@ -48,15 +48,15 @@ def having(folder: Path, what: str) -> list[int]:
 def test_the_best_keep_theirs(killed: bool, tmp_path: Path) -> None:
     """One that is running keeps its checkpoint; a kill leaves too much until the next start."""
     spec = sweep(tmp_path, keep={"encoders": 3, "checkpoints": 2})
-    source = StudySource(spec, "i")
+    source = TrialSource(spec, "i")
     cleanup = DiskCleanup(spec, [])
     for value in VALUES:
-        job = source.next()
-        assert job is not None
-        row = trained(job, value)
-        source.end(job, "complete", row)
+        training = source.next()
+        assert training is not None
+        row = trained(training, value)
+        source.end(training, "complete", row)
         if not killed:
-            cleanup.ended(job, End("complete"))
+            cleanup.ended(training, End("complete"))
             assert len(having(tmp_path, "checkpoints")) <= 2
     running = source.next()
     assert running is not None
@@ -68,7 +68,7 @@ def test_the_best_keep_theirs(killed: bool, tmp_path: Path) -> None:
         cleanup.ended(running, End("interrupted"))
     assert having(tmp_path, "checkpoints") == [3, 4, 6]
     assert having(tmp_path, "encoder") == [1, 3, 4, 6]
-    assert [job.number for job in cleanup.encoders()] == [3, 4, 1]
+    assert [training.number for training in cleanup.encoders()] == [3, 4, 1]
     source.end(running, "failed", {})
     cleanup.ended(running, End("failed"))
     assert having(tmp_path, "checkpoints") == [3, 4]

@@ -18,7 +18,7 @@ from c2vl.config.experiment import Experiment
 from c2vl.support.errors import UserError
 from sweeps.commands.planning import schema, validate
 from sweeps.planning import cost as plan
-from sweeps.planning import readiness
+from sweeps.planning import preflight
 from sweeps.planning.calibration import Calibration
 from sweeps.spec.checks import check_draws
 from sweeps.spec.reading import load_sweep, parse_sweep
@@ -82,21 +82,21 @@ def test_a_name_that_is_taken(sweep_file: Path, tmp_path: Path) -> None:
     spec = load_sweep(sweep_file)
     spec.folder.path.mkdir(parents=True)
     (spec.folder / "sweep.yaml").write_text("name: small\n")
-    found = readiness.look("name", lambda: readiness.free_name(spec))
+    found = preflight.look("name", lambda: preflight.free_name(spec))
     assert "resume small" in found.problems[0] and "name=OTHER" in found.problems[0]
 
 
 @pytest.mark.parametrize("uri", ["sqlite:foo", "postgresql://host:port/db"])
 def test_an_address_that_is_none_is_named(uri: str, sweep_file: Path) -> None:
     spec = load_sweep(sweep_file, [f"study={uri}"])
-    (problem,) = readiness.look("study", lambda: readiness.study(spec)).problems
+    (problem,) = preflight.look("study", lambda: preflight.study(spec)).problems
     assert problem.startswith(f"study: {uri} is no address of a database; write for example")
 
 
 def test_a_thousand_draws_are_cheap(sweep_file: Path) -> None:
     spec = load_sweep(sweep_file)
     before = time.process_time()
-    check_draws(spec, readiness.DRAWS)
+    check_draws(spec, preflight.DRAWS)
     assert time.process_time() - before < 2
 
 

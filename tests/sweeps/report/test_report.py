@@ -108,8 +108,8 @@ def chosen(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, FinalChoice]
     spec = synthetic.sweep(folder, space, 60, description=EVIL, final=choice)
     source = synthetic.reader(spec, synthetic.fill(spec, 60))
     ranked = source.ranked()
-    for jobs in rounds(spec, ranked):
-        synthetic.fill_finals(spec, jobs)
+    for trainings in rounds(spec, ranked):
+        synthetic.fill_finals(spec, trainings)
     with pytest.MonkeyPatch.context() as patch:  # the store of such a sweep is not there
         patch.setattr("sweeps.choosing.candidates._data", lambda _: "made up xsub")
         final = choose(spec, ranked)

@@ -21,7 +21,7 @@ from c2vl.support.errors import UserError
 from c2vl.training.run_folder import RunFolder
 from sweeps.commands.running import extend, stop
 from sweeps.running.stopping import ask_to_stop, stopping, wait_for_end
-from sweeps.search.trial_source import StudySource
+from sweeps.search.trial_source import TrialSource
 from sweeps.spec.lock import holder, is_ours_to_signal, is_running, locked
 from sweeps.spec.reading import parse_sweep
 from sweeps.spec.sweep_folder import SweepFolder
@@ -31,7 +31,7 @@ from tests.sweeps.stores import epochs, outcomes, runs, trials
 DRIVER = """
 import sys
 from pathlib import Path
-from sweeps.search.trial_source import StudySource
+from sweeps.search.trial_source import TrialSource
 from sweeps.spec.reading import parse_sweep
 from sweeps.spec.lock import locked
 from sweeps.spec.sweep_folder import SweepFolder
@@ -103,10 +103,10 @@ def test_a_longer_grid_has_the_points_that_were_left(tmp_path: Path) -> None:
     drawn = []
     for trials_asked in (2, 3):
         asked = {"sampler": {"name": "grid"}, "trials": trials_asked}
-        source = StudySource(parse_sweep({**values, **asked}, "s.yaml"), "identity")
-        while (job := source.next()) is not None:
-            drawn.append(job.values["data.stream"])
-            source.end(job, "failed", {})
+        source = TrialSource(parse_sweep({**values, **asked}, "s.yaml"), "identity")
+        while (training := source.next()) is not None:
+            drawn.append(training.values["data.stream"])
+            source.end(training, "failed", {})
         source.close()
     assert drawn == choices["choices"]
 

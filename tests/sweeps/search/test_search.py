@@ -15,10 +15,10 @@ from optuna.trial import FrozenTrial
 from sweeps.running.dispatcher import Dispatcher
 from sweeps.running.stopping import Stop
 from sweeps.search.rank_correlation import rank_correlation
-from sweeps.search.trial_source import StudySource
+from sweeps.search.trial_source import TrialSource
 from sweeps.spec.reading import parse_sweep
 from sweeps.spec.sweep import SweepSettings
-from sweeps.spec.training_job import End, Job
+from sweeps.spec.training import End, Training
 
 LR = {"type": "float", "low": 0.001, "high": 1.0, "log": True}
 TAU = {"type": "float", "low": 0.05, "high": 0.5}
@@ -49,17 +49,17 @@ def sweep(folder: Path, **changes: Any) -> SweepSettings:
     return parse_sweep(values | changes, "s.yaml")
 
 
-def figures(job: Job, epoch: int) -> dict[str, Any]:
+def figures(training: Training, epoch: int) -> dict[str, Any]:
     """What a training would report: it falls, sooner or later, to what the settings are worth."""
-    settings = job.experiment
+    settings = training.experiment
     worth = abs(math.log(settings.optim.lr / 0.03)) + settings.objective.temperature
     loss = worth + 2 / (epoch + settings.objective.temperature)
     return {"epoch": epoch, "loss": loss, "rankme": 10 * worth % 7, "seconds": 2.0}
 
 
-def misleading(job: Job, epoch: int) -> dict[str, Any]:
+def misleading(training: Training, epoch: int) -> dict[str, Any]:
     """The same, but what ends well looks the worse until the last epoch."""
-    row = figures(job, EPOCHS)
+    row = figures(training, EPOCHS)
     return row | {"epoch": epoch, "loss": row["loss"] if epoch == EPOCHS else -row["loss"]}
 
 
@@ -67,8 +67,8 @@ def drive(
     spec: SweepSettings,
     clock: Iterator[int],
     last: int | str | None = None,
-    figures: Callable[[Job, int], dict[str, Any]] = figures,
-) -> StudySource:
+    figures: Callable[[Training, int], dict[str, Any]] = figures,
+) -> TrialSource:
     """Train one after another; ``last`` is the tick at which everything is killed.
 
     With DECIDED that is between the decision to stop a trial and its end.
@@ -78,24 +78,24 @@ def drive(
         if next(clock) == last:
             raise Killed
 
-    source = StudySource(spec, "me")
-    while (job := source.next()) is not None:
+    source = TrialSource(spec, "me")
+    while (training := source.next()) is not None:
         tick()
         row: dict[str, Any] = {}
         pruned = False
-        for epoch in range(len(job.rows()) + 1, EPOCHS + 1):
-            row = figures(job, epoch)
-            job.folder.mkdir(parents=True, exist_ok=True)
-            with (job.folder / "metrics.jsonl").open("a") as file:
+        for epoch in range(len(training.rows()) + 1, EPOCHS + 1):
+            row = figures(training, epoch)
+            training.folder.mkdir(parents=True, exist_ok=True)
+            with (training.folder / "metrics.jsonl").open("a") as file:
                 file.write(json.dumps(row) + "\n")
             tick()  # trained, and nobody has heard of it
-            pruned = source.report(job, row)
+            pruned = source.report(training, row)
             tick()
             if pruned and last == DECIDED:
                 raise Killed
             if pruned:
                 break
-        source.end(job, "complete", row)
+        source.end(training, "complete", row)
         tick()
     return source
 
@@ -164,12 +164,12 @@ def test_a_trial_that_never_reports_its_objective_fails_with_that_reason(tmp_pat
     ends: list[End] = []
 
     class Listener:
-        def started(self, job: Job, attempt: int) -> None: ...
-        def reported(self, job: Job, row: dict[str, Any]) -> None: ...
-        def ended(self, job: Job, end: End) -> None:
+        def started(self, training: Training, attempt: int) -> None: ...
+        def reported(self, training: Training, row: dict[str, Any]) -> None: ...
+        def ended(self, training: Training, end: End) -> None:
             ends.append(end)
 
-    session = Dispatcher(StudySource(sweep(tmp_path), "me"), [Listener()], Stop())
+    session = Dispatcher(TrialSource(sweep(tmp_path), "me"), [Listener()], Stop())
     for tune_id, figure in (("a", {}), ("b", {"loss": math.nan}), ("c", {"loss": 1.0})):
         assert session.take(tune_id)
         session.result(tune_id, {"epoch": EPOCHS, "outcome": "complete", **figure})

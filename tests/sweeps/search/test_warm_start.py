@@ -13,12 +13,12 @@ import yaml
 from c2vl.support.errors import UserError
 from c2vl.support.files import write_text
 from sweeps.search.budget import Budget
-from sweeps.search.trial_source import StudySource
+from sweeps.search.trial_source import TrialSource
 from sweeps.search.warm_start import check_warm_start
 from sweeps.spec import provenance
 from sweeps.spec.reading import dump_sweep
 from sweeps.spec.sweep import SweepSettings
-from sweeps.spec.training_job import End
+from sweeps.spec.training import End
 from tests.poison import run_without
 from tests.sweeps.search.test_search import LR, TRIALS, TWO, drive, sweep
 
@@ -43,20 +43,26 @@ def later(earlier: SweepSettings, **changes: Any) -> SweepSettings:
 def test_points_are_tried_first_and_measured_anew(
     earlier: SweepSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    best = [job.values for job, _ in StudySource(earlier, "me").ranked()[:2]]
+    best = [training.values for training, _ in TrialSource(earlier, "me").ranked()[:2]]
     half = (best[0]["optim.lr"] * best[1]["optim.lr"]) ** 0.5
     narrow = {**LR, "low": half} if best[0]["optim.lr"] > half else {**LR, "high": half}
     space = {"optim.lr": narrow, "objective.temperature_intra": TWO["objective.temperature"]}
     spec = later(earlier, space=space, trials=3)
-    source = StudySource(spec, "me")
-    jobs = [source.next() for _ in range(3)]
-    assert [job.number for job in jobs if job] == [0, 1, 2] and source.next() is None
-    assert jobs[0] is not None and jobs[1] is not None
-    assert jobs[0].values["optim.lr"] == pytest.approx(best[0]["optim.lr"])
-    assert jobs[1].values["optim.lr"] != pytest.approx(best[1]["optim.lr"])
+    source = TrialSource(spec, "me")
+    trainings = [source.next() for _ in range(3)]
+    assert [training.number for training in trainings if training] == [
+        0,
+        1,
+        2,
+    ] and source.next() is None
+    assert trainings[0] is not None and trainings[1] is not None
+    assert trainings[0].values["optim.lr"] == pytest.approx(best[0]["optim.lr"])
+    assert trainings[1].values["optim.lr"] != pytest.approx(best[1]["optim.lr"])
     assert f"optim.lr = {best[1]['optim.lr']!r} is outside of this space" in caplog.text
     # What the earlier sweep did not search is as its base had it.
-    assert [job.values["objective.temperature_intra"] for job in jobs[:2] if job] == [0.1, 0.1]
+    assert [
+        training.values["objective.temperature_intra"] for training in trainings[:2] if training
+    ] == [0.1, 0.1]
 
 
 def test_trials_are_known_and_are_none_of_the_sweeps_own(
@@ -67,14 +73,14 @@ def test_trials_are_known_and_are_none_of_the_sweeps_own(
     spec = later(earlier, name="known", warm_start=how, trials=2)
     source = drive(spec, count())
     assert len(source.study.trials) == 6 and source.counts() == {"complete": 2}
-    assert [job.number for job, _ in source.ended()] == [4, 5]
-    assert sorted(job.number for job, _ in source.ranked()) == [4, 5]
-    assert len(StudySource(spec, "me").study.trials) == 6  # a restart adds none
+    assert [training.number for training, _ in source.ended()] == [4, 5]
+    assert sorted(training.number for training, _ in source.ranked()) == [4, 5]
+    assert len(TrialSource(spec, "me").study.trials) == 6  # a restart adds none
     known = [t.values for t in source.study.trials[:4]]
-    assert known == [[value] for _, value in StudySource(earlier, "me").ranked()[:4]]
+    assert known == [[value] for _, value in TrialSource(earlier, "me").ranked()[:4]]
     steps = {**TWO, "objective.temperature": {**TWO["objective.temperature"], "step": 0.05}}
     stepped = later(earlier, name="stepped", warm_start=how, space=steps)
-    assert StudySource(stepped, "me").study.trials == []
+    assert TrialSource(stepped, "me").study.trials == []
     assert "is left out: objective.temperature not in this space" in caplog.text
     for changes, message in (
         ({"base": {"train": {"epochs": 9}}}, "train.epochs"),
@@ -107,21 +113,21 @@ def test_hours_are_counted_over_restarts_and_by_no_clock_that_can_be_set(
 ) -> None:
     now = {"seconds": 100.0}
     spec = sweep(tmp_path, base={"train": {"epochs": 4, "cpus_per_worker": 2}}, max_cpu_hours=1)
-    job = StudySource(spec, "me").next()
-    assert job is not None
+    training = TrialSource(spec, "me").next()
+    assert training is not None
     monkeypatch.setattr("time.monotonic", lambda: now["seconds"])
     monkeypatch.setattr("time.time", lambda: 0.0)  # set back, long ago
     budget = Budget(spec)
-    budget.started(job, 1)
+    budget.started(training, 1)
     now["seconds"] += 1500
-    budget.reported(job, {})  # written down
+    budget.reported(training, {})  # written down
     now["seconds"] += 5  # lost with the kill
     again = Budget(spec)
     assert again.used()["max_hours"] == pytest.approx(1500 / 3600)
     assert again.used()["max_cpu_hours"] == pytest.approx(2 * 1500 / 3600) and not again.spent()
-    again.started(job, 2)
+    again.started(training, 2)
     now["seconds"] += 301
-    again.ended(job, End("complete"))
+    again.ended(training, End("complete"))
     now["seconds"] += 1000
     assert again.used()["max_cpu_hours"] == pytest.approx(2 * 1801 / 3600)  # held no more
     assert again.spent()
@@ -133,7 +139,7 @@ def test_no_trial_starts_once_the_budget_is_spent(tmp_path: Path) -> None:
     spec = sweep(tmp_path, pruner={"name": "none"}, max_cpu_hours=20 / 3600)
     source = drive(spec, count())  # a trial has 8 seconds in its folder; this session holds none
     assert len(source.trials()) == TRIALS
-    more = StudySource(spec.model_copy(update={"trials": TRIALS + 3}), "me")
+    more = TrialSource(spec.model_copy(update={"trials": TRIALS + 3}), "me")
     assert len(more) == 0 and more.next() is None
     raised = {"trials": TRIALS + 3, "max_cpu_hours": 1.0}
-    assert len(StudySource(spec.model_copy(update=raised), "me")) == 3
+    assert len(TrialSource(spec.model_copy(update=raised), "me")) == 3

@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 from c2vl.config.experiment import Experiment
 from c2vl.support.errors import UserError
 from sweeps.search.trial_record import IMPOSSIBLE
-from sweeps.search.trial_source import StudySource
+from sweeps.search.trial_source import TrialSource
 from sweeps.spec.constraints import impossible, parse_constraint, violations
 from tests.sweeps.search.test_search import TAU, TRIALS, TWO, drive, sweep
 
@@ -90,10 +90,10 @@ def test_impossible_draws_cost_no_trial_and_infeasible_trials_are_not_chosen(
     assert all(
         t.constraints == {"rankme <= 4": pytest.approx(t.constraints[rules[1]])} for t in bad
     )
-    assert [job.number for job, _ in source.ranked()] == [
+    assert [training.number for training, _ in source.ranked()] == [
         t.number for t in sorted((t for t in trials if t.feasible), key=lambda t: t.values[0])
     ]
-    assert len(StudySource(spec, "me")) == 0  # and none are counted again after a restart
+    assert len(TrialSource(spec, "me")) == 0  # and none are counted again after a restart
 
 
 def test_a_sampler_that_insists_on_an_impossible_point_gets_a_random_one(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from c2vl.config.experiment import Experiment
 from sweeps.spec.reading import parse_sweep
 from sweeps.spec.sweep import SweepSettings
-from sweeps.spec.training_job import End, Job
+from sweeps.spec.training import End, Training
 from sweeps.tracking.logged_epochs import LoggedEpochs
 from sweeps.tracking.tracker import Tracker
 from tests.sweeps.stores import epochs, runs
@@ -55,20 +55,20 @@ def test_curves_keep_fifty_points_and_validations(
 def test_a_training_that_ends_goes_on_and_is_told_again(tmp_path: Path) -> None:
     spec = sweep(tmp_path, 120, 3)
     spec.folder.path.mkdir(parents=True)
-    job = Job("long-0000", Experiment(name="t"), spec.folder.trials / "long-0000")
-    job.folder.mkdir(parents=True)
+    training = Training("long-0000", Experiment(name="t"), spec.folder.trials / "long-0000")
+    training.folder.mkdir(parents=True)
 
     def train(first: int, last: int, outcome: Any) -> list[int]:
         tracker = Tracker(spec, "i")
-        tracker.started(job, 1)
+        tracker.started(training, 1)
         for epoch in range(first, last + 1):
             row = {"epoch": epoch, "loss": 1.0 / epoch}
-            with (job.folder / "metrics.jsonl").open("a") as file:
+            with (training.folder / "metrics.jsonl").open("a") as file:
                 file.write(json.dumps(row) + "\n")
-            tracker.reported(job, row)
-        tracker.ended(job, End(outcome))
+            tracker.reported(training, row)
+        tracker.ended(training, End(outcome))
         tracker.finish("interrupted")
-        return epochs(spec.storage, runs(spec.storage, "trial")[job.name])
+        return epochs(spec.storage, runs(spec.storage, "trial")[training.name])
 
     assert train(1, 10, "interrupted") == [1, 3, 6, 7, 9, 10]
     wanted = [1, 3, 6, 7, 9, 10, *range(12, 64, 3), 64]

@@ -19,7 +19,7 @@ from sweeps.report.comparison import Side, rows
 from sweeps.report.write import write_report
 from sweeps.search.storage import open_storage
 from sweeps.search.study import reader
-from sweeps.search.trial_source import StudySource
+from sweeps.search.trial_source import TrialSource
 from sweeps.spec.reading import dump_sweep
 from sweeps.spec.store_addresses import shown, sqlite_file
 from sweeps.spec.sweep import TrackingSettings
@@ -120,10 +120,10 @@ def test_what_others_read_of_a_sweep_has_no_passwords(
     monkeypatch.setattr("sweeps.search.trial_source.open_storage", lambda *_: stand_in)
     engine = create_engine(f"sqlite:///{tmp_path / 'study.db'}")
     monkeypatch.setattr("sweeps.search.study.create_engine", lambda *_, **__: engine)
-    StudySource(spec, "somebody")
+    TrialSource(spec, "somebody")
     for ask in (
         lambda: reader(spec.model_copy(update={"name": "other"})),
-        lambda: StudySource(spec, "somebody else"),
+        lambda: TrialSource(spec, "somebody else"),
     ):
         with pytest.raises(UserError, match=r"//me:\*\*\*@host/db"):
             ask()

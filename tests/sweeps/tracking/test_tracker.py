@@ -25,7 +25,7 @@ from sweeps.spec.reading import parse_sweep, read_sweep
 from sweeps.spec.space import experiment
 from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.sweep_folder import SweepFolder
-from sweeps.spec.training_job import End, Job, Outcome
+from sweeps.spec.training import End, Outcome, Training
 from sweeps.tracking import backlog, delivery
 from sweeps.tracking.backlog import RUNNING, Backlog, waiting
 from sweeps.tracking.delivery import Delivery
@@ -140,11 +140,11 @@ def spec(sweep_values: dict[str, Any], empty_store: Path, tmp_path: Path) -> Swe
     return found
 
 
-def job(spec: SweepSettings, number: int) -> Job:
+def training(spec: SweepSettings, number: int) -> Training:
     values = {"optim.lr": 0.1, "objective.temperature": 0.1}
     name = f"small-{number:04d}"
     settings = experiment(spec.base, spec.space, values).model_copy(update={"name": name})
-    return Job(name, settings, spec.folder / "trials" / name, "trial", number, values)
+    return Training(name, settings, spec.folder / "trials" / name, "trial", number, values)
 
 
 def row(epoch: int) -> dict[str, Any]:
@@ -175,16 +175,16 @@ def test_lost_answers_change_nothing(spec: SweepSettings, lossy: Callable[[float
     tracker = Tracker(spec, "i")
     lossy(0.25)
     tracker.begin({})
-    jobs = [job(spec, number) for number in range(2)]
-    for one in jobs:
+    trainings = [training(spec, number) for number in range(2)]
+    for one in trainings:
         tracker.started(one, 1)
     for epoch in range(1, 5):
-        for one in jobs:
+        for one in trainings:
             train(one, range(epoch, epoch + 1))
             tracker.reported(one, row(epoch))
         if epoch == 2:
             assert tracker.flush()
-    for one in jobs:
+    for one in trainings:
         tracker.ended(one, End("complete", node="n"))
     tracker.finish("complete")
     assert waiting(spec.folder) == 0
@@ -214,9 +214,9 @@ def test_a_driver_without_its_server_leaves_what_the_next_one_delivers(
 ) -> None:
     """The store is away for a whole life of the driver, which is killed; the next one delivers."""
     first = Tracker(spec, "i")
-    first.started(job(spec, 0), 1)
-    train(job(spec, 0), range(1, 2))
-    first.reported(job(spec, 0), row(1))
+    first.started(training(spec, 0), 1)
+    train(training(spec, 0), range(1, 2))
+    first.reported(training(spec, 0), row(1))
     first.finish("interrupted")
     store, hidden = spec.storage / "mlflow.db", spec.storage / "away.db"
     store.rename(hidden)
@@ -225,7 +225,7 @@ def test_a_driver_without_its_server_leaves_what_the_next_one_delivers(
     if child == 0:  # a driver that SIGKILL ends
         monkeypatch.setattr(delivery, "PAUSES", (0.01, 0.02))
         second = Tracker(spec, "i", must_answer=False)
-        one = job(spec, 0)
+        one = training(spec, 0)
         second.started(one, 1)
         train(one, range(1, 4))
         for epoch in range(2, 4):
@@ -239,20 +239,20 @@ def test_a_driver_without_its_server_leaves_what_the_next_one_delivers(
     (run,) = runs(spec.storage, "trial").values()
     assert epochs(spec.storage, run) == [1, 2, 3]
     third = Tracker(spec, "i")
-    third.started(job(spec, 0), 1)
-    train(job(spec, 0), range(4, 5))
-    third.reported(job(spec, 0), row(4))
-    third.ended(job(spec, 0), End("complete"))
+    third.started(training(spec, 0), 1)
+    train(training(spec, 0), range(4, 5))
+    third.reported(training(spec, 0), row(4))
+    third.ended(training(spec, 0), End("complete"))
     third.finish("complete")
     assert outcomes(spec.storage) == {("FINISHED", "complete"): 1}
     (run,) = runs(spec.storage, "trial").values()
     assert epochs(spec.storage, run) == [1, 2, 3, 4]
     assert run.data.tags["attempts"] == "3"
     # What MLflow never heard of is written from the training's own folder.
-    lost = replace(job(spec, 0), name="small-0001", number=1)  # its folder has four epochs
+    lost = replace(training(spec, 0), name="small-0001", number=1)  # its folder has four epochs
     RunFolder(lost.folder).claim(dump(lost.experiment))
     fourth = Tracker(spec, "i")
-    ended: list[tuple[Job, Outcome]] = [(job(spec, 0), "complete"), (lost, "pruned")]
+    ended: list[tuple[Training, Outcome]] = [(training(spec, 0), "complete"), (lost, "pruned")]
     fourth.reconcile(ended)
     fourth.finish("complete")
     assert outcomes(spec.storage) == {("FINISHED", "complete"): 1, ("KILLED", "pruned"): 1}
@@ -292,7 +292,7 @@ def test_what_an_earlier_version_left_in_its_journal_is_told(
     assert found["killed-0000"].data.metrics["wall_seconds"] == pytest.approx(5.06, abs=0.01)
 
 
-def train(one: Job, numbers: range) -> None:
+def train(one: Training, numbers: range) -> None:
     one.folder.mkdir(parents=True, exist_ok=True)
     file = MetricsFile(RunFolder(one.folder))
     for epoch in numbers:

@@ -15,7 +15,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Job:
+class Training:
     """One training.
 
     Attributes:
@@ -70,48 +70,48 @@ class End:
     warnings: str = ""
 
 
-class Source(Protocol):
+class TrainingSource(Protocol):
     """Gives trainings to the engine, which reports on them."""
 
     def __len__(self) -> int:
         """Return how many trainings are left."""
 
-    def next(self) -> Job | None:
+    def next(self) -> Training | None:
         """Return the next training; None if none is left, or none is ready now."""
 
-    def report(self, job: Job, row: Row) -> bool:
+    def report(self, training: Training, row: Row) -> bool:
         """Take the figures of an epoch; True asks the engine to stop the training."""
 
-    def end(self, job: Job, outcome: Outcome, row: Row) -> Outcome:
+    def end(self, training: Training, outcome: Outcome, row: Row) -> Outcome:
         """Take the end of a training with its last figures; return its final outcome."""
 
-    def reason(self, job: Job) -> str:
+    def reason(self, training: Training) -> str:
         """Return why a training that ran to its end has failed."""
 
 
-class FixedSource:
+class ListedTrainings:
     """Gives out a list of trainings and stops none of them early."""
 
-    def __init__(self, jobs: list[Job]) -> None:
-        self._jobs: Iterator[Job] = iter(jobs)
-        self._left = len(jobs)
-        self.failed: list[Job] = []
+    def __init__(self, trainings: list[Training]) -> None:
+        self._jobs: Iterator[Training] = iter(trainings)
+        self._left = len(trainings)
+        self.failed: list[Training] = []
 
     def __len__(self) -> int:
         return self._left
 
-    def next(self) -> Job | None:
-        job = next(self._jobs, None)
-        self._left -= job is not None
-        return job
+    def next(self) -> Training | None:
+        training = next(self._jobs, None)
+        self._left -= training is not None
+        return training
 
-    def report(self, job: Job, row: Row) -> bool:
+    def report(self, training: Training, row: Row) -> bool:
         return False
 
-    def end(self, job: Job, outcome: Outcome, row: Row) -> Outcome:
+    def end(self, training: Training, outcome: Outcome, row: Row) -> Outcome:
         if outcome == "failed":
-            self.failed.append(job)
+            self.failed.append(training)
         return outcome
 
-    def reason(self, job: Job) -> str:
+    def reason(self, training: Training) -> str:
         return ""
