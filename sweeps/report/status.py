@@ -21,7 +21,7 @@ def state(spec: SweepSettings) -> dict[str, Any]:
         "trials" (:func:`sweeps.report.tables.rows_of`).
     """
     driven = is_running(spec.folder)
-    study = reader(spec)
+    study = reader(spec).as_it_is_now()
     return {
         "sweep": spec.name,
         **counts(spec, study, driven=driven),

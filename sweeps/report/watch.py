@@ -66,7 +66,7 @@ class Moment:
 
 def moment(spec: SweepSettings, study: StudyReader) -> Moment:
     """Look at a sweep."""
-    driven = is_running(spec.folder)
+    driven, study = is_running(spec.folder), study.as_it_is_now()
     going, ended = study.trials("running"), study.trials(*ENDED)
     ended.sort(key=lambda trial: (trial.ended or trial.began, trial.number))
     shown = sorted([*going, *ended[-ENDED_SHOWN:]], key=lambda trial: trial.number)

@@ -39,6 +39,11 @@ class StudyReader:
     def __init__(self, spec: SweepSettings, read: Callable[[], list[TrialRecord]]) -> None:
         self.spec, self._read = spec, read
 
+    def as_it_is_now(self) -> StudyReader:
+        """Return a reader that does not read again: for several questions about one moment."""
+        trials = self._read()
+        return StudyReader(self.spec, lambda: trials)
+
     def trials(self, *states: State) -> list[TrialRecord]:
         """Return the sweep's own trials by number.
 

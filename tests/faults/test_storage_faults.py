@@ -16,6 +16,8 @@ import pytest
 from optuna.trial import TrialState
 
 from c2vl.training.run_folder import RunFolder
+from sweeps.search.study import reader
+from sweeps.spec.reading import read_sweep
 from tests.faults.processes import running, wait_for_epoch, wait_until
 from tests.sweeps.stores import client, epochs, outcomes, runs, trials
 
@@ -88,6 +90,7 @@ def test_postgresql_that_dies_in_the_middle_loses_nothing(
     assert outcomes(tracking) == {("FINISHED", "complete"): 2}
     assert outcomes(tracking, "sweep") == {("FINISHED", "complete"): 1}
     assert Counter(trial.state for trial in trials(study)) == {TrialState.COMPLETE: 2}
+    assert reader(read_sweep(tmp_path / "runs", "small")).counts() == {"complete": 2}
     for trial in trials(study):
         assert list(trial.intermediate_values) == list(range(1, LENGTH + 1))
     for run in runs(tracking, "trial").values():

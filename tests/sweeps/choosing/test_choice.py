@@ -103,12 +103,15 @@ def test_rounds_leave_the_worse_half_behind(
     ]
     chosen = choose(spec, ranked)
     assert chosen.trial == 1 and list(chosen.validation.values()) == [0.7, 0.7, 0.66]
-    assert chosen.judged == {"2": [0.9, 0.1], "5": [0.8, 0.7, 0.5], "1": [0.7, 0.7, 0.66]}
+    assert chosen.candidate_values == {"2": [0.9, 0.1], "5": [0.8, 0.7, 0.5], "1": [0.7, 0.7, 0.66]}
     assert [row["trial"] for row in chosen.candidates()] == ["1", "2", "5"]
     mean, half = 2.06 / 3, 4.302653 * statistics.stdev([0.7, 0.7, 0.66]) / math.sqrt(3)
     assert chosen.candidates()[0]["95 % interval"] == f"{mean - half:.4f} to {mean + half:.4f}"
     assert chosen.figures()["winner_validation"] == pytest.approx(mean)
     assert choose(spec, ranked[:1]) == chosen  # what is on disk stands
+    former = spec.folder.final.read_text().replace("candidate_values", "judged")
+    write_text(spec.folder.final, former)  # as earlier versions called it
+    assert choose(spec, ranked[:1]) == chosen
 
     # Extended, three better trials take the candidates' places; the former winner stays one, and
     # though its one seed and its first two are worth less than theirs, all three are worth more.
@@ -124,7 +127,7 @@ def test_rounds_leave_the_worse_half_behind(
     value |= {(7, 1): 0.65, (7, 2): 0.2}
     assert trained() == [["s-final-0007-s1"], ["s-final-0007-s2"]]
     again = choose(spec, ranked)
-    assert again.judged == {"7": [0.95, 0.65, 0.2], **chosen.judged}
+    assert again.candidate_values == {"7": [0.95, 0.65, 0.2], **chosen.candidate_values}
     assert again.trial == 1 and again.validation == chosen.validation
     assert again.test == said  # the test part is not asked again for the same winner
     (spec.folder / "final.json").write_text("{")
