@@ -1,6 +1,6 @@
 """The choice, on validation alone: the best trials are trained again with other seeds.
 
-A lucky seed must not win: with ``final.seeds`` the best ``final.candidates`` trials are judged by
+A lucky seed must not win: with ``final.seeds`` the best ``final.candidates`` trials are ranked by
 their mean over the seeds. With ``final.rounds`` all candidates get one seed after another, and
 after each the better half stays (successive halving: Jamieson and Talwalkar, AISTATS 2016). The
 last one gets all seeds.

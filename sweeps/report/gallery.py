@@ -156,7 +156,7 @@ def _importance_note(found: Importances) -> str:
         "does not reach past the dashed line may be chance."
     )
     if any(variable.conditional for variable in found.variables.values()):
-        note += " Pale: drawn in some trials only, and judged on those."
+        note += " Pale: drawn in some trials only; the share is of those."
     return note
 
 

@@ -17,9 +17,7 @@ from sweeps.spec.training import End, Outcome, Row, Training, TrainingSource
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial
 
-RETURNS = (
-    3  # times that a training is handed out anew because its process was lost before it started
-)
+RETURNS = 3  # times that a training whose process was lost before it started is handed out anew
 NODE_NEWS = 120.0  # seconds after which a node's death has reached everybody
 
 

@@ -41,7 +41,7 @@ def run_trainings(
     Listeners receive trainings that a stop ended early as "interrupted".
 
     Args:
-        source: gives trainings and judges them.
+        source: gives trainings, and says which of them to stop.
         name: of the Tune experiment.
         folder: holds Tune's own files.
         trainable: runs one training (:func:`sweeps.running.trial.run`).

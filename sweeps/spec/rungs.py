@@ -9,7 +9,7 @@ from sweeps.spec.sweep import SweepSettings
 def rungs(spec: SweepSettings, start: int, total: int) -> list[int]:
     """Return the rungs of successive halving from epoch ``start`` on, below ``total``."""
     every = 1
-    if describe(spec.objectives[0].metric).when == "validation":  # judged only at its epochs
+    if describe(spec.objectives[0].metric).when == "validation":  # reported at these epochs alone
         every = spec.base.train.evaluate_every
     found = set()
     epoch = start
