@@ -3,6 +3,7 @@
 # make ui     MLflow's pages on the demo's store, at http://127.0.0.1:5000
 # make test   the tests, without the slow ones;  make lint   ruff, mypy, import-linter
 # make bench  speed, side by side with plain implementations
+# make bench-gpu  tests and step rates on a GPU, where there is one
 # make contracts-newest   tests of what we use beyond the public interfaces of Ray, MLflow and Optuna,
 #             against the newest releases that pyproject.toml allows; it tells, and does not fail
 # make clean  what the checks left behind; runs/ and .venv stay
@@ -24,7 +25,7 @@ BIN := $(VENV)/bin
 LOCKS := requirements.lock requirements-nodeps.lock
 STAMP = $(VENV)/.installed-$(shell cat $(LOCKS) pyproject.toml | cksum | cut -d ' ' -f 1)
 
-.PHONY: install demo ui test lint bench contracts-newest clean
+.PHONY: install demo ui test lint bench bench-gpu contracts-newest clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -79,6 +80,9 @@ lint: install
 
 bench: install
 	$(BIN)/python -m pytest tests/benchmarks -m "slow or not slow" -s $(ARGS)
+
+bench-gpu: install
+	$(BIN)/python -m pytest tests/gpu -m gpu -s $(ARGS)
 
 # Torch stays at the installed release, so that pip fetches no other build of it.
 contracts-newest: install
