@@ -20,6 +20,9 @@ from torch import Tensor
 _BLOCK = 8192  # rows per matrix product: scores of a block stay in the processor's cache
 _MEMORY = 20  # steps that L-BFGS remembers
 _TOLERANCE = 1e-5  # of the largest component of the gradient, in the scaled basis
+_PROGRESS = 1e-7
+"""Relative decrease of the loss that ends a fit. With 1e-9 a random ST-GCN's features of 1,800
+sequences of 120 classes take a third more time, for 2 of 2,800 predictions."""
 
 
 def solutions(
@@ -56,7 +59,7 @@ def solutions(
             return total, (gradient * scale).flatten().cpu().numpy()
 
         start = (torch.cat([weight, bias[:, None]], 1) / scale).flatten().cpu().numpy()
-        options = {"maxcor": _MEMORY, "maxiter": 1000, "gtol": _TOLERANCE, "ftol": 1e-9}
+        options = {"maxcor": _MEMORY, "maxiter": 1000, "gtol": _TOLERANCE, "ftol": _PROGRESS}
         found = minimize(loss, start, jac=True, method="L-BFGS-B", options=options)
         both = torch.from_numpy(found.x).view(classes, size + 1).to(scale.device) * scale
         weight, bias = both[:, :-1], both[:, -1].clone()

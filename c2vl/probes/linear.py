@@ -29,7 +29,7 @@ STRENGTHS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 """L2 strengths on standardised features, strong to weak, so that each fit starts warm."""
 PAST = 2  # strengths tried past the best
 TOLERANCE = 1e-7  # of the largest component of the gradient
-LARGE = 50e6
+LARGE = 20e6
 """Rows × features × classes past which scikit-learn's solvers are too slow."""
 ABSENT = -1e3  # score of a class that no fitted row has; its optimum is at minus infinity
 

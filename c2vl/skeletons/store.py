@@ -9,7 +9,7 @@ A store is a folder::
         index.parquet    one row a sequence (COLUMNS, then ``split_NAME`` for given splits)
         sources.parquet  one row a raw file: fingerprint, sequences, what was decided
         rejected.csv     what did not become a sequence, with file, line and reason
-    cache/               preprocessed clips (:mod:`c2vl.skeletons.clips`)
+    cache/               what is computed from it (:mod:`c2vl.skeletons.cache`)
 """
 
 from __future__ import annotations
