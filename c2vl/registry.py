@@ -155,7 +155,7 @@ def find(kind: Kind, name: str) -> Part:
     Raises:
         UserError: there is none; the message names those that are there and says how to add one.
     """
-    _search(kind, ours=True)  # a broken package of others does not hinder those who do without it
+    _search(kind, ours=True)  # a broken package must not hinder those who do not use it
     if (kind, name) not in _parts:
         _search(kind)
     if (kind, name) not in _parts:

@@ -57,7 +57,7 @@ def members(state: ClusterState) -> list[psutil.Process]:
             for member in (process, *process.children(recursive=True)):
                 found[member.pid] = member
         except (psutil.Error, OSError):
-            continue  # gone meanwhile, or somebody else's
+            continue  # it has ended, or belongs to another user
     found.pop(os.getpid(), None)
     return list(found.values())
 

@@ -243,7 +243,7 @@ def _prepared(
 
     values = {name: value for name, value in options.items() if value is not None}
     for protocol in protocols:
-        settings_of(protocol, values)  # a value out of range is told before anything is loaded
+        settings_of(protocol, values)  # refuse a value out of range before anything is loaded
     opened = Store.open(store)
     run = Evaluation(
         options["out"], values, options["again"], lambda line: click.echo(line, err=True)

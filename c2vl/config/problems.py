@@ -28,8 +28,8 @@ def explain(model: type[BaseModel], values: Any, what: str, problem: Any) -> str
         return f"{where}: no such setting{near}"
     message = problem["msg"].removeprefix("Value error, ")
     given = problem["input"]
-    told = isinstance(given, dict) or problem["type"] == "part"
-    return f"{where}: {message}" + ("" if told else f" (given: {given!r})")
+    named = isinstance(given, dict) or problem["type"] == "part"
+    return f"{where}: {message}" + ("" if named else f" (given: {given!r})")
 
 
 def _place(

@@ -43,8 +43,7 @@ def save_encoder(
     """Write the artefact to ``folder``, all of it or nothing.
 
     Args:
-        folder: is made; an artefact that is there already is replaced, its count of test scorings
-            stays.
+        folder: created, or replaced but for its count of test scorings.
         card: layout, architecture, preprocessing, stream, provenance; format, version, feature
             size and digests are put in here.
         counted: folders with test scorings of this encoder, which come along.

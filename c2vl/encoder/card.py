@@ -58,7 +58,7 @@ def read_json(path: Path, made_by: str = _MADE_BY) -> Any:
         return parse_json(read_file(path, made_by).decode("utf-8"))
     except ValueError as error:
         raise UserError(
-            f"{path}: altered or cut short ({error}); put it back, or make it anew ({made_by})"
+            f"{path}: altered or cut short ({error}); put it back, or make it again ({made_by})"
         ) from None
 
 

@@ -83,7 +83,7 @@ def replacing_encoder(
     """Replace an encoder's folder, and keep every line of its count of test scorings.
 
     Args:
-        folder: keeps its own lines in any case; it is locked against new ones meanwhile.
+        folder: keeps its own lines, and takes no new ones while the block runs.
         encoder: digest of the encoder that is written.
         counted: other folders, whose lines about this encoder are added.
     """

@@ -87,20 +87,20 @@ def even(
     rejected: list[tuple[str, str]] = []
     filled = 0
     for name, row in found.items():
-        told = [text.strip() for text in row if text.strip()]
-        empty = len(row) - len(told)
-        why = f"{len(told)} of {prompts} captions" + (f" ({empty} empty)" if empty else "")
+        usable = [text.strip() for text in row if text.strip()]
+        empty = len(row) - len(usable)
+        why = f"{len(usable)} of {prompts} captions" + (f" ({empty} empty)" if empty else "")
         if not name:
             rejected.append((name, "no id"))
         elif len(row) > prompts:
             rejected.append((name, f"{len(row)} captions, expected {prompts}"))
-        elif len(told) == prompts:
-            texts[name] = told
-        elif told and short == "repeat":
-            texts[name] = [told[i * len(told) // prompts] for i in range(prompts)]
+        elif len(usable) == prompts:
+            texts[name] = usable
+        elif usable and short == "repeat":
+            texts[name] = [usable[i * len(usable) // prompts] for i in range(prompts)]
             filled += 1
         else:
-            rejected.append((name, why if told else "no caption"))
+            rejected.append((name, why if usable else "no caption"))
     if not texts:
         first = f"; the first is {rejected[0][0]}: {rejected[0][1]}" if rejected else ""
         raise UserError(f"no sequence has {prompts or 'any'} captions{first}")

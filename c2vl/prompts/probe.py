@@ -145,8 +145,8 @@ def read_names(ids: Sequence[str]) -> tuple[Numbers, Numbers]:
     for form in NAMES:
         found = [form.fullmatch(name) for name in ids]
         if all(found):
-            told = [(int(m["label"]), int(m["subject"])) for m in found if m is not None]
-            return np.array([t[0] for t in told]), np.array([t[1] for t in told])
+            facts = [(int(m["label"]), int(m["subject"])) for m in found if m is not None]
+            return np.array([t[0] for t in facts]), np.array([t[1] for t in facts])
     raise UserError(
         f"the names of sequences ({ids[0]}, …) do not tell action and performer; name a STORE"
     )

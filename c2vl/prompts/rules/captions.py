@@ -42,7 +42,7 @@ def captions(
     order, slices = _divided(bodies, windows)
     wholes = [whole_motion(bodies[i]) for i in order]
     gap, touch = distances(seen[order[0]], seen[order[-1]], layout)
-    told = []
+    written = []
     for i, w in enumerate(slices):
         turn = i % len(order)
         whole = wholes[turn][i // len(order) % len(wholes[turn])]
@@ -51,8 +51,8 @@ def captions(
         now = moment(bodies[order[turn]], w)
         if len(order) > 1:
             now = f"{now}; {relation(gap, touch, w)}"
-        told.append(f"{who}{text}. {phase(i, windows)}, {now}.")
-    return told
+        written.append(f"{who}{text}. {phase(i, windows)}, {now}.")
+    return written
 
 
 def caption_windows(

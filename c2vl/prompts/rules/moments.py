@@ -17,7 +17,7 @@ REST = "rests at the side"
 def windows_of(energy: Array, windows: int) -> list[slice]:
     """Divide the moving part of a sequence into windows that overlap by half.
 
-    The stillness before and after is left out: how long somebody waits is no part of the motion,
+    The stillness before and after is left out: how long a person waits is no part of the motion,
     and so a window holds the same part of it for everybody.
 
     Args:
@@ -56,12 +56,12 @@ def phase(i: int, windows: int) -> str:
 def moment(body: Body, w: slice) -> str:
     """Word a window; a resting second hand and plain standing go without saying."""
     main = main_hand(body)
-    told = [hand(body, main, w)]
+    clauses = [hand(body, main, w)]
     other = hand(body, 1 - main, w)
     if not other.endswith(REST):
-        told.append(other)
+        clauses.append(other)
     legs = stance(body, w)
-    return "; ".join([*told, legs] if legs else told)
+    return "; ".join([*clauses, legs] if legs else clauses)
 
 
 def hand(body: Body, side: int, w: slice) -> str:
@@ -73,21 +73,21 @@ def hand(body: Body, side: int, w: slice) -> str:
     name = f"the {SIDES[side]} hand"
     if speed < 0.5 and level < 0.3 and abs(place[2]) < 0.35:
         return f"{name} {REST}"
-    told = f"{phrase(words.PACE_OF_HAND, speed)} {directions(x[-1] - x[0], 0.08)}".strip()
-    return f"{name} {told}, {location(side, level, place)}"
+    motion = f"{phrase(words.PACE_OF_HAND, speed)} {directions(x[-1] - x[0], 0.08)}".strip()
+    return f"{name} {motion}, {location(side, level, place)}"
 
 
 def stance(body: Body, w: slice) -> str:
     """Word legs and trunk in a window; empty for plain standing."""
-    told = []
+    clauses = []
     pelvis = body.pelvis[w]
     bent = float(body.knee[:, w].min(axis=0).mean())
     if bent < 155:
-        told.append(phrase(words.KNEE, bent))
+        clauses.append(phrase(words.KNEE, bent))
     sinking = float(pelvis[-1] - pelvis[0])
     if abs(sinking) > 0.03:
-        told.append("the body rises" if sinking > 0 else "the body sinks")
+        clauses.append("the body rises" if sinking > 0 else "the body sinks")
     lean = float(body.lean[w, 1].mean())
     if lean > 15:
-        told.append("bowing far down" if lean > 40 else "leaning forward")
-    return ", ".join(told)
+        clauses.append("bowing far down" if lean > 40 else "leaning forward")
+    return ", ".join(clauses)

@@ -50,9 +50,9 @@ def relation(gap: Array, touch: Array, w: slice) -> str:
     if not seen.any():
         return "one of the two is out of sight"
     near = gap[w][seen]
-    told = [
+    clauses = [
         f"the two are {phrase(APART, float(near.mean()))}",
         phrase(CLOSING, float(near[-1] - near[0])),
         phrase(TOUCH, float(touch[w][seen].min())),
     ]
-    return ", ".join(text for text in told if text)
+    return ", ".join(text for text in clauses if text)

@@ -152,12 +152,12 @@ def region(body: Body, side: int) -> str:
 
 def location(side: int, height: float, place: Array) -> str:
     """Word where a hand is: its height, and its place (3,) from the chest."""
-    told = (
+    clause = (
         phrase(words.HEIGHT, height),
         phrase(words.OUTWARD, float(place[0]) * (1 if side else -1)),
         phrase(words.FORWARD, float(place[2])),
     )
-    return ", ".join(text for text in told if text)
+    return ", ".join(text for text in clause if text)
 
 
 def elbows(body: Body, side: int) -> str:
@@ -236,12 +236,12 @@ def legs(body: Body) -> str:
     foot = "right" if step > 0 else "left"
     if min(float(gap.max()), float(-gap.min())) > 0.06 and count >= 3:
         pace = count / len(gap) * body.fps
-        told = f"the legs step in turn, {phrase(words.PACE, pace)}, {phrase(words.COUNT, count)}"
+        clause = f"the legs step in turn, {phrase(words.PACE, pace)}, {phrase(words.COUNT, count)}"
     elif abs(step) > 0.12:
-        told = f"{phrase(words.STEP, abs(step))} with the {foot} foot forward"
+        clause = f"{phrase(words.STEP, abs(step))} with the {foot} foot forward"
     else:
-        told = "the feet stay in place"
+        clause = "the feet stay in place"
     if not moved:
-        return told
+        return clause
     back = " and comes back" if travel < 0.2 else ""
-    return f"{told}, and the body moves {moved}{back}"
+    return f"{clause}, and the body moves {moved}{back}"

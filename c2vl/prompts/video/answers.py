@@ -32,7 +32,7 @@ class Answer:
     """One answer of a model.
 
     Attributes:
-        text: as it came.
+        text: the raw answer.
         whole: it was not cut off at the limit of tokens.
         error: why there is none, where asking failed; trying again may help.
     """

@@ -59,7 +59,7 @@ def two_persons(tracks: list[Track]) -> tuple[NDArray[np.float32], dict[str, int
 
     Returns:
         (1 or 2, T, V, 3), the person who moves more first, zero where a person is absent; and what
-        was decided, by the names of :data:`DECISIONS`, where it was decided at all.
+        was decided, by the names of :data:`DECISIONS`, where anything was.
     """
     decisions = dict.fromkeys(DECISIONS, 0)
     kept = _denoise(tracks, decisions)

@@ -61,7 +61,7 @@ class _Unpickler(_Python):  # type: ignore[misc]
         self.keys: dict[Blob, str] = {}
 
     def load(self) -> Any:
-        """Run the instructions as the base does, but at most so many."""
+        """Run the instructions as the base does, up to :data:`_MOST_STEPS`."""
         if bytes(self.data[:1]) != pickle.PROTO or not 2 <= int.from_bytes(self.data[1:2]) <= 5:
             raise RejectedError("not a pickle of protocol 2 to 5")
         self.stack: list[Any] = []

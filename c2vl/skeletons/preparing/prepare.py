@@ -62,7 +62,7 @@ def prepare(
         dtype: how joints are stored; float16 halves the store and rounds to 1 mm at 2 m.
         jobs: processes; default: one a core if there is enough to read.
         max_rejected: more unusable sequences than this are an error.
-        overwrite: replace whatever store is at ``out``, and read every file anew.
+        overwrite: replace any store at ``out``, and read every file again.
         progress: called with files done and files in all.
         origin: describes the source in the manifest in place of its path and files (a generator's
             settings).
