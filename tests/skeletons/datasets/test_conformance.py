@@ -57,7 +57,7 @@ def same(first: list[Sequence], second: list[Sequence]) -> bool:
 
 def test_every_reader_has_a_case() -> None:
     assert {case.reader for case in CASES} == {
-        part.name for part in parts("dataset") if part.module == "c2vl.skeletons.datasets"
+        part.name for part in parts("dataset") if part.module == "c2vl.skeletons.datasets.parts"
     }
 
 
