@@ -13,11 +13,11 @@ from sweeps.choosing.final_trainings import is_base
 from sweeps.spec.constraints import violations
 from sweeps.spec.objective import objective_values, ranked
 from sweeps.spec.sweep import SweepSettings
-from sweeps.spec.training import End, Outcome, Row, Training
+from sweeps.spec.training import End, Listener, Outcome, Training
 
 
-class DiskCleanup:
-    """Removes what ``keep`` does not name: a listener of the engine.
+class DiskCleanup(Listener):
+    """Removes what ``keep`` does not name.
 
     It ranks trials as the study does, but reads their run folders, so an unreachable study does not
     delay it.
@@ -37,12 +37,6 @@ class DiskCleanup:
         leading = self._leading()
         for training, outcome in trainings:
             self._settle(training, outcome, leading)
-
-    def started(self, training: Training, attempt: int) -> None:
-        """Nothing has ended."""
-
-    def reported(self, training: Training, row: Row) -> None:
-        """Nothing has ended."""
 
     def ended(self, training: Training, end: End) -> None:
         """Remove the training's surplus files, and those of trials that it outranks."""

@@ -69,7 +69,7 @@ def publish(spec: SweepSettings, final: FinalChoice, folder: Path, tracker: Trac
 
 
 def _publish(spec: SweepSettings, final: FinalChoice, folder: Path, tracker: Tracker) -> str:
-    client, digest = tracker.client, load_encoder(folder).card["weights_sha256"]
+    client, digest = tracker.runs.client, load_encoder(folder).card["weights_sha256"]
     try:
         client.get_registered_model(spec.model)
     except MlflowException:
@@ -80,9 +80,9 @@ def _publish(spec: SweepSettings, final: FinalChoice, folder: Path, tracker: Tra
         version = found[0]
     else:
         model = client.create_logged_model(
-            tracker.experiment,
+            tracker.runs.experiment,
             name="encoder",
-            source_run_id=tracker.parent,
+            source_run_id=tracker.runs.parent,
             model_type="skeleton-encoder",
             tags={"sweep": spec.name, "run": final.run},
         )
@@ -94,7 +94,7 @@ def _publish(spec: SweepSettings, final: FinalChoice, folder: Path, tracker: Tra
         version = client.create_model_version(
             spec.model,
             source=f"models:/{model.model_id}",
-            run_id=tracker.parent,
+            run_id=tracker.runs.parent,
             tags={DIGEST: digest, "sweep": spec.name, "trial": str(final.trial)},
             model_id=model.model_id,
         )

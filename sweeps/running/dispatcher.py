@@ -5,33 +5,20 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from c2vl.support.errors import StorageFull
 from sweeps.planning.cluster_resources import living_node_ids
 from sweeps.planning.ray_internals import ADDED_BY_TUNE, forgive_failure
 from sweeps.running.stopping import Stop
 from sweeps.running.trial import ERROR, NODE, OUTCOME, RESTART, TOLD
-from sweeps.spec.training import End, Outcome, Row, Training, TrainingSource
+from sweeps.spec.training import End, Listener, Outcome, Row, Training, TrainingSource
 
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial
 
 RETURNS = 3  # times that a training whose process was lost before it started is handed out anew
 NODE_NEWS = 120.0  # seconds after which a node's death has reached everybody
-
-
-class Listener(Protocol):
-    """Receives the events of trainings, on the driver."""
-
-    def started(self, training: Training, attempt: int) -> None:
-        """A training starts, or starts again after a loss."""
-
-    def reported(self, training: Training, row: Row) -> None:
-        """A training has finished an epoch."""
-
-    def ended(self, training: Training, end: End) -> None:
-        """A training has ended."""
 
 
 class Losses:

@@ -14,10 +14,10 @@ from typing import Any
 from ray import tune
 
 from c2vl.support.errors import StorageFull, UserError, is_disk_full
-from sweeps.running.dispatcher import Dispatcher, Listener
+from sweeps.running.dispatcher import Dispatcher
 from sweeps.running.stopping import Stop
 from sweeps.running.tune_adapters import TuneCallback, TuneScheduler, TuneSearcher, TuneStopper
-from sweeps.spec.training import TrainingSource
+from sweeps.spec.training import Listener, TrainingSource
 
 Trainable = Callable[[dict[str, Any]], None]
 PASSES = 3

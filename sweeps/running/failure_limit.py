@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from sweeps.running.stopping import Stop
-from sweeps.spec.training import End, Row, Training
+from sweeps.spec.training import End, Listener, Training
 
 
-class FailureLimit:
-    """Requests a stop once more than ``limit`` trainings failed: a listener of the engine.
+class FailureLimit(Listener):
+    """Requests a stop once more than ``limit`` trainings failed.
 
     Args:
         stop: receives the request.
@@ -18,12 +18,6 @@ class FailureLimit:
 
     def __init__(self, stop: Stop, limit: int, reason: str, failed: int = 0) -> None:
         self._stop, self._limit, self._reason, self._failed = stop, limit, reason, failed
-
-    def started(self, training: Training, attempt: int) -> None:
-        """Nothing to count."""
-
-    def reported(self, training: Training, row: Row) -> None:
-        """Nothing to count."""
 
     def ended(self, training: Training, end: End) -> None:
         """Count a failure."""

@@ -10,13 +10,13 @@ from rich.table import Table
 
 from c2vl.support.progress import Bar
 from sweeps.spec.objective import Objective
-from sweeps.spec.training import End, Row, Training
+from sweeps.spec.training import End, Listener, Row, Training
 
 QUIET_SECONDS = 60.0
 UNBOUND = 200  # columns
 
 
-class Board:
+class Board(Listener):
     """Shows trainings done, running, pruned and failed, the best so far, and the time left.
 
     Args:

@@ -14,15 +14,15 @@ import time
 from c2vl.support.errors import UserError
 from c2vl.support.files import write_text
 from sweeps.spec.sweep import SweepSettings
-from sweeps.spec.training import End, Row, Training
+from sweeps.spec.training import End, Listener, Row, Training
 
 log = logging.getLogger(__name__)
 NOTE_SECONDS = 10.0
 SUMS = ("driven_seconds", "held_seconds")
 
 
-class Budget:
-    """Counts hours, and says when they are spent: a listener of the engine.
+class Budget(Listener):
+    """Counts hours, and says when they are spent.
 
     Args:
         spec: gives the limits and the resources of a trial.

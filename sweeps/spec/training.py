@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -70,6 +71,19 @@ class End:
     warnings: str = ""
 
 
+class Listener:
+    """Receives the events of trainings, on the driver; ignores those that it does not override."""
+
+    def started(self, training: Training, attempt: int) -> None:
+        """A training starts, or starts again after a loss."""
+
+    def reported(self, training: Training, row: Row) -> None:
+        """A training has finished an epoch."""
+
+    def ended(self, training: Training, end: End) -> None:
+        """A training has ended."""
+
+
 class TrainingSource(Protocol):
     """Gives trainings to the engine, which reports on them."""
 
@@ -92,25 +106,19 @@ class TrainingSource(Protocol):
 class ListedTrainings:
     """Gives out a list of trainings and stops none of them early."""
 
-    def __init__(self, trainings: list[Training]) -> None:
-        self._jobs: Iterator[Training] = iter(trainings)
-        self._left = len(trainings)
-        self.failed: list[Training] = []
+    def __init__(self, trainings: Iterable[Training]) -> None:
+        self._left = deque(trainings)
 
     def __len__(self) -> int:
-        return self._left
+        return len(self._left)
 
     def next(self) -> Training | None:
-        training = next(self._jobs, None)
-        self._left -= training is not None
-        return training
+        return self._left.popleft() if self._left else None
 
     def report(self, training: Training, row: Row) -> bool:
         return False
 
     def end(self, training: Training, outcome: Outcome, row: Row) -> Outcome:
-        if outcome == "failed":
-            self.failed.append(training)
         return outcome
 
     def reason(self, training: Training) -> str:

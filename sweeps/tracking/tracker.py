@@ -14,8 +14,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mlflow import MlflowClient
-
 from c2vl.config.experiment import Experiment
 from c2vl.support.errors import UserError
 from c2vl.training.figures import markdown
@@ -23,7 +21,7 @@ from sweeps.spec import provenance
 from sweeps.spec.reading import public_dump
 from sweeps.spec.store_addresses import shown
 from sweeps.spec.sweep import SweepSettings
-from sweeps.spec.training import End, Outcome, Row, Training
+from sweeps.spec.training import End, Listener, Outcome, Row, Training
 from sweeps.tracking.backlog import OUTCOME, RUNNING, Backlog, now, waiting
 from sweeps.tracking.delivery import Delivery
 from sweeps.tracking.mlflow_store import does_not_answer
@@ -32,7 +30,7 @@ from sweeps.tracking.run_sync import NODE, STATUS, TRIAL, SweepRuns
 log = logging.getLogger(__name__)
 
 
-class Tracker:
+class Tracker(Listener):
     """Writes one sweep to MLflow.
 
     Args:
@@ -41,15 +39,18 @@ class Tracker:
         must_answer: whether MLflow must answer now. A resumed sweep can continue without it: its
             updates wait on disk.
 
+    Attributes:
+        runs: the sweep's runs, for reads and for writes after the trials.
+
     Raises:
         UserError: MLflow does not answer.
     """
 
     def __init__(self, spec: SweepSettings, identity: str, *, must_answer: bool = True) -> None:
         self.spec = spec
-        self._runs = SweepRuns(spec, identity)
+        self.runs = SweepRuns(spec, identity)
         try:
-            self.parent  # noqa: B018  asks MLflow for it
+            self.runs.parent  # noqa: B018  asks MLflow for it
         except Exception as error:
             if must_answer:
                 raise does_not_answer(spec.tracking_uri, error) from None
@@ -62,24 +63,9 @@ class Tracker:
         self._code: dict[str, str] = {}
         self._data: dict[str, list[dict[str, str]]] = {}
         self._backlog = Backlog(spec.folder)
-        self._delivery = Delivery(self._backlog, self._runs.bring)
+        self._delivery = Delivery(self._backlog, self.runs.bring)
         self._tell = self._backlog.add
         self._tell(spec.name, kind="sweep", status=RUNNING, tags={OUTCOME: "running"})
-
-    @property
-    def client(self) -> MlflowClient:
-        """The client, for reads and for writes after the trials."""
-        return self._runs.client
-
-    @property
-    def experiment(self) -> str:
-        """Id of the MLflow experiment."""
-        return self._runs.experiment
-
-    @property
-    def parent(self) -> str:
-        """Id of the parent run."""
-        return self._runs.parent
 
     # --- the parent run ------------------------------------------------------------------------
 
@@ -124,7 +110,7 @@ class Tracker:
         """Delete the parent run of a sweep that failed to start."""
         try:
             self._delivery.close(self._patience)
-            self._runs.client.delete_run(self.parent)
+            self.runs.client.delete_run(self.runs.parent)
         except Exception as error:  # the error that made the start fail is reported
             why = does_not_answer(self.spec.tracking_uri, error)
             log.warning("the run of %s stays in MLflow: %s", self.spec.name, why)
@@ -180,7 +166,7 @@ class Tracker:
 
     def reported(self, training: Training, row: Row) -> None:
         """Log the figures of an epoch, if MLflow gets them (:mod:`.logged_epochs`)."""
-        if row["epoch"] in self._runs.logged:
+        if row["epoch"] in self.runs.logged:
             self._backlog.add_epoch(training.name, row["epoch"])
 
     def ended(self, training: Training, end: End) -> None:

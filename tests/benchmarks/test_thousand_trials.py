@@ -28,13 +28,13 @@ import psutil
 import pytest
 
 from sweeps.choosing.disk_cleanup import DiskCleanup
-from sweeps.running.dispatcher import Dispatcher, Listener
+from sweeps.running.dispatcher import Dispatcher
 from sweeps.running.progress import Board
 from sweeps.running.stopping import Stop
 from sweeps.search.trial_source import TrialSource
 from sweeps.spec.reading import parse_sweep
 from sweeps.spec.sweep import SweepSettings
-from sweeps.spec.training import Row, Training
+from sweeps.spec.training import Listener, Row, Training
 from sweeps.tracking.tracker import Tracker
 from tests.benchmarks.finished_sweep import make
 
@@ -120,11 +120,9 @@ def measure(folder: Path, sampler: str, trials: int) -> tuple[float, float]:
     process, began = psutil.Process(), time.perf_counter()
     gained: list[int] = []
 
-    class Memory:
+    class Memory(Listener):
         """Notes the memory in use at the end of each trial."""
 
-        def started(self, *_: Any) -> None: ...
-        def reported(self, *_: Any) -> None: ...
         def ended(self, *_: Any) -> None:
             gained.append(process.memory_info().rss)
 

@@ -127,7 +127,7 @@ def test_an_export_cut_in_the_middle_moves_no_alias(
     save_encoder(tmp_path / "another", another.model, another.card)
     tracker = Tracker(spec, (spec.folder / "id").read_text())
     with monkeypatch.context() as cut:
-        cut.setattr(type(tracker.client), at, _interrupt)
+        cut.setattr(type(tracker.runs.client), at, _interrupt)
         with pytest.raises(KeyboardInterrupt):
             export.publish(spec, final, tmp_path / "another", tracker)
     reader = client(storage)

@@ -205,7 +205,7 @@ def test_the_sweep_file_in_mlflow_has_no_password(spec: SweepSettings, tmp_path:
     tracker = Tracker(secret, "i")
     tracker.begin({})
     tracker.finish("complete")
-    path = tracker.client.download_artifacts(tracker.parent, "sweep.yaml", str(tmp_path))
+    path = tracker.runs.client.download_artifacts(tracker.runs.parent, "sweep.yaml", str(tmp_path))
     assert "study: postgresql+psycopg://me:***@host/db" in Path(path).read_text()
 
 
