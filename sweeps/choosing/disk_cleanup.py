@@ -23,7 +23,6 @@ class DiskCleanup(Listener):
     delay it.
 
     Args:
-        spec: the sweep.
         ended: all trials that have ended before this start.
     """
 

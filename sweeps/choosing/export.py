@@ -52,8 +52,6 @@ def publish(spec: SweepSettings, final: FinalChoice, folder: Path, tracker: Trac
     candidate at once, and the best by the rule of :mod:`sweeps.tracking.registry`.
 
     Args:
-        spec: the sweep.
-        final: the choice.
         folder: the encoder's artefact.
         tracker: gives the client and the parent run.
 

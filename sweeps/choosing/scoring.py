@@ -32,10 +32,8 @@ def score_on_test(
     Each score is saved as soon as it is computed, and never computed again.
 
     Args:
-        spec: the sweep.
         final: the choice, made already.
         ranked: complete trials, best first.
-        winner: the winning trial.
         stop: true when the sweep should end now.
     """
     wanted: dict[str, dict[str, Callable[[], Scores]]] = {}

@@ -53,9 +53,6 @@ def calibrate(experiment: Experiment) -> Calibration:
     Of several workers this measures one with its share of the batch, without the time that workers
     wait for each other. The checkpoint is written into a temporary folder.
 
-    Args:
-        experiment: the settings.
-
     Raises:
         UserError: data and settings do not fit, or a GPU is asked for and none is here.
     """

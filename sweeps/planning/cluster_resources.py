@@ -101,7 +101,6 @@ class Concurrency:
     on demand it is the number in the file: an autoscaler acts on trials that wait for room.
 
     Args:
-        train: what one training takes.
         asked: ``concurrency`` of the sweep file.
         autoscaling: the cluster grows on demand.
 
@@ -170,7 +169,6 @@ def trial_resources(experiment: Experiment, *, documented: bool = False) -> list
     Its own process, which only directs the workers, takes no CPU of the cluster.
 
     Args:
-        experiment: of the trial.
         documented: Ray Train's documented trainer reserves what the workers take.
     """
     train = experiment.train

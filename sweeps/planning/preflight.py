@@ -176,7 +176,6 @@ def room(spec: SweepSettings, needed: float) -> str:
     """Compare the bytes that trials will write with the free disk.
 
     Args:
-        spec: the sweep.
         needed: bytes.
     """
     free = shutil.disk_usage(_writable(spec.folder.path, "storage")).free
@@ -197,7 +196,6 @@ def resources(spec: SweepSettings, address: str | None) -> tuple[int | None, lis
     """Return how many trials fit at once, and the findings on nodes and their shared folder.
 
     Args:
-        spec: the sweep.
         address: of a Ray cluster; with none (and no RAY_ADDRESS) this machine is asked.
     """
     if address is None and not os.environ.get("RAY_ADDRESS"):

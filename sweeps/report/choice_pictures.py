@@ -42,7 +42,6 @@ def rounds(
     """Draw each candidate's mean after one seed, two ...; a line ends where it was left behind.
 
     Args:
-        axes: to draw into.
         candidate_values: each candidate's values by seed, under the number of its trial.
         winner: number of the winning trial.
         objective: what the candidates are ranked by.

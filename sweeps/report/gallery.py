@@ -47,7 +47,6 @@ def gallery(
     """Draw all pictures.
 
     Args:
-        trials: all that have ended.
         spent: time in training.
         candidates: the best trials over their seeds.
     """

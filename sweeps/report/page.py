@@ -24,11 +24,7 @@ from sweeps.spec.reading import public_dump
 
 
 def page(trials: Trials) -> str:
-    """Return the page.
-
-    Args:
-        trials: all that have ended.
-    """
+    """Return the page."""
     spec, final = trials.spec, trials.final
     counts = {outcome: len(trials.of(outcome)) for outcome in ENDED}
     training = winning_training(trials)

@@ -24,7 +24,6 @@ def parallel(axes: Any, trials: Trials, order: Sequence[str]) -> None:
     """Draw a line a trial through its values and its objectives; the better end is on top.
 
     Args:
-        axes: to draw into.
         trials: of the sweep; complete ones are darker the better they did.
         order: of the variables by importance: the first few are drawn.
     """

@@ -48,7 +48,6 @@ def summary(trials: Trials, rows: list[dict[str, Any]]) -> str:
     """Return the sweep in Markdown.
 
     Args:
-        trials: those that have ended.
         rows: the same as :func:`rows_of` gives them.
     """
     from c2vl.protocols.table import markdown

@@ -200,7 +200,6 @@ def read_ended(study: StudyReader, more: Sequence[str] = ()) -> list[Trial]:
     """Read the trials that have ended, by number.
 
     Args:
-        study: the study.
         more: figures to read beside those that :class:`Trial` always has.
     """
     return [read_trial(study.spec, record, more) for record in study.trials(*ENDED)]

@@ -22,7 +22,6 @@ def write_report(study: StudyReader, final: FinalChoice | None) -> Path:
     experiment to train again.
 
     Args:
-        study: the sweep's study.
         final: the choice and its test scores, once there are any.
 
     Returns:

@@ -59,8 +59,6 @@ class Dispatcher:
     """Gives a source's trainings to Tune's trials, and reports events to source and listeners.
 
     Args:
-        source: gives trainings.
-        listeners: receive the events.
         stop: checked before each training.
 
     Attributes:

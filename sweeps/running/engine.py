@@ -45,7 +45,6 @@ def run_trainings(
         name: of the Tune experiment.
         folder: holds Tune's own files.
         trainable: runs one training (:func:`sweeps.running.trial.run`).
-        listeners: receive the events.
         stop: ends it early.
         concurrency: returns how many trainings may run at once now; at least one always may.
         bundles: resources of a training, one for each of its processes.

@@ -53,7 +53,6 @@ def asked_again(uri: str, patience: float, work: Callable[[], T], *, opened: boo
     Args:
         uri: of the database; a password in it is never shown.
         patience: seconds.
-        work: what is done.
         opened: it has answered before, so that one that is away is waited for too.
 
     Raises:

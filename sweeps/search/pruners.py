@@ -59,11 +59,6 @@ class DurablePruner:
     An Optuna pruner notes on a trial that it has reached a rung before it returns its decision. If
     a kill came between note and decision, the pruner would let the trial pass the next time. So
     decision and notes are stored together, and only then does the trial get the notes.
-
-    Args:
-        study: with its pruner.
-        storage: of the study.
-        settings: of the pruner.
     """
 
     def __init__(self, study: optuna.Study, storage: BaseStorage, settings: PrunerSettings) -> None:

@@ -18,7 +18,6 @@ def sampler(settings: SamplerSettings, number: int, *, plain: bool = False) -> B
     depends on these and on the earlier trials, not on restarts.
 
     Args:
-        settings: of the sweep.
         number: of the trial in the study.
         plain: a random draw, whatever the sweep's sampler.
     """

@@ -29,7 +29,6 @@ class StudyReader:
     """Reads a study's trials.
 
     Args:
-        spec: the sweep.
         read: returns all trials of the study, by number.
 
     Attributes:

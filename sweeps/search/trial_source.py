@@ -47,7 +47,6 @@ class TrialSource(StudyReader):
     """Gives out a study's trials; one thread makes all calls of the study, in order.
 
     Args:
-        spec: the sweep.
         identity: distinguishes it from another sweep of the same name in the same storage.
 
     Attributes:

@@ -164,8 +164,6 @@ def violations(
     figure that was never reported breaks its constraint by 1.
 
     Args:
-        constraints: of the sweep.
-        experiment: of the trial.
         rows: its figures by epoch.
     """
     numbers = flatten(experiment.model_dump(mode="json"))

@@ -74,7 +74,6 @@ def record(folder: SweepFolder, data: dict[str, Any]) -> None:
     """Append the provenance of this start to a sweep's record, unless the last start had the same.
 
     Args:
-        folder: of the sweep.
         data: manifests of its data (:func:`data_manifest`).
     """
     now = {**code(), "environment": environment(), "data": data}
@@ -115,7 +114,6 @@ def require_same(folder: SweepFolder, data: dict[str, Any]) -> None:
     """Check that the data of a sweep are those of its last start.
 
     Args:
-        folder: of the sweep.
         data: manifests of its data (:func:`data_manifest`).
 
     Raises:
@@ -139,12 +137,7 @@ def _content(manifest: dict[str, Any]) -> str:
 
 
 def commit_of(folder: SweepFolder, run: Path) -> str:
-    """Return the commit that a training began with; empty if unknown.
-
-    Args:
-        folder: of the sweep.
-        run: of the training.
-    """
+    """Return the commit that a training began with; empty if unknown."""
     settings = RunFolder(run).settings  # written as it begins
     began = settings.stat().st_mtime if settings.exists() else math.inf
     starts = recorded(folder)

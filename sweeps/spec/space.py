@@ -227,7 +227,6 @@ def draw(space: Space, trial: Suggests) -> dict[str, Any]:
     """Draw a value for every active variable.
 
     Args:
-        space: the variables.
         trial: an Optuna trial, which gives the same values every time.
     """
     values: dict[str, Any] = {}

@@ -24,7 +24,6 @@ def scrubbed(text: str, uri: str = "") -> str:
     """Return a text, such as a library's error, without the passwords of addresses in it.
 
     Args:
-        text: to be shown.
         uri: an address that may be in it; its password may have any characters.
     """
     user, at, _ = uri.partition("://")[2].rpartition("@")
@@ -37,12 +36,7 @@ def scrubbed(text: str, uri: str = "") -> str:
 
 
 def reason(error: BaseException, uri: str = "") -> str:
-    """Return the message of a store's error in one line, without passwords.
-
-    Args:
-        error: of any library.
-        uri: the store's address.
-    """
+    """Return the message of a store's error in one line, without passwords."""
     return scrubbed(first_line(error), uri)
 
 

@@ -24,7 +24,6 @@ class Delivery:
     """Sends a backlog to MLflow and retries each run until it succeeds.
 
     Args:
-        backlog: the notes.
         bring: updates one run in MLflow, given its note and whether more than its epochs is new.
             It raises if the update must be retried.
     """

@@ -20,9 +20,6 @@ class LoggedEpochs:
     validated (of more than 100 validations every second, third …), and always the first epoch, the
     pruner's rungs, and the one at which a training ended.
 
-    Args:
-        spec: the sweep.
-
     Attributes:
         every: of so many epochs one is logged.
     """

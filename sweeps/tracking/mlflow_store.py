@@ -69,7 +69,6 @@ def answering(uri: str, option: str = "tracking.uri", then: str = "") -> Iterato
     """Convert exceptions of MLflow and its stores into one message.
 
     Args:
-        uri: of the tracking store.
         option: that named it.
         then: the remedy, if it is not just to try again.
 

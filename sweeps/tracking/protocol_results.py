@@ -26,7 +26,6 @@ def log_results(
     step; all of a row is an artefact. ``test_scorings`` is how often the test part has been read.
 
     Args:
-        uri: of the tracking store.
         rows: of any number of encoders.
         pictures: files about one encoder.
         encoder: which one.

@@ -134,7 +134,6 @@ def promote(client: MlflowClient, model: str, version: str, *, force: bool = Fal
     """Make a version the best one, where the rule or ``force`` says so.
 
     Args:
-        client: of the registry.
         model: name of the registered model.
         version: its number.
         force: a person has decided.

@@ -240,9 +240,7 @@ def find_runs(client: MlflowClient, experiment: str, identity: str) -> list[Run]
     """Return all runs of a sweep, the parent too, the newest first.
 
     Args:
-        client: of the store.
         experiment: id of the MLflow experiment.
-        identity: of the sweep.
     """
     found: list[Run] = []
     token, query = None, f"tags.{IDENTITY} = '{identity}'"

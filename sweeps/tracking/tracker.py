@@ -34,7 +34,6 @@ class Tracker(Listener):
     """Writes one sweep to MLflow.
 
     Args:
-        spec: the sweep.
         identity: distinguishes it from an earlier sweep of the same name.
         must_answer: whether MLflow must answer now. A resumed sweep can continue without it: its
             updates wait on disk.
