@@ -184,7 +184,7 @@ def test_reading_batches_beside_training_on_them(demo_store: Store, language: Pa
 
     def train() -> None:
         for step, batch in enumerate(batches):
-            learner.step(batch, step, 0.5)
+            learner.step(batch, step)
 
     seconds = {"training": np.inf, "reading": np.inf, "reading, augmented": np.inf}
     for _ in range(5):
