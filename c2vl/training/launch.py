@@ -81,7 +81,10 @@ def fit(
         _run(lambda: _fit_here(job, experiment.train, report), folder)
     else:
         restarted = on_restart or _warn_of_restart
-        with connected(told=True):
+        # Ray Train's documented trainer needs the dashboard to give resources back
+        with connected(
+            told=True, starting={"include_dashboard": bool(documented(experiment.train))}
+        ):
             _run(
                 lambda: _fit_on_workers(
                     job, experiment.train, report, told, restarted, name, max_failures

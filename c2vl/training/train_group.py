@@ -277,8 +277,7 @@ class Policy(FailurePolicy):
             group = self.group()
             nodes = {worker.metadata.node_id for worker in group.get_workers()} if group else set()
             self._losses.append(nodes)
-            lost = WorkerHealthCheckFailedError | WorkerHealthCheckTimeoutError
-            patience = NODE_NEWS if any(isinstance(one, lost) for one in failures) else 0.0
+            patience = NODE_NEWS if any(map(_says_lost, failures)) else 0.0
             if not self._few_enough(patience):
                 return FailureDecision.RAISE
         self._restarts(true_error(training_failed_error))
@@ -291,9 +290,15 @@ class Policy(FailurePolicy):
             self._losses = [nodes for nodes in self._losses if nodes <= living]
             if len(self._losses) <= self.failure_config.max_failures:
                 return True
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or len(living) == 1:
                 return False
             time.sleep(1.0)
+
+
+def _says_lost(error: Exception) -> bool:
+    """Tell whether an error may come from a lost process."""
+    lost = WorkerHealthCheckFailedError | WorkerHealthCheckTimeoutError
+    return isinstance(error, lost) or says_peer_gone(error)
 
 
 class Reports(ReportCallback):
@@ -313,21 +318,14 @@ class Reports(ReportCallback):
         self.ended: BaseException | None = None
         self.group: Callable[[], Any] = lambda: None
 
-    def tell(self, row: Row) -> None:
-        """Pass something on that is no epoch."""
-        if self.ended is None:
-            try:
-                self._report(row)
-            except BaseException as error:  # a stopped trial leaves by SystemExit
-                self.ended = error
-
     def after_report(self, training_report: Any, metrics: list[Row]) -> None:
-        epoch = metrics[0]["epoch"]
-        for row in self._due(metrics[0]):
-            if self.ended is None:
+        try:
+            for row in self._due(metrics[0]):
                 self._last = row["epoch"]
-                self.tell(row)
-        self.group().execute_async(Gate.answer, epoch, self.ended is None)
+                self._report(row)
+        except BaseException as error:  # a stopped trial leaves by SystemExit
+            self.ended = error
+        self.group().execute_async(Gate.answer, metrics[0]["epoch"], self.ended is None)
 
     def _due(self, row: Row) -> Iterator[Row]:
         if row["epoch"] > self._last + 1:

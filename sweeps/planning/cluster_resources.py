@@ -12,7 +12,7 @@ from typing import Any
 
 from c2vl.config.experiment import Experiment, TrainSettings
 from c2vl.support.errors import UserError
-from sweeps.planning.ray_internals import ENVIRONMENT
+from sweeps.planning.ray_internals import ASKS_DASHBOARD, ENVIRONMENT
 
 Node = Mapping[str, float]
 
@@ -45,6 +45,7 @@ def cluster(
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address == "local":
         options |= {"include_dashboard": dashboard, "num_cpus": cpus}
+        os.environ.setdefault(ASKS_DASHBOARD, str(int(dashboard)))
     else:
         options |= {"runtime_env": {"env_vars": ENVIRONMENT}}
     try:

@@ -26,6 +26,8 @@ ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",  # runs, attempts and ranks in Ray Train's state API
 }
+ASKS_DASHBOARD = "RAY_TRAIN_ENABLE_STATE_ACTOR_RECONCILIATION"
+"""Set to 0 where there is no dashboard: Ray Train's state would ask it in vain for dead actors."""
 ADDED_BY_TUNE = {
     "timestamp",
     "training_iteration",

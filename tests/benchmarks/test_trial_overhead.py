@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from sweeps.running.engine import Trainable, run_trainings
 from sweeps.running.stopping import Stop
 from sweeps.spec.training import End, ListedTrainings, Row, Training
 
-TRIALS = 5
+TRIALS = 4
 CPUS = 4  # of Ray: as many processes may start at once
 
 
@@ -94,26 +95,41 @@ def _configs(config: dict[str, Any]) -> dict[str, Any]:
 
 
 class Meter:
-    """Listens to trials, and reads what this process and all below it have spent at each end."""
+    """Listens to trials, and reads what this process and all below it have spent at each end.
+
+    Ray's processes leave no record when they end, so each is looked at five times a second.
+    """
 
     def __init__(self) -> None:
         self.outcomes: list[str] = []
         self.spent: list[tuple[float, float]] = []
+        self._seen: dict[tuple[int, float], float] = {}
+        self._look()
+        self._began = sum(self._seen.values())
+        self.over = threading.Event()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self) -> None:
+        while not self.over.wait(0.2):
+            self._look()
+
+    def _look(self) -> None:
+        own = psutil.Process()
+        for process in [own, *own.children(recursive=True)]:
+            try:
+                key, times = (process.pid, process.create_time()), process.cpu_times()
+            except psutil.Error:
+                continue
+            self._seen[key] = times.user + times.system
 
     def started(self, training: Training, attempt: int) -> None: ...
 
     def reported(self, training: Training, row: Row) -> None: ...
 
     def ended(self, training: Training, end: End) -> None:
+        self._look()
         self.outcomes.append(end.outcome)
-        own = psutil.Process()
-        cpu = 0.0
-        for process in [own, *own.children(recursive=True)]:
-            try:
-                cpu += sum(process.cpu_times()[:4])  # with children that have ended
-            except psutil.Error:
-                continue
-        self.spent.append((cpu, time.perf_counter()))
+        self.spent.append((sum(list(self._seen.values())) - self._began, time.perf_counter()))
 
     def each(self) -> tuple[float, float]:
         """Return CPU and wall seconds of a trial after the first."""
@@ -139,6 +155,7 @@ def measure(
         max_failures=0,
         reuse=trainable is not plain_function,
     )
+    meter.over.set()
     assert meter.outcomes == ["complete"] * TRIALS
     return meter.each()
 

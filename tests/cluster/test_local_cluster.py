@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,6 +133,17 @@ def test_a_submitted_sweep_runs_on_more_than_one_node(
     assert outcomes(storage) == {("FINISHED", "complete"): 4}
     nodes = {run.data.tags["node"] for run in runs(storage, "trial").values()}
     assert len(nodes - {""}) > 1
+    # Ray Train's state API, as docs/sweeps.md asks it
+    token = Path(cluster.env["HOME"], ".ray", "auth_token").read_text()
+    request = urllib.request.Request(
+        f"{cluster.url}/api/train/v2/runs/v1", headers={"Authorization": f"Bearer {token}"}
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        listed = {run["name"]: run for run in json.load(answer)["train_runs"]}
+    for name in runs(storage, "trial"):
+        assert listed[name]["status"] == "FINISHED"
+        (attempt,) = listed[name]["attempts"]
+        assert [worker["world_rank"] for worker in attempt["workers"]] == [0]
 
 
 def test_a_node_lost_in_the_middle_of_an_epoch(

@@ -27,6 +27,8 @@ from tests.sweeps.stores import client, epochs, outcomes, runs, trials
 pytestmark = [pytest.mark.ray, pytest.mark.mlflow, pytest.mark.faults]
 
 LONG = ["train.epochs=12", "pruner.name=none"]
+TWO = ["train.workers=2", "train.cpus_per_worker=0.5"]
+FOUR = ["train.workers=4", "train.cpus_per_worker=0.25"]
 
 
 def test_killed_and_resumed(
@@ -36,10 +38,10 @@ def test_killed_and_resumed(
 ) -> None:
     storage = tmp_path / "runs"
     folder = storage / "sweeps/small/trials"
-    with running(sweep_file, *LONG, cwd=tmp_path) as process:
+    with running(sweep_file, *LONG, *TWO, cwd=tmp_path) as process:
         # A second driver is refused, and the first does not notice.
         wait_until(lambda: (folder.parent / "id").exists(), process)
-        second = c2vl_sweep("run", sweep_file, *LONG, cwd=tmp_path, code=2)
+        second = c2vl_sweep("run", sweep_file, *LONG, *TWO, cwd=tmp_path, code=2)
         assert f"small: is running already (process {process.pid} on " in second.stdout
         wait_for_epoch(process, folder / "small-0001", 3)
         kill(process)
@@ -64,11 +66,8 @@ def test_killed_and_resumed(
 
 @pytest.mark.parametrize(
     ("lost", "words"),
-    [
-        ("trial", []),
-        ("worker", ["train.workers=2", "train.cpus_per_worker=0.5"]),
-    ],
-    ids=["trial", "worker of a group"],
+    [("trial", TWO), ("worker", FOUR)],
+    ids=["trial of two workers", "worker of four"],
 )
 def test_a_lost_trial_goes_on_in_its_run(
     lost: str, words: list[str], sweep_file: Path, tmp_path: Path

@@ -13,6 +13,7 @@ from ray.tune.result import AUTO_RESULT_KEYS
 from c2vl.support.ray_session import quiet_train
 from sweeps.planning.ray_internals import (
     ADDED_BY_TUNE,
+    ASKS_DASHBOARD,
     ENVIRONMENT,
     error_text,
     forgive_failure,
@@ -29,7 +30,7 @@ NO_FIGURES = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(ENVIRONMENT))
+@pytest.mark.parametrize("name", sorted([*ENVIRONMENT, ASKS_DASHBOARD]))
 def test_ray_still_reads_the_variable(name: str) -> None:
     root = Path(ray.__file__).parent
     places = [root / "_private", root / "tune", root / "air", root / "train"]
