@@ -144,9 +144,8 @@ def test_video_to_training_on_ray_with_a_worker_killed(
     with (run / file).open("rb") as opened:
         opened.seek(int(offset))
         row = ImageEncoder.load(tiny_clip).encode([opened.read(int(length))])[0]
-    np.testing.assert_allclose(
-        row, ConceptTable.open(folders["vision"]).join([ids[0]])[0, 1], atol=1e-5
-    )
+    stored = ConceptTable.open(folders["vision"]).join([ids[0]])[0, 1]
+    np.testing.assert_allclose(row, stored, atol=1e-3)  # tables keep unit rows as float16
     experiment = from_dict(
         {
             "data": {"store": str(demo_store.path), "frames": 16, "validation_folds": 2},
