@@ -49,6 +49,7 @@ class Batch:
             device: where to.
             parts: in which the rows will be encoded (see :meth:`parts`).
         """
+        parts = min(parts, len(self.present))  # a small set is a batch of few rows
         slots = [body_slots(present_nM) for present_nM in self.present.tensor_split(parts)]
 
         def there(value: Tensor) -> Tensor:

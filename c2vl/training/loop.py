@@ -113,6 +113,7 @@ def _train(experiment: Experiment, session: Session) -> dict[str, Any]:
                 f"{run.path.name}: the loss is {found['loss']} at step {step} (epoch "
                 f"{step // source.steps_per_epoch + 1}); lower optim.lr, raise "
                 "objective.temperature, or set optim.clip"
+                + (" or another train.precision" if settings.precision == "fp16" else "")
             )
         tally.add(found, waited, len(batch.x) * settings.workers)
         if (estimate := pace.step()) and lead:

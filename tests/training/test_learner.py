@@ -93,6 +93,14 @@ def test_a_batch_in_parts(training: bool) -> None:
         torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
 
 
+def test_more_parts_than_rows() -> None:
+    """A small training set is a batch of fewer rows than the settings say."""
+    given = batch().to(torch.device("cpu"), N + 5)
+    assert [len(x) for x, _, _ in given.parts()] == [1] * N
+    numbers = torch.cat([slots + 2 * row for row, slots in enumerate(given.slots)])
+    assert torch.equal(numbers, given.present.flatten().nonzero()[:, 0])
+
+
 def test_dropout_of_a_part_is_the_same_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     """The features whose loss is taken are those that the gradient passes through."""
     seen: list[Tensor] = []
