@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,9 @@ def evaluation(tmp_path: Path) -> Evaluation:
 
 
 @pytest.fixture(autouse=True)
-def own_parts_go(monkeypatch: pytest.MonkeyPatch) -> None:
+def own_parts_go() -> Iterator[None]:
     """Forget the protocols that a test registers."""
     registry.names("protocol")
-    monkeypatch.setattr(registry, "_parts", dict(registry._parts))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "_parts", dict(registry._parts))
+        yield

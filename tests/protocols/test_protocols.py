@@ -52,7 +52,8 @@ def test_features_that_tell_all_score_all(task: Task, with_rows: WithRows) -> No
         assert all(outcome.value == 1 for outcome in outcomes)
         assert {outcome.spread for outcome in few_shot(perfect)} == {0.0}
         for outcome in clustering(perfect):
-            assert interval(outcome, np.arange(4), 0)[0] == pytest.approx(1)
+            nobody = np.full(len(outcome.positions), -1)
+            assert interval(outcome, nobody, 0)[0] == pytest.approx(1)
         scored = np.sort(outcomes[0].positions)
         wanted = perfect.split.test if part == "test" else perfect.split.train
         assert np.array_equal(scored, wanted)
