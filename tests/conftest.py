@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
@@ -14,6 +14,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: tests
 import pytest
 import yaml
 
+from c2vl import registry
 from c2vl.skeletons.store import Store
 from tests.small import small_language, small_store, small_sweep
 from tests.sweeps.command import start
@@ -26,6 +27,16 @@ def _data(variable: str, folder: str) -> Path:
     if not path.is_dir():
         pytest.skip(f"{path} is not there; set {variable} to the folder of the data")
     return path
+
+
+@pytest.fixture
+def own_parts_go() -> Iterator[None]:
+    """Forget the parts that a test registers."""
+    for kind in registry.KINDS:
+        registry.names(kind)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "_parts", dict(registry._parts))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 
-from c2vl import registry
 from c2vl.encoder import Encoder, build, save_encoder
 from c2vl.protocols.evaluate import Evaluation
 from c2vl.protocols.task import Task
@@ -73,9 +72,5 @@ def evaluation(tmp_path: Path) -> Evaluation:
 
 
 @pytest.fixture(autouse=True)
-def own_parts_go() -> Iterator[None]:
-    """Forget the protocols that a test registers, and nothing that it looked up first."""
-    yield
-    for part in registry.parts("protocol"):
-        if not part.module.startswith("c2vl."):
-            del registry._parts["protocol", part.name]
+def _forgotten(own_parts_go: None) -> None:
+    """Protocols that a test registers go with it."""

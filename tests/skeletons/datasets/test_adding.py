@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from c2vl import registry
 from c2vl.commands.data import data
 from c2vl.skeletons.datasets import get_reader
 from c2vl.skeletons.preparing.prepare import prepare
@@ -22,7 +21,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "datasets.md"
 
 
 @pytest.fixture
-def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_parts_go: None) -> Path:
     """The file of the page; what it registers is forgotten at the end."""
     (source,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     code = [line for line in source.splitlines() if line.strip()]
@@ -35,7 +34,6 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("clap_3.txt", "0 1 2 3 4\n"),
     ):
         (tmp_path / "raw" / name).write_text(text)
-    monkeypatch.setattr(registry, "_parts", dict(registry._parts))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
