@@ -77,9 +77,9 @@ def export(
         if push is not None:
             click.echo(push_folder(out, push))
     else:
-        from c2vl.encoder import portable
+        from c2vl.encoder import export_formats
 
-        portable.save(encoder, out, kind)
+        export_formats.save(encoder, out, kind)
     click.echo(f"{out}: {encoder.feature_size} features a sequence, {encoder.layout.name} layout")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from c2vl.config.experiment import Experiment
 from c2vl.skeletons.store import Store
@@ -76,6 +76,8 @@ def expected_share(spec: SweepSettings) -> tuple[float, str]:
     if settings.name == "asha":
         share = _halving(spec, settings.min_epochs, total)
         return share, f"one in {r} goes on at each rung from epoch {settings.min_epochs} on"
+    if settings.name != "hyperband":
+        assert_never(settings.name)
     starts = []
     start = settings.min_epochs
     while start < total:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, assert_never
 
 import optuna
 from optuna.pruners import BasePruner
@@ -36,7 +36,9 @@ def pruner(settings: PrunerSettings, epochs: int, study: optuna.Study) -> BasePr
         return optuna.pruners.MedianPruner(
             n_startup_trials=settings.startup_trials, n_warmup_steps=settings.min_epochs - 1
         )
-    return optuna.pruners.NopPruner()
+    if settings.name == "none":
+        return optuna.pruners.NopPruner()
+    assert_never(settings.name)
 
 
 def trusted(settings: PrunerSettings, study: optuna.Study, epoch: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import assert_never
 
 import numpy as np
 import optuna
@@ -23,7 +24,7 @@ def sampler(settings: SamplerSettings, number: int, *, plain: bool = False) -> B
     """
     seed = int(np.random.SeedSequence([settings.seed, number]).generate_state(1)[0])
     startup = settings.startup_trials
-    if plain:
+    if plain or settings.name == "random" or settings.name == "grid":  # its points are enqueued
         return optuna.samplers.RandomSampler(seed=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -40,7 +41,7 @@ def sampler(settings: SamplerSettings, number: int, *, plain: bool = False) -> B
             return optuna.samplers.GPSampler(n_startup_trials=startup, seed=seed)
         if settings.name == "nsgaii":
             return optuna.samplers.NSGAIISampler(population_size=settings.population, seed=seed)
-        if settings.name in ("sobol", "halton"):
+        if settings.name == "sobol" or settings.name == "halton":
             # One sequence for all trials; the study keeps the place in it.
             return optuna.samplers.QMCSampler(
                 qmc_type=settings.name,
@@ -49,4 +50,4 @@ def sampler(settings: SamplerSettings, number: int, *, plain: bool = False) -> B
                 independent_sampler=optuna.samplers.RandomSampler(seed=seed),
                 warn_independent_sampling=False,
             )
-    return optuna.samplers.RandomSampler(seed=seed)  # a grid's points are all enqueued
+    assert_never(settings.name)

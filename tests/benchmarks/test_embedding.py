@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from c2vl.encoder import Encoder, load_encoder, save_encoder
+from c2vl.encoder.export_formats import save as save_as
 from c2vl.encoder.onnx import load_onnx
-from c2vl.encoder.portable import save as save_portable
 from c2vl.probes.linear import sgd_hits
 from c2vl.skeletons.layout import get_layout
 from tests.benchmarks.test_training_step import as_plain, models, seconds
@@ -65,7 +65,7 @@ def test_embedding_throughput(tmp_path: Path) -> None:
     plain, _ = models()
     plain.eval()
     ours = encoder()
-    save_portable(ours, tmp_path / "onnx", "onnx")
+    save_as(ours, tmp_path / "onnx", "onnx")
     onnx = load_onnx(tmp_path / "onnx", threads=1)
     draw = np.random.default_rng(0)
     raw = [
@@ -175,7 +175,7 @@ def test_linear_protocol_on_cached_features() -> None:
 def test_latency_and_cold_start(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     ours = encoder()
-    save_portable(ours, tmp_path / "onnx", "onnx")
+    save_as(ours, tmp_path / "onnx", "onnx")
     onnx = load_onnx(tmp_path / "onnx", threads=1)
     save_encoder(tmp_path / "encoder", ours.model, ours.card)
     loaded = load_encoder(tmp_path / "encoder")

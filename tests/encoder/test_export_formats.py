@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from c2vl.encoder import Encoder, load_encoder
+from c2vl.encoder.export_formats import save as save_as
 from c2vl.encoder.hub import push_folder, save_hub
 from c2vl.encoder.onnx import load_onnx
-from c2vl.encoder.portable import save as save_portable
 from c2vl.skeletons.conversion import convert
 from c2vl.skeletons.store import Store
 from c2vl.support.errors import UserError
@@ -27,8 +27,8 @@ def as_onnx(tmp_path_factory: pytest.TempPathFactory) -> tuple[Encoder, Path]:
     encoder = small("motion", frames=20, joints="kinect20")
     for importance in encoder.model.importance:
         importance.data.uniform_(0.5, 1.5)
-    folder = tmp_path_factory.mktemp("portable") / "onnx"
-    save_portable(encoder, folder, "onnx")
+    folder = tmp_path_factory.mktemp("exported") / "onnx"
+    save_as(encoder, folder, "onnx")
     return encoder, folder
 
 
@@ -77,8 +77,8 @@ numpy.save({str(tmp_path / "out.npy")!r}, load_onnx({str(folder)!r}).embed(
 
 
 def test_torch_export_agrees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("c2vl.encoder.portable._difference", lambda *_: 0.0)  # compared below
-    save_portable(small("bone"), tmp_path / "pt2", "torch-export")
+    monkeypatch.setattr("c2vl.encoder.export_formats._difference", lambda *_: 0.0)  # compared below
+    save_as(small("bone"), tmp_path / "pt2", "torch-export")
     card = json.loads((tmp_path / "pt2" / "encoder.json").read_text())
     network = torch.export.load(tmp_path / "pt2" / card["network"]["file"]).module()
     x = torch.randn(5, 2, 16, 25, 3)
@@ -89,7 +89,7 @@ def test_torch_export_agrees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.slow
 def test_aot_inductor_agrees(tmp_path: Path) -> None:
-    save_portable(small(), tmp_path / "aoti", "aot-inductor")
+    save_as(small(), tmp_path / "aoti", "aot-inductor")
     assert (tmp_path / "aoti" / "encoder.pt2").stat().st_size > 1000
 
 
