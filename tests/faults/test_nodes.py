@@ -136,7 +136,7 @@ def test_two_trials_share_a_gpu(nodes: Nodes, tmp_path: Path) -> None:
     experiment = Experiment.model_validate({"train": settings})
     concurrency = Concurrency(experiment.train, None)
     assert concurrency() == 2
-    seen = _run(experiment, tmp_path, concurrency, trainings=3, together=2)
+    seen = _run_together(experiment, tmp_path, concurrency, trainings=3, together=2)
     assert len({node for node, _ in seen}) == 1
     assert sorted(at for _, at in seen)[1:] == ["2", "2"]
 
@@ -156,7 +156,7 @@ def test_a_node_that_joins_is_used(autoscaling: bool, nodes: Nodes, tmp_path: Pa
         wait_until(lambda: len(list(tmp_path.glob("was-*"))) == 3)
         nodes.leave(joined)
 
-    seen = _run(experiment, tmp_path, concurrency, trainings=3, together=3, meanwhile=join)
+    seen = _run_together(experiment, tmp_path, concurrency, trainings=3, together=3, meanwhile=join)
     assert demand == [1 if autoscaling else 0]  # what an autoscaler sees
     assert len({node for node, _ in seen}) == 3
     assert {at for _, at in seen} == {"3"}
@@ -277,7 +277,7 @@ def _pending() -> int:
         time.sleep(0.1)
 
 
-def _run(
+def _run_together(
     experiment: Experiment,
     folder: Path,
     concurrency: Callable[[], int],
