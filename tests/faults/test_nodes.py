@@ -230,7 +230,10 @@ def test_a_group_on_two_nodes_survives_one(
         nodes.gpu = nodes.join(num_gpus=1)
 
     _run([training], trial.run, lambda: 1, take_away, listeners=[attempts], max_failures=1)
-    assert (attempts.seen, attempts.outcomes) == ([1, 2], ["complete"])
+    # Ray Train may restart the workers while the lost node's bundle is still there; Tune starts the
+    # trial once more then.
+    assert attempts.seen in ([1, 2], [1, 2, 3])
+    assert attempts.outcomes == ["complete"]
     assert attempts.epochs == list(range(1, 13))
 
 
