@@ -48,22 +48,22 @@ def tables(rows: Iterable[Result]) -> list[tuple[str, Table]]:
             groups.setdefault((row.dataset, row.split, row.part, transferred), []).append(row)
     found = []
     for (dataset, split, part, transferred), group in groups.items():
-        measured = dict.fromkeys(row.key for row in group)
-        keys = [key for key in COLUMNS if key in measured]
-        keys += [key for key in measured if key not in COLUMNS]  # of protocols of others
+        measured = dict.fromkeys(row.key for row in group)  # protocols of others have own keys
+        titles = {key: COLUMNS.get(key, key) for key in (*COLUMNS, *measured) if key in measured}
+        keys = list(titles)
         lines: Table = []
         for who, own in by_experiment(group):
             most = max(sum(row.key == key for row in own) for key in keys)
             line = {"": who, "seeds": str(most)}
             for key in keys:
-                line[COLUMNS.get(key, key)] = _cell([row for row in own if row.key == key])
+                line[titles[key]] = _cell([row for row in own if row.key == key])
             lines.append(line)
         for key in () if transferred else ("linear", "ensemble"):
             for method, source, figure in beside(split, key) if key in keys else []:
-                empty = {"seeds": "", **{COLUMNS.get(other, other): "" for other in keys}}
+                empty = {"seeds": "", **{titles[other]: "" for other in keys}}
                 streams = " 3 streams" if key == "ensemble" else ""
                 name = f"{method}{streams} ({source})"
-                lines.append({"": name, **empty, COLUMNS.get(key, key): f"{figure:.1f}"})
+                lines.append({"": name, **empty, titles[key]: f"{figure:.1f}"})
         title = f"{dataset}, {split}, {part} part, in %"
         if transferred:
             origins = ", ".join(sorted({row.trained_on for row in group}))

@@ -81,13 +81,12 @@ def fit(
         _run(lambda: _fit_here(job, experiment.train, report), folder)
     else:
         restarted = on_restart or _warn_of_restart
+        why = documented(experiment.train)
         # Ray Train's documented trainer needs the dashboard to give resources back
-        with connected(
-            told=True, starting={"include_dashboard": bool(documented(experiment.train))}
-        ):
+        with connected(told=True, starting={"include_dashboard": bool(why)}):
             _run(
                 lambda: _fit_on_workers(
-                    job, experiment.train, report, told, restarted, name, max_failures
+                    job, experiment.train, why, report, told, restarted, name, max_failures
                 ),
                 folder,
             )
@@ -130,6 +129,7 @@ def _fit_here(job: dict[str, Any], settings: TrainSettings, report: Report) -> N
 def _fit_on_workers(
     job: dict[str, Any],
     settings: TrainSettings,
+    why_documented: str,
     report: Report,
     told: int,
     restarted: Callable[[str], None],
@@ -153,8 +153,9 @@ def _fit_on_workers(
         failure_config=ray.train.FailureConfig(max_failures=max_failures),
         logging_config=quiet_train(),  # type: ignore[call-arg]  # its types are those of version 1
     )
-    if why := documented(settings):
-        log.warning("Ray Train's documented trainer starts new workers for each run: %s", why)
+    if why_documented:
+        words = "Ray Train's documented trainer starts new workers for each run: %s"
+        log.warning(words, why_documented)
         trainer = TorchTrainer(
             _documented_loop, train_loop_config=job, scaling_config=scaling, run_config=config
         )

@@ -75,14 +75,14 @@ def embedded(source: TrainingSet, student: Student) -> NDArray[np.float32]:
 
 
 def validate(
-    source: TrainingSet, student: Student, features: NDArray[np.float32] | None = None
+    source: TrainingSet, student: Student, features: NDArray[np.float32]
 ) -> dict[str, float]:
     """Score the encoder on the training part of the split; this never reads the test part.
 
     Args:
         source: what is scored.
         student: the encoder, and the objective that it was trained with.
-        features: what :func:`embedded` returned; None: it is called here.
+        features: what :func:`embedded` returned.
 
     Returns:
         ``knn_val`` and ``linear_val``: means over folds of training groups, each predicted from the
@@ -90,8 +90,6 @@ def validate(
         :func:`scored_rows`.
     """
     scored = scored_rows(source)
-    if features is None:
-        features = embedded(source, student)
     labels, fold = source.labels[scored.numpy()], source.fold[scored.numpy()]
     only = scored_folds(source)
     nearest = [

@@ -14,7 +14,7 @@ from c2vl.support.errors import UserError
 from c2vl.training import checkpoint
 from c2vl.training.batches import TrainingSet, stream_batches
 from c2vl.training.learner import Learner
-from c2vl.training.validation import validate
+from c2vl.training.validation import embedded, validate
 
 WARM_UP, STEPS, SECONDS = 2, 40, 10.0
 
@@ -95,7 +95,7 @@ def _measure(experiment: Experiment, device: torch.device) -> Calibration:
     taken = (time.perf_counter() - first) / (done - warm)
 
     began = time.perf_counter()
-    validate(source, learner.evaluated)
+    validate(source, learner.evaluated, embedded(source, learner.evaluated))
     evaluation = time.perf_counter() - began
     with tempfile.TemporaryDirectory(prefix="c2vl-calibrate-") as folder:
         state = {"step": some, "sums": {}, "learner": learner.state_dict()}

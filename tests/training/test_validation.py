@@ -12,6 +12,11 @@ from c2vl.training.batches import TrainingSet
 from c2vl.training.learner import Learner
 
 
+def _validated(source: TrainingSet, learner: Learner) -> dict[str, float]:
+    features = validation.embedded(source, learner.evaluated)
+    return validation.validate(source, learner.evaluated, features)
+
+
 def test_a_large_set_is_scored_by_a_sample(
     experiment: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -20,7 +25,7 @@ def test_a_large_set_is_scored_by_a_sample(
     learner = Learner(
         source.experiment, source.layout, {"language": 24}, 13, 1, torch.device("cpu")
     )
-    whole = validation.validate(source, learner.evaluated)
+    whole = _validated(source, learner)
     monkeypatch.setattr(validation, "SCORED", 40)
     rows = validation.scored_rows(source)
     assert len(rows) == 40 and rows.equal(rows.unique()) and rows.max() > 45
@@ -29,6 +34,6 @@ def test_a_large_set_is_scored_by_a_sample(
     asked = []
     clips = source.clips
     monkeypatch.setattr(source, "clips", lambda rows: asked.extend(rows.tolist()) or clips(rows))
-    sampled = validation.validate(source, learner.evaluated)
+    sampled = _validated(source, learner)
     assert asked == rows.tolist() and sampled.keys() == whole.keys()
     assert all(abs(sampled[name] - whole[name]) < 0.5 for name in ("knn_val", "linear_val"))

@@ -20,12 +20,11 @@ DAMAGE = (
     lzma.LZMAError,
     EOFError,
     RuntimeError,
-    NotImplementedError,
     KeyError,
     ValueError,
 )
-"""What ``zipfile`` raises on archives that are damaged, encrypted (RuntimeError) or packed in a way
-that it does not know (NotImplementedError)."""
+"""What ``zipfile`` raises on archives that are damaged, or encrypted or packed in a way that it
+does not know (kinds of RuntimeError)."""
 
 
 class UnreadableError(OSError):
