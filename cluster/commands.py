@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from c2vl.support.command_line import LocalPath
 from c2vl.support.errors import UserError
 from cluster.state import STATE_FILE, ClusterState, load
 
@@ -26,7 +27,7 @@ address_option = click.option(
 )
 root_option = click.option(
     "--root",
-    type=click.Path(path_type=Path),
+    type=LocalPath(),
     help="Folder that every node reaches (NFS or the like) and the job runs in: a sweep's relative "
     "paths lie below it. Default on a local cluster: the folder where `up` ran.",
 )
@@ -74,7 +75,7 @@ def down() -> None:
 
 
 @click.command()
-@click.argument("sweep", type=click.Path(path_type=Path))
+@click.argument("sweep", type=LocalPath())
 @click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
 @address_option
 @root_option

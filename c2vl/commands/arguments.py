@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
 
 from c2vl.registry import absolute
+from c2vl.support.command_line import LocalPath
 
-PATH = click.Path(path_type=Path)
-FOLDER = click.Path(path_type=Path, file_okay=False)
-FILE = click.Path(path_type=Path, dir_okay=False)
+PATH = LocalPath()
+FOLDER = LocalPath(file_okay=False)
+FILE = LocalPath(dir_okay=False)
 
 encoder_argument = click.argument("encoder")
 store_argument = click.argument("store", type=FOLDER)

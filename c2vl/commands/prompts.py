@@ -9,11 +9,12 @@ import click
 
 from c2vl.commands.arguments import FILE, PATH
 from c2vl.commands.prompts_video import encode, encoding, estimate, opens_encoder, video
+from c2vl.support.command_line import LocalPath
 
 if TYPE_CHECKING:
     from c2vl.prompts.language_table import BuiltTable
 
-GIVEN_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+GIVEN_FILE = LocalPath(exists=True, dir_okay=False)
 
 
 @click.group(

@@ -10,6 +10,7 @@ import click
 
 from c2vl.commands.arguments import FOLDER
 from c2vl.registry import Part
+from c2vl.support.command_line import LocalPath
 from c2vl.support.errors import UserError
 
 RESULTS = Path("runs/results")
@@ -78,4 +79,4 @@ def _click_type(annotation: Any) -> Any:
     if get_origin(annotation) is Literal:
         return click.Choice(get_args(annotation))
     kinds = [kind for kind in get_args(annotation) or [annotation] if kind is not type(None)]
-    return click.Path(path_type=Path) if kinds[0] is Path else kinds[0]
+    return LocalPath() if kinds[0] is Path else kinds[0]

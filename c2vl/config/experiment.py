@@ -12,13 +12,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from c2vl.config.by_name import ByName
 from c2vl.config.earlier import as_today
 from c2vl.registry import import_modules
+from c2vl.support.files import require_local
 
 Stream = Literal["joint", "bone", "motion"]
+
+
+def _local(path: Any) -> Any:
+    require_local(str(path))
+    return path
+
+
+Folder = Annotated[Path, BeforeValidator(_local)]
 
 
 class Settings(BaseModel):
@@ -41,7 +50,9 @@ class AugmentSettings(Settings):
 class DataSettings(Settings):
     """Which sequences, and how they reach the encoder."""
 
-    store: Path = Field(Path("runs/stores/demo"), description="prepared store (c2vl data prepare)")
+    store: Folder = Field(
+        Path("runs/stores/demo"), description="prepared store (c2vl data prepare)"
+    )
     split: str = Field(
         "xsub",
         description="train and test parts: a named split (c2vl data splits STORE), loso:N to leave "
@@ -72,10 +83,10 @@ class DataSettings(Settings):
 class PromptSettings(Settings):
     """Concept features: one table a modality, made by ``c2vl prompts``."""
 
-    language: Path | None = Field(
+    language: Folder | None = Field(
         Path("runs/stores/demo/language"), description="folder of the language concept table"
     )
-    vision: Path | None = Field(None, description="folder of the vision concept table")
+    vision: Folder | None = Field(None, description="folder of the vision concept table")
     per_sample: int = Field(
         16, ge=1, description="prompts used a sample: all, or k drawn anew each step"
     )

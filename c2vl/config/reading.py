@@ -23,7 +23,7 @@ from c2vl.config.by_name import ByName, choice, settings_at
 from c2vl.config.experiment import Experiment, Settings
 from c2vl.config.problems import explain
 from c2vl.registry import absolute, import_modules, names
-from c2vl.support.errors import UserError
+from c2vl.support.errors import UserError, did_you_mean
 from c2vl.support.yaml_files import load_yaml, parse_yaml
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
@@ -151,6 +151,30 @@ def parse_overrides(pairs: Iterable[str]) -> dict[str, Any]:
     return changes
 
 
+PRESET = "preset:"
+PRESETS = Path(__file__).parents[1] / "presets"
+
+
+def named_file(path: Path, presets: Path) -> Path:
+    """Return the file that a path names: ``preset:NAME`` is one that comes with the package.
+
+    Args:
+        presets: the package's folder of presets.
+
+    Raises:
+        UserError: there is no such preset.
+    """
+    name = str(path).removeprefix(PRESET)
+    if name == str(path):
+        return path
+    known = {
+        str(file.relative_to(presets).with_suffix("")): file for file in presets.rglob("*.yaml")
+    }
+    if name not in known:
+        raise UserError(f"{path}: no such preset{did_you_mean(name, known)}")
+    return known[name]
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file of settings.
 
@@ -166,7 +190,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def load(path: Path, overrides: Iterable[str] = ()) -> Experiment:
-    """Read an experiment from YAML, with ``key=value`` overrides from a command line."""
+    """Read an experiment from YAML, with ``key=value`` overrides from a command line.
+
+    Args:
+        path: of the file, or ``preset:NAME``.
+    """
+    path = named_file(path, PRESETS)
     values = with_imports(read_yaml(path), path.parent)
     return parse(Experiment, override(values, parse_overrides(overrides)), path.name)
 

@@ -8,11 +8,27 @@ from __future__ import annotations
 import importlib
 import signal
 import sys
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
 from c2vl.support.errors import TrainingError, UserError
+from c2vl.support.files import require_local
+
+
+class LocalPath(click.Path):
+    """A file or folder of this machine, as a :class:`pathlib.Path`."""
+
+    def __init__(self, **kinds: bool) -> None:
+        super().__init__(path_type=Path, **kinds)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            require_local(str(value))
+        except UserError as error:
+            self.fail(f"{value}: {error}", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class LazyGroup(click.Group):

@@ -31,6 +31,19 @@ def parse_json(text: str | bytes) -> Any:
         raise ValueError("nested too deeply") from None
 
 
+def require_local(path: str) -> None:
+    """Refuse the address of an object store, which would become a local folder of that name.
+
+    Raises:
+        UserError: it has a scheme, like ``s3://bucket/folder``.
+    """
+    if "://" in path:
+        raise UserError(
+            "storage by address does not work yet, only folders do; mount it (rclone mount, s3fs, "
+            "gcsfuse) or copy it, and name that folder"
+        )
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a file to write under a temporary name, which becomes ``path`` if all goes well.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 CHANGEABLE = (
     "concurrency", "autoscaling", "max_hours", "max_cpu_hours", "max_gpu_hours", "max_failures",
-    "max_failed_trials", "study_patience", "tracking.patience",
+    "max_failed_trials", "study_patience", "tracking.patience", "tracking.model",
 )  # fmt: skip
 
 
@@ -27,12 +27,18 @@ Examples:
   c2vl-sweep run sweeps/presets/demo.yaml
   c2vl-sweep run sweeps/presets/demo.yaml name=longer trials=40 train.epochs=80
   c2vl-sweep run sweeps/presets/utd_mhad.yaml sampler.name=random concurrency=1
+  c2vl-sweep run --or-resume /shared/sweep.yaml storage=/shared/runs
 """
 )
 @click.argument("file", type=FILE)
 @OVERRIDES
 @ADDRESS
-def run(file: Path, overrides: tuple[str, ...], address: str | None) -> None:
+@click.option(
+    "--or-resume",
+    is_flag=True,
+    help="Continue the sweep if it has begun: for jobs that a scheduler starts again.",
+)
+def run(file: Path, overrides: tuple[str, ...], address: str | None, or_resume: bool) -> None:
     """Run the sweep FILE: trials, choice on validation, test scores, report, registered encoder.
 
     An override names a key of the sweep file, or a setting of its base experiment.
@@ -41,8 +47,11 @@ def run(file: Path, overrides: tuple[str, ...], address: str | None) -> None:
     from sweeps.spec.reading import load_sweep
 
     spec = load_sweep(file, overrides)
-    check_warm_start(spec)  # before Ray is imported; a resumed sweep has what it takes from it
-    _drive(spec, address, resume=False)
+    if begun := or_resume and spec.folder.begun:
+        spec = _continued(spec)
+    else:
+        check_warm_start(spec)  # before Ray is imported; a resumed sweep has what it takes from it
+    _drive(spec, address, resume=begun)
 
 
 @click.command(epilog="\b\nExample:\n  c2vl-sweep resume demo concurrency=1\n")
@@ -97,6 +106,33 @@ def _changed(
     if changes:
         spec = parse_sweep(override(spec.model_dump(mode="json"), changes), name)
     return spec
+
+
+def _continued(spec: SweepSettings) -> SweepSettings:
+    """Return the settings that a sweep which has begun continues with, given those of its file.
+
+    Raises:
+        UserError: the file has changed a setting that the sweep must keep.
+    """
+    from c2vl.config.reading import flatten
+    from sweeps.spec.reading import read_sweep
+    from sweeps.spec.store_addresses import shown
+
+    known = read_sweep(spec.storage, spec.name)
+    old, new = (flatten(one.model_dump(mode="json")) for one in (known, spec))
+    for key in sorted(old.keys() | new.keys()):
+        before, now = old.get(key), new.get(key)
+        # code that is sent with a job lies in another folder each time, and passwords change
+        same = key in (*CHANGEABLE, "trials", "base.imports") or shown(str(before)) == shown(
+            str(now)
+        )
+        if same:
+            continue
+        raise UserError(
+            f"{key}: the sweep {spec.name} has begun with {before}, and the file says {now}; "
+            "a sweep that has begun keeps it: put it back, or start another: name=OTHER"
+        )
+    return spec.model_copy(update={"trials": max(spec.trials, known.trials)})  # it was extended
 
 
 def _drive(spec: SweepSettings, address: str | None, *, resume: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +13,12 @@ from typing import Any
 
 from c2vl.config.experiment import Experiment, TrainSettings
 from c2vl.support.errors import UserError
-from sweeps.planning.ray_internals import ASKS_DASHBOARD, ENVIRONMENT
+from sweeps.planning.ray_internals import (
+    ASKS_DASHBOARD,
+    ENVIRONMENT,
+    default_temp_dir,
+    started_rays,
+)
 
 Node = Mapping[str, float]
 
@@ -25,7 +31,7 @@ class NodeLost(UserError):
 def cluster(
     address: str | None = None, cpus: int | None = None, dashboard: bool = False
 ) -> Iterator[None]:
-    """Connect to Ray at ``address``, else at RAY_ADDRESS (Ray jobs have it), else start it here.
+    """Connect to the Ray that :func:`ray_address` names, or start one here.
 
     An existing connection is used and left open.
 
@@ -41,9 +47,10 @@ def cluster(
     if ray.is_initialized():
         yield
         return
-    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    address = ray_address(address)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address == "local":
+        os.environ.pop("RAY_ADDRESS", None)  # it may say so; workers would start their own
         options |= {"include_dashboard": dashboard, "num_cpus": cpus}
         os.environ.setdefault(ASKS_DASHBOARD, str(int(dashboard)))
     else:
@@ -59,6 +66,43 @@ def cluster(
         yield
     finally:
         ray.shutdown()
+
+
+def ray_address(given: str | None = None) -> str:
+    """Return the address of the Ray that a sweep joins; "local" where it starts one for itself.
+
+    It is the one given, else RAY_ADDRESS (Ray jobs have it), else in a SLURM job the Ray that the
+    job started on this host (``ray symmetric-run`` sets no RAY_ADDRESS).
+
+    Raises:
+        UserError: none is named, and a Ray of its own would leave other nodes of the SLURM job
+            idle, or would use the resources of a Ray that runs here once more.
+    """
+    if named := given or os.environ.get("RAY_ADDRESS"):
+        return named
+    job, nodes = os.environ.get("SLURM_JOB_ID", ""), os.environ.get("SLURM_JOB_NUM_NODES", "1")
+    rays = list(started_rays())
+    if job:
+        ours = sorted({ray.address for ray in rays if ray.slurm_job == job})
+        if len(ours) == 1:
+            print(f"joins the Ray of SLURM job {job} at {ours[0]}", file=sys.stderr)
+            return ours[0]
+        if ours or nodes != "1":
+            found = ", ".join(ours) or "no Ray of the job runs on this host"
+            raise UserError(
+                f"RAY_ADDRESS: is not set in SLURM job {job} of {nodes} node(s) ({found}); start "
+                "Ray on its nodes, for example with `srun ray symmetric-run --address HEAD:PORT "
+                "-- …`, and set RAY_ADDRESS=HEAD:PORT; --address local uses this host alone"
+            )
+        return "local"
+    for ray in rays:
+        if ray.temp_dir == default_temp_dir():
+            raise UserError(
+                f"RAY_ADDRESS: is not set, and a Ray runs on this host at {ray.address}; "
+                f"--address {ray.address} (or RAY_ADDRESS) runs the sweep on it, --address local "
+                "starts another beside it"
+            )
+    return "local"
 
 
 def slots(nodes: list[Node], train: TrainSettings) -> int:

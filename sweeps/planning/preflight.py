@@ -20,7 +20,7 @@ from c2vl.prompts.table import ConceptTable
 from c2vl.skeletons.splits import folds, split
 from c2vl.skeletons.store import Store, read_manifest
 from c2vl.support.errors import UserError
-from sweeps.planning.cluster_resources import Node, cluster, living_nodes, slots
+from sweeps.planning.cluster_resources import Node, cluster, living_nodes, ray_address, slots
 from sweeps.planning.nodes import require_shared
 from sweeps.search.storage import open_storage
 from sweeps.search.warm_start import check_warm_start
@@ -196,12 +196,13 @@ def resources(spec: SweepSettings, address: str | None) -> tuple[int | None, lis
     """Return how many trials fit at once, and the findings on nodes and their shared folder.
 
     Args:
-        address: of a Ray cluster; with none (and no RAY_ADDRESS) this machine is asked.
+        address: of a Ray cluster; where a sweep would start its own, this machine is asked.
     """
-    if address is None and not os.environ.get("RAY_ADDRESS"):
-        nodes = [_this_machine()]
-        return _fitting(spec, nodes), [look("resources", lambda: _fits(spec, nodes, "here"))]
     try:
+        address = ray_address(address)
+        if address == "local":
+            nodes = [_this_machine()]
+            return _fitting(spec, nodes), [look("resources", lambda: _fits(spec, nodes, "here"))]
         with cluster(address):
             nodes = living_nodes()
             where = f"{len(nodes)} nodes"

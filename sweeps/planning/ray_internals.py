@@ -5,8 +5,13 @@ tests/sweeps/planning/test_ray_internals.py says which of them an upgrade of Ray
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import psutil
 
 if TYPE_CHECKING:  # Ray reads some of the environment when it is imported
     from ray.tune.experiment import Trial
@@ -51,3 +56,44 @@ def error_text(trial: Trial) -> str:
     """Return the traceback that ended a trial; empty where its process was lost."""
     path = trial.error_file
     return Path(path).read_text(errors="replace") if path and Path(path).exists() else ""
+
+
+@dataclass(frozen=True)
+class StartedRay:
+    """A Ray node of this user on this host that ``ray start`` started, not a driver for itself.
+
+    Attributes:
+        address: ``host:port`` of its cluster.
+        temp_dir: of its sockets and logs.
+        slurm_job: the id of the SLURM job that it runs in; empty outside of one.
+    """
+
+    address: str
+    temp_dir: str
+    slurm_job: str
+
+
+def default_temp_dir() -> str:
+    """Return where a plain ``ray start`` puts its sockets and logs."""
+    base = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    return os.path.join(base, "ray")
+
+
+def started_rays() -> Iterator[StartedRay]:
+    """Yield the Ray nodes that ``ray start`` (or ``ray symmetric-run``) left running here.
+
+    ``ray start`` writes the address into its temporary folder; a driver's own Ray does not.
+    """
+    for process in psutil.process_iter():
+        try:
+            command = process.cmdline()
+            if not command or Path(command[0]).name != "raylet":
+                continue
+            flags = dict(word.partition("=")[::2] for word in command)
+            address, temp_dir = flags["--gcs-address"], flags["--temp_dir"]
+            told = Path(temp_dir, "ray_current_cluster").read_text(encoding="utf-8").strip()
+            job = process.environ().get("SLURM_JOB_ID", "")  # only of processes of this user
+        except (psutil.Error, OSError, KeyError):
+            continue  # it has ended, is another user's, or is a driver's own
+        if told == address:
+            yield StartedRay(address, temp_dir, job)

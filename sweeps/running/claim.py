@@ -38,8 +38,10 @@ class Claim:
             write_text(path, dump_sweep(spec))
         else:
             known = read_sweep(spec.storage, spec.name)
-            if known.trials < spec.trials:
-                write_text(path, dump_sweep(known.model_copy(update={"trials": spec.trials})))
+            tracking = known.tracking.model_copy(update={"model": spec.tracking.model})
+            changed = {"trials": max(known.trials, spec.trials), "tracking": tracking}
+            if known != (now := known.model_copy(update=changed)):
+                write_text(path, dump_sweep(now))
         self.kept = True
 
 
@@ -54,7 +56,7 @@ def claimed(spec: SweepSettings, *, resume: bool) -> Iterator[Claim]:
     if started and not resume:
         raise UserError(
             f"{spec.name}: there is a sweep of this name in {spec.folder}; go on with it: "
-            f"c2vl-sweep resume {spec.name}, or start another: name=OTHER"
+            f"c2vl-sweep resume {spec.name} (or run --or-resume), or start another: name=OTHER"
         )
     if resume and not started:
         raise UserError(f"{spec.name}: there is no such sweep any more in {spec.folder}")

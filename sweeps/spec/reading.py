@@ -9,6 +9,7 @@ Example:
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,6 +19,8 @@ import yaml
 
 from c2vl.config.experiment import Experiment
 from c2vl.config.reading import (
+    PRESET,
+    named_file,
     override,
     parse,
     parse_overrides,
@@ -25,32 +28,54 @@ from c2vl.config.reading import (
     setting_names,
     with_imports,
 )
+from c2vl.config.reading import PRESETS as EXPERIMENTS
 from c2vl.support.errors import UserError, did_you_mean
 from sweeps.spec.checks import check
 from sweeps.spec.store_addresses import shown
 from sweeps.spec.sweep import NAME, SweepSettings
 from sweeps.spec.sweep_folder import SweepFolder
 
+PRESETS = Path(__file__).parents[1] / "presets"
+
 
 def load_sweep(path: Path, overrides: Iterable[str] = ()) -> SweepSettings:
     """Read and check a sweep file, with ``key=value`` overrides.
 
-    Overrides name keys of the sweep file (``trials=4``, ``base.train.epochs=3``); a setting of the
-    experiment alone (``train.epochs=3``) means the base.
+    The path may be ``preset:NAME``. Overrides name keys of the sweep file (``trials=4``,
+    ``base.train.epochs=3``); a setting of the experiment alone (``train.epochs=3``) means the base.
 
     Raises:
         UserError: the problems, with the fields' paths.
     """
-    values = dict(read_yaml(path))
-    base = values.get("base", {})
-    file = path.parent / base if isinstance(base, str) else path
-    if isinstance(base, str):
-        base = read_yaml(file)
-    if isinstance(base, dict):
-        values["base"] = with_imports(base, file.parent)
+    values, home = read_file(path)
+    if isinstance(values["base"], dict):
+        values["base"] = with_imports(values["base"], home)
     for key, value in parse_overrides(overrides).items():
         values = _override(values, key, value)
     return parse_sweep(values, path.name)
+
+
+def read_file(path: Path) -> tuple[dict[str, Any], Path]:
+    """Return what a sweep file says, unchecked, with its base experiment in it.
+
+    Args:
+        path: of the file, or ``preset:NAME``; the file's ``base`` may be either likewise.
+
+    Returns:
+        The values, and the folder where relative paths under ``imports`` of the base start.
+
+    Raises:
+        UserError: a file is missing, or is no mapping in YAML.
+    """
+    path = named_file(path, PRESETS)
+    values = dict(read_yaml(path))
+    base = values.get("base", {})
+    if not isinstance(base, str):
+        return {**values, "base": base}, path.parent
+    file = path.parent / base
+    if base.startswith(PRESET):
+        file = named_file(Path(base), EXPERIMENTS)
+    return {**values, "base": read_yaml(file)}, file.parent
 
 
 def _override(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
@@ -96,8 +121,14 @@ def parse_sweep(values: Mapping[str, Any], what: str) -> SweepSettings:
 
 
 def _check_storage(spec: SweepSettings, what: str) -> None:
-    """Refuse a path with a character that has a meaning in the address of a database."""
+    """Refuse a folder that does not stay, or that the address of a database cannot name."""
     path = str(spec.storage.absolute())
+    if "/runtime_resources/" in os.path.realpath(path) + "/":
+        raise UserError(
+            f"{what}: storage: {path} lies in Ray's cache of what was sent with the job, which "
+            "each node has for itself and Ray removes; name a folder that all nodes reach: "
+            "storage=/shared/runs"
+        )
     if odd := [sign for sign in "%?#" if sign in path]:
         raise UserError(
             f"{what}: storage: {path} has a {odd[0]} in it, which the addresses of the databases "

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, PositiveInt
 
-from c2vl.config.experiment import Experiment, Settings
+from c2vl.config.experiment import Experiment, Folder, Settings
 from c2vl.config.reading import flatten, setting_names
 from c2vl.registry import find
 from c2vl.training import figures
@@ -182,7 +182,7 @@ class SweepSettings(Settings):
         2, ge=0, description="lost processes that a trial survives; lost nodes are not counted"
     )
     max_failed_trials: int = Field(3, ge=0, description="more than this many end the sweep")
-    storage: Path = Field(Path("runs"), description="holds sweeps/NAME/, mlflow.db, mlartifacts/")
+    storage: Folder = Field(Path("runs"), description="holds sweeps/NAME/, mlflow.db, mlartifacts/")
     study: str | None = Field(None, description="Optuna storage URL; default: study.db")
     study_patience: float = Field(
         600.0, ge=0, description="seconds that a study which is locked or away is waited for"

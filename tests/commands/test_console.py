@@ -139,3 +139,12 @@ def test_numbers_out_of_range_are_refused_at_once(
     result = CliRunner().invoke(c2vl, words.split())
     assert result.exit_code == 2 and "Invalid value for" in result.output, result.output
     assert not list(tmp_path.iterdir())
+
+
+def test_an_address_of_storage_becomes_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(c2vl, ["data", "demo", "s3://lab/store"])
+    assert done.exit_code == 2 and "s3://lab/store: storage by address" in done.output
+    assert not list(tmp_path.iterdir())

@@ -16,6 +16,12 @@ from c2vl.config.reading import from_dict
 from c2vl.support.errors import UserError
 from sweeps import driver
 from sweeps.planning.cluster_resources import Concurrency, trial_resources
+from sweeps.planning.ray_internals import (
+    ASKS_DASHBOARD,
+    ENVIRONMENT,
+    default_temp_dir,
+    started_rays,
+)
 from sweeps.running import trial
 from sweeps.running.engine import run_trainings
 from sweeps.running.stopping import Stop
@@ -41,6 +47,10 @@ class Nodes:
             connect=True,
             head_node_args={"num_cpus": 1, "include_dashboard": False},
         )
+        # as `ray start` writes it: a sweep of another test would take it for the host's Ray
+        told = Path(default_temp_dir(), "ray_current_cluster")
+        self.found = self._cluster.address in {ray.address for ray in started_rays()}
+        told.unlink(missing_ok=True)
         self.gpu = self.join(num_gpus=1)
 
     def join(self, num_gpus: int = 0) -> Any:
@@ -70,8 +80,6 @@ class Nodes:
 
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
-    from sweeps.planning.ray_internals import ASKS_DASHBOARD, ENVIRONMENT
-
     variables = ENVIRONMENT | {ASKS_DASHBOARD: "0"}
     before = {key: os.environ.get(key) for key in variables}
     os.environ.update(variables)
@@ -128,6 +136,10 @@ def _changed(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     from c2vl.config.reading import override
 
     return override(base, {k: v for k, v in changes.items() if k.startswith(("train.", "data."))})
+
+
+def test_a_ray_that_was_started_here_is_found(nodes: Nodes) -> None:
+    assert nodes.found
 
 
 def test_two_trials_share_a_gpu(nodes: Nodes, tmp_path: Path) -> None:

@@ -105,7 +105,9 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_resume(
     assert "Traceback" not in out
     assert set(outcomes(storage)) == {("KILLED", "interrupted")}
     assert outcomes(storage, "sweep") == {("KILLED", "interrupted"): 1}
-    c2vl_sweep("resume", "small", cwd=tmp_path)
+    # as a scheduler starts a job again: the same command, which continues what it has begun
+    again = ["run", "--or-resume", sweep_file, *LONG, "trials=2", "points=[]"]
+    c2vl_sweep(*again, cwd=tmp_path)
     assert outcomes(storage) == {("FINISHED", "complete"): 2}
 
 

@@ -10,20 +10,23 @@ from typing import Any
 import pytest
 
 from c2vl.support.errors import UserError
+from sweeps.commands.running import _continued
 from sweeps.running.claim import claimed
 from sweeps.search.budget import Budget
 from sweeps.spec import provenance
 from sweeps.spec.lock import is_running, locked
-from sweeps.spec.reading import dump_sweep, parse_sweep
+from sweeps.spec.reading import dump_sweep, parse_sweep, read_sweep
 from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.sweep_folder import SweepFolder
+
+LR = {"type": "float", "low": 0.01, "high": 1.0}
 
 
 @pytest.fixture
 def spec(tmp_path: Path) -> SweepSettings:
     """A sweep that has not started, with its folder."""
-    space = {"optim.lr": {"type": "float", "low": 0.01, "high": 1.0}}
-    spec = parse_sweep({"name": "s", "storage": str(tmp_path), "space": space}, "s.yaml")
+    values = {"name": "s", "storage": str(tmp_path), "space": {"optim.lr": LR}}
+    spec = parse_sweep(values, "s.yaml")
     spec.folder.path.mkdir(parents=True)
     return spec
 
@@ -45,6 +48,23 @@ def test_a_folder_that_lost_its_sweep_file_stays(spec: SweepSettings) -> None:
         with pytest.raises(UserError, match=message), claimed(spec, resume=resume):
             pass
         assert files(spec.folder.path) == {"trials", "study.db"}
+
+
+def test_a_file_that_is_run_again_continues_what_it_began(spec: SweepSettings) -> None:
+    (spec.folder / "sweep.yaml").write_text(dump_sweep(spec.model_copy(update={"trials": 40})))
+    spec.folder.make_identity()
+    assert _continued(spec).trials == 40  # it was extended
+    tracking = spec.tracking.model_copy(update={"model": "other"})
+    changed = spec.model_copy(update={"trials": 50, "concurrency": 1, "tracking": tracking})
+    assert _continued(changed) == changed
+    with claimed(_continued(changed), resume=True) as claim:
+        claim.keep()
+    kept = read_sweep(spec.storage, "s")
+    assert (kept.trials, kept.model, kept.concurrency) == (50, "other", None)
+    for change in ({"base": {"optim": {"lr": 7}}}, {"space": {"optim.weight_decay": LR}}):
+        values = {**spec.model_dump(mode="json"), **change}
+        with pytest.raises(UserError, match=r"has begun with .*keeps it: put it back"):
+            _continued(parse_sweep(values, "s.yaml"))
 
 
 def test_a_lost_identity_is_not_replaced(spec: SweepSettings) -> None:

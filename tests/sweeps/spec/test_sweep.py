@@ -10,8 +10,10 @@ from typing import Any
 
 import optuna
 import pytest
+import yaml
 from pydantic import TypeAdapter
 
+from c2vl.config.reading import load
 from c2vl.support.errors import UserError
 from sweeps.search.warm_start import distribution
 from sweeps.spec.reading import dump_sweep, load_sweep, parse_sweep, read_sweep
@@ -86,6 +88,17 @@ def test_round_trip() -> None:
     assert parse_sweep(yaml.safe_load(dump_sweep(spec)), "a.yaml") == spec
 
 
+def test_presets_have_names(tmp_path: Path) -> None:
+    """A wheel alone brings them."""
+    spec = load_sweep(Path("preset:ablations/beta"), ["trials=3"])
+    assert (spec.trials, spec.base) == (3, load_sweep(Path("preset:ablations/beta")).base)
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump({"space": LR, "base": "preset:utd_mhad"}))
+    own = load_sweep(tmp_path / "own.yaml", ["name=own"])
+    assert own.base.data == load(Path("preset:utd_mhad")).data
+    with pytest.raises(UserError, match=r'preset:debgu: no such preset; did you mean "debug"'):
+        load_sweep(Path("preset:debgu"))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -105,6 +118,13 @@ def test_round_trip() -> None:
         ({"final": {"beside": ["base", "base"]}}, r"final\.beside.*base is named twice"),
         ({"tracking": {"model": "O'Brien"}}, r"tracking\.model"),
         ({"storage": "odd%41 folder"}, r"storage: .*has a % in it"),
+        ({"storage": "s3://lab/runs"}, r"storage: storage by address does not work.*s3://lab"),
+        ({"base": {"data": {"store": "gs://lab/a"}}}, r"data\.store: storage by address"),
+        ({"base": {"prompts": {"language": "az://lab/a"}}}, r"prompts\.language: .*mount it"),
+        (
+            {"storage": "/tmp/ray/session_1/runtime_resources/working_dir_files/_ray_pkg_1/runs"},
+            r"storage: /tmp/ray/.*Ray's cache .*storage=/shared/runs",
+        ),
         ({"space": HIDDEN, "points": [{"model.hidden": 6}]}, "6 is outside .* steps of 4 from 4"),
         ({"space": TAU, "points": [{"objective.temperature": 0.17}]}, "0.17 is outside .* 0.05"),
         *(
