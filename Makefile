@@ -1,7 +1,7 @@
 # make demo   a sweep on generated data, tracked, its best encoder exported and scored;
 #             on real data: make demo DATA=path/to/utd_mhad. Interrupted, it goes on.
 # make ui     MLflow's pages on the demo's store, at http://127.0.0.1:5000
-# make test   the tests, without the slow ones;  make lint   ruff, mypy, import-linter
+# make test   the tests, without the slow ones;  make lint   ruff, mypy, import-linter, manifests
 # make bench  speed, side by side with plain implementations
 # make bench-gpu  tests and step rates on a GPU, where there is one
 # make contracts-newest   tests of what we use beyond the public interfaces of Ray, MLflow and Optuna,
@@ -77,6 +77,8 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m tests.cluster.recipes.manifests
+	$(BIN)/shellcheck --severity=warning cluster/slurm/sweep.sbatch
 
 bench: install
 	$(BIN)/python -m pytest tests/benchmarks -m "slow or not slow" -s $(ARGS)
