@@ -240,10 +240,12 @@ def _prepared(
     from c2vl.protocols.evaluate import Evaluation, settings_of
     from c2vl.protocols.task import Task
     from c2vl.skeletons.store import Store
+    from c2vl.training.device import precision, worker_device
 
     values = {name: value for name, value in options.items() if value is not None}
     for protocol in protocols:
         settings_of(protocol, values)  # refuse a value out of range before anything is loaded
+    form = precision(options["precision"], worker_device(options["gpus_per_worker"]))
     opened = Store.open(store)
     run = Evaluation(
         options["out"], values, options["again"], lambda line: click.echo(line, err=True)
@@ -254,7 +256,8 @@ def _prepared(
         if seed is None:
             seed = int(encoder.card.get("provenance", {}).get("seed") or 0)
         by, folds = options["by"], options["folds"]
-        return Task(encoder, opened, options["split_name"], options["part"], seed, by, folds)
+        named = {"split_name": options["split_name"], "part": options["part"], "precision": form}
+        return Task(encoder.to(form.device), opened, seed=seed, by=by, k=folds, **named)
 
     return run, make
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 import click
 
 from c2vl.commands.arguments import FOLDER
+from c2vl.config.experiment import Format
 from c2vl.registry import Part
 from c2vl.support.command_line import LocalPath
 from c2vl.support.errors import UserError
@@ -38,6 +39,18 @@ SHARED: list[click.Parameter] = [
     ),
     click.Option(
         ["--folds"], type=click.IntRange(2), default=4, help="Folds of the training part."
+    ),
+    click.Option(
+        ["--gpus-per-worker"],
+        type=click.FloatRange(0, 1),
+        default=0.0,
+        help="1: networks, probes and neighbours use a GPU; 0: the CPU.",
+    ),
+    click.Option(
+        ["--precision"],
+        type=click.Choice(get_args(Format)),
+        default="auto",
+        help="Format that networks compute in: auto is fp32, or tf32 on a GPU that has it.",
     ),
     click.Option(["--out"], type=FOLDER, default=RESULTS, help="Folder of the results."),
     click.Option(["--label"], show_default="kind, stream", help="Name of the row in tables."),

@@ -20,6 +20,7 @@ from c2vl.registry import import_modules
 from c2vl.support.files import require_local
 
 Stream = Literal["joint", "bone", "motion"]
+Format = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 
 
 def _local(path: Any) -> Any:
@@ -175,7 +176,7 @@ class TrainSettings(Settings):
         description="workers stay for the next trial; false: Ray Train's documented trainer, which "
         "starts new ones for each",
     )
-    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = Field(
+    precision: Format = Field(
         "auto",
         description="numbers of the network's products: auto is fp32 on a CPU and tf32 on a GPU "
         "that has it; the contrast stays in float32",

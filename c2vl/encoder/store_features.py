@@ -20,11 +20,16 @@ Floats = NDArray[np.float32]
 BATCH = 256
 
 
-def store_features(encoder: Encoder, store: Store) -> Floats:
+def store_features(encoder: Encoder, store: Store, variant: str = "clean") -> Floats:
     """Embed every sequence of a store with the encoder's own preprocessing.
 
     The result is cached (:mod:`c2vl.skeletons.cache`) by what decides it: all of the encoder but
     its provenance, and the store's content.
+
+    Args:
+        encoder: on the device that computes.
+        store: in the encoder's layout.
+        variant: what else decides them, in words (a number format).
 
     Returns:
         (N, F), in the order of the store's index.
@@ -46,7 +51,7 @@ def store_features(encoder: Encoder, store: Store) -> Floats:
                 shown(first + len(part), len(store))
         return rows
 
-    return cached(encoder, store, "clean", compute)
+    return cached(encoder, store, variant, compute)
 
 
 def same_layout(encoder: Encoder, store: Store) -> None:

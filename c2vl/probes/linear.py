@@ -31,6 +31,7 @@ PAST = 2  # strengths tried past the best
 TOLERANCE = 1e-7  # of the largest component of the gradient
 LARGE = 20e6
 """Rows × features × classes past which scikit-learn's solvers are too slow."""
+CPU = torch.device("cpu")
 ABSENT = -1e3  # score of a class that no fitted row has; its optimum is at minus infinity
 
 
@@ -53,8 +54,8 @@ class LinearClassifier:
 
     def scores(self, features: Floats) -> Floats:
         """Return class scores (n, classes) of features (n, F)."""
-        x = (torch.from_numpy(features).double() - self.mean) / self.scale
-        result: Floats = (x @ self.weight.t() + self.bias).float().numpy()
+        x = (torch.from_numpy(features).to(self.mean.device).double() - self.mean) / self.scale
+        result: Floats = (x @ self.weight.t() + self.bias).float().cpu().numpy()
         return result
 
     def hits(self, features: Floats, labels: Ints) -> Hits:
@@ -64,7 +65,12 @@ class LinearClassifier:
 
 
 def fit_path(
-    features: Floats, labels: Ints, *, classes: int, strengths: tuple[float, ...] = STRENGTHS
+    features: Floats,
+    labels: Ints,
+    *,
+    classes: int,
+    strengths: tuple[float, ...] = STRENGTHS,
+    device: torch.device = CPU,
 ) -> Iterator[LinearClassifier]:
     """Fit a classifier for each strength when it is asked for, starting from the one before.
 
@@ -82,22 +88,25 @@ def fit_path(
         labels: (n,) integers in 0..classes-1.
         classes: number of classes.
         strengths: descending.
+        device: where a large one is fitted; scikit-learn's are fitted on the CPU.
     """
-    x = torch.from_numpy(features).double()
+    known, own = np.unique(labels, return_inverse=True)
+    large = features.size * len(known) > LARGE
+    x = torch.from_numpy(features).to(device if large else CPU).double()
     mean, scale = x.mean(0), x.std(0).clamp_min(1e-6)
     rows = (x - mean).div_(scale)
     del x
-    known, own = np.unique(labels, return_inverse=True)
     if len(known) == 1:
         found: Iterator[tuple[Tensor, Tensor]] = repeat((mean.new_zeros(1), mean.new_zeros(1)))
-    elif rows.numel() * len(known) > LARGE:
-        found = solutions(rows, torch.from_numpy(own), len(known), strengths)
+    elif large:
+        found = solutions(rows, torch.from_numpy(own).to(device), len(known), strengths)
     else:
         found = _newton(rows.numpy(), labels, strengths)
+    at = torch.from_numpy(known)
     for strength, (weight_of_known, bias_of_known) in zip(strengths, found, strict=False):
         weight = mean.new_zeros(classes, len(mean))
         bias = mean.new_full((classes,), ABSENT)
-        weight[known], bias[known] = weight_of_known, bias_of_known
+        weight[at], bias[at] = weight_of_known, bias_of_known
         yield LinearClassifier(mean, scale, weight, bias, strength)
 
 
@@ -134,6 +143,7 @@ def hits_by_strength(
     *,
     classes: int,
     fitted: Callable[[], None] = do_nothing,
+    device: torch.device = CPU,
 ) -> list[list[Hits]]:
     """Return which predictions are right, for each strength in turn and each fold.
 
@@ -144,9 +154,10 @@ def hits_by_strength(
         folds: features (n, F) and labels to fit, features (m, F) and labels to score.
         classes: number of classes.
         fitted: called after each fit.
+        device: see :func:`fit_path`; so of the functions below.
     """
     folds = list(folds)
-    paths = [fit_path(x, y, classes=classes) for x, y, *_ in folds]
+    paths = [fit_path(x, y, classes=classes, device=device) for x, y, *_ in folds]
     table: list[list[Hits]] = []
     means: list[float] = []
     for _ in STRENGTHS:
@@ -168,6 +179,7 @@ def fold_accuracies(
     classes: int,
     only: Ints | None = None,
     fitted: Callable[[], None] = do_nothing,
+    device: torch.device = CPU,
 ) -> NDArray[np.float64]:
     """Accuracy of each strength on each fold, by classifiers fitted on the other folds.
 
@@ -185,7 +197,7 @@ def fold_accuracies(
     numbers = np.unique(fold) if only is None else only
     held_out = [fold == number for number in numbers]
     parts = [(features[~held], labels[~held], features[held], labels[held]) for held in held_out]
-    table = hits_by_strength(parts, classes=classes, fitted=fitted)
+    table = hits_by_strength(parts, classes=classes, fitted=fitted, device=device)
     return np.array([[hits.mean() for hits in row] for row in table]).T
 
 
@@ -201,15 +213,18 @@ def fit_chosen(
     *,
     classes: int,
     fitted: Callable[[], None] = do_nothing,
+    device: torch.device = CPU,
 ) -> tuple[LinearClassifier, float]:
     """Fit on all rows with the strength that is best on the mean over folds.
 
     Returns:
         The classifier, and its mean accuracy over the folds, 0..1.
     """
-    mean = fold_accuracies(features, labels, fold, classes=classes, fitted=fitted).mean(0)
+    table = fold_accuracies(features, labels, fold, classes=classes, fitted=fitted, device=device)
+    mean = table.mean(0)
     best = int(mean.argmax())  # the first of equals is the strongest
-    path = fit_path(features, labels, classes=classes, strengths=STRENGTHS[: best + 1])
+    upto = STRENGTHS[: best + 1]
+    path = fit_path(features, labels, classes=classes, strengths=upto, device=device)
     for classifier in path:  # noqa: B007  # the last one is the one chosen
         fitted()
     return classifier, float(mean[best])
@@ -223,6 +238,7 @@ def sgd_hits(
     *,
     classes: int,
     seed: int = 0,
+    device: torch.device = CPU,
 ) -> dict[str, Hits]:
     """The published protocol: SGD lr 3.0, momentum 0.9, ×0.1 at epoch 80 of 100, batch 128.
 
@@ -235,23 +251,25 @@ def sgd_hits(
     """
     mean, std = train.mean(0), train.std(0) + 1e-6
     x, query = (
-        torch.from_numpy(np.asarray((rows - mean) / std, np.float32)) for rows in (train, test)
+        torch.from_numpy(np.asarray((rows - mean) / std, np.float32)).to(device)
+        for rows in (train, test)
     )
-    y = torch.from_numpy(labels)
+    y = torch.from_numpy(labels).to(device)
     draw = torch.Generator().manual_seed(seed)
-    weight = torch.empty(classes, x.shape[1]).normal_(0, 0.01, generator=draw).requires_grad_()
-    bias = torch.zeros(classes, requires_grad=True)
+    weight = torch.empty(classes, x.shape[1]).normal_(0, 0.01, generator=draw)
+    weight = weight.to(device).requires_grad_()
+    bias = torch.zeros(classes, device=device, requires_grad=True)
     solver = torch.optim.SGD([weight, bias], lr=3.0, momentum=0.9)
     best = last = np.zeros(len(test), dtype=bool)
     for epoch in range(100):
         if epoch == 80:
             solver.param_groups[0]["lr"] = 0.3
-        for rows in torch.randperm(len(x), generator=draw).split(128):
+        for rows in torch.randperm(len(x), generator=draw).to(device).split(128):
             solver.zero_grad()
             functional.cross_entropy(functional.linear(x[rows], weight, bias), y[rows]).backward()
             solver.step()
         with torch.no_grad():
-            guess = functional.linear(query, weight, bias).argmax(1).numpy()
+            guess = functional.linear(query, weight, bias).argmax(1).cpu().numpy()
         last = guess == test_labels
         if last.mean() > best.mean():
             best = last

@@ -16,6 +16,7 @@ from torch import Tensor
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
+CPU = torch.device("cpu")
 _COSINES = 1 << 24  # at once: 64 MiB
 
 
@@ -39,6 +40,7 @@ def rank(
     *,
     votes: Sequence[int] = (),
     truth: Ints | None = None,
+    device: torch.device = CPU,
 ) -> Ranking:
     """Rank known rows by cosine, for one block of queries after the other.
 
@@ -52,26 +54,28 @@ def rank(
         queries: blocks of unit rows (:func:`blocks`), q in all.
         votes: numbers of neighbours k; at most n are used.
         truth: (q,) classes of the queries, for average precisions.
+        device: where cosines are computed, and sorted for votes.
     """
-    classes, known_nF = torch.from_numpy(labels), torch.from_numpy(known)
+    classes, known_nF = torch.from_numpy(labels).to(device), torch.from_numpy(known).to(device)
     members = {label: np.flatnonzero(labels == label) for label in np.unique(labels)}
     predicted: dict[int, list[Tensor]] = {k: [] for k in votes}
     precisions, done = [np.zeros(0)], 0
     for block in queries:
-        cosines = torch.from_numpy(block) @ known_nF.t()
+        cosines = torch.from_numpy(block).to(device) @ known_nF.t()
         if votes:
             value, near = cosines.topk(min(max(votes), len(known)), dim=1)
             for k, found in predicted.items():
-                tally = torch.zeros(len(block), int(classes.max()) + 1)
+                tally = torch.zeros(len(block), int(labels.max()) + 1, device=device)
                 # 1 + cosine is never below 0
                 tally.scatter_add_(1, classes[near[:, :k]], 1 + value[:, :k])
                 found.append(tally.argmax(1))
         if truth is not None:
             wanted = truth[done : done + len(block)]
-            precisions.append(_average_precisions(cosines.numpy(), members, wanted))
+            precisions.append(_average_precisions(cosines.cpu().numpy(), members, wanted))
         done += len(block)
     return Ranking(
-        {k: torch.cat(found).numpy() for k, found in predicted.items()}, np.concatenate(precisions)
+        {k: torch.cat(found).cpu().numpy() for k, found in predicted.items()},
+        np.concatenate(precisions),
     )
 
 
@@ -103,17 +107,25 @@ def blocks(queries: Floats, known: int) -> Iterator[Floats]:
         yield unit(queries[start : start + size])
 
 
-def knn_predict(train: Floats, labels: Ints, query: Floats, k: int = 1) -> Ints:
+def knn_predict(
+    train: Floats, labels: Ints, query: Floats, k: int = 1, *, device: torch.device = CPU
+) -> Ints:
     """Return the class of each query (q, F) by a vote among its k nearest of train (n, F), (q,)."""
-    ranking = rank(unit(train), labels, blocks(query, len(train)), votes=[k])
+    ranking = rank(unit(train), labels, blocks(query, len(train)), votes=[k], device=device)
     return ranking.predicted[k]
 
 
 def knn_accuracy(
-    train: Floats, labels: Ints, query: Floats, query_labels: Ints, k: int = 1
+    train: Floats,
+    labels: Ints,
+    query: Floats,
+    query_labels: Ints,
+    k: int = 1,
+    *,
+    device: torch.device = CPU,
 ) -> float:
     """Return the share of queries (q, F) whose predicted class is right, 0..1."""
-    return float((knn_predict(train, labels, query, k) == query_labels).mean())
+    return float((knn_predict(train, labels, query, k, device=device) == query_labels).mean())
 
 
 def nearest_mean(support: Floats, labels: Ints, query: Floats) -> Ints:

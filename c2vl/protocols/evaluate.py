@@ -163,7 +163,7 @@ class Evaluation:
     def _beside(self, task: Task) -> list[Result]:
         """Run the baselines that have a task's seed, architecture and preprocessing."""
         rows: list[Result] = []
-        random = replace(task, encoder=fresh(task.encoder, task.seed))
+        random = replace(task, encoder=fresh(task.encoder, task.seed).to(task.device))
         for name in FEATURES_ALONE:
             rows += self.run(name, random, ledger=self.out, label="random encoder")
         label = "supervised from scratch"
@@ -178,6 +178,8 @@ class Evaluation:
         ledger: Path,
         label: str,
     ) -> list[Result]:
+        if (form := task.precision.name) != "fp32":
+            decisive = {**decisive, "precision": form}
         path = file_of(self.out, protocol, task, label, decisive)
         what = f"{protocol}: {label}, seed {task.seed}, {task.part} part"
         if path.exists() and not self.again:

@@ -63,7 +63,7 @@ def _neighbours(task: Task, sides: Callable[[Fold], Sides]) -> list[Outcome]:
     for one in task.folds:
         labels, truth = task.labels[one.fit], task.labels[one.scored]
         known, queries = sides(one)
-        found = rank(known, labels, queries, votes=NEIGHBOURS, truth=truth)
+        found = rank(known, labels, queries, votes=NEIGHBOURS, truth=truth, device=task.device)
         for k, predicted in found.predicted.items():
             hits[k].append((one.scored, predicted == truth))
         precisions.append((one.scored, found.precisions))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from c2vl.probes.linear import (
     STRENGTHS,
     counting,
-    fit_chosen,
     hits_by_strength,
     most_fits,
     sgd_hits,
@@ -24,24 +25,25 @@ def linear(task: Task) -> list[Outcome]:
     by, and training's ``linear_val``. The best epoch of SGD is chosen on the scored part itself,
     as papers report it, which is no fair figure.
     """
-    classes, folds = task.classes, task.folds
+    folds = task.folds
+    how: Any = {"classes": task.classes, "device": task.device}
     parts = [(*task.known(one.fit), *task.known(one.scored)) for one in folds]
     tested = task.part == "test"
     fits = most_fits(folds[0].inner) if tested else len(folds) * len(STRENGTHS)
     with progress("probes") as shown:
         fitted = counting(shown, fits + len(folds))
         if tested:
-            (only,), ((x, y, query, truth),) = folds, parts
-            probe, on_folds = fit_chosen(x, y, only.inner, classes=classes, fitted=fitted)
+            (only,), ((*_, query, truth),) = folds, parts
+            probe, on_folds = task.probe(only, fitted)
             chosen = {"strength": probe.strength, "validation": on_folds}
             convex = [probe.hits(query, truth)]
         else:
-            table = hits_by_strength(parts, classes=classes, fitted=fitted)
+            table = hits_by_strength(parts, fitted=fitted, **how)
             best = int(np.argmax([np.mean([hits.mean() for hits in row]) for row in table]))
             chosen, convex = {"strength": STRENGTHS[best]}, table[best]
         sgd = []
         for part in parts:
-            sgd.append(sgd_hits(*part, classes=classes, seed=task.seed))
+            sgd.append(sgd_hits(*part, seed=task.seed, **how))
             fitted()
     scored = [one.scored for one in folds]
     last, best_epoch = ([hits[name] for hits in sgd] for name in ("last", "best"))

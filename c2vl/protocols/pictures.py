@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from c2vl.probes.linear import fit_chosen
 from c2vl.probes.neighbours import unit as to_unit
 from c2vl.protocols.results import Result
 from c2vl.protocols.task import Ints, Task
@@ -21,7 +20,7 @@ def predictions(task: Task) -> tuple[Ints, Ints]:
     """Return the scored positions (n,) and the convex probe's predictions (n,)."""
     at, guess = [], []
     for one in task.folds:
-        probe, _ = fit_chosen(*task.known(one.fit), one.inner, classes=task.classes)
+        probe, _ = task.probe(one)
         at.append(one.scored)
         guess.append(probe.scores(task.rows[one.scored]).argmax(1))
     return np.concatenate(at), np.concatenate(guess).astype(np.int64)

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c2vl.encoder.store_features import cached
-from c2vl.probes.linear import fit_chosen
 from c2vl.protocols.task import Floats, Outcome, Task, pooled
 from c2vl.skeletons.layout import JointLayout
 from c2vl.support.progress import progress
@@ -92,9 +91,7 @@ def robustness(task: Task) -> list[Outcome]:
 
     Linear probes, one a fold, are fitted once on clean features.
     """
-    probes = [
-        fit_chosen(*task.known(one.fit), one.inner, classes=task.classes)[0] for one in task.folds
-    ]
+    probes = [task.probe(one)[0] for one in task.folds]
     found = []
     levels = [(name, curve, level) for name, curve in CURVES.items() for level in curve.levels]
     with progress("levels") as shown:
@@ -113,7 +110,7 @@ def robustness(task: Task) -> list[Outcome]:
 def _spoilt(task: Task, name: str, curve: Curve, level: float) -> Floats:
     """Features of the whole store, (N, F); only the scored rows are spoilt, the others are nan."""
     scored = np.concatenate([one.scored for one in task.folds])
-    variant = f"{name} {level:g} seed {task.seed} {task.split.name} {task.part}"
+    variant = task.variant(f"{name} {level:g} seed {task.seed} {task.split.name} {task.part}")
 
     def compute() -> Floats:
         out = np.full((len(task.store), task.encoder.feature_size), np.nan, np.float32)
@@ -129,7 +126,8 @@ def _spoilt(task: Task, name: str, curve: Curve, level: float) -> Floats:
                 )
                 for at in part
             ]
-            out[part] = task.encoder.embed(spoilt)
+            with task.precision.autocast():
+                out[part] = task.encoder.embed(spoilt)
         return out
 
     return cached(task.encoder, task.store, variant, compute)

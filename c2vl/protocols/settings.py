@@ -9,6 +9,9 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from c2vl.config.experiment import Format
+
+_ELSEWHERE = ("gpus_per_worker", "precision")  # a row says what differs from fp32
 EPOCHS = 70  # that the published warm-up and milestones are given for
 
 
@@ -33,7 +36,8 @@ class TrainingSettings(ProtocolSettings):
 
     epochs: int = Field(EPOCHS, ge=1, description="The shape stays the same.")
     workers: int = Field(1, ge=1, description="Ray Train workers; 1 trains in this process.")
-    gpus_per_worker: float = Field(0.0, ge=0, description="0: workers train on the CPU.")
+    gpus_per_worker: float = Field(0.0, ge=0)  # these two are options of every protocol
+    precision: Format = "auto"
     batch_size: int = 64  # over all workers
     lr: float = 0.1  # at its highest
     weight_decay: float = 1e-4
@@ -56,7 +60,7 @@ class TrainingSettings(ProtocolSettings):
         return self.lr * 0.1 ** sum(epoch >= at for at in self.milestones)
 
     def decisive(self) -> dict[str, Any]:
-        found = self.model_dump(exclude={"workers", "gpus_per_worker", "checkpoint_every"})
+        found = self.model_dump(exclude={*_ELSEWHERE, "workers", "checkpoint_every"})
         found |= {"warmup": self.warmup, "milestones": self.milestones}
         return found | ({"workers": self.workers} if self.workers > 1 else {})
 

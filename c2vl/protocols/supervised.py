@@ -27,24 +27,28 @@ from c2vl.skeletons.streams import to_stream
 from c2vl.support.files import write_text
 from c2vl.training import checkpoint
 from c2vl.training.batches import generator
+from c2vl.training.device import Precision, precision
 
 log = logging.getLogger(__name__)
 SCORES = "scores.npy"
 
 
 class Classifier(nn.Module):
-    """An encoder's network with a linear layer on its features."""
+    """An encoder's network, in the format of a device, with a linear layer on its features."""
 
-    def __init__(self, network: nn.Module, feature: int, classes: int) -> None:
+    def __init__(self, network: nn.Module, feature: int, classes: int, form: Precision) -> None:
         super().__init__()
         self.network = network
+        self.form = form
         self.head = nn.Linear(feature, classes)
         nn.init.normal_(self.head.weight, 0, 0.01)
         nn.init.zeros_(self.head.bias)
 
     def forward(self, x_NMTVC: Tensor, present_NM: Tensor) -> Tensor:
         """Class scores (N, classes)."""
-        scores: Tensor = self.head(self.network(x_NMTVC, present_NM))
+        with self.form.autocast():
+            features_NF = self.network(x_NMTVC, present_NM)
+        scores: Tensor = self.head(features_NF.float())
         return scores
 
 
@@ -109,7 +113,10 @@ def train_and_score(folder: Path, share: Share, device: torch.device) -> None:
     store, encoder = Store.open(job["store"]), load_encoder(folder / "encoder")
     labels = torch.from_numpy(store.index["label"].to_numpy(np.int64)[positions["fit"]])
     torch.manual_seed(job["seed"])
-    model = Classifier(encoder.model, encoder.feature_size, len(store.class_names)).to(device)
+    form = precision(settings.precision, device)
+    sizes = encoder.feature_size, len(store.class_names)
+    model = Classifier(encoder.model, *sizes, form).to(device)
+    scaler = form.scaler()
     optimizer = torch.optim.SGD(
         model.parameters(),
         lr=settings.lr,
@@ -124,6 +131,8 @@ def train_and_score(folder: Path, share: Share, device: torch.device) -> None:
     if state is not None:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
+        if scaler.is_enabled():
+            scaler.load_state_dict(state["scaler"])
         first = state["epoch"]
     wrapped: nn.Module = model
     if share.world > 1:
@@ -133,14 +142,16 @@ def train_and_score(folder: Path, share: Share, device: torch.device) -> None:
     clips = _Clips(encoder, store, device)
     for epoch in range(first, settings.epochs):
         _epoch(
-            wrapped, optimizer, settings, clips, positions["fit"], labels, job["seed"], epoch, share
-        )
+            wrapped, optimizer, scaler, settings, clips, positions["fit"], labels, job["seed"],
+            epoch, share,
+        )  # fmt: skip
         done = epoch + 1
         if share.rank == 0 and (done % settings.checkpoint_every == 0 or done == settings.epochs):
             state = {
                 "epoch": done,
                 "model": model.state_dict(),
                 "optimizer": optimizer.state_dict(),
+                "scaler": scaler.state_dict(),
             }
             checkpoint.save(folder / "checkpoints", state, step=done, keep=1)
     if share.rank == 0:
@@ -153,6 +164,7 @@ def train_and_score(folder: Path, share: Share, device: torch.device) -> None:
 def _epoch(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
     settings: TrainingSettings,
     clips: _Clips,
     fit: Ints,
@@ -175,8 +187,9 @@ def _epoch(
         )
         optimizer.zero_grad(set_to_none=True)
         # Gradients are averaged over workers: weighted by its rows, each sequence counts the same.
-        (loss * (len(own) * share.world / len(rows))).backward()
-        optimizer.step()
+        scaler.scale(loss * (len(own) * share.world / len(rows))).backward()
+        scaler.step(optimizer)
+        scaler.update()
 
 
 class _Clips:

@@ -14,13 +14,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from c2vl.encoder import Encoder
 from c2vl.encoder.store_features import store_features
+from c2vl.probes.linear import LinearClassifier, do_nothing, fit_chosen
 from c2vl.skeletons.splits import Split, folds, split
 from c2vl.skeletons.store import Store
 from c2vl.support.errors import UserError
+from c2vl.training.device import Precision
 
 SplitPart = Literal["validation", "test"]
 By = Literal["subject", "camera", "setup"]
@@ -56,6 +59,8 @@ class Task:
         by: what training sequences are grouped by, for folds.
         k: number of folds.
         work: where a protocol keeps unfinished work; all workers reach it.
+        precision: the format that networks compute in, and the device of networks and probes; the
+            encoder is there already.
     """
 
     encoder: Encoder
@@ -66,11 +71,23 @@ class Task:
     by: By = "subject"
     k: int = 4
     work: Path = Path("runs/results/.unfinished")
+    precision: Precision = field(default_factory=Precision)
 
     @cached_property
     def rows(self) -> Floats:
         """(N, F) features of the whole store."""
-        return store_features(self.encoder, self.store)
+        with self.precision.autocast():
+            return store_features(self.encoder, self.store, self.variant("clean"))
+
+    def variant(self, what: str) -> str:
+        """Return what else decides features, in words: ``what``, and a format other than fp32."""
+        name = self.precision.name
+        return what if name == "fp32" else f"{what}, {name}"
+
+    @property
+    def device(self) -> torch.device:
+        """Where networks and probes compute."""
+        return self.precision.device
 
     @cached_property
     def labels(self) -> Ints:
@@ -112,6 +129,13 @@ class Task:
                 inner = np.arange(len(inner), dtype=np.int64) % self.k
             found.append(Fold(train[~held], train[held], inner))
         return found
+
+    def probe(
+        self, one: Fold, fitted: Callable[[], None] = do_nothing
+    ) -> tuple[LinearClassifier, float]:
+        """Return a fold's convex probe, and its accuracy on the inner folds that chose it, 0..1."""
+        how: Any = {"classes": self.classes, "device": self.device, "fitted": fitted}
+        return fit_chosen(*self.known(one.fit), one.inner, **how)
 
     def known(self, positions: Ints) -> tuple[Floats, Ints]:
         """Features and labels at positions."""

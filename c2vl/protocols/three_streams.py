@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from c2vl.probes.linear import fit_chosen
 from c2vl.protocols.task import Floats, Fold, Outcome, Task, pooled
 from c2vl.support.errors import UserError
 
@@ -42,8 +41,7 @@ def ensemble(tasks: Mapping[str, Task]) -> list[Outcome]:
 
 
 def _log_probabilities(task: Task, one: Fold) -> Floats:
-    probe, _ = fit_chosen(*task.known(one.fit), one.inner, classes=task.classes)
-    scores = probe.scores(task.rows[one.scored])
+    scores = task.probe(one)[0].scores(task.rows[one.scored])
     scores = scores - scores.max(1, keepdims=True)
     result: Floats = scores - np.log(np.exp(scores).sum(1, keepdims=True))
     return result

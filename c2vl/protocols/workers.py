@@ -13,6 +13,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from c2vl.support.ray_session import connected, quiet_train
+from c2vl.training.device import told_plainly, worker_device
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,9 @@ def run_job(job: Job, folder: Path, *, workers: int, gpus_per_worker: float) -> 
         gpus_per_worker: 0 is the CPU.
     """
     if workers == 1:
-        job(folder, Share(), torch.device("cuda" if gpus_per_worker else "cpu"))
+        device = worker_device(gpus_per_worker)
+        with told_plainly(folder.name, device):
+            job(folder, Share(), device)
         return
     import ray.train
     from ray.train.torch import TorchTrainer
@@ -57,6 +60,7 @@ def run_job(job: Job, folder: Path, *, workers: int, gpus_per_worker: float) -> 
         train_loop_config={
             "job": job,
             "folder": str(folder.absolute()),
+            "gpus": gpus_per_worker,
             "imports": os.environ.get("C2VL_IMPORTS", ""),  # parts that the encoder needs
         },
         scaling_config=ray.train.ScalingConfig(
@@ -76,12 +80,14 @@ def run_job(job: Job, folder: Path, *, workers: int, gpus_per_worker: float) -> 
 
 def _in_a_worker(config: dict[str, Any]) -> None:
     import ray.train
-    from ray.train.torch import get_device
 
     quiet_train()
     os.environ["C2VL_IMPORTS"] = config["imports"]
     context = ray.train.get_context()
     share = Share(context.get_world_rank(), context.get_world_size())
-    config["job"](Path(config["folder"]), share, get_device())
+    device = worker_device(config["gpus"], ray.get_gpu_ids())
+    folder = Path(config["folder"])
+    with told_plainly(folder.name, device):
+        config["job"](folder, share, device)
     if share.world > 1:
         dist.barrier()  # every worker stays until the result is written

@@ -11,13 +11,12 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
 
+from c2vl.config.experiment import Format
 from c2vl.support.errors import TrainingError, UserError, first_line
 
-Format = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 _REDUCED = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -37,7 +36,7 @@ def worker_device(gpus: float, assigned: Sequence[int | str] = ()) -> torch.devi
     if not gpus:
         return torch.device("cpu")
     if not torch.cuda.is_available():
-        raise UserError("train.gpus_per_worker: no GPU is visible here; set it to 0")
+        raise UserError("gpus_per_worker: no GPU is visible here; set it to 0")
     device = torch.device("cuda", _index(assigned, os.environ.get("CUDA_VISIBLE_DEVICES")))
     torch.cuda.set_device(device)
     return device
@@ -86,15 +85,13 @@ def precision(wanted: Format, device: torch.device) -> Precision:
     """
     if device.type != "cuda":
         if wanted == "tf32":
-            raise UserError(
-                "train.precision: tf32 is a format of GPUs; set it to auto, fp32 or bf16"
-            )
+            raise UserError("precision: tf32 is a format of GPUs; set it to auto, fp32 or bf16")
         return Precision("fp32" if wanted == "auto" else wanted, device)
     recent = torch.cuda.get_device_capability(device) >= (8, 0)
     name = wanted if wanted != "auto" else "tf32" if recent else "fp32"
     if name in ("tf32", "bf16") and not recent:
         raise UserError(
-            f"train.precision: {torch.cuda.get_device_name(device)} lacks {name}, which needs "
+            f"precision: {torch.cuda.get_device_name(device)} lacks {name}, which needs "
             "compute capability 8.0; set it to fp16 or fp32"
         )
     # Not by `fp32_precision`, its newer name: the compiler of PyTorch 2.13 refuses to read the

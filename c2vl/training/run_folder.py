@@ -16,7 +16,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -152,7 +151,7 @@ class RunFolder:
         return rows
 
     def table(self, names: Sequence[str]) -> NDArray[np.float64]:
-        """Return some figures by epoch, in a fifteenth of the time that :meth:`rows` takes.
+        """Return some figures by epoch, without making objects of the others.
 
         Args:
             names: of the columns.
@@ -164,14 +163,18 @@ class RunFolder:
         if not text.endswith(b"}"):  # without a line that a killed process left incomplete
             text = text[: text.rfind(b"\n") + 1]
         found = np.full((text.count(b"}"), len(names)), np.nan)  # no row has a nested value
+        ends = None
         for place, name in enumerate(names):
-            figure = re.compile(rb'"%s": ([^,}\n]+)' % re.escape(name.encode()))
-            values = figure.findall(text)
+            key = b'"%s": ' % name.encode()
+            before, *parts = text.split(key)  # a regular expression takes half as long again
+            values = [float(part.partition(b",")[0].partition(b"}")[0]) for part in parts]
             rows: slice | NDArray[np.int64] = slice(None)
             if len(values) < len(found):  # validation figures, for example
-                ends = np.flatnonzero(np.frombuffer(text, np.uint8) == ord("\n"))
-                rows = np.searchsorted(ends, [one.start() for one in figure.finditer(text)])
-            found[rows, place] = np.array(values, dtype=float)
+                if ends is None:
+                    ends = np.flatnonzero(np.frombuffer(text, np.uint8) == ord("\n"))
+                lengths = [len(before), *(len(key) + len(part) for part in parts[:-1])]
+                rows = np.searchsorted(ends, np.cumsum(lengths)[: len(parts)])
+            found[rows, place] = values
         return found
 
     # --- end ----------------------------------------------------------------------------------

@@ -92,12 +92,14 @@ def validate(
     scored = scored_rows(source)
     labels, fold = source.labels[scored.numpy()], source.fold[scored.numpy()]
     only = scored_folds(source)
-    nearest = [
-        knn_accuracy(features[fold != f], labels[fold != f], features[fold == f], labels[fold == f])
-        for f in only
-    ]
+    device = next(student.parameters()).device
+    nearest = []
+    for number in only:
+        held = fold == number
+        known, asked = (features[~held], labels[~held]), (features[held], labels[held])
+        nearest.append(knn_accuracy(*known, *asked, device=device))
     classes = int(labels.max()) + 1
-    linear = fold_accuracies(features, labels, fold, classes=classes, only=only)
+    linear = fold_accuracies(features, labels, fold, classes=classes, only=only, device=device)
     figures = {"knn_val": float(np.mean(nearest)), "linear_val": float(linear.mean(0).max())}
     return figures | label_free_scores(features) | _of_objective(source, student, scored, features)
 
