@@ -203,7 +203,7 @@ def fold_accuracies(
 
 def most_fits(fold: Ints) -> int:
     """The most classifiers that :func:`fit_chosen` fits."""
-    return len(STRENGTHS) * (len(np.unique(fold)) + 1)
+    return len(STRENGTHS) * len(np.unique(fold)) + 1
 
 
 def fit_chosen(
@@ -223,10 +223,9 @@ def fit_chosen(
     table = fold_accuracies(features, labels, fold, classes=classes, fitted=fitted, device=device)
     mean = table.mean(0)
     best = int(mean.argmax())  # the first of equals is the strongest
-    upto = STRENGTHS[: best + 1]
-    path = fit_path(features, labels, classes=classes, strengths=upto, device=device)
-    for classifier in path:  # noqa: B007  # the last one is the one chosen
-        fitted()
+    chosen = STRENGTHS[best : best + 1]
+    (classifier,) = fit_path(features, labels, classes=classes, strengths=chosen, device=device)
+    fitted()
     return classifier, float(mean[best])
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from c2vl.config.experiment import Experiment
 from c2vl.objective.base import Batch
+from c2vl.probes import linear, neighbours
 from c2vl.skeletons.layout import get_layout
 from c2vl.support.errors import TrainingError
 from c2vl.training.batches import TrainingSet, stream_batches
@@ -169,6 +171,29 @@ def _worker(rank: int, port: int, folder: str) -> None:
     weights: dict[str, Tensor] = {n: v.cpu() for n, v in made.student.state_dict().items()}
     torch.save((figures, weights), f"{folder}/{rank}.pt")
     dist.destroy_process_group()
+
+
+def test_probes_of_a_gpu_are_a_cpus(gpu: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear, "LARGE", 0)
+    unit = neighbours.unit
+    draw = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, 9, (900,), generator=draw).numpy()
+    centres = torch.randn(9, 12, generator=draw).numpy()
+    rows = centres[labels] + torch.randn(900, 12, generator=draw).numpy()
+    known, asked = (rows[300:], labels[300:]), (rows[:300], labels[:300])
+    fold = np.arange(600) % 3
+    for device in (gpu, torch.device("cpu")):
+        probe, _ = linear.fit_chosen(*known, fold, classes=9, device=device)
+        sgd = linear.sgd_hits(*known, *asked, classes=9, device=device)["last"]
+        places = {"votes": [5], "truth": asked[1], "device": device}
+        near = neighbours.rank(unit(known[0]), known[1], [unit(asked[0])], **places)
+        found = probe.scores(asked[0]), sgd.mean(), near.predicted[5], near.precisions
+        if device == gpu:
+            there = found
+    assert (there[0].argmax(1) != found[0].argmax(1)).mean() < 0.01
+    assert there[1] == pytest.approx(found[1], abs=0.02)
+    assert (there[2] != found[2]).mean() < 0.01
+    np.testing.assert_allclose(there[3], found[3], atol=1e-3)
 
 
 def test_two_gpus_are_one(gpu: torch.device, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
 from c2vl.commands.evaluate import evaluate
@@ -38,6 +39,7 @@ from c2vl.skeletons.store import Store, content_checksum
 from c2vl.support.errors import UserError
 from c2vl.support.ray_session import connected
 from c2vl.training import checkpoint
+from c2vl.training.device import Precision
 from c2vl.training.launch import fit
 from c2vl.training.run_folder import RunFolder
 from tests.protocols.conftest import random_encoder
@@ -245,6 +247,27 @@ def test_fine_tuning_learns_and_continues_after_a_kill(
     again = scores("b")
     assert saves == [6, 12, 18, 24, 24, 30]
     assert np.array_equal(again, learnt)
+
+
+def test_everything_obeys_the_number_format(
+    task: Task, evaluation: Evaluation, encoder_folder: Path, tmp_path: Path
+) -> None:
+    half = replace(task, precision=Precision("bf16"))
+    apart = np.abs(half.rows - task.rows)
+    assert 0 < apart.max() < 0.05 * np.abs(task.rows).max()
+    rows = [evaluation.run("few-shot", one, ledger=tmp_path)[0] for one in (task, half, task)]
+    assert [row.options for row in rows] == [{}, {"precision": "bf16"}, {}]
+    train, found = task.split.train, []
+    for form in ("auto", "bf16"):
+        settings = TrainingSettings(**SHORT, precision=form)
+        place = {"scratch": tmp_path / form, "seed": 0, "settings": settings}
+        found.append(supervised_scores(task.encoder, task.store, train, train, **place))
+    apart = np.abs(found[0] - found[1])
+    assert 0 < apart.max() < 0.1 * np.abs(found[0]).max()
+    words = [encoder_folder, task.store.path, "--split", "xsub", "--out", tmp_path]
+    asked = ask("few-shot", *words, "--gpus-per-worker", 1, code=2)
+    assert "no GPU is visible here" in str(asked.exception) or torch.cuda.is_available()
+    assert "a format of GPUs" in str(ask("knn", *words, "--precision", "tf32", code=2).exception)
 
 
 def test_semi_supervised_draws(task: Task, tmp_path: Path) -> None:

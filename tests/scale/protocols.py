@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -63,9 +64,11 @@ def _features(task: Task) -> NDArray[np.float32]:
     return (noise @ directions.T.astype(np.float32) + means[task.labels]).astype(np.float32)
 
 
-def run(path: Path, protocol: str) -> None:
+def run(path: Path, protocol: str, scored: int | None) -> None:
     """Run a protocol and print its line."""
     task, before = made_task(path), time.process_time()
+    (whole,) = task.folds
+    task.__dict__["folds"] = [replace(whole, scored=whole.scored[:scored])]
     outcomes = find("protocol", protocol).load()(task)
     rows = to_results(protocol, task, outcomes, who="made", options={}, test_scoring=1)
     cpu = time.process_time() - before
@@ -81,11 +84,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("store", type=Path)
     parser.add_argument("protocols", nargs="+")
+    parser.add_argument("--scored", type=int, help="sequences of the test part; default: all")
     given = parser.parse_args()
     task = made_task(given.store)
-    print(f"{len(task.split.train)} sequences to fit on, {len(task.split.test)} scored", flush=True)
+    sizes = len(task.split.train), given.scored or len(task.split.test)
+    print("{} sequences to fit on, {} scored".format(*sizes), flush=True)
     for protocol in given.protocols:
-        process = get_context("spawn").Process(target=run, args=(given.store, protocol))
+        process = get_context("spawn").Process(
+            target=run, args=(given.store, protocol, given.scored)
+        )
         process.start()
         process.join()
 

@@ -53,7 +53,7 @@ def test_probes_are_counted_to_the_end() -> None:
     fold = np.arange(60) // 3 % 4
     told: list[tuple[int, int]] = []
     most = most_fits(fold)
-    assert most == 5 * len(STRENGTHS)
+    assert most == 4 * len(STRENGTHS) + 1
     fitted = counting(lambda *at: told.append(at), most)
     fit_chosen(rows, labels, fold, classes=3, fitted=fitted)
     assert told == [(done, most) for done in range(1, len(told) + 1)]
