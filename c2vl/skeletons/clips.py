@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _BATCH = 256  # sequences preprocessed together
+_READ = 2048  # sequences read at a time: what is read is copied once more
 _SORTED = 32 * _BATCH  # sorted by length together: little padding, and the disk is read in order
 
 
@@ -61,11 +62,13 @@ class Clips:
         return x
 
     def _read(self, positions: NDArray[np.int64], x_nMTVC: NDArray[np.float32]) -> None:
-        present, first = self.present[positions], self.first[positions]
-        for slot in range(x_nMTVC.shape[1]):
-            here = present[:, slot]
-            x_nMTVC[here, slot] = self.bodies[first[here] + slot]
-            x_nMTVC[~here, slot] = 0
+        for start in range(0, len(positions), _READ):
+            part, out = positions[start : start + _READ], x_nMTVC[start : start + _READ]
+            present, first = self.present[part], self.first[part]
+            for slot in range(out.shape[1]):
+                here = present[:, slot]
+                out[here, slot] = self.bodies[first[here] + slot]
+                out[~here, slot] = 0
 
 
 def load_clips(store: Store, *, frames: int, centre: bool = True, align: bool = True) -> Clips:

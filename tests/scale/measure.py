@@ -1,11 +1,13 @@
 """Measure `c2vl train` from its start to its first step, without caches and with them.
 
     python -m tests.scale.measure runs/scale/28k runs/scale/114k --together 8
+    python -m tests.scale.measure runs/scale/114k --validation 20
 
 For each store (of :mod:`tests.scale.make`) a line: wall and CPU seconds, and the peak of a
 process's own memory (anonymous pages; pages of mapped files are shared and the system's to drop).
 Cold means no cache folder and no page of the store in memory. ``--together`` starts so many
 trainings at once on warm caches, as the workers or trials of a node, and adds up their memory.
+``--validation`` does so many steps and one whole validation instead, in this process.
 """
 
 from __future__ import annotations
@@ -19,9 +21,14 @@ import time
 from pathlib import Path
 
 import psutil
+import torch
 import yaml
 
+from c2vl.config.reading import from_dict
 from c2vl.skeletons.store import read_manifest
+from c2vl.training.batches import TrainingSet
+from c2vl.training.learner import Learner
+from c2vl.training.validation import embedded, validate
 
 
 def experiment(store: Path) -> dict[str, object]:
@@ -88,12 +95,40 @@ def own_memory(process: psutil.Process) -> float:
     return 0.0
 
 
+def validation(store: Path, steps: int) -> None:
+    """Print CPU seconds of an epoch, as an estimate from some steps, and of a validation."""
+    torch.set_num_threads(1)
+    settings = from_dict(experiment(store))
+    source = TrainingSet(settings)
+    dims = {name: rows.shape[2] for name, rows in source.concepts.items()}
+    learner = Learner(settings, source.layout, dims, 120, 10 * steps, torch.device("cpu"))
+    for step in range(3):
+        learner.step(source.batch(step), step)
+    began = time.process_time()
+    for step in range(3, 3 + steps):
+        learner.step(source.batch(step), step)
+    epoch = (time.process_time() - began) / steps * source.steps_per_epoch
+    began = time.process_time()
+    features = embedded(source, learner.student)
+    embedding = time.process_time() - began
+    figures = validate(source, learner.student, features)
+    took = time.process_time() - began
+    print(f"epoch of {len(source.pretrain)} sequences: {epoch:.0f} CPU s, from {steps} steps")
+    print(f"validation: {took:.1f} CPU s, of these embedding {embedding:.1f}; {took / epoch:.1%}")
+    print(", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
+
+
 def main() -> None:
     """Print a line a store."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("stores", nargs="+", type=Path)
     parser.add_argument("--together", type=int, default=0)
+    parser.add_argument("--validation", type=int, default=0, metavar="STEPS")
     given = parser.parse_args()
+    if given.validation:
+        for store in given.stores:
+            validation(store, given.validation)
+        return
     print("sequences | start | wall s | CPU s | own memory MiB")
     for store in given.stores:
         number = read_manifest(store)["counts"]["sequences"]
