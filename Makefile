@@ -67,7 +67,7 @@ demo: install
 
 ui: install
 	@test -f runs/mlflow.db || { echo "make: no sweep has run yet: make demo"; exit 2; }
-	$(BIN)/mlflow server --host 127.0.0.1 --port $(PORT) --workers 1 --backend-store-uri sqlite:///runs/mlflow.db
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --host 127.0.0.1 --port $(PORT) --workers 1 --backend-store-uri sqlite:///runs/mlflow.db
 
 test: install
 	$(BIN)/python -m pytest -m "not slow" $(PARALLEL) $(ARGS)

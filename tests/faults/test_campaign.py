@@ -31,7 +31,5 @@ def test_a_campaign_that_was_cut_off_goes_on(tmp_path: Path) -> None:
 
 
 def test_whatever_is_killed_the_sweep_comes_through(tmp_path: Path) -> None:
-    """Two sweeps, each on a Ray of its own; the second only if there is time."""
-    results = campaign(tmp_path, sweeps=2, seed=SEED, nodes=0, minutes=1)
-    assert results[0].killed
-    assert [result.violations for result in results] == [[]] * len(results)
+    (result,) = campaign(tmp_path, sweeps=1, seed=SEED, nodes=0, minutes=1)
+    assert result.killed and result.violations == []

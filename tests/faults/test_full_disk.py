@@ -27,7 +27,6 @@ def test_a_full_disk_ends_the_sweep_and_loses_nothing(
         "trials=1",
         "points=[]",
         "tracking.patience=1",
-        "final.test=false",
         "train.workers=2",
         "train.cpus_per_worker=0.5",
     ]

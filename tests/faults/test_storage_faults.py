@@ -21,7 +21,7 @@ from sweeps.spec.reading import read_sweep
 from tests.faults.processes import running, wait_for_epoch, wait_until
 from tests.sweeps.stores import client, epochs, outcomes, runs, trials
 
-LOCKED, AWAY = 30.0, 10.0  # seconds
+LOCKED, AWAY = 12.0, 8.0  # seconds
 LENGTH = 24  # epochs
 
 pytestmark = [pytest.mark.ray, pytest.mark.mlflow, pytest.mark.faults]

@@ -66,8 +66,11 @@ def test_killed_and_resumed(
 
 @pytest.mark.parametrize(
     ("lost", "words"),
-    [("trial", TWO), ("worker", FOUR)],
-    ids=["trial of two workers", "worker of four"],
+    [
+        pytest.param("trial", TWO, id="trial of two workers"),
+        # tests/training/test_train_group.py has it without the sweep around
+        pytest.param("worker", FOUR, id="worker of four", marks=pytest.mark.slow),
+    ],
 )
 def test_a_lost_trial_goes_on_in_its_run(
     lost: str, words: list[str], sweep_file: Path, tmp_path: Path
@@ -173,6 +176,7 @@ time.time_ns = lambda: REAL["time_ns"]() + offset() * 10**9
 """
 
 
+@pytest.mark.slow
 def test_a_clock_that_jumps_changes_no_duration(
     sweep_file: Path, c2vl_sweep: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -187,7 +191,7 @@ def test_a_clock_that_jumps_changes_no_duration(
     clock = tmp_path / "offset"
     clock.write_text("0")
     variables = {"PYTHONPATH": str(tmp_path / "code"), "CLOCK": str(clock)}
-    words = ["trials=2", "points=[]", "max_hours=0.5", "final.test=false"]
+    words = ["trials=2", "points=[]", "max_hours=0.5"]
     with running(sweep_file, *LONG, *words, cwd=tmp_path, **variables) as process:
         for trial, seconds in (("small-0000", 4 * 3600), ("small-0001", -24 * 3600)):
             wait_for_epoch(process, folder / trial, 3)

@@ -37,7 +37,7 @@ def finished(
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not printed.exists():
             words = ["final.seeds=[0,1]", "final.beside=[base,hard,supervised,captions,joints]"]
-            words += ["train.system_metrics=true"]
+            words += ["train.system_metrics=true", "final.test=true"]
             printed.write_text(c2vl_sweep("run", sweep_file, *words, cwd=cwd).stdout)
     return cwd / "runs", printed.read_text()
 

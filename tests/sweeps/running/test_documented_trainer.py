@@ -20,7 +20,7 @@ def test_trials_end_as_on_workers_that_stay(
 ) -> None:
     """The workers take all CPUs: the third trial starts only once the stopped second one frees."""
     cpus = (os.cpu_count() or 2) / workers
-    words = ["train.reuse_workers=false", f"train.workers={workers}", "final.test=false"]
+    words = ["train.reuse_workers=false", f"train.workers={workers}"]
     out = c2vl_sweep("run", sweep_file, *words, f"train.cpus_per_worker={cpus:g}", cwd=tmp_path)
     assert out.stdout.count("documented trainer") == 1
     storage = tmp_path / "runs"

@@ -121,7 +121,7 @@ def test_stopped_then_extended(
 ) -> None:
     """What was cut off goes on, one trial is added, and none is run again."""
     storage = tmp_path / "runs"
-    words = ["train.epochs=12", "pruner.name=none", "final.test=false", "trials=1", "points=[]"]
+    words = ["train.epochs=12", "pruner.name=none", "trials=1", "points=[]"]
     process = start("run", sweep_file, *words, cwd=tmp_path)
     try:
         deadline = time.monotonic() + 150

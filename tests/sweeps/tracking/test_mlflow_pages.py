@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.error import URLError
 from urllib.parse import quote
-from urllib.request import urlopen
 
 import pytest
 
 from tests.browser import open_page
+from tests.sweeps.mlflow_server import Server
 from tests.sweeps.stores import runs
 
 pytestmark = [pytest.mark.ray, pytest.mark.mlflow, pytest.mark.browser]
@@ -25,37 +18,14 @@ NAME, STATUS = "[col-id='attributes.`Run Name`']", "[col-id='runDateAndNestInfo'
 
 
 @pytest.fixture(scope="module")
-def server(finished: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server(finished: tuple[Path, str]) -> Iterator[str]:
     """``mlflow server`` on the sweep's store, on loopback; its address."""
-    storage, _ = finished
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    words = ["server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    words += ["--backend-store-uri", f"sqlite:///{storage / 'mlflow.db'}"]
-    log = tmp_path_factory.mktemp("server") / "log"
-    with log.open("w") as out:
-        process = subprocess.Popen(
-            [str(Path(sys.executable).with_name("mlflow")), *words],
-            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    address = f"http://127.0.0.1:{port}"
+    running = Server(finished[0])
+    running.start()
     try:
-        until = time.monotonic() + 240
-        while True:
-            assert process.poll() is None and time.monotonic() < until, log.read_text()
-            try:
-                urlopen(f"{address}/health", timeout=10).close()
-                break
-            except (URLError, OSError):
-                time.sleep(0.3)
-        yield address
+        yield running.uri
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(60)
+        running.kill()
 
 
 def test_trials_are_compared_and_pruned_ones_told_apart(

@@ -29,8 +29,8 @@ from sweeps.spec.training import End, Outcome, Training
 from sweeps.tracking import backlog, delivery
 from sweeps.tracking.backlog import RUNNING, Backlog, waiting
 from sweeps.tracking.delivery import Delivery
-from sweeps.tracking.mlflow_store import open_client
 from sweeps.tracking.tracker import Tracker, deliver
+from tests.sweeps.command import empty_store
 from tests.sweeps.stores import client, epochs, outcomes, runs
 
 pytestmark = pytest.mark.mlflow
@@ -123,20 +123,12 @@ def test_a_full_disk_leaves_whole_notes(tmp_path: Path) -> None:
     assert note.tags == {"x": "x" * 50}
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database with nothing in it; making one takes seconds."""
-    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
-    open_client(f"sqlite:///{path}").search_experiments()
-    return path
-
-
 @pytest.fixture
-def spec(sweep_values: dict[str, Any], empty_store: Path, tmp_path: Path) -> SweepSettings:
+def spec(sweep_values: dict[str, Any], tmp_path: Path) -> SweepSettings:
     values = {**sweep_values, "storage": str(tmp_path / "runs"), "tracking": {"patience": 60}}
     found = parse_sweep(values, "small.yaml")
     found.folder.path.mkdir(parents=True)
-    shutil.copy(empty_store, found.storage / "mlflow.db")
+    shutil.copy(empty_store(), found.storage / "mlflow.db")
     return found
 
 
@@ -262,14 +254,14 @@ def test_a_driver_without_its_server_leaves_what_the_next_one_delivers(
 
 
 def test_what_an_earlier_version_left_in_its_journal_is_told(
-    empty_store: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The sweep of a driver that SIGKILL ended, with a journal of operations; one is damaged."""
     with tarfile.open(EARLIER) as archive:
         wanted = [m for m in archive.getmembers() if m.name.startswith("./runs/sweeps/killed")]
         archive.extractall(tmp_path, wanted or archive.getmembers(), filter="data")
     storage = tmp_path / "runs"
-    shutil.copy(empty_store, storage / "mlflow.db")
+    shutil.copy(empty_store(), storage / "mlflow.db")
     spec = read_sweep(storage, "killed")
     journal, mark = spec.folder.journal, spec.folder.journal_position
     mark.write_text("0\n")  # MLflow was away all the time
