@@ -10,7 +10,7 @@ EXAMPLES = """
 \b
 Examples:
   c2vl-cluster up --nodes 3
-  c2vl-cluster submit sweeps/presets/debug.yaml trials=4
+  c2vl-cluster submit preset:debug trials=4
   c2vl-cluster status
   c2vl-cluster logs JOB
   c2vl-cluster down
@@ -21,6 +21,7 @@ COMMANDS = {
     "up": ("cluster.commands:up", "Start a local cluster of several node processes."),
     "preflight": ("cluster.commands:preflight", "Check, from every node, what a sweep will need."),
     "submit": ("cluster.commands:submit", "Run a sweep as a job on the cluster."),
+    "resume": ("cluster.commands:resume", "Continue a sweep as a job, after a stop or a kill."),
     "status": ("cluster.commands:status", "Show nodes, their resources, and jobs."),
     "logs": ("cluster.commands:logs", "Show a job's output, to its end."),
     "stop": ("cluster.commands:stop", "Stop a job."),

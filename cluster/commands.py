@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import click
@@ -16,8 +18,6 @@ from cluster.state import STATE_FILE, ClusterState, load
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
-
-    from cluster.jobs import Submission
 
 address_option = click.option(
     "--address",
@@ -30,6 +30,12 @@ root_option = click.option(
     type=LocalPath(),
     help="Folder that every node reaches (NFS or the like) and the job runs in: a sweep's relative "
     "paths lie below it. Default on a local cluster: the folder where `up` ran.",
+)
+code_option = click.option(
+    "--code/--no-code",
+    default=None,
+    help="Send this installation's code along, or run what the nodes have. Default: send it to a "
+    "cluster elsewhere, from a checkout.",
 )
 no_wait_option = click.option("--no-wait", is_flag=True, help="Return as soon as it is submitted.")
 
@@ -59,9 +65,9 @@ def up(nodes: int, cpus_per_node: int, dashboard_port: int) -> None:
         return
     click.echo(
         f"{nodes} nodes are up, {cpus_per_node} CPU each: {state.dashboard}\n"
-        "Submit a sweep: c2vl-cluster submit sweeps/presets/debug.yaml\n"
+        "Submit a sweep: c2vl-cluster submit preset:debug\n"
         f"or plainly:     RAY_AUTH_MODE=token ray job submit --address {state.dashboard} -- "
-        "c2vl-sweep run sweeps/presets/debug.yaml"
+        "c2vl-sweep run preset:debug"
     )
 
 
@@ -74,11 +80,20 @@ def down() -> None:
     click.echo(f"Ended {nodes} nodes." if nodes else "No cluster was started from this folder.")
 
 
-@click.command()
+@click.command(
+    epilog="""
+\b
+Examples:
+  c2vl-cluster submit preset:debug trials=4
+  c2vl-cluster submit night.yaml --no-wait
+  c2vl-cluster submit night.yaml --address http://head:8265 --root /shared/c2vl
+"""
+)
 @click.argument("sweep", type=LocalPath())
 @click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
 @address_option
 @root_option
+@code_option
 @click.option(
     "--preflight/--no-preflight",
     default=True,
@@ -90,38 +105,62 @@ def submit(
     settings: tuple[str, ...],
     address: str | None,
     root: Path | None,
+    code: bool | None,
     preflight: bool,
     no_wait: bool,
 ) -> None:
     """Run a sweep file as a job, follow its output, and exit with its status.
 
-    On a cluster elsewhere the current folder (code and presets, without .git, .venv and runs) is
-    sent along, and --root names the folder that all nodes share.
-
-    \b
-    Examples:
-      c2vl-cluster submit sweeps/presets/debug.yaml trials=4
-      c2vl-cluster submit sweeps/presets/demo.yaml --no-wait
+    To a cluster elsewhere go the sweep file with its base experiment, and from a checkout the
+    packages c2vl, sweeps and cluster; --root names the folder that all its nodes share. Data lie
+    there already.
     """
     from cluster import jobs
 
-    url, where, shared = _target(address, root)
-    submission = jobs.sweep_submission(
-        sweep, settings, where, upload=None if shared else Path.cwd(), preflight=preflight
-    )
-    _submit(url, submission, no_wait=no_wait)
+    target = _target(address, root, code)
+    checks = ["python -m cluster.preflight ."] if preflight else []
+    if target.here:
+        _require_file(sweep)
+        file = sweep if str(sweep).startswith("preset:") else sweep.absolute()
+        command = jobs.sweep_command(shlex.quote(str(file)), settings)
+        _submit(target, *checks, command, no_wait=no_wait)
+    else:
+        command = jobs.sweep_command('"$sent"/sweep.yaml', settings)
+        _submit(target, *checks, command, sweep=sweep, no_wait=no_wait)
+
+
+@click.command(epilog="\b\nExample:\n  c2vl-cluster resume night\n")
+@click.argument("name")
+@click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
+@address_option
+@root_option
+@code_option
+@click.option("--storage", default="runs", show_default=True, help="Holds sweeps/NAME; below ROOT.")
+@no_wait_option
+def resume(
+    name: str,
+    settings: tuple[str, ...],
+    address: str | None,
+    root: Path | None,
+    code: bool | None,
+    storage: str,
+    no_wait: bool,
+) -> None:
+    """Continue the sweep NAME as a job, after `stop`, a kill or a lost cluster."""
+    from cluster import jobs
+
+    words = f"--storage {shlex.quote(storage)} {shlex.quote(name)}"
+    command = jobs.sweep_command(words, settings, "resume")
+    _submit(_target(address, root, code), command, no_wait=no_wait)
 
 
 @click.command()
 @address_option
 @root_option
-def preflight(address: str | None, root: Path | None) -> None:
+@code_option
+def preflight(address: str | None, root: Path | None, code: bool | None) -> None:
     """Check the shared folder, versions and free disk from every node."""
-    from cluster import jobs
-
-    url, where, shared = _target(address, root)
-    command = f"python -m cluster.preflight {shlex.quote(str(where))}"
-    _submit(url, jobs.Submission(command, None if shared else Path.cwd()), no_wait=False)
+    _submit(_target(address, root, code), "exec python -m cluster.preflight .", no_wait=False)
 
 
 @click.command()
@@ -164,13 +203,19 @@ def logs(job: str, address: str | None) -> None:
 @click.argument("job")
 @address_option
 def stop(job: str, address: str | None) -> None:
-    """Stop JOB; a sweep can be resumed afterwards."""
+    """Stop JOB; a sweep ends its running epochs first, and can be resumed."""
     from cluster import jobs
 
     client = jobs.connect(_address(address))
     jobs.require(client, job)
     stopped = client.stop_job(job)
-    click.echo(f"{job}: stopping" if stopped else f"{job}: had ended already")
+    if not stopped:
+        click.echo(f"{job}: had ended already")
+        return
+    click.echo(
+        f"{job}: stopping; a sweep ends its running epochs first. Follow it: "
+        f"c2vl-cluster logs {job}; go on: c2vl-cluster resume NAME"
+    )
 
 
 def _address(address: str | None) -> str:
@@ -190,26 +235,59 @@ def _local() -> ClusterState:
     return state
 
 
-def _target(address: str | None, root: Path | None) -> tuple[str, Path, bool]:
-    """Return the job server, the folder that jobs run in, and whether it is this machine's."""
+@dataclass(frozen=True)
+class Target:
+    """Where a job runs.
+
+    Attributes:
+        url: of the job server.
+        root: absolute folder that all nodes reach.
+        here: the nodes are processes of this machine, started from this folder.
+        code: send this installation's code along.
+    """
+
+    url: str
+    root: Path
+    here: bool
+    code: bool
+
+
+def _target(address: str | None, root: Path | None, code: bool | None) -> Target:
     url = _address(address)
     state = load(STATE_FILE)
     if state is not None and state.dashboard == url:
-        return url, (root or Path(state.root)).absolute(), True
+        return Target(url, (root or Path(state.root)).absolute(), True, bool(code))
     if root is None or not root.is_absolute():
         raise UserError(
             f"--root: {url} is no local cluster of this folder, so name the absolute folder that "
             "all its nodes reach, for example --root /shared/c2vl"
         )
-    return url, root, False
+    checkout = (Path(__file__).parents[1] / "pyproject.toml").exists()
+    return Target(url, root, False, checkout if code is None else code)
 
 
-def _submit(url: str, submission: Submission, *, no_wait: bool) -> None:
+def _require_file(sweep: Path) -> None:
+    from sweeps.spec.reading import read_file
+
+    read_file(sweep)
+
+
+def _submit(target: Target, *commands: str, sweep: Path | None = None, no_wait: bool) -> None:
+    """Submit a job, and follow it.
+
+    Args:
+        commands: run in the target's root, one after another.
+        sweep: file to send.
+    """
     from cluster import jobs
 
-    client = jobs.connect(url)
-    job = client.submit_job(entrypoint=submission.entrypoint, runtime_env=submission.runtime_env())
-    click.echo(f"{job} submitted to {url}", err=True)
+    with TemporaryDirectory(prefix="c2vl-job-") as folder:
+        sent = Path(folder) if target.code or sweep else None
+        if sent is not None:
+            jobs.pack(sent, code=target.code, sweep=sweep)
+        client = jobs.connect(target.url)
+        job = jobs.submit(client, jobs.running(target.root, *commands, sent=sent))
+    click.echo(f"{job} submitted to {target.url}", err=True)
     if no_wait:
         click.echo(job)
         return
@@ -229,6 +307,7 @@ def _follow(client: JobSubmissionClient, job: str) -> None:
             err=True,
         )
         sys.exit(130)
-    click.echo(f"{job} {outcome.lower()}", err=True)
+    why = jobs.why_failed(client, job) if outcome == "FAILED" else ""
+    click.echo(f"{job} {outcome.lower()}" + (f": {why}" if why else ""), err=True)
     if outcome != "SUCCEEDED":
         sys.exit(1)

@@ -7,20 +7,27 @@ from __future__ import annotations
 
 import asyncio
 import shlex
+import shutil
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from c2vl.support.errors import UserError, did_you_mean, first_line
 from cluster import auth
+from sweeps.spec import provenance
+from sweeps.spec.reading import read_file
+from sweeps.spec.store_addresses import shown
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
-# not needed by a job; Ray counts .git towards its limit of 500 MB
-EXCLUDES = [".git", ".venv", "runs", "build", "dist", "__pycache__", ".*_cache", ".hypothesis"]
+MAX_BYTES = 100 * 2**20  # what Ray's job server takes
+STOP_SECONDS = 900
+"""Seconds that Ray waits for a stopped job: a sweep ends its running epochs and tells MLflow."""
 
 
 class Unreachable(UserError):
@@ -39,67 +46,110 @@ class Node:
 
 @dataclass(frozen=True)
 class Submission:
-    """A job's command line and runtime environment.
+    """A job's command line, and the folder that is sent to every node for it.
 
     Attributes:
-        working_dir: folder to upload to every node; None where all nodes see this machine's files.
+        sent: the job's working directory; None where nothing is sent.
     """
 
     entrypoint: str
-    working_dir: Path | None = None
+    sent: Path | None = None
 
     def runtime_env(self) -> dict[str, Any]:
-        """Return Ray's ``runtime_env``."""
-        if self.working_dir is None:
-            return {}
-        return {"working_dir": str(self.working_dir), "excludes": EXCLUDES}
+        """Return Ray's ``runtime_env``; everybody who may see the list of jobs can read it."""
+        sent = {} if self.sent is None else {"working_dir": str(self.sent)}
+        return {**sent, "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)}}
 
 
-def sweep_submission(
-    sweep: Path, overrides: Iterable[str], root: Path, *, upload: Path | None, preflight: bool
-) -> Submission:
-    """Return the job that runs a sweep.
+def running(root: Path, *commands: str, sent: Path | None = None) -> Submission:
+    """Return the job that runs commands, one after another, in a folder that all nodes reach.
 
-    The job changes into ``root`` first, so that every relative path of the sweep (stores, tables,
-    results) lies in the folder that all nodes reach, never in a node's own copy of the code.
+    Every relative path of a sweep (stores, tables, results) then lies there, never in a node's own
+    copy of what was sent; the commands find that as ``$sent``.
 
     Args:
-        overrides: ``key=value`` words for it.
-        root: absolute folder that all nodes reach.
-        upload: folder with the code to send along, holding ``sweep``; None sends nothing.
+        root: absolute.
+        sent: what :func:`pack` has packed.
+    """
+    folder = shlex.quote(str(root))
+    given = 'sent=$PWD; export PYTHONPATH="$sent:${PYTHONPATH:-}"; ' if sent else ""
+    steps = [f"mkdir -p {folder}", f"cd {folder}", *commands]
+    return Submission(given + " && ".join(steps), sent)
+
+
+def pack(sent: Path, *, code: bool, sweep: Path | None = None) -> None:
+    """Put what a job needs of this machine into an empty folder.
+
+    Args:
+        code: this installation's packages, for nodes that have none or another state.
+        sweep: file of a sweep, or ``preset:NAME``: becomes ``sweep.yaml`` with its base experiment
+            in it, beside the Python files that the base lists under ``imports``.
 
     Raises:
-        UserError: the sweep file is missing, or is not inside ``upload``; an override has a
-            password, which everybody could read in the list of jobs.
+        UserError: it is more than Ray takes; the message names what is large.
     """
-    from sweeps.spec.store_addresses import shown
+    if code:
+        provenance.copy_code(sent)
+    if sweep is not None:
+        values, home = read_file(sweep)
+        base = values["base"]
+        modules = list(base.get("imports") or []) if isinstance(base, dict) else []
+        for number, module in enumerate(modules):
+            if str(module).endswith(".py"):
+                modules[number] = f"import{number}_{Path(module).name}"
+                if not (home / module).is_file():
+                    raise UserError(f"{sweep}: imports: {home / module}: no such file")
+                shutil.copy(home / module, sent / modules[number])
+        if modules:
+            values["base"] = {**base, "imports": modules}
+        (sent / "sweep.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    sizes = {path: path.stat().st_size for path in sent.rglob("*") if path.is_file()}
+    if sum(sizes.values()) > MAX_BYTES:
+        large = sorted(sizes, key=sizes.__getitem__, reverse=True)[:3]
+        named = ", ".join(f"{path.relative_to(sent)} ({sizes[path] >> 20} MiB)" for path in large)
+        raise UserError(
+            f"a job would be sent {sum(sizes.values()) >> 20} MiB, and Ray takes "
+            f"{MAX_BYTES >> 20}; the largest: {named}. Move data out of the packages to where all "
+            "nodes reach it, or install the code on the nodes and submit with --no-code"
+        )
 
+
+def sweep_command(sweep: str, overrides: Iterable[str], subcommand: str = "run") -> str:
+    """Return the command line that runs a sweep, or resumes one.
+
+    Args:
+        sweep: its file as a word of a shell, or its name.
+        overrides: ``key=value`` words for it.
+
+    Raises:
+        UserError: an override has a password, which everybody could read in the list of jobs.
+    """
     overrides = list(overrides)
     for key, _, value in (word.partition("=") for word in overrides):
         if shown(value) != value:
             raise UserError(
-                f"{key}: has a password, and a job's command is shown in Ray's list of jobs; write "
-                f"it into {sweep}"
+                f"{key}: has a password, and a job's command is shown in Ray's list of jobs; give "
+                "the address without it, and the password to the nodes: PGPASSWORD or "
+                "MLFLOW_TRACKING_PASSWORD in their environment"
             )
-    if not sweep.is_file():
-        raise UserError(f"{sweep}: no such sweep file")
-    where, file = "", shlex.quote(str(sweep.resolve()))
-    if upload is not None:
-        try:
-            relative = sweep.resolve().relative_to(upload.resolve())
-        except ValueError:
-            raise UserError(
-                f"{sweep}: not inside {upload}, which is what the cluster gets; copy it there"
-            ) from None
-        where = 'code=$PWD; export PYTHONPATH="$code:${PYTHONPATH:-}"; '
-        file = f'"$code"/{shlex.quote(str(relative))}'
-    folder = shlex.quote(str(root))
-    steps = [f"mkdir -p {folder}", f"cd {folder}"]
-    if preflight:
-        steps.append("python -m cluster.preflight .")
     words = " ".join(shlex.quote(word) for word in overrides)
-    steps.append(f"exec c2vl-sweep run {file} {words}".rstrip())
-    return Submission(where + " && ".join(steps), upload)
+    return f"exec python -m sweeps {subcommand} {sweep} {words}".rstrip()
+
+
+def submit(client: JobSubmissionClient, submission: Submission) -> str:
+    """Submit a job and return its id.
+
+    Raises:
+        UserError: the job server refuses it.
+    """
+    try:
+        return str(
+            client.submit_job(
+                entrypoint=submission.entrypoint, runtime_env=submission.runtime_env()
+            )
+        )
+    except (RuntimeError, ValueError, OSError) as error:
+        raise UserError(f"the cluster does not take the job: {first_line(error)}") from None
 
 
 def connect(address: str) -> JobSubmissionClient:
@@ -196,6 +246,12 @@ def follow(client: JobSubmissionClient, job: str, write: Callable[[str], object]
         if status.is_terminal():
             return str(status.value)
         time.sleep(1)
+
+
+def why_failed(client: JobSubmissionClient, job: str) -> str:
+    """Return why a job failed before its command ran; empty where the command itself failed."""
+    message = str(client.get_job_info(job).message or "")
+    return "" if "entrypoint command failed" in message else message
 
 
 def _remedy(address: str, error: Exception) -> str:

@@ -7,11 +7,14 @@ import json
 import math
 import os
 import platform
+import shutil
 import subprocess
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import c2vl
 from c2vl.config.experiment import Experiment
 from c2vl.support.errors import UserError
 from c2vl.support.files import write_text
@@ -20,7 +23,10 @@ from c2vl.training.run_folder import RunFolder
 from sweeps.spec.sweep_folder import SweepFolder
 
 PACKAGES = ("c2vl", "torch", "ray", "optuna", "mlflow", "numpy", "transformers")
-LOCK = Path("requirements.lock")
+LOCK, BUILD = "requirements.lock", "build.json"
+INSTALLED = Path(c2vl.__file__).parent / "_installed"
+"""What a wheel and the code of a job have of the clone besides the packages (``setup.py``)."""
+CODE = ("c2vl", "sweeps")
 SINCE = "since"  # seconds of the epoch
 KEPT = {"git_commit": str, "lock_sha256": str, "environment": dict, "data": dict}
 
@@ -32,23 +38,59 @@ def environment() -> dict[str, str]:
 
 
 def git_commit() -> str:
-    """Return the commit of the code, with ``-dirty`` if it has changes; empty outside git."""
-    where = Path(__file__).resolve().parent
+    """Return the commit of the code, with ``-dirty`` if it has changes; empty if unknown.
 
-    def git(*words: str) -> str:
-        done = subprocess.run(["git", "-C", where, *words], capture_output=True, text=True)
-        return done.stdout.strip() if done.returncode == 0 else ""
+    A wheel, and the code that is sent with a job, bring the commit that they were made from. A
+    repository that merely surrounds the installation is another one's.
+    """
+    if (told := INSTALLED / BUILD).is_file():
+        return str(json.loads(told.read_text(encoding="utf-8"))["git_commit"])
+    here = Path(__file__).resolve()
+
+    def git(*words: str) -> str | None:
+        command = ["git", "-C", str(here.parent), *words]
+        done = subprocess.run(command, capture_output=True, text=True)
+        return done.stdout.strip() if done.returncode == 0 else None
 
     try:
-        commit = git("rev-parse", "HEAD")
-        return f"{commit}-dirty" if commit and git("status", "--porcelain", "-uno") else commit
+        if not git("ls-files", "--error-unmatch", here.name):
+            return ""
+        return (git("rev-parse", "HEAD") or "") + "-dirty" * bool(git("status", "-s", "-uno"))
     except OSError:  # no git here
         return ""
 
 
+def lock_file() -> Path | None:
+    """Return the lock file of this installation; None where there is none."""
+    places = (Path(__file__).parents[2] / LOCK, INSTALLED / LOCK)
+    return next((place for place in places if place.is_file()), None)
+
+
 def lock_digest() -> str:
-    """Return the SHA-256 of the lock file in the working directory; empty without one."""
-    return hashlib.sha256(LOCK.read_bytes()).hexdigest() if LOCK.is_file() else ""
+    """Return the SHA-256 of the lock file; empty without one."""
+    file = lock_file()
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file else ""
+
+
+@cache
+def code_digest() -> str:
+    """Return a SHA-256 of the code that runs, which also tells changes that are not committed."""
+    root, digest = Path(__file__).parents[2], hashlib.sha256()
+    for file in sorted(file for name in CODE for file in (root / name).rglob("*.py")):
+        digest.update(f"{file.relative_to(root).as_posix()}\n".encode() + file.read_bytes())
+    return digest.hexdigest()
+
+
+def copy_code(out: Path) -> None:
+    """Copy this installation's packages into a folder, with the commit and the lock file."""
+    root = Path(__file__).parents[2]
+    for name in (*CODE, "cluster"):
+        shutil.copytree(root / name, out / name, ignore=shutil.ignore_patterns("__pycache__"))
+    told = out / INSTALLED.relative_to(root)
+    told.mkdir(exist_ok=True)
+    (told / BUILD).write_text(json.dumps({"git_commit": git_commit()}), encoding="utf-8")
+    if file := lock_file():
+        shutil.copy(file, told / LOCK)
 
 
 def data_manifest(experiment: Experiment) -> dict[str, Any]:
@@ -146,8 +188,12 @@ def commit_of(folder: SweepFolder, run: Path) -> str:
 
 
 def code() -> dict[str, str]:
-    """Return commit and lock file of the code, as tags of a run."""
-    return {"git_commit": git_commit(), "lock_sha256": lock_digest()}
+    """Return commit, lock file and digest of the code, as tags of a run."""
+    return {
+        "git_commit": git_commit(),
+        "lock_sha256": lock_digest(),
+        "code_sha256": code_digest(),
+    }
 
 
 def datasets(experiment: Experiment) -> list[dict[str, str]]:

@@ -86,7 +86,7 @@ class Tracker(Listener):
                 "data.json": provenance.as_json(data),
                 "environment.json": provenance.as_json(provenance.environment()),
             },
-            files=[str(provenance.LOCK.absolute())],
+            files=[str(file)] if (file := provenance.lock_file()) else [],
         )
 
     def finish(self, outcome: Outcome, patience: float | None = None) -> None:

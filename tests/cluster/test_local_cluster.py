@@ -23,6 +23,7 @@ from c2vl.training.launch import fit
 from c2vl.training.run_folder import RunFolder
 from cluster import local, processes
 from cluster.state import STATE_FILE, load
+from sweeps.spec import provenance
 from tests.shell import BIN, call
 from tests.sweeps.stores import epochs, outcomes, runs
 
@@ -121,16 +122,40 @@ def test_a_failed_sweep_ends_submit_with_its_failure(cluster: Cluster) -> None:
     assert "failed" in output
 
 
-def test_a_submitted_sweep_runs_on_more_than_one_node(
-    cluster: Cluster, sweep_values: dict[str, Any]
+def test_a_job_that_never_began_says_why(cluster: Cluster) -> None:
+    bad = json.dumps({"working_dir": "s3://none"})
+    plain = Cluster(cluster.folder, cluster.env | {"RAY_AUTH_MODE": "token"}, cluster.url)
+    words = ("ray", "job", "submit", "--no-wait", "--submission-id", "never", "--address")
+    plain.call(*words, cluster.url, "--runtime-env-json", bad, "--", "true")
+    output = cluster.call("c2vl-cluster", "logs", "never", rc=1)
+    assert "never failed: " in output and "s3://none" in output
+
+
+def test_a_sweep_is_stopped_and_resumed_from_another_machine_on_all_nodes(
+    cluster: Cluster, sweep_values: dict[str, Any], tmp_path: Path
 ) -> None:
     values = {**sweep_values, "concurrency": 3, "pruner": {"name": "none"}, "trials": 4}
     values["base"] = override(values["base"], {"train.epochs": 30})
     (cluster.folder / "small.yaml").write_text(yaml.safe_dump(values))
-    output = cluster.call("c2vl-cluster", "submit", "small.yaml")
-    assert "models:/small@best" in output
+    job = cluster.call("c2vl-cluster", "submit", "small.yaml", "--no-wait").split()[-1]
     storage = cluster.folder / "runs"
+    folder = storage / "sweeps/small"
+    deadline = time.monotonic() + 180
+    while not RunFolder(folder / "trials/small-0000").rows():
+        assert time.monotonic() < deadline, cluster.call("c2vl-cluster", "logs", job)
+        time.sleep(0.1)
+    assert "stopping" in cluster.call("c2vl-cluster", "stop", job)
+    assert "go on with: c2vl-sweep resume small" in cluster.call("c2vl-cluster", "logs", job, rc=1)
+    assert "RUNNING" not in {state for state, _ in outcomes(storage)}
+    assert outcomes(storage, "sweep") == {("KILLED", "interrupted"): 1}
+    # from elsewhere: nothing but an address and a token; the code is sent along
+    laptop = Cluster(tmp_path, cluster.env, cluster.url)
+    where = ("--address", cluster.url, "--root", str(cluster.folder), "--code")
+    output = laptop.call("c2vl-cluster", "resume", "small", *where)
+    assert "models:/small@best" in output
     assert outcomes(storage) == {("FINISHED", "complete"): 4}
+    (start,) = json.loads((folder / "provenance.json").read_text())  # of the same code
+    assert start["code_sha256"] == provenance.code_digest()
     nodes = {run.data.tags["node"] for run in runs(storage, "trial").values()}
     assert len(nodes - {""}) > 1
     # Ray Train's state API, as docs/sweeps.md asks it
@@ -139,9 +164,9 @@ def test_a_submitted_sweep_runs_on_more_than_one_node(
         f"{cluster.url}/api/train/v2/runs/v1", headers={"Authorization": f"Bearer {token}"}
     )
     with urllib.request.urlopen(request, timeout=60) as answer:
-        listed = {run["name"]: run for run in json.load(answer)["train_runs"]}
+        ended = [run for run in json.load(answer)["train_runs"] if run["status"] == "FINISHED"]
+    listed = {run["name"]: run for run in ended}
     for name in runs(storage, "trial"):
-        assert listed[name]["status"] == "FINISHED"
         (attempt,) = listed[name]["attempts"]
         assert [worker["world_rank"] for worker in attempt["workers"]] == [0]
 
