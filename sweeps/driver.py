@@ -63,7 +63,8 @@ def run(spec: SweepSettings, *, address: str | None = None, resume: bool = False
         UserError: nothing was started, or nothing useful can come of it; the message says why.
             A start that fails leaves nothing behind.
         StorageFull: the disk is full; trials wait, unharmed, for a resume.
-        NodeLost: the Ray node that this process runs on is gone; likewise.
+        NodeLost: the Ray node that this process runs on is gone, or one that has a trial does not
+            share the sweep's folder; likewise.
         TrainingError: more than ``max_failed_trials`` failed.
         Interrupted: a stop was asked for (:mod:`sweeps.running.stopping`).
     """
@@ -213,6 +214,7 @@ class _Driver:
                 bundles=trial_resources(spec.base, documented=bool(why)),
                 max_failures=spec.max_failures,
                 reuse=not why,
+                shared=spec.folder.identity_file,
             )
             self._end_if_asked()
         shutil.rmtree(tune, ignore_errors=True)

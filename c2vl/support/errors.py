@@ -19,6 +19,10 @@ class StorageFull(UserError):
     """A disk or a quota is full: all files are whole, and the work continues once there is room."""
 
 
+class NotShared(UserError):
+    """A node does not see the folder that all nodes share: nothing that runs there would stay."""
+
+
 class TrainingError(RuntimeError):
     """Training cannot continue, and a retry will not help (a non-finite loss, no memory left)."""
 

@@ -8,14 +8,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from c2vl.support.errors import StorageFull, UserError, is_disk_full
+from c2vl.support.errors import NotShared, StorageFull, UserError, is_disk_full
 
+NETWORK_SECONDS = 5.0  # a network file system may answer late
 _PARTIAL = ".tmp-"  # prefix of names that are still being written
 
 
@@ -42,6 +45,25 @@ def require_local(path: str) -> None:
             "storage by address does not work yet, only folders do; mount it (rclone mount, s3fs, "
             "gcsfuse) or copy it, and name that folder"
         )
+
+
+def require_shared(file: Path, says: str) -> None:
+    """Check that this node sees the folder that all nodes share, by a file that another one wrote.
+
+    Args:
+        says: what stands in it.
+
+    Raises:
+        NotShared: it is absent here, or another one.
+    """
+    deadline = time.monotonic() + NETWORK_SECONDS
+    while not (file.is_file() and file.read_text(encoding="utf-8") == says):
+        if time.monotonic() > deadline:
+            raise NotShared(
+                f"node {socket.gethostname()}: {file.parent} is not the folder that the others "
+                "see; mount the same folder (NFS or the like) at that path on every node"
+            )
+        time.sleep(0.2)
 
 
 @contextmanager

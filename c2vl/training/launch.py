@@ -12,8 +12,8 @@ from typing import Any
 
 from c2vl.config.experiment import Experiment, TrainSettings
 from c2vl.config.reading import dump, from_dict, resolved
-from c2vl.support.errors import StorageFull, TrainingError, UserError, is_disk_full
-from c2vl.support.files import require_writable
+from c2vl.support.errors import NotShared, StorageFull, TrainingError, UserError, is_disk_full
+from c2vl.support.files import require_shared, require_writable
 from c2vl.support.ray_session import connected, quiet_train
 from c2vl.training.run_folder import RunFolder
 from c2vl.training.worker_errors import WorkersFailed, true_error
@@ -33,6 +33,7 @@ def fit(
     on_restart: Callable[[str], None] | None = None,
     max_failures: int = 0,
     keep_checkpoint: bool = False,
+    shared: tuple[str, str] | None = None,
 ) -> dict[str, Any]:
     """Train one experiment in a run's folder, or resume it; return at once if it is finished.
 
@@ -51,6 +52,7 @@ def fit(
         max_failures: how often they do after lost workers or unexpected errors; losses of whole
             nodes are not counted.
         keep_checkpoint: keep the last checkpoint when training is done.
+        shared: a file that every worker must see, and what stands in it.
 
     Returns:
         The figures of the last epoch.
@@ -58,11 +60,13 @@ def fit(
     Raises:
         UserError: settings that do not fit; trying again will not help.
         StorageFull: the disk has no room for a file; the same call resumes once there is.
+        NotShared: this process or a worker does not see ``shared``; nothing is written there.
         TrainingError: non-finite loss or no memory left; trying again will not help.
         WorkersFailed: more losses or unexpected errors than ``max_failures``.
     """
     import ray
 
+    _see(shared)
     folder = folder.absolute()
     here = experiment.train.workers == 1 and not ray.is_initialized()
     if not here:
@@ -73,7 +77,11 @@ def fit(
         return run.result()
     require_writable(folder)
     began = time.monotonic()
-    job = {"experiment": experiment.model_dump(mode="json"), "folder": str(folder)}
+    job = {
+        "experiment": experiment.model_dump(mode="json"),
+        "folder": str(folder),
+        "shared": shared,
+    }
     report = on_report or _silent
     if told is None:
         told = max((row["epoch"] for row in run.rows()), default=0)
@@ -214,6 +222,8 @@ def _run(fit_loop: Callable[[], None], folder: Path) -> None:
         _raise_final(folder)
         # A full disk may prevent the error file; the workers' own errors are in this exception.
         for cause in getattr(error, "worker_failures", {}).values():
+            if isinstance(cause, NotShared):
+                raise NotShared(str(cause)) from None
             if is_disk_full(cause):
                 raise StorageFull(str(cause)) from None
         raise WorkersFailed(f"{error}\n{true_error(error)}") from None
@@ -241,6 +251,11 @@ def _documented_loop(job: dict[str, Any]) -> None:
     _loop(job, ray.train.report)
 
 
+def _see(shared: tuple[str, str] | None) -> None:
+    if shared is not None:
+        require_shared(Path(shared[0]), shared[1])
+
+
 def _silent(_: dict[str, Any]) -> None:
     return None
 
@@ -253,6 +268,7 @@ def _train(job: dict[str, Any], report: Report, rank: int, assigned: Sequence[in
     from c2vl.training.device import worker_device
     from c2vl.training.loop import Session, train
 
+    _see(job.get("shared"))
     experiment, folder = from_dict(job["experiment"]), Path(job["folder"])
     settings = experiment.train
     threads = max(1, int(settings.cpus_per_worker))

@@ -24,7 +24,7 @@ Node = Mapping[str, float]
 
 
 class NodeLost(UserError):
-    """The driver's own Ray node is gone; a resume continues the trials that ran."""
+    """A Ray node is gone (the driver's own) or unfit; a resume continues the trials that ran."""
 
 
 @contextmanager

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from c2vl.support.errors import StorageFull
-from sweeps.planning.cluster_resources import living_node_ids
+from sweeps.planning.cluster_resources import NodeLost, living_node_ids
 from sweeps.planning.ray_internals import ADDED_BY_TUNE, forgive_failure
 from sweeps.running.stopping import Stop
-from sweeps.running.trial import ERROR, NODE, OUTCOME, RESTART, TOLD
+from sweeps.running.trial import ERROR, NODE, OUTCOME, RESTART, TOLD, UNFIT
 from sweeps.spec.training import End, Listener, Outcome, Row, Training, TrainingSource
 
 if TYPE_CHECKING:
@@ -159,8 +159,8 @@ class Dispatcher:
         said = error or str(final.get(ERROR, ""))
         if outcome == "failed" and not said:
             said = self.source.reason(training)
-        if outcome == "interrupted" and said:  # a full disk: the others would meet it as well
-            self.stop.error = StorageFull(said)
+        if outcome == "interrupted" and said:  # the others would meet it as well
+            self.stop.error = NodeLost(said) if final.get(UNFIT) else StorageFull(said)
             self.stop.request("storage")
         end = End(outcome, said, self._nodes.pop(trial_id, ""), training.warnings())
         for listener in self.listeners:

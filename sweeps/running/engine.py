@@ -35,6 +35,7 @@ def run_trainings(
     bundles: list[dict[str, float]],
     max_failures: int,
     reuse: bool = True,
+    shared: Path | None = None,
 ) -> None:
     """Run all trainings of a source; return when it is empty or a stop is requested.
 
@@ -50,12 +51,14 @@ def run_trainings(
         bundles: resources of a training, one for each of its processes.
         max_failures: losses that a training survives, not counting those of whole nodes.
         reuse: run the next training in the process of one that has ended.
+        shared: a file that every process of a training must see, on whatever node it starts.
 
     Raises:
         UserError: trainings are left, and no stop was requested.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     dispatcher = Dispatcher(source, listeners, stop)
+    mark = None if shared is None else (str(shared), shared.read_text(encoding="utf-8"))
     try:
         for _ in range(PASSES):
             if dispatcher.over():
@@ -64,7 +67,7 @@ def run_trainings(
             tuner = tune.Tuner(
                 tune.with_resources(trainable, tune.PlacementGroupFactory(bundles)),
                 tune_config=tune.TuneConfig(
-                    search_alg=TuneSearcher(dispatcher, concurrency, max_failures),
+                    search_alg=TuneSearcher(dispatcher, concurrency, max_failures, mark),
                     scheduler=scheduler,
                     num_samples=-1,  # as many as the searcher gives
                     # The next trial in the same process starts at once, everything imported.

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 OUTCOME, ERROR, NODE, RESTART = "outcome", "error", "node", "restart"
+UNFIT = "unfit"  # of an interrupted trial: its node does not share the sweep's folder
 TOLD = "told"  # in the configuration: the last epoch that the driver has, where the trial restarts
 
 
@@ -14,17 +15,18 @@ def run(config: dict[str, Any]) -> None:
 
     Ray Train restarts lost workers within the trial. Errors that a retry cannot cure are reported
     as an outcome, and so are more losses than ``max_failures``. A full disk interrupts the trial,
-    which resumes with the sweep. Anything else is raised, and Tune restarts this process.
+    and so does a node that does not share the sweep's folder; it resumes with the sweep. Anything
+    else is raised, and Tune restarts this process.
 
     Args:
-        config: ``name``, ``folder``, ``kind``, ``max_failures`` and ``experiment``
-            (:meth:`Experiment.model_dump`).
+        config: ``name``, ``folder``, ``kind``, ``max_failures``, ``experiment``
+            (:meth:`Experiment.model_dump`) and ``shared`` (of :func:`fit`).
     """
     import ray
     from ray import tune
 
     from c2vl.config.reading import from_dict
-    from c2vl.support.errors import StorageFull, TrainingError, UserError
+    from c2vl.support.errors import NotShared, StorageFull, TrainingError, UserError
     from c2vl.training.launch import fit
     from c2vl.training.worker_errors import WorkersFailed
 
@@ -46,7 +48,11 @@ def run(config: dict[str, Any]) -> None:
             on_restart=lambda why: report({RESTART: why}),
             max_failures=config["max_failures"],
             keep_checkpoint=keep,
+            shared=config["shared"],
         )
+    except NotShared as error:
+        report({OUTCOME: "interrupted", ERROR: str(error), UNFIT: True})
+        return
     except StorageFull as error:
         report({OUTCOME: "interrupted", ERROR: str(error)})
         return

@@ -21,11 +21,15 @@ class TuneSearcher(Searcher):
     """Gives Tune the source's next training as a trial's configuration."""
 
     def __init__(
-        self, dispatcher: Dispatcher, concurrency: Callable[[], int], max_failures: int
+        self,
+        dispatcher: Dispatcher,
+        concurrency: Callable[[], int],
+        max_failures: int,
+        shared: tuple[str, str] | None,
     ) -> None:
         super().__init__(metric=None, mode=None)
         self._dispatcher, self._concurrency = dispatcher, concurrency
-        self._max_failures = max_failures
+        self._max_failures, self._shared = max_failures, shared
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -41,6 +45,7 @@ class TuneSearcher(Searcher):
             "folder": str(training.folder),
             "kind": training.kind,
             "max_failures": self._max_failures,
+            "shared": self._shared,
             "experiment": resolved(training.experiment).model_dump(mode="json"),
         }
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -249,6 +251,27 @@ def test_a_group_on_two_nodes_survives_one(
     assert attempts.epochs == list(range(1, 13))
 
 
+def test_a_node_that_hides_the_storage_is_found_at_its_first_trial(
+    nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whenever it joined: nobody looks at a node before Ray gives it a trial."""
+    monkeypatch.chdir(tmp_path)
+    Path("id").write_text("sweep")
+    experiment = Experiment.model_validate({"train": {"gpus_per_worker": 1}})
+    training, stop, attempts = Training("hidden", experiment, tmp_path / "a"), Stop(), Attempts()
+    _run(
+        [training, replace(training, name="next")],
+        trial.run,
+        lambda: 1,
+        lambda: None,
+        listeners=[attempts],
+        shared=Path(HERE, "id"),
+        stop=stop,
+    )
+    assert attempts.outcomes == ["interrupted"] and not training.folder.exists()
+    assert re.search(r"node .*: /proc/self/cwd is not the folder .*mount", str(stop.error))
+
+
 def test_a_process_lost_between_two_trials(nodes: Nodes, tmp_path: Path) -> None:
     """It stays for the next trial; that one loses nothing, whether it has started there or not."""
     attempts = Attempts()
@@ -340,6 +363,8 @@ def _run(
     meanwhile: Callable[[], None],
     listeners: Sequence[Any] = (),
     max_failures: int = 0,
+    shared: Path | None = None,
+    stop: Stop | None = None,
 ) -> None:
     """Run trainings in a thread, and something else in the main one, where Ray lets nodes join."""
     folder = trainings[0].folder.parent / "tune"
@@ -350,7 +375,8 @@ def _run(
             folder=folder,
             trainable=trainable,
             listeners=listeners,
-            stop=Stop(),
+            stop=stop or Stop(),
+            shared=shared,
             concurrency=concurrency,
             bundles=trial_resources(trainings[0].experiment),
             max_failures=max_failures,
