@@ -61,7 +61,7 @@ def run(spec: SweepSettings, *, address: str | None = None, resume: bool = False
 
     Raises:
         UserError: nothing was started, or nothing useful can come of it; the message says why.
-            A start that fails leaves nothing behind.
+            A start that fails leaves nothing behind. Or the sweep has ended, and MLflow lacks some.
         StorageFull: the disk is full; trials wait, unharmed, for a resume.
         NodeLost: the Ray node that this process runs on is gone, or one that has a trial does not
             share the sweep's folder; likewise.
@@ -83,8 +83,9 @@ def run(spec: SweepSettings, *, address: str | None = None, resume: bool = False
         source = _open_study(claim, tracker)
         claim.keep()
         provenance.record(spec.folder, data)
+        driver = _Driver(spec, source, tracker, stop, concurrency)
         try:
-            final = _Driver(spec, source, tracker, stop, concurrency).run(data)
+            final = driver.run(data)
         except (Interrupted, NodeLost):
             tracker.finish("interrupted")
             raise
@@ -96,6 +97,8 @@ def run(spec: SweepSettings, *, address: str | None = None, resume: bool = False
             raise
         finally:
             source.close()
+        if driver.untold:
+            raise UserError(f"{spec.name}: has ended, but {driver.untold}")
         return final
 
 
@@ -111,7 +114,11 @@ def _open_study(claim: Claim, tracker: Tracker) -> TrialSource:
 
 
 class _Driver:
-    """One start of a sweep: its stages, in their order."""
+    """One start of a sweep: its stages, in their order.
+
+    Attributes:
+        untold: what MLflow lacks of a sweep that has ended, with the remedy; empty if nothing.
+    """
 
     def __init__(
         self,
@@ -123,6 +130,7 @@ class _Driver:
     ) -> None:
         self._spec, self._source, self._tracker = spec, source, tracker
         self._stop, self._concurrency = stop, concurrency
+        self.untold = ""
 
     def run(self, data: dict[str, Any]) -> FinalChoice:
         self._tracker.begin(data)
@@ -180,9 +188,18 @@ class _Driver:
             folders["results"] = spec.folder.results
             figures["test_scorings"] = float(scorings(folders["results"]))
         tracker.whole(figures, folders)
-        version = publish(spec, final, encoder, tracker)
+        try:
+            tracker.flush()  # what waits comes first; this shows whether MLflow answers
+            version = publish(spec, final, encoder, tracker.runs)
+        except UserError as error:
+            version = "not registered"
+            self.untold = (
+                f"its encoder is not registered: {error}. It stays in {encoder}; once the cause is "
+                f"gone: c2vl-sweep resume {spec.name} (tracking.model=OTHER for another model)"
+            )
         source.budget.note()
-        tracker.finish("complete")
+        left = tracker.finish("complete")
+        self.untold = self.untold or left
         board = Board(spec.name, spec.trials, source.counts(), spec.objectives[0])
         board.say(f"encoder: {encoder}\nreport:  {report}\nmodel:   {version}")
 

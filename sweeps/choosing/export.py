@@ -12,8 +12,6 @@ import warnings
 from importlib import metadata
 from pathlib import Path
 
-from mlflow.exceptions import MlflowException
-
 import c2vl
 from c2vl.encoder import load_encoder, save_encoder
 from c2vl.skeletons.store import read_manifest
@@ -22,8 +20,8 @@ from sweeps.choosing.final_choice import WINNER, FinalChoice
 from sweeps.spec.sweep import SweepSettings
 from sweeps.tracking.mlflow_internals import own_store
 from sweeps.tracking.mlflow_store import answering
-from sweeps.tracking.registry import CANDIDATE, Standing, promote
-from sweeps.tracking.tracker import Tracker
+from sweeps.tracking.registry import CANDIDATE, Standing, if_there, promote
+from sweeps.tracking.run_sync import SweepRuns
 
 DIGEST, READY = "encoder_sha256", "complete"
 NEEDS = ("torch", "numpy", "safetensors")
@@ -45,7 +43,7 @@ def keep_encoder(spec: SweepSettings, final: FinalChoice) -> Path:
     return out
 
 
-def publish(spec: SweepSettings, final: FinalChoice, folder: Path, tracker: Tracker) -> str:
+def publish(spec: SweepSettings, final: FinalChoice, folder: Path, runs: SweepRuns) -> str:
     """Register the encoder as a version of ``spec.model``; set the aliases last.
 
     A rerun finds the version with the same weights and adds none. It is the
@@ -53,24 +51,21 @@ def publish(spec: SweepSettings, final: FinalChoice, folder: Path, tracker: Trac
 
     Args:
         folder: the encoder's artefact.
-        tracker: gives the client and the parent run.
+        runs: give the client and the parent run.
 
     Returns:
-        ``models:/NAME@best (version N)``, or ``models:/NAME/N`` with the reason why not best;
-        if MLflow does not answer, how to register it later.
+        ``models:/NAME@best (version N)``, or ``models:/NAME/N`` with the reason why not best.
+
+    Raises:
+        UserError: MLflow does not answer, or refuses it.
     """
-    again = f"c2vl-sweep resume {spec.name}"
-    if not tracker.flush():  # send pending updates first; this shows whether MLflow answers
-        return f"not registered, since MLflow does not answer: {again}"
-    with own_store(spec.tracking_uri), answering(spec.tracking_uri, then=again):
-        return _publish(spec, final, folder, tracker)
+    with own_store(spec.tracking_uri), answering(spec.tracking_uri):
+        return _publish(spec, final, folder, runs)
 
 
-def _publish(spec: SweepSettings, final: FinalChoice, folder: Path, tracker: Tracker) -> str:
-    client, digest = tracker.runs.client, load_encoder(folder).card["weights_sha256"]
-    try:
-        client.get_registered_model(spec.model)
-    except MlflowException:
+def _publish(spec: SweepSettings, final: FinalChoice, folder: Path, runs: SweepRuns) -> str:
+    client, digest = runs.client, load_encoder(folder).card["weights_sha256"]
+    if if_there(lambda: client.get_registered_model(spec.model)) is None:
         client.create_registered_model(spec.model)
     same = f"name = '{spec.model}' and tags.{DIGEST} = '{digest}'"
     found = [v for v in client.search_model_versions(same) if v.tags.get(READY)]
@@ -78,9 +73,9 @@ def _publish(spec: SweepSettings, final: FinalChoice, folder: Path, tracker: Tra
         version = found[0]
     else:
         model = client.create_logged_model(
-            tracker.runs.experiment,
+            runs.experiment,
             name="encoder",
-            source_run_id=tracker.runs.parent,
+            source_run_id=runs.parent,
             model_type="skeleton-encoder",
             tags={"sweep": spec.name, "run": final.run},
         )
@@ -92,7 +87,7 @@ def _publish(spec: SweepSettings, final: FinalChoice, folder: Path, tracker: Tra
         version = client.create_model_version(
             spec.model,
             source=f"models:/{model.model_id}",
-            run_id=tracker.runs.parent,
+            run_id=runs.parent,
             tags={DIGEST: digest, "sweep": spec.name, "trial": str(final.trial)},
             model_id=model.model_id,
         )

@@ -24,24 +24,55 @@ def report(name: str, storage: Path) -> None:
     click.echo(write_report(reader(spec), read_choice(spec.folder)))
 
 
-@click.command(epilog="\b\nExample:\n  c2vl-sweep export demo exported/demo\n")
+@click.command(
+    epilog="""
+\b
+Examples:
+  c2vl-sweep export demo exported/demo
+  c2vl-sweep export demo --register
+"""
+)
 @NAME
-@click.argument("out", type=FOLDER)
+@click.argument("out", type=FOLDER, required=False)
 @STORAGE
 @click.option("--overwrite", is_flag=True, help="Replace what is at OUT.")
-def export(name: str, out: Path, storage: Path, overwrite: bool) -> None:
-    """Copy the winner's encoder of the finished sweep NAME to the folder OUT."""
+@click.option(
+    "--register",
+    is_flag=True,
+    help="Register it in MLflow, where a sweep could not when it ended.",
+)
+@click.option("--model", help="Registered model for --register; default: the sweep's.")
+def export(
+    name: str, out: Path | None, storage: Path, overwrite: bool, register: bool, model: str | None
+) -> None:
+    """Copy the winner's encoder of the finished sweep NAME to the folder OUT, or register it."""
     from c2vl.encoder import load_encoder, save_encoder
     from c2vl.support.files import require_free
     from sweeps.spec.reading import read_sweep
 
-    folder = read_sweep(storage, name).folder.encoder
+    if out is None and not register:
+        raise UserError("OUT: name a folder for the encoder, or add --register")
+    spec = read_sweep(storage, name)
+    folder = spec.folder.encoder
     if not folder.exists():
         raise UserError(f"{name}: has not chosen an encoder yet; c2vl-sweep resume {name}")
-    require_free(out, overwrite=overwrite, known_by=["encoder.json"])
-    encoder = load_encoder(folder)
-    save_encoder(out, encoder.model, encoder.card, encoder.concepts, counted=[folder])
-    click.echo(f"{out}: {encoder.feature_size} features a sequence, {encoder.layout.name} layout")
+    if out is not None:
+        require_free(out, overwrite=overwrite, known_by=["encoder.json"])
+        encoder = load_encoder(folder)
+        save_encoder(out, encoder.model, encoder.card, encoder.concepts, counted=[folder])
+        click.echo(
+            f"{out}: {encoder.feature_size} features a sequence, {encoder.layout.name} layout"
+        )
+    if register:
+        from sweeps.choosing.export import publish
+        from sweeps.choosing.final_choice import read_choice
+        from sweeps.tracking.run_sync import SweepRuns
+
+        final = read_choice(spec.folder)
+        assert final is not None, "kept with the encoder"
+        tracking = spec.tracking.model_copy(update={"model": model or spec.tracking.model})
+        spec = spec.model_copy(update={"tracking": tracking})
+        click.echo(publish(spec, final, folder, SweepRuns(spec, spec.folder.identity())))
 
 
 @click.command(

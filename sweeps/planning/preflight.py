@@ -1,8 +1,8 @@
 """Checks of a sweep that need more than its file: data, stores, disk, resources, nodes.
 
-They start no training. They write a mark into an MLflow experiment that exists (nothing else shows
-that a server takes writes) and, on a cluster, files into the storage folder for each node to read,
-which they remove again.
+They start no training. In an MLflow experiment that exists they make a run and delete it, and they
+mark the registered model or make one (nothing else shows that a server takes writes); on a cluster
+they write files into the storage folder for each node to read. They take all of it back.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from sweeps.spec.store_addresses import shown, sqlite_file
 from sweeps.spec.sweep import SweepSettings
 
 DRAWS = 1000
-CHECKED = "c2vl.checked"
 
 
 @dataclass(frozen=True)
@@ -132,20 +131,16 @@ def _data(experiment: Experiment) -> str:
 
 
 def tracking(spec: SweepSettings) -> str:
-    """Check that MLflow answers and takes writes."""
-    from sweeps.tracking.mlflow_store import answering, open_client
+    """Check that MLflow answers and takes runs, artefacts and the registered model."""
+    from sweeps.tracking.access import probe
 
     uri = spec.tracking_uri
     file = sqlite_file(uri)
     if file is not None and not file.exists():
         _writable(file, "tracking.uri")
         return f"MLflow's {file} will be made"
-    with answering(uri, then="start the server, or name another"):
-        client = open_client(uri)
-        found = client.get_experiment_by_name(spec.tracking.experiment)
-        if found is not None:
-            client.set_experiment_tag(found.experiment_id, CHECKED, "writable")
-    return f"MLflow at {shown(uri)} answers" + (", and takes writes" if found is not None else "")
+    takes = probe(spec)
+    return f"MLflow at {shown(uri)} answers" + (", and takes runs and models" if takes else "")
 
 
 def study(spec: SweepSettings) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,14 +12,20 @@ from pathlib import Path
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # sweeps.tracking.tracker tries again
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+# the address that MLflow would print has the password in it
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from c2vl.support.errors import UserError
 from sweeps.spec.store_addresses import reason, shown, sqlite_file
 from sweeps.tracking.mlflow_internals import CUT_MIGRATION, hush, make_store
 
 ARTIFACTS = "mlartifacts"
+EXISTS = "RESOURCE_ALREADY_EXISTS"
+REFUSALS = {"UNAUTHENTICATED": 401, "PERMISSION_DENIED": 403, EXISTS: 409}
+CREDENTIALS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 DATABASES = ("mssql", "mysql", "postgresql", "sqlite")
 
 
@@ -61,7 +68,16 @@ def open_experiment(client: MlflowClient, uri: str, name: str, storage: Path) ->
         if (file := sqlite_file(uri)) is not None:
             storage = file.parent
         place = (storage.absolute() / ARTIFACTS).as_uri()
-    return str(client.create_experiment(name, artifact_location=place))
+    try:
+        return str(client.create_experiment(name, artifact_location=place))
+    except MlflowException as error:
+        if error.error_code != EXISTS or (found := client.get_experiment_by_name(name)) is None:
+            raise
+        return str(found.experiment_id)  # another sweep was first
+
+
+class Refused(UserError):
+    """The store answers, and refuses: without a change by somebody it will go on to."""
 
 
 @contextmanager
@@ -74,6 +90,7 @@ def answering(uri: str, option: str = "tracking.uri", then: str = "") -> Iterato
 
     Raises:
         UserError: the store does not answer.
+        Refused: it does not let us.
     """
     try:
         yield
@@ -86,9 +103,58 @@ def answering(uri: str, option: str = "tracking.uri", then: str = "") -> Iterato
 def does_not_answer(
     uri: str, error: Exception, option: str = "tracking.uri", then: str = ""
 ) -> UserError:
-    """Return the error for a store that does not answer; hide a password in its address."""
+    """Return the error for a store that does not answer, or refuses; hide a password in it."""
     why = reason(error, uri)
+    store = f"{option}: MLflow at {shown(uri)}"
+    if refusal := _refusal(error, why):
+        return Refused(f"{store} {refusal} [{why}]" + (f"; then: {then}" if then else ""))
     if CUT_MIGRATION in why:
         then = "a change of its tables was cut short: go back to a copy, or remove it if it is new"
-    said = f"{option}: MLflow at {shown(uri)} does not answer: {why}"
+    said = f"{store} does not answer: {why}"
     return UserError(f"{said}; {then}" if then else said)
+
+
+def _refusal(error: Exception, why: str) -> str:
+    """Return what a store refuses, with the remedy; empty where it just does not answer."""
+    if "SSLError" in why or "CERTIFICATE_VERIFY_FAILED" in why or "CertificateError" in why:
+        return (
+            "has no certificate that this machine trusts, or wants one of ours: set "
+            "MLFLOW_TRACKING_SERVER_CERT_PATH to the file of the authority that signed it, "
+            "MLFLOW_TRACKING_CLIENT_CERT_PATH to our own, or write http:// if it has none"
+        )
+    status = status_of(error)
+    if status == 401:
+        names = [name for name in CREDENTIALS if os.environ.get(name)]
+        cause = f"{' and '.join(names)}: wrong here, or expired" if names else "none of them is set"
+        return (
+            "does not know us (401): set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
+            f"MLFLOW_TRACKING_TOKEN, where the sweep's driver runs ({cause})"
+        )
+    if status not in (403, 409):
+        return ""
+    if any(part in why for part in ("registered-models", "model-versions", "Registered Model")):
+        return (
+            f"has a registered model of this name, which is not ours to write ({status}): ask its "
+            "owner for the permission EDIT, or register another, also on resume: "
+            "tracking.model=OTHER"
+        )
+    if "artifact" in why:
+        return (
+            f"takes no artefacts from us ({status}): ask for the permission EDIT on the "
+            "experiment, or name another: tracking.experiment=OTHER; where clients write to the "
+            "artefact store themselves, give this machine its credentials"
+        )
+    return (
+        f"has an experiment of this name, which is deleted or not ours to write ({status}): ask "
+        "its owner for the permission EDIT, or name another: tracking.experiment=OTHER"
+    )
+
+
+def status_of(error: Exception) -> int:
+    """Return the HTTP status of a refusal, as MLflow's errors have it in several ways; else 0."""
+    response = getattr(error, "response", None)
+    if response is not None:
+        return int(response.status_code)
+    code = str(getattr(error, "error_code", ""))
+    told = re.search(r"error code (\d{3}) ", str(error))  # of a server, or of a proxy before it
+    return REFUSALS.get(code) or (int(told[1]) if told else 0)

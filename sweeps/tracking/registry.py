@@ -153,15 +153,15 @@ def promote(client: MlflowClient, model: str, version: str, *, force: bool = Fal
 
 def version_of(client: MlflowClient, model: str, number: str) -> Any | None:
     """Return a version by its number, or None if there is none."""
-    return _if_there(lambda: client.get_model_version(model, number))
+    return if_there(lambda: client.get_model_version(model, number))
 
 
 def current(client: MlflowClient, model: str, alias: str) -> Any | None:
     """Return the version that has an alias, or None if none has."""
-    return _if_there(lambda: client.get_model_version_by_alias(model, alias))
+    return if_there(lambda: client.get_model_version_by_alias(model, alias))
 
 
-def _if_there(ask: Callable[[], Any]) -> Any | None:
+def if_there(ask: Callable[[], Any]) -> Any | None:
     """Return None if the answer is that nothing is there; raise any other error.
 
     Otherwise a failed query would look like a model without a best version.

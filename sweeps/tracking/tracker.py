@@ -11,6 +11,7 @@ import logging
 import time
 import uuid
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,13 @@ from c2vl.support.errors import UserError
 from c2vl.training.figures import markdown
 from sweeps.spec import provenance
 from sweeps.spec.reading import public_dump
-from sweeps.spec.store_addresses import shown
+from sweeps.spec.store_addresses import scrubbed
 from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.training import End, Listener, Outcome, Row, Training
+from sweeps.tracking.access import check_access
 from sweeps.tracking.backlog import OUTCOME, RUNNING, Backlog, now, waiting
 from sweeps.tracking.delivery import Delivery
-from sweeps.tracking.mlflow_store import does_not_answer
+from sweeps.tracking.mlflow_store import Refused, answering, does_not_answer
 from sweeps.tracking.run_sync import NODE, STATUS, TRIAL, SweepRuns
 
 log = logging.getLogger(__name__)
@@ -42,29 +44,37 @@ class Tracker(Listener):
         runs: the sweep's runs, for reads and for writes after the trials.
 
     Raises:
+        Refused: MLflow does not let us write what a sweep writes.
         UserError: MLflow does not answer.
     """
 
     def __init__(self, spec: SweepSettings, identity: str, *, must_answer: bool = True) -> None:
         self.spec = spec
         self.runs = SweepRuns(spec, identity)
-        try:
-            self.runs.parent  # noqa: B018  asks MLflow for it
-        except Exception as error:
-            if must_answer:
-                raise does_not_answer(spec.tracking_uri, error) from None
-            log.warning(
-                "%s; what is to be written waits on disk",
-                does_not_answer(spec.tracking_uri, error),
-            )
+        self._open(must_answer)
         self._patience = spec.tracking.patience
         self._began: dict[str, float] = {}
         self._code: dict[str, str] = {}
         self._data: dict[str, list[dict[str, str]]] = {}
         self._backlog = Backlog(spec.folder)
-        self._delivery = Delivery(self._backlog, self.runs.bring)
+        self._delivery = Delivery(self._backlog, self.runs.bring, spec.tracking_uri)
         self._tell = self._backlog.add
         self._tell(spec.name, kind="sweep", status=RUNNING, tags={OUTCOME: "running"})
+
+    def _open(self, must_answer: bool) -> None:
+        """Find or make the parent run, and check that MLflow takes what is to come."""
+        parent = None
+        try:
+            with answering(self.spec.tracking_uri):
+                parent = self.runs.parent
+                check_access(self.spec, self.runs.client, parent)
+        except UserError as error:
+            if must_answer and parent:
+                with suppress(Exception):  # the first error is reported
+                    self.runs.client.delete_run(parent)
+            if must_answer or isinstance(error, Refused):
+                raise
+            log.warning("%s; what is to be written waits on disk", error)
 
     # --- the parent run ------------------------------------------------------------------------
 
@@ -89,21 +99,25 @@ class Tracker(Listener):
             files=[str(file)] if (file := provenance.lock_file()) else [],
         )
 
-    def finish(self, outcome: Outcome, patience: float | None = None) -> None:
+    def finish(self, outcome: Outcome, patience: float | None = None) -> str:
         """End the parent run and wait until everything is written, or until patience runs out.
 
         Args:
             outcome: of the sweep.
-            patience: seconds; default: ``tracking.patience``.
+            patience: seconds without progress; default: ``tracking.patience``.
+
+        Returns:
+            What is not written, and why; empty where all is.
         """
         self._tell(self.spec.name, status=STATUS[outcome], tags={OUTCOME: outcome})
-        if not self._delivery.close(self._patience if patience is None else patience):
-            log.warning(
-                "MLflow stayed away: %d runs wait in %s; `c2vl-sweep resume %s` writes them",
-                waiting(self.spec.folder),
-                self.spec.folder,
-                self.spec.name,
-            )
+        if self._delivery.close(self._patience if patience is None else patience):
+            return ""
+        left = (
+            f"{waiting(self.spec.folder)} runs wait in {self.spec.folder} to be written to MLflow "
+            f"({self._delivery.error or 'it is slow'})"
+        )
+        log.warning("%s; `c2vl-sweep resume %s` writes them", left, self.spec.name)
+        return left
 
     def discard(self) -> None:
         """Delete the parent run of a sweep that failed to start."""
@@ -114,12 +128,15 @@ class Tracker(Listener):
             why = does_not_answer(self.spec.tracking_uri, error)
             log.warning("the run of %s stays in MLflow: %s", self.spec.name, why)
 
-    def flush(self) -> bool:
-        """Wait until everything so far is written; return False if patience ran out."""
-        delivered = self._delivery.flush(self._patience)
-        if not delivered:
+    def flush(self) -> None:
+        """Wait until everything so far is written.
+
+        Raises:
+            UserError: patience ran out, or MLflow refuses a write.
+        """
+        if not self._delivery.flush(self._patience):
             self._patience = 0.0  # used up: another wait would only double it
-        return delivered
+            raise self._delivery.error or UserError("MLflow has not taken every run yet")
 
     def reconcile(self, ended: Iterable[tuple[Training, Outcome]], *, always: bool = False) -> None:
         """Update runs that a kill interrupted from their trials in the study.
@@ -170,7 +187,7 @@ class Tracker(Listener):
 
     def ended(self, training: Training, end: End) -> None:
         """Log what is still missing, and close the run."""
-        texts = {"error.txt": end.error, "warnings.txt": end.warnings}
+        texts = {"error.txt": scrubbed(end.error), "warnings.txt": scrubbed(end.warnings)}
         began = self._began.pop(training.name, None)
         self._tell(
             training.name,
@@ -222,10 +239,7 @@ def deliver(spec: SweepSettings, identity: str) -> int:
     """
     if not (found := waiting(spec.folder)):
         return 0
-    delivery = Delivery(Backlog(spec.folder), SweepRuns(spec, identity).bring)
+    delivery = Delivery(Backlog(spec.folder), SweepRuns(spec, identity).bring, spec.tracking_uri)
     if not delivery.close(spec.tracking.patience):
-        raise UserError(
-            f"tracking.uri: MLflow at {shown(spec.tracking_uri)} does not answer; "
-            f"{waiting(spec.folder)} runs wait in {spec.folder}"
-        )
+        raise UserError(f"{delivery.error}; {waiting(spec.folder)} runs wait in {spec.folder}")
     return found

@@ -90,11 +90,11 @@ def test_an_export_cut_in_the_middle_moves_no_alias(
     with monkeypatch.context() as cut:
         cut.setattr(type(tracker.runs.client), at, _interrupt)
         with pytest.raises(KeyboardInterrupt):
-            export.publish(spec, final, tmp_path / "another", tracker)
+            export.publish(spec, final, tmp_path / "another", tracker.runs)
     reader = client(storage)
     assert str(reader.get_model_version_by_alias("small", "best").version) == "1"
     assert not list(spec.folder.path.glob("tmp*"))  # nothing half-written is left
-    assert "@best" in export.publish(spec, final, tmp_path / "another", tracker)
+    assert "@best" in export.publish(spec, final, tmp_path / "another", tracker.runs)
     best = reader.get_model_version_by_alias("small", "best")
     assert int(best.version) == len(reader.search_model_versions("name = 'small'"))
     assert best.tags["encoder_sha256"] == load_encoder(tmp_path / "another").card["weights_sha256"]
