@@ -249,9 +249,15 @@ def follow(client: JobSubmissionClient, job: str, write: Callable[[str], object]
 
 
 def why_failed(client: JobSubmissionClient, job: str) -> str:
-    """Return why a job failed before its command ran; empty where the command itself failed."""
+    """Return why a job failed before its command ran; empty where the command itself failed.
+
+    Of a traceback it is what stands above it, and its last line.
+    """
     message = str(client.get_job_info(job).message or "")
-    return "" if "entrypoint command failed" in message else message
+    if "entrypoint command failed" in message:
+        return ""
+    above, trace, below = message.partition("Traceback (most recent call last):")
+    return " ".join(above.split()) + (" " + below.strip().splitlines()[-1] if trace else "")
 
 
 def _remedy(address: str, error: Exception) -> str:

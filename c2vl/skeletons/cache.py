@@ -3,10 +3,11 @@
 A cache is a folder of entries; an entry is a folder named by its kind and a hash of all that
 decides its content, with that written out in ``entry.json``. It lies in ``cache/`` of the store,
 where all trials of a sweep find it, or in the folder that ``C2VL_CACHE`` names (a node's own disk,
-say). When it grows past ``C2VL_CACHE_GB`` (50), the entries used longest ago are deleted. Any
-number of processes may use a cache at once: one computes an entry while the others wait for it,
-and a file that a process has mapped stays readable to it when its entry is deleted (on a local
-disk; over NFS leave room for all that runs at once).
+say). Of a store that may only be read, what its cache lacks is made in ``~/.cache/c2vl``. When a
+cache grows past ``C2VL_CACHE_GB`` (50), the entries used longest ago are deleted. Any number of
+processes may use a cache at once: one computes an entry while the others wait for it, and a file
+that a process has mapped stays readable to it when its entry is deleted (on a local disk; over NFS
+leave room for all that runs at once).
 """
 
 from __future__ import annotations
@@ -65,10 +66,13 @@ class Cache:
     Attributes:
         folder: need not exist.
         limit: bytes; None where nothing is deleted by itself.
+        before: another folder of entries, read first and never written.
     """
 
-    def __init__(self, folder: Path, limit: float | None = None) -> None:
-        self.folder, self.limit = folder, limit
+    def __init__(
+        self, folder: Path, limit: float | None = None, before: Path | None = None
+    ) -> None:
+        self.folder, self.limit, self.before = folder, limit, before
 
     @classmethod
     def of(cls, store: Store) -> Cache:
@@ -77,8 +81,14 @@ class Cache:
         Raises:
             UserError: ``C2VL_CACHE_GB`` is no size.
         """
-        given = os.environ.get(FOLDER)
-        return cls(Path(given) if given else store.path / "cache", _limit())
+        if given := os.environ.get(FOLDER):
+            return cls(Path(given), _limit())
+        own = store.path / "cache"
+        if os.access(own if own.exists() else store.path, os.W_OK):
+            return cls(own, _limit())
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        log.info("%s may only be read: what its cache lacks is made in %s", own, home / "c2vl")
+        return cls(home / "c2vl", _limit(), before=own)
 
     def get(
         self,
@@ -100,6 +110,9 @@ class Cache:
         """
         key = json.dumps({"kind": kind, **about}, sort_keys=True)
         name = f"{kind}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+        if self.before is not None:
+            with suppress(OSError, EOFError, ValueError):
+                return read(self.before / name)
         entry = self.folder / name
         for _ in range(3):  # another process may delete it between making and reading
             with suppress(OSError, EOFError, ValueError):

@@ -21,6 +21,7 @@ from c2vl.support.errors import UserError
 from sweeps.spec.objective import sign
 from sweeps.spec.store_addresses import reason, shown
 from sweeps.tracking.mlflow_internals import own_store
+from sweeps.tracking.mlflow_store import does_not_answer, status_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -45,10 +46,14 @@ def fetch(source: str) -> Iterator[Path]:
 
     uri = tracking_uri()
     address = f"runs:/{source}/encoder" if RUN_ID.match(source) else source
+    if source.startswith("models:/"):
+        address = f"{source.rstrip('/')}/artifacts/encoder"  # not the code that lies beside it
     with TemporaryDirectory(prefix="c2vl-encoder-") as scratch, own_store(uri):
         try:
             found = Path(mlflow.artifacts.download_artifacts(address, dst_path=scratch))
         except Exception as error:  # MLflow and its stores raise many kinds
+            if status_of(error) in (401, 403):
+                raise does_not_answer(uri, error, source) from None
             why = reason(error, uri)
             raise UserError(f"{source}: not found in MLflow at {shown(uri)}: {why}") from None
         folder = found / "artifacts" / "encoder" if (found / "MLmodel").exists() else found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -62,6 +63,26 @@ def test_what_was_used_longest_ago_goes_first(tmp_path: Path) -> None:
     made(cache, 4, size=9000)  # alone over the limit: it is kept, since it is in use
     assert [entry.about["number"] for entry in cache.entries()] == [4]
     assert cache.prune(0) and not cache.entries() and (tmp_path / "mine.txt").exists()
+
+
+def test_a_store_that_may_only_be_read(
+    demo_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a read-only mount: what its cache has is read, what it lacks is made at home."""
+    store = tmp_path / "store"
+    shutil.copytree(demo_store.path, store, ignore=shutil.ignore_patterns("cache"))
+    monkeypatch.delenv("C2VL_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    made(Cache.of(Store.open(store)), 1)
+    before = sorted(store.rglob("*"))
+    access = os.access
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: not str(path).startswith(str(store)) and access(path, mode)
+    )
+    cache = Cache.of(Store.open(store))
+    assert made(cache, 1) and not (tmp_path / "home").exists()
+    assert made(cache, 2) and len(list((tmp_path / "home/c2vl").glob("clips-*"))) == 1
+    assert sorted(store.rglob("*")) == before
 
 
 def test_the_command_lists_and_prunes(

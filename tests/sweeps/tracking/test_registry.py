@@ -120,6 +120,8 @@ def test_encoders_come_out_of_mlflow(
     assert not [line for line in said if "type hint" in str(line.message)]
     for source in (run, f"runs:/{run}/encoder", "models:/served@best", "models:/served/1"):
         assert np.array_equal(load_encoder(source).embed([demo_store.joints(0)]), wanted)
+    with fetch("models:/served@best") as folder:  # the encoder alone, not its code and environment
+        assert (folder / "encoder.json").exists() and not list(folder.parent.rglob("*.py"))
     for wrong in ("0" * 32, "runs:/nothing/encoder", "models:/served@worst", "models:/no@best"):
         with pytest.raises(UserError, match="not found in MLflow"):
             load_encoder(wrong)
