@@ -9,13 +9,14 @@ import asyncio
 import shlex
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from c2vl.config.reading import flatten
 from c2vl.support.errors import UserError, did_you_mean, first_line
 from cluster import auth
 from sweeps.spec import provenance
@@ -92,6 +93,7 @@ def pack(sent: Path, *, code: bool, sweep: Path | None = None) -> None:
         provenance.copy_code(sent)
     if sweep is not None:
         values, home = read_file(sweep)
+        refuse_passwords(flatten(values))
         base = values["base"]
         modules = list(base.get("imports") or []) if isinstance(base, dict) else []
         for number, module in enumerate(modules):
@@ -125,15 +127,24 @@ def sweep_command(sweep: str, overrides: Iterable[str], subcommand: str = "run")
         UserError: an override has a password, which everybody could read in the list of jobs.
     """
     overrides = list(overrides)
-    for key, _, value in (word.partition("=") for word in overrides):
-        if shown(value) != value:
-            raise UserError(
-                f"{key}: has a password, and a job's command is shown in Ray's list of jobs; give "
-                "the address without it, and the password to the nodes: PGPASSWORD or "
-                "MLFLOW_TRACKING_PASSWORD in their environment"
-            )
+    refuse_passwords(dict(word.partition("=")[::2] for word in overrides))
     words = " ".join(shlex.quote(word) for word in overrides)
     return f"exec python -m sweeps {subcommand} {sweep} {words}".rstrip()
+
+
+def refuse_passwords(settings: Mapping[str, object]) -> None:
+    """Refuse an address with a password in what is sent: other users of the cluster can read it.
+
+    Raises:
+        UserError: there is one.
+    """
+    for key, value in settings.items():
+        if isinstance(value, str) and shown(value) != value:
+            raise UserError(
+                f"{key}: has a password, which Ray's list of jobs or the nodes' caches would show "
+                "to everybody there; give the address without it, and the password to the nodes: "
+                "PGPASSWORD or MLFLOW_TRACKING_PASSWORD in their environment"
+            )
 
 
 def submit(client: JobSubmissionClient, submission: Submission) -> str:

@@ -67,17 +67,20 @@ def require_shared(file: Path, says: str) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
     """Open a file to write under a temporary name, which becomes ``path`` if all goes well.
 
     The bytes reach the disk before the rename does, so that a power cut cannot leave half a file.
+
+    Args:
+        mode: who may read and write it.
     """
     partial = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         number, partial = tempfile.mkstemp(prefix=f"{_PARTIAL}{path.name}-", dir=path.parent)
         with open(number, "w+b") as file:
-            os.fchmod(number, 0o644)
+            os.fchmod(number, mode)
             yield file
             file.flush()
             os.fsync(number)
@@ -89,9 +92,9 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             os.unlink(partial)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, mode: int = 0o644) -> None:
     """Write a text file in UTF-8."""
-    with replacing(path) as file:
+    with replacing(path, mode) as file:
         file.write(text.encode())
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from c2vl.support.errors import UserError
 from c2vl.support.files import write_text
-from sweeps.spec.reading import dump_sweep, read_sweep
+from sweeps.spec.reading import dump_sweep, public_dump, read_sweep
 from sweeps.spec.sweep import SweepSettings
 
 
@@ -32,16 +32,22 @@ class Claim:
     kept: bool
 
     def keep(self) -> None:
-        """Record that the sweep has started: it can be resumed, to the trials asked for now."""
+        """Record that the sweep has started: it can be resumed, to the trials asked for now.
+
+        A file with a password in it is for its owner's eyes alone.
+        """
         spec, path = self.spec, self.spec.folder.settings
-        if not path.exists():
-            write_text(path, dump_sweep(spec))
-        else:
+        known, now = None, spec
+        if path.exists():
             known = read_sweep(spec.storage, spec.name)
             tracking = known.tracking.model_copy(update={"model": spec.tracking.model})
             changed = {"trials": max(known.trials, spec.trials), "tracking": tracking}
-            if known != (now := known.model_copy(update=changed)):
-                write_text(path, dump_sweep(now))
+            now = known.model_copy(update=changed)
+        mode = 0o644 if dump_sweep(now) == public_dump(now) else 0o600
+        if now != known:
+            write_text(path, dump_sweep(now), mode)
+        elif mode == 0o600:  # an earlier version wrote it for all to read
+            path.chmod(mode)
         self.kept = True
 
 

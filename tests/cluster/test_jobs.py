@@ -129,7 +129,13 @@ def test_a_cluster_elsewhere_needs_a_shared_folder(empty_folder: Path, root: lis
         assert "--root" in str(result.exception)
 
 
-def test_no_password_gets_into_the_list_of_jobs() -> None:
+def test_no_password_gets_into_the_list_of_jobs_or_the_nodes_caches(
+    sweep: Path, tmp_path: Path
+) -> None:
+    with sweep.open("a") as file:
+        file.write("tracking: {uri: 'http://me:s3cret@mlflow:5000'}\n")
+    with pytest.raises(UserError, match=r"tracking\.uri: has a password.*MLFLOW_TRACKING_PASSWORD"):
+        jobs.pack(tmp_path, code=False, sweep=sweep)
     for words in ("study=postgresql://me:s3cret@db/x", "tracking.uri=http://me:s3cret@mlflow:5000"):
         with pytest.raises(UserError, match=r"has a password.*PGPASSWORD") as no:
             jobs.sweep_command("a.yaml", [words])

@@ -67,6 +67,21 @@ def test_a_file_that_is_run_again_continues_what_it_began(spec: SweepSettings) -
             _continued(parse_sweep(values, "s.yaml"))
 
 
+def test_a_file_with_a_password_is_its_owners_alone(spec: SweepSettings) -> None:
+    def keep(spec: SweepSettings) -> int:
+        with claimed(spec, resume=spec.folder.begun) as claim:
+            claim.keep()
+        return spec.folder.settings.stat().st_mode & 0o777
+
+    plain = spec.model_copy(update={"study": "postgresql://me@db/x"})  # with PGPASSWORD
+    assert keep(plain) == 0o644
+    spec.folder.settings.unlink()
+    secret = spec.model_copy(update={"study": "postgresql://me:s3cret@db/x"})
+    assert keep(secret) == 0o600
+    spec.folder.settings.chmod(0o644)  # as an earlier version left it
+    assert keep(secret) == 0o600
+
+
 def test_a_lost_identity_is_not_replaced(spec: SweepSettings) -> None:
     (spec.folder / "sweep.yaml").write_text(dump_sweep(spec))
     with pytest.raises(UserError, match="restore it"), claimed(spec, resume=True):
