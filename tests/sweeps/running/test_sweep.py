@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from optuna.trial import TrialState
 
 from c2vl.encoder import load_encoder
 from c2vl.protocols.results import read_folder
 from c2vl.skeletons.store import Store
-from sweeps.choosing.final_choice import ROWS
-from sweeps.spec.reading import load_sweep
+from c2vl.support.errors import UserError
+from sweeps import driver
+from sweeps.choosing.final_choice import ROWS, read_choice
+from sweeps.commands.outputs import export
+from sweeps.running.stopping import Stop
+from sweeps.search.trial_source import TrialSource
+from sweeps.spec.reading import load_sweep, read_sweep
+from sweeps.tracking.tracker import Tracker
 from tests.sweeps.stores import client, epochs, outcomes, runs, trials
 
 pytestmark = [pytest.mark.ray, pytest.mark.mlflow]
@@ -145,6 +153,32 @@ def test_a_second_resume_adds_nothing(
     assert len(trials(storage)) == 3
     assert len(client(storage).search_model_versions("name = 'small'")) == 1
     assert sum(outcomes(storage).values()) == 3
+
+
+def test_an_encoder_that_mlflow_refused_is_kept_and_registered_later(
+    finished_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = read_sweep(finished_copy, "small")
+    final, folder = read_choice(spec.folder), spec.folder
+    assert final is not None
+
+    def refuse(*_: Any) -> str:
+        raise UserError("tracking.uri: MLflow has a registered model of this name")
+
+    for name, stand_in in (("publish", refuse), ("write_report", lambda *_: folder.report)):
+        monkeypatch.setattr(driver, name, stand_in)
+    monkeypatch.setattr(driver, "keep_encoder", lambda *_: folder.encoder)
+    tracker = Tracker(spec, folder.identity(), must_answer=False)
+    source = TrialSource(spec, folder.identity())
+    start = driver._Driver(spec, source, tracker, Stop(), cast(Any, None))
+    start._publish(final)
+    source.close()
+    assert re.search(r"not registered.* stays in .*resume small \(tracking\.model=", start.untold)
+    assert outcomes(finished_copy, "sweep") == {("FINISHED", "complete"): 1}
+    done = CliRunner().invoke(export, ["small", "--register", "--model", "later"])
+    assert done.output == "models:/later@best (version 1)\n", done.exception
+    (version,) = client(finished_copy).search_model_versions("name = 'later'")
+    assert version.tags["trial"] == str(final.trial)
 
 
 def test_looking_at_it(finished: tuple[Path, str], c2vl_sweep: Callable[..., Any]) -> None:
