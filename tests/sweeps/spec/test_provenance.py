@@ -52,6 +52,7 @@ def test_a_wheel_brings_presets_pages_lock_and_commit(wheel: Path) -> None:
         assert len(clone["git_commit"].removesuffix("-dirty")) == 40
     brought = wheel / "c2vl/_installed"
     assert (brought / "docs/sweeps.md").exists() and (brought / "README.md").exists()
+    assert (wheel / "cluster/slurm/sweep.sbatch").exists()
     (brought / "build.json").unlink()
     (wheel / "sweeps/driver.py").write_text("changed")
     changed = ask()
