@@ -6,6 +6,7 @@
 # make bench-gpu  tests and step rates on a GPU, where there is one
 # make contracts-newest   tests of what we use beyond the public interfaces of Ray, MLflow and Optuna,
 #             against the newest releases that pyproject.toml allows; it tells, and does not fail
+# make image  the container image of cluster/image, by docker, or BUILDER=podman or buildah
 # make clean  what the checks left behind; runs/ and .venv stay
 #
 # Each installs what it needs into .venv first, and nothing the second time.
@@ -16,6 +17,8 @@ PYTHON ?= python3
 PIP_FLAGS ?=
 DATA ?=
 PORT ?= 5000
+IMAGE ?= c2vl:0.1.0
+BUILDER ?= docker
 # Files of tests side by side, in the order of their names: those that start Ray wait much.
 PARALLEL ?= -n 2 --dist loadfile --no-loadscope-reorder
 
@@ -25,7 +28,7 @@ BIN := $(VENV)/bin
 LOCKS := requirements.lock requirements-nodeps.lock
 STAMP = $(VENV)/.installed-$(shell cat $(LOCKS) pyproject.toml | cksum | cut -d ' ' -f 1)
 
-.PHONY: install demo ui test lint bench bench-gpu contracts-newest clean
+.PHONY: install demo ui test lint bench bench-gpu contracts-newest image clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -78,6 +81,7 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m tests.cluster.recipes.manifests
+	$(BIN)/hadolint cluster/image/Dockerfile
 	$(BIN)/shellcheck --severity=warning cluster/slurm/sweep.sbatch
 
 bench: install
@@ -95,6 +99,10 @@ contracts-newest: install
 	@$(NEWEST)/bin/python -m pip freeze > $(NEWEST)/newest.txt
 	@echo "locked (-) and newest (+):"; diff -U 0 $(NEWEST)/locked.txt $(NEWEST)/newest.txt | grep -E '^[-+](ray|mlflow|optuna)==' || echo "Ray, MLflow and Optuna are the same"
 	-PYTHONPATH=. $(NEWEST)/bin/python -m pytest -q $(shell find tests -name 'test_*_internals.py') $(ARGS)
+
+image: install
+	rm -rf dist && $(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist .
+	$(BUILDER) build -f cluster/image/Dockerfile --build-arg PIP_FLAGS="$(PIP_FLAGS)" -t $(IMAGE) .
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
