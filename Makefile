@@ -18,6 +18,7 @@ PIP_FLAGS ?=
 DATA ?=
 PORT ?= 5000
 IMAGE ?= c2vl:0.1.0
+PACKAGES ?=
 BUILDER ?= docker
 # Files of tests side by side, in the order of their names: those that start Ray wait much.
 PARALLEL ?= -n 2 --dist loadfile --no-loadscope-reorder
@@ -102,7 +103,7 @@ contracts-newest: install
 
 image: install
 	rm -rf dist && $(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist .
-	$(BUILDER) build -f cluster/image/Dockerfile --build-arg PIP_FLAGS="$(PIP_FLAGS)" -t $(IMAGE) .
+	$(BUILDER) build -f cluster/image/Dockerfile --build-arg PIP_FLAGS="$(PIP_FLAGS)" --build-arg PACKAGES="$(PACKAGES)" -t $(IMAGE) .
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -33,6 +33,7 @@ from sweeps.running import trial
 from sweeps.running.claim import Claim, claimed
 from sweeps.running.engine import run_trainings
 from sweeps.running.failure_limit import FailureLimit
+from sweeps.running.metrics import Metrics
 from sweeps.running.progress import Board, show_table
 from sweeps.running.stopping import Stop, heed_signals, stopping
 from sweeps.search.trial_source import TrialSource
@@ -41,6 +42,7 @@ from sweeps.spec.checks import data_needs
 from sweeps.spec.lock import locked
 from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.training import ListedTrainings, Training, TrainingSource
+from sweeps.tracking.backlog import waiting
 from sweeps.tracking.tracker import Tracker
 
 TRIALS_FAILED, FINAL_FAILED = "trials failed", "a final training failed"  # reasons to stop
@@ -131,6 +133,7 @@ class _Driver:
         self._spec, self._source, self._tracker = spec, source, tracker
         self._stop, self._concurrency = stop, concurrency
         self.untold = ""
+        self._metrics = Metrics(spec.name, source.counts(), lambda: waiting(spec.folder))
 
     def run(self, data: dict[str, Any]) -> FinalChoice:
         self._tracker.begin(data)
@@ -225,7 +228,14 @@ class _Driver:
                 name=spec.name,
                 folder=tune,
                 trainable=trial.run,
-                listeners=[self._tracker, board, limit, self._cleanup, self._source.budget],
+                listeners=[
+                    self._tracker,
+                    board,
+                    limit,
+                    self._cleanup,
+                    self._source.budget,
+                    self._metrics,
+                ],
                 stop=self._stop,
                 concurrency=self._concurrency,
                 bundles=trial_resources(spec.base, documented=bool(why)),
