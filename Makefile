@@ -6,6 +6,7 @@
 # make bench-gpu  tests and step rates on a GPU, where there is one
 # make contracts-newest   tests of what we use beyond the public interfaces of Ray, MLflow and Optuna,
 #             against the newest releases that pyproject.toml allows; it tells, and does not fail
+# make recipes   the recipes of cluster/, on what this machine has of SLURM and Prometheus
 # make image  the container image of cluster/image, by docker, or BUILDER=podman or buildah
 # make clean  what the checks left behind; runs/ and .venv stay
 #
@@ -29,7 +30,7 @@ BIN := $(VENV)/bin
 LOCKS := requirements.lock requirements-nodeps.lock
 STAMP = $(VENV)/.installed-$(shell cat $(LOCKS) pyproject.toml | cksum | cut -d ' ' -f 1)
 
-.PHONY: install demo ui test lint bench bench-gpu contracts-newest image clean
+.PHONY: install demo ui test lint bench bench-gpu contracts-newest recipes image clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -100,6 +101,9 @@ contracts-newest: install
 	@$(NEWEST)/bin/python -m pip freeze > $(NEWEST)/newest.txt
 	@echo "locked (-) and newest (+):"; diff -U 0 $(NEWEST)/locked.txt $(NEWEST)/newest.txt | grep -E '^[-+](ray|mlflow|optuna)==' || echo "Ray, MLflow and Optuna are the same"
 	-PYTHONPATH=. $(NEWEST)/bin/python -m pytest -q $(shell find tests -name 'test_*_internals.py') $(ARGS)
+
+recipes: install
+	$(BIN)/python -m pytest tests/cluster/recipes -m "slow or not slow" -s $(ARGS)
 
 image: install
 	rm -rf dist && $(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist .

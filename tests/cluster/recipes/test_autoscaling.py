@@ -22,6 +22,10 @@ from tests.sweeps.stores import outcomes, trials
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.faults, pytest.mark.timeout(540)]
 IDLE_SECONDS = 20
+COMMANDS = (
+    "initialization_commands", "setup_commands", "head_setup_commands", "worker_setup_commands",
+    "head_start_ray_commands", "worker_start_ray_commands",
+)  # fmt: skip
 
 
 def free_port() -> int:
@@ -55,6 +59,10 @@ def head(tmp_path: Path) -> Iterator[dict[str, str]]:
         },
         "head_node_type": "head",
         "auth": {"ssh_user": "nobody"},
+        # Ray fills in what other providers leave out, but not for an external one
+        **{key: [] for key in COMMANDS},
+        "file_mounts": {},
+        "cluster_synced_files": [],
     }
     (tmp_path / "scaling.yaml").write_text(yaml.safe_dump(scaling))
     env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
