@@ -42,7 +42,6 @@ from sweeps.spec.checks import data_needs
 from sweeps.spec.lock import locked
 from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.training import ListedTrainings, Training, TrainingSource
-from sweeps.tracking.backlog import waiting
 from sweeps.tracking.tracker import Tracker
 
 TRIALS_FAILED, FINAL_FAILED = "trials failed", "a final training failed"  # reasons to stop
@@ -133,7 +132,7 @@ class _Driver:
         self._spec, self._source, self._tracker = spec, source, tracker
         self._stop, self._concurrency = stop, concurrency
         self.untold = ""
-        self._metrics = Metrics(spec.name, source.counts(), lambda: waiting(spec.folder))
+        self._metrics = Metrics(spec.name, source.counts(), spec.folder.notes)
 
     def run(self, data: dict[str, Any]) -> FinalChoice:
         self._tracker.begin(data)

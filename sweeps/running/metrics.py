@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from pathlib import Path
 
 from sweeps.spec.training import End, Listener, Row, Training
 
-WAITING_SECONDS = 10.0  # between two looks at the notes of what MLflow has not been told
+LOOK_SECONDS = 10.0  # between two looks at the notes
 
 
 class Metrics(Listener):
@@ -20,10 +20,10 @@ class Metrics(Listener):
     Args:
         sweep: its name, the tag of each figure.
         counts: trials by outcome before this start.
-        waiting: returns how many MLflow runs have unsent updates.
+        notes: folder with a file for each MLflow run that has unsent updates.
     """
 
-    def __init__(self, sweep: str, counts: Counter[str], waiting: Callable[[], int]) -> None:
+    def __init__(self, sweep: str, counts: Counter[str], notes: Path) -> None:
         from ray.util import metrics
 
         self._trainings = metrics.Gauge(
@@ -37,7 +37,7 @@ class Metrics(Listener):
             metric.set_default_tags({"sweep": sweep})
         self._running: dict[str, str] = {}
         self._counts = Counter({("trial", key): n for key, n in counts.items() if key != "running"})
-        self._ask, self._asked = waiting, float("-inf")
+        self._notes, self._asked = notes, float("-inf")
         self._tell()
 
     def started(self, training: Training, attempt: int) -> None:
@@ -48,7 +48,7 @@ class Metrics(Listener):
     def reported(self, training: Training, row: Row) -> None:
         """A training has finished an epoch."""
         self._epochs.inc()
-        if time.monotonic() - self._asked > WAITING_SECONDS:
+        if time.monotonic() - self._asked > LOOK_SECONDS:
             self._tell()
 
     def ended(self, training: Training, end: End) -> None:
@@ -63,5 +63,5 @@ class Metrics(Listener):
             self._counts[kind, "running"] = sum(k == kind for k in self._running.values())
         for (kind, outcome), count in self._counts.items():
             self._trainings.set(count, {"kind": kind, "outcome": outcome})
-        self._waiting.set(self._ask())
+        self._waiting.set(sum(1 for _ in self._notes.glob("*.json")))
         self._asked = time.monotonic()
