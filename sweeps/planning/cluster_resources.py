@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import math
 import os
+import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from c2vl.config.experiment import Experiment, TrainSettings
@@ -21,6 +23,8 @@ from sweeps.planning.ray_internals import (
 )
 
 Node = Mapping[str, float]
+CONNECT_SECONDS = 10.0
+LONGEST_TEMP_DIR = 36  # of the 107 characters of a socket's path, less those that Ray adds
 
 
 class NodeLost(UserError):
@@ -37,7 +41,7 @@ def cluster(
 
     Args:
         address: of a running cluster; "local" always starts a new one.
-        cpus: of a cluster started here; default: all.
+        cpus: of a cluster started here; default: those that this process may use.
         dashboard: start it with one. Its ten processes would cost a short sweep more than its
             trials do; Ray Train's documented trainer needs it to free what a stopped trial held.
     """
@@ -51,9 +55,11 @@ def cluster(
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address == "local":
         os.environ.pop("RAY_ADDRESS", None)  # it may say so; workers would start their own
-        options |= {"include_dashboard": dashboard, "num_cpus": cpus}
+        _shorten_temp_dir()
+        options |= {"include_dashboard": dashboard, "num_cpus": cpus or usable_cpus()}
         os.environ.setdefault(ASKS_DASHBOARD, str(int(dashboard)))
     else:
+        _require_answer(address)
         options |= {"runtime_env": {"env_vars": ENVIRONMENT}}
     try:
         ray.init(address=address, **options)
@@ -103,6 +109,39 @@ def ray_address(given: str | None = None) -> str:
                 "starts another beside it"
             )
     return "local"
+
+
+def usable_cpus() -> int:
+    """Return the CPUs that this process may use: its affinity (SLURM), its container's quota."""
+    cpus = len(os.sched_getaffinity(0))
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="utf-8").split()
+        return max(1, min(cpus, int(quota) // int(period)))
+    except (OSError, ValueError):  # no such file, or no quota ("max")
+        return cpus
+
+
+def _require_answer(address: str) -> None:
+    """Refuse an address where nobody listens at once: Ray would wait for it for many minutes."""
+    host, _, port = address.rpartition(":")
+    if not port.isdigit():  # "auto", for example
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(
+            f"no Ray cluster at {address} ({error}); --address or RAY_ADDRESS may be that of one "
+            "that has ended"
+        ) from None
+
+
+def _shorten_temp_dir() -> None:
+    """Let Ray put its sockets below /tmp where their paths would be longer than Linux allows."""
+    if len(default_temp_dir()) > LONGEST_TEMP_DIR:
+        print(
+            f"{default_temp_dir()}: too long for Ray's sockets; /tmp/ray instead", file=sys.stderr
+        )
+        os.environ["RAY_TMPDIR"] = "/tmp"
 
 
 def slots(nodes: list[Node], train: TrainSettings) -> int:

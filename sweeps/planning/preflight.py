@@ -17,10 +17,19 @@ import optuna
 
 from c2vl.config.experiment import Experiment
 from c2vl.prompts.table import ConceptTable
+from c2vl.skeletons.cache import Cache
 from c2vl.skeletons.splits import folds, split
 from c2vl.skeletons.store import Store, read_manifest
 from c2vl.support.errors import UserError
-from sweeps.planning.cluster_resources import Node, cluster, living_nodes, ray_address, slots
+from c2vl.support.files import require_writable
+from sweeps.planning.cluster_resources import (
+    Node,
+    cluster,
+    living_nodes,
+    ray_address,
+    slots,
+    usable_cpus,
+)
 from sweeps.planning.nodes import require_shared
 from sweeps.search.storage import open_storage
 from sweeps.search.warm_start import check_warm_start
@@ -104,6 +113,7 @@ def data(spec: SweepSettings) -> Finding:
 def _data(experiment: Experiment) -> str:
     settings, prompts = experiment.data, experiment.prompts
     store = Store.open(settings.store)
+    require_writable(Cache.of(store).folder)
     parts = split(store.index, settings.split)
     folds(store.index, parts.train, by=settings.validation_by, k=settings.validation_folds)
     ids = [str(name) for name in store.index["id"].to_numpy()[parts.train]]
@@ -237,4 +247,4 @@ def _fits(spec: SweepSettings, nodes: list[Node], where: str) -> str:
 def _this_machine() -> Node:
     import torch
 
-    return {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}
+    return {"CPU": float(usable_cpus()), "GPU": float(torch.cuda.device_count())}

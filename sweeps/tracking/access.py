@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 
 from sweeps.spec.reading import public_dump
 from sweeps.spec.sweep import SweepSettings
-from sweeps.tracking.mlflow_store import answering, open_client
+from sweeps.tracking.mlflow_store import answering, find_experiment, open_client
 from sweeps.tracking.registry import if_there
 
 CHECKED = "c2vl.checked"
@@ -47,10 +47,9 @@ def probe(spec: SweepSettings) -> bool:
     """
     with answering(spec.tracking_uri, then="start the server, or name another"):
         client = open_client(spec.tracking_uri)
-        found = client.get_experiment_by_name(spec.tracking.experiment)
-        if found is None:
+        if (experiment := find_experiment(client, spec.tracking.experiment)) is None:
             return False
-        run = client.create_run(found.experiment_id, run_name=CHECKED).info.run_id
+        run = client.create_run(experiment, run_name=CHECKED).info.run_id
         try:
             check_access(spec, client, run)
         finally:

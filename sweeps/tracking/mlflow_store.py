@@ -61,8 +61,8 @@ def open_experiment(client: MlflowClient, uri: str, name: str, storage: Path) ->
     A server chooses where artefacts go. With only a database, MLflow would put them into the
     working directory, so this puts them next to the file, or into ``storage``.
     """
-    if (found := client.get_experiment_by_name(name)) is not None:
-        return str(found.experiment_id)
+    if (found := find_experiment(client, name)) is not None:
+        return found
     place = None
     if uri.partition(":")[0].partition("+")[0] in DATABASES:
         if (file := sqlite_file(uri)) is not None:
@@ -71,9 +71,27 @@ def open_experiment(client: MlflowClient, uri: str, name: str, storage: Path) ->
     try:
         return str(client.create_experiment(name, artifact_location=place))
     except MlflowException as error:
-        if error.error_code != EXISTS or (found := client.get_experiment_by_name(name)) is None:
+        if error.error_code != EXISTS or (found := find_experiment(client, name)) is None:
             raise
-        return str(found.experiment_id)  # another sweep was first
+        return found  # another sweep was first
+
+
+def find_experiment(client: MlflowClient, name: str) -> str | None:
+    """Return the id of an MLflow experiment; None if there is none.
+
+    Raises:
+        Refused: it was deleted, and its name is taken until `mlflow gc`.
+    """
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        return None
+    if found.lifecycle_stage == "deleted":
+        raise Refused(
+            f"tracking.experiment: {name} was deleted in MLflow; restore it (mlflow experiments "
+            f"restore --experiment-id {found.experiment_id}), or name another: "
+            "tracking.experiment=OTHER"
+        )
+    return str(found.experiment_id)
 
 
 class Refused(UserError):

@@ -375,7 +375,7 @@ def _run(
             folder=folder,
             trainable=trainable,
             listeners=listeners,
-            stop=stop or Stop(),
+            stop=Stop() if stop is None else stop,  # one that nobody asked for is false
             shared=shared,
             concurrency=concurrency,
             bundles=trial_resources(trainings[0].experiment),

@@ -25,15 +25,16 @@ class Server:
         self.uri = f"http://127.0.0.1:{self._port}"
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        """Start, and wait until it answers."""
+    def start(self, *more: str, **variables: str) -> None:
+        """Start, with more words of its command and of its environment; wait until it answers."""
         words = ["server", "--host", "127.0.0.1", "--port", self._port, "--workers", "1"]
         words += ["--backend-store-uri", f"sqlite:///{self._storage / 'mlflow.db'}"]
         words += ["--artifacts-destination", self._storage / "artifacts"]
-        command = [str(Path(sys.executable).with_name("mlflow")), *map(str, words)]
+        command = [str(Path(sys.executable).with_name("mlflow")), *map(str, words), *more]
+        env = os.environ | NO_JOBS | variables
         log = (self._storage / "server.log").open("ab")
         self._process = subprocess.Popen(
-            command, stdout=log, stderr=log, start_new_session=True, env=os.environ | NO_JOBS
+            command, stdout=log, stderr=log, start_new_session=True, env=env
         )
         deadline = time.monotonic() + 120
         while True:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from c2vl.support.errors import UserError
-from sweeps.planning.cluster_resources import ray_address
+from sweeps.planning.cluster_resources import cluster, ray_address
 
 Start = Callable[..., str]
 
@@ -72,3 +73,16 @@ def test_a_ray_on_this_host_is_neither_joined_nor_doubled_without_a_word(start: 
     start("10.0.0.1:6379")
     with pytest.raises(UserError, match=r"a Ray runs on this host at 10\.0\.0\.1:6379; --address"):
         ray_address()
+
+
+def test_an_address_of_a_ray_that_has_ended_is_told_at_once() -> None:
+    told = pytest.raises(UserError, match=r"no Ray cluster at 127\.0\.0\.1:9 .*has ended")
+    with told, cluster("127.0.0.1:9"):
+        pass
+
+
+def test_a_sweep_takes_the_cpus_that_it_may_use() -> None:
+    """As in a SLURM job of one CPU on a large node."""
+    code = "from sweeps.planning.cluster_resources import usable_cpus; print(usable_cpus())"
+    command = ["taskset", "-c", str(min(os.sched_getaffinity(0))), sys.executable, "-c", code]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "1\n"

@@ -39,7 +39,14 @@ def run(*words: object) -> Result:
 
 @pytest.mark.mlflow
 def test_a_good_sweep_and_what_it_amounts_to(sweep_file: Path, tmp_path: Path) -> None:
-    done = run(sweep_file, "--calibrate", "final.seeds=[0,1]", "final.beside=[hard]", "trials=9")
+    done = run(
+        sweep_file,
+        "--calibrate",
+        "final.seeds=[0,1]",
+        "final.test=true",
+        "final.beside=[hard]",
+        "trials=9",
+    )
     assert done.exit_code == 0, done.output
     found = dict(line.split(maxsplit=1) for line in done.output.splitlines()[1:])
     assert found["space"] == "1000 draws make valid experiments"

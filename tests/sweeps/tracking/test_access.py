@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
-import sys
+import shutil
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +22,8 @@ from sweeps.tracking import delivery
 from sweeps.tracking.backlog import waiting
 from sweeps.tracking.mlflow_store import CREDENTIALS, Refused, does_not_answer, open_client
 from sweeps.tracking.tracker import Tracker
+from tests.sweeps.command import empty_store
+from tests.sweeps.mlflow_server import Server
 from tests.sweeps.stores import outcomes
 
 pytestmark = pytest.mark.mlflow
@@ -48,50 +45,31 @@ class Lab:
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """MLflow's own server with basic auth: ann owns an experiment and a model, and bob reads."""
     folder = tmp_path_factory.mktemp("lab")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    shutil.copy(empty_store(), folder / "mlflow.db")
     (folder / "auth.ini").write_text(
         f"[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///{folder}/auth.db\n"
         f"admin_username = {ADMIN}\nadmin_password = {PASSWORD.format(ADMIN)}\n"
         "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
         "auth_cache_ttl_seconds = 60\n"  # else each request hashes a password for half a second
     )
-    words = ["server", "--app-name", "basic-auth", "--host", "127.0.0.1", "--port", str(port)]
-    words += ["--workers", "1", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
-    words += ["--artifacts-destination", str(folder / "artifacts")]
-    variables = {"MLFLOW_AUTH_CONFIG_PATH": str(folder / "auth.ini")}
-    variables |= {"MLFLOW_FLASK_SERVER_SECRET_KEY": "of a test"}
-    variables |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with (folder / "server.log").open("wb") as log:
-        server = subprocess.Popen(
-            [str(Path(sys.executable).with_name("mlflow")), *words],
-            env=os.environ | variables,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+    variables = {
+        "MLFLOW_AUTH_CONFIG_PATH": str(folder / "auth.ini"),
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": "of a test",
+    }
+    server = Server(folder)
     try:
-        uri, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 200
-        while True:
-            try:
-                with urllib.request.urlopen(f"{uri}/health", timeout=5):
-                    break
-            except OSError:
-                assert time.monotonic() < deadline, (folder / "server.log").read_text()
-                time.sleep(0.2)
+        server.start("--app-name", "basic-auth", **variables)
         with pytest.MonkeyPatch.context() as patch:
             _sign_in(patch, ADMIN)
-            admin = get_app_client("basic-auth", tracking_uri=uri)
+            admin = get_app_client("basic-auth", tracking_uri=server.uri)
             for user in USERS:
                 admin.create_user(user, PASSWORD.format(user))
             _sign_in(patch, "ann")
-            open_client(uri).create_experiment("anns")
-            open_client(uri).create_registered_model("anns")
-        yield Lab(uri, folder, admin)
+            open_client(server.uri).create_experiment("anns")
+            open_client(server.uri).create_registered_model("anns")
+        yield Lab(server.uri, folder, admin)
     finally:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
+        server.kill()
 
 
 def _sign_in(patch: pytest.MonkeyPatch, user: str, password: str | None = None) -> None:

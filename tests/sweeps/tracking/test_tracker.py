@@ -30,6 +30,7 @@ from sweeps.spec.training import End, Outcome, Training
 from sweeps.tracking import backlog, delivery
 from sweeps.tracking.backlog import RUNNING, Backlog, waiting
 from sweeps.tracking.delivery import Delivery
+from sweeps.tracking.mlflow_store import Refused, open_client
 from sweeps.tracking.tracker import Tracker, deliver
 from tests.sweeps.command import empty_store
 from tests.sweeps.stores import client, epochs, outcomes, runs
@@ -170,6 +171,14 @@ def lossy(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
         monkeypatch.setattr(MlflowClient, name, losing(getattr(MlflowClient, name)))
     monkeypatch.setattr(delivery, "PAUSES", (0.01, 0.02))
     return lambda wanted: chance.__setitem__(0, wanted)
+
+
+def test_an_experiment_that_was_deleted_is_told(spec: SweepSettings) -> None:
+    store = open_client(spec.tracking_uri)
+    store.delete_experiment(store.create_experiment(spec.tracking.experiment))
+    for new in (True, False):
+        with pytest.raises(Refused, match=r"was deleted in MLflow; restore it .*--experiment-id"):
+            Tracker(spec, "i", must_answer=new)
 
 
 def test_lost_answers_change_nothing(spec: SweepSettings, lossy: Callable[[float], None]) -> None:
