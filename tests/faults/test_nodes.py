@@ -196,7 +196,10 @@ class Attempts:
 
 
 def test_lost_nodes_are_not_counted_as_failures(nodes: Nodes, tmp_path: Path) -> None:
-    """A spot node that is taken away twice leaves a trial the one failure that it may have."""
+    """A spot node that is taken away twice leaves a trial the one failure that it may have.
+
+    The trial's new process learns which epochs it need not report again.
+    """
     experiment = Experiment.model_validate({"train": {"gpus_per_worker": 1}})
     attempts, place = Attempts(), str(tmp_path)
 
@@ -207,7 +210,8 @@ def test_lost_nodes_are_not_counted_as_failures(nodes: Nodes, tmp_path: Path) ->
 
         from ray import tune
 
-        (Path(place) / f"pid-{os.getpid()}").touch()
+        tune.report({"epoch": 1})  # returns once the driver has it
+        (Path(place) / f"pid-{os.getpid()}").write_text(str(config.get("told")))
         while not (Path(place) / "go").exists():
             time.sleep(0.05)
         tune.report({"epoch": 1, "outcome": "complete"})
@@ -228,6 +232,8 @@ def test_lost_nodes_are_not_counted_as_failures(nodes: Nodes, tmp_path: Path) ->
         max_failures=1,
     )
     assert (attempts.seen, attempts.outcomes) == ([1, 2, 3], ["complete"])
+    told = [path.read_text() for path in tmp_path.glob("pid-*")]
+    assert sorted(told) == ["1", "1", "None"]  # the last epoch that the driver had
 
 
 def test_a_group_on_two_nodes_survives_one(

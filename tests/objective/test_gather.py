@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import socket
 from pathlib import Path
 from typing import Any
@@ -105,9 +106,16 @@ def worker(rank: int, world: int, port: int, folder: str, kinds: list[str]) -> N
     )
     for kind in kinds:
         made = learner(kind)
-        assert isinstance(made.wrapped, DistributedDataParallel) or kind == "in two parts"
+        usual = world == 2 and kind != "in two parts"
+        assert isinstance(made.wrapped, DistributedDataParallel) == usual
         torch.save(gradients(made, mine), f"{folder}/{kind} {rank}.pt")
         made.step(mine, 1)  # DistributedDataParallel tells of a missing gradient at the next step
+        restarted = learner(kind)
+        restarted.load_state_dict(copy.deepcopy(made.state_dict()))
+        for one in (made, restarted):
+            one.step(mine, 2)
+        for name, value in made.student.state_dict().items():
+            assert torch.equal(value, restarted.student.state_dict()[name]), name
     dist.destroy_process_group()
 
 
