@@ -22,6 +22,7 @@ from tests.sweeps.stores import outcomes, trials
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.faults, pytest.mark.timeout(540)]
 IDLE_SECONDS = 20
+LONG = 240  # epochs
 COMMANDS = (
     "initialization_commands", "setup_commands", "head_setup_commands", "worker_setup_commands",
     "head_start_ray_commands", "worker_start_ray_commands",
@@ -131,9 +132,11 @@ def test_nodes_come_go_and_are_taken_away(tmp_path: Path, head: dict[str, str]) 
     store = small_store(tmp_path / "store")
     small_language(tmp_path / "language", store)
     sweep = small_sweep(tmp_path / "store", tmp_path / "language")
-    sweep["base"]["train"]["epochs"] = 60
     sweep["space"]["optim.lr"] |= {"low": 1e-4, "high": 1e-2}
-    sweep |= {"points": [], "pruner": {"name": "none"}, "trials": 16}
+    sweep["space"]["train.epochs"] = {"type": "categorical", "choices": [20, LONG]}
+    lengths = [20] * 15 + [LONG]  # the last one runs when all others have ended
+    points = [{"train.epochs": n, "optim.lr": 1e-3 + 1e-4 * i} for i, n in enumerate(lengths)]
+    sweep |= {"points": points, "pruner": {"name": "none"}, "trials": 16}
     sweep |= {"autoscaling": True, "concurrency": 4, "final": {"protocols": ["knn"]}}
     (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(sweep))
     assert not living(tmp_path)
@@ -148,6 +151,10 @@ def test_nodes_come_go_and_are_taken_away(tmp_path: Path, head: dict[str, str]) 
         found = (tmp_path / "runs" / "sweeps" / "small" / "trials").glob("*/metrics.jsonl")
         return sum(path.read_text().count("\n") for path in found)
 
+    def ended_trials() -> int:
+        states = [trial.state.name for trial in trials(tmp_path / "runs")]
+        return states.count("COMPLETE")
+
     try:
         wait_until(lambda: living(tmp_path), "a node")
         demand = time.time()
@@ -157,9 +164,13 @@ def test_nodes_come_go_and_are_taken_away(tmp_path: Path, head: dict[str, str]) 
         wait_until(lambda: len(living(tmp_path)) == 4, "four nodes")
         kill(living(tmp_path)[0])
         before = rows()
-        wait_until(lambda: rows() > before + 60, "further epochs")
+        wait_until(lambda: rows() > before + 40, "further epochs")
         for pid in living(tmp_path)[:2]:
             kill(pid)
+        wait_until(lambda: ended_trials() == 15, "all but the last trial", 300)
+        wait_until(lambda: len(living(tmp_path)) == 1, "the nodes of others gone", 120)
+        assert driver.poll() is None and ended_trials() == 15, "it still runs"
+        print(f"three nodes gone while the last trial ran, after {time.time() - began:.0f} s")
         assert driver.wait(400) == 0, (tmp_path / "sweep.log").read_text()
         ended = time.time()
     finally:

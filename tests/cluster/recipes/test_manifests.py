@@ -78,11 +78,12 @@ def test_only_workers_go_to_spot_nodes(built: dict[str, list[Manifest]]) -> None
 
 def test_no_container_is_root_or_without_limits(built: dict[str, list[Manifest]]) -> None:
     found = [pod for manifests in built.values() for pod in pods(manifests)]
-    assert len(found) == 3 * 3 + 3 + 3  # head, workers and Redis; MLflow's three; the job's
+    assert len(found) == 3 * 3 + 3 + 4  # head, workers and Redis; MLflow's three; the job's
     for pod in found:
         assert pod["securityContext"]["runAsNonRoot"] and pod["securityContext"]["runAsUser"]
         for container in pod["containers"]:
             assert not container["securityContext"]["allowPrivilegeEscalation"]
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
             assert "memory" in container["resources"]["limits"]
             assert "password" not in str(container.get("args", "")).lower().replace(
                 "$(redis_password)", ""

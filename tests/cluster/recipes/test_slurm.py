@@ -76,7 +76,7 @@ def assert_complete(folder: Path, name: str, count: int) -> None:
 
 
 def test_a_sweep_outlives_the_time_limits_of_its_job(tmp_path: Path, env: dict[str, str]) -> None:
-    write_sweep(tmp_path, trials=6, epochs=150)
+    write_sweep(tmp_path, trials=6, epochs=60)
     submit(
         tmp_path, env, "--nodes=3", "--cpus-per-task=1", "--gpus-per-node=1", "--time=3",
         "--signal=B:USR1@60", str(RECIPE), "sweep.yaml",
@@ -97,3 +97,5 @@ def test_jobs_of_an_array_share_a_node(tmp_path: Path, env: dict[str, str]) -> N
     wait_for_all(env)
     for name in ("part-0", "part-1"):
         assert_complete(tmp_path, name, 2)
+    for log in tmp_path.glob("ray-*.log"):  # nothing is left on the node
+        assert not Path(f"/tmp/c2vl-{log.stem.removeprefix('ray-')}").exists()
