@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
+from uuid import uuid4
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: tests share few cores
 
@@ -16,6 +17,7 @@ import yaml
 
 from c2vl import registry
 from c2vl.skeletons.store import Store
+from tests.object_storage import Proxy, Server, environment, served
 from tests.small import small_language, small_store, small_sweep
 from tests.sweeps.command import start
 
@@ -110,3 +112,30 @@ def c2vl_sweep() -> Callable[..., CompletedProcess[str]]:
         return CompletedProcess(process.args, process.returncode, out, "")
 
     return run
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[Server]:
+    """An S3 server, a process of its own."""
+    with served() as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(s3_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of an empty bucket; what comes from it is cached in ``tmp_path / "cache"``."""
+    for name, value in environment(s3_server.port).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("C2VL_CACHE", str(tmp_path / "cache"))
+    name = f"lab-{uuid4().hex[:8]}"
+    s3_server.call("PUT", f"/{name}")
+    return f"s3://{name}"
+
+
+@pytest.fixture
+def proxy(s3_server: Server, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """What stands between the bucket and everybody in this test."""
+    between = Proxy(s3_server)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", environment(between.port)["AWS_ENDPOINT_URL"])
+    yield between
+    between.stop()

@@ -8,14 +8,15 @@ from typing import Any
 import click
 
 from c2vl.registry import absolute
-from c2vl.support.command_line import LocalPath
+from c2vl.support.command_line import LocalPath, LocationType
 
 PATH = LocalPath()
 FOLDER = LocalPath(file_okay=False)
 FILE = LocalPath(dir_okay=False)
+LOCATION = LocationType()
 
 encoder_argument = click.argument("encoder")
-store_argument = click.argument("store", type=FOLDER)
+store_argument = click.argument("store", type=LOCATION)
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what is at OUT.")
 
 

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from c2vl.commands.arguments import PATH, imports_option
+from c2vl.commands.arguments import LOCATION, PATH, imports_option
 from c2vl.support.errors import UserError
 from c2vl.support.progress import progress
 
 if TYPE_CHECKING:
     from c2vl.skeletons.preparing.existing import Prepared
+    from c2vl.support.remote import Location
 
 _NUMBER = click.IntRange(1, 999)  # what three digits of an NTU file's name can say
-store_argument = click.argument("store", type=PATH)
+store_argument = click.argument("store", type=LOCATION)
 
 
 @click.group(
@@ -47,7 +48,7 @@ class _Prepare(click.Command):
 @data.command(cls=_Prepare)
 @click.argument("name")
 @click.argument("source", type=PATH)
-@click.argument("out", type=PATH)
+@click.argument("out", type=LOCATION)
 @click.option("--missing", type=PATH, help="NTU's list of samples without a usable skeleton.")
 @click.option("--layout", help="Joint layout of arrays: a name (c2vl data layouts) or a YAML file.")
 @click.option("--window", type=click.IntRange(1), help="PKU-MMD: cut windows of this many frames.")
@@ -66,22 +67,24 @@ class _Prepare(click.Command):
 @click.option("--overwrite", is_flag=True, help="Read every file again and replace OUT's store.")
 @imports_option("a dataset")
 def prepare(
-    name: str, source: Path, out: Path, float16: bool, licence: str | None, **others: Any
+    name: str, source: Path, out: Location, float16: bool, licence: str | None, **others: Any
 ) -> None:
-    """Read dataset NAME from SOURCE into a store at OUT.
+    """Read dataset NAME from SOURCE into a store at OUT, a folder or a URL (s3://bucket/ntu60).
 
     After an interruption, even by SIGKILL, the same command continues. With new files in SOURCE it
     reads only those; with nothing new it does nothing.
     """
     from c2vl.skeletons.datasets import Options
     from c2vl.skeletons.preparing import prepare as preparing
+    from c2vl.skeletons.staging import made_at
+    from c2vl.skeletons.store import KIND
 
     options = Options(*(others.pop(name) for name in ("missing", "layout", "window", "stride")))
     others |= {"dtype": "float16" if float16 else "float32", "licence": licence or ""}
     try:
-        with progress("files") as shown:
+        with made_at(out, KIND, fresh=others["overwrite"]) as folder, progress("files") as shown:
             prepared = preparing.prepare(
-                name, source, out, options=options, progress=shown, **others
+                name, source, folder, options=options, progress=shown, **others
             )
     except KeyboardInterrupt:
         raise UserError("stopped; the same command continues from here") from None
@@ -89,7 +92,7 @@ def prepare(
 
 
 @data.command()
-@click.argument("out", type=PATH)
+@click.argument("out", type=LOCATION)
 @click.option("--seed", type=click.IntRange(0), default=0, help="Decides every file.")
 @click.option("--subjects", type=_NUMBER, default=8, help="Performers.")
 @click.option("--cameras", type=_NUMBER, default=2, help="Directions of view.")
@@ -98,18 +101,22 @@ def prepare(
 )
 @click.option("--keep-raw", type=PATH, help="Keep the .skeleton files in this folder.")
 @click.option("--overwrite", is_flag=True, help="Replace a different store at OUT.")
-def demo(out: Path, keep_raw: Path | None, overwrite: bool, **settings: Any) -> None:
+def demo(out: Location, keep_raw: Path | None, overwrite: bool, **settings: Any) -> None:
     """Generate the demo set (NTU layout, known classes) and prepare it at OUT."""
     from c2vl.skeletons.demo.generate import DemoSettings
     from c2vl.skeletons.demo.store import prepare_demo
+    from c2vl.skeletons.staging import made_at
+    from c2vl.skeletons.store import KIND
 
     wanted = DemoSettings(**settings)
-    with progress("files") as shown:
-        prepared = prepare_demo(out, wanted, keep_raw=keep_raw, overwrite=overwrite, progress=shown)
+    with made_at(out, KIND, fresh=overwrite) as folder, progress("files") as shown:
+        prepared = prepare_demo(
+            folder, wanted, keep_raw=keep_raw, overwrite=overwrite, progress=shown
+        )
     _report(prepared, out)
 
 
-def _report(prepared: Prepared, out: Path) -> None:
+def _report(prepared: Prepared, out: Location) -> None:
     manifest = prepared.store.manifest
     what = f"{manifest['counts']['sequences']} sequences of {manifest['dataset']}"
     if prepared.already:
@@ -122,13 +129,13 @@ def _report(prepared: Prepared, out: Path) -> None:
         unusable = len(prepared.unusable)
         click.echo(
             f"{unusable} rejected, {len(prepared.rejected) - unusable} left out by rule: "
-            f"{prepared.store.data / 'rejected.csv'}"
+            f"{out}/{prepared.store.data.name}/rejected.csv"
         )
 
 
 @data.command()
 @store_argument
-def describe(store: Path) -> None:
+def describe(store: Location) -> None:
     """Show what a prepared STORE holds: counts, lengths, classes, subjects, what is missing."""
     from c2vl.skeletons.describe import show
     from c2vl.skeletons.store import Store
@@ -139,7 +146,7 @@ def describe(store: Path) -> None:
 @data.command()
 @store_argument
 @click.argument("split", required=False)
-def splits(store: Path, split: str | None) -> None:
+def splits(store: Location, split: str | None) -> None:
     """Show the splits of a STORE beside official counts, and SPLIT: a CSV file, or loso:3."""
     from c2vl.skeletons.describe import show_splits
     from c2vl.skeletons.store import Store
@@ -148,43 +155,45 @@ def splits(store: Path, split: str | None) -> None:
 
 
 @data.command()
-@store_argument
+@click.argument("store", type=LOCATION, required=False)
 @click.option(
     "--keep",
     type=click.FloatRange(0),
     metavar="GB",
     help="Delete what was used longest ago until the rest takes no more than this.",
 )
-def cache(store: Path, keep: float | None) -> None:
+def cache(store: Location | None, keep: float | None) -> None:
     """List what is cached for a STORE (clips, features, statistics), last used last; or prune it.
 
     The cache lies in STORE/cache, or where C2VL_CACHE points; past C2VL_CACHE_GB (50) it prunes
-    itself. Whatever is deleted is computed again when it is needed.
+    itself. Whatever is deleted is computed again when it is needed. Without a STORE, or for one at
+    a URL: this machine's cache, C2VL_CACHE or ~/.cache/c2vl, with the copies of what lies at URLs.
 
     \b
     Examples:
       c2vl data cache runs/stores/demo
       c2vl data cache runs/stores/demo --keep 10
+      c2vl data cache
     """
     from datetime import datetime
 
     from c2vl.skeletons.cache import Cache
     from c2vl.skeletons.store import Store
 
-    found = Cache.of(Store.open(store))
+    found = Cache.of(Store.open(store)) if isinstance(store, Path) else Cache.of_node()
     if keep is not None:
         click.echo(f"{len(found.prune(keep * 1e9))} deleted")
     entries = found.entries()
     for entry in entries:
         used = datetime.fromtimestamp(entry.used).strftime("%Y-%m-%d %H:%M")
-        about = " ".join(f"{key}={str(value)[:40]}" for key, value in entry.about.items())
+        about = " ".join(f"{key}={str(value)[:60]}" for key, value in entry.about.items())
         click.echo(f"{entry.kind:10} {entry.size / 1e9:8.3f} GB  {used}  {about}")
     click.echo(f"{found.folder}: {sum(entry.size for entry in entries) / 1e9:.3f} GB")
 
 
 @data.command()
 @store_argument
-def verify(store: Path) -> None:
+def verify(store: Location) -> None:
     """Read all of a STORE and compare it with its checksums."""
     from c2vl.skeletons.store import Store
 
@@ -200,7 +209,7 @@ def verify(store: Path) -> None:
     "--split", show_default="the dataset's usual", help="Of the npz, or a CSV file to add."
 )
 @click.option("--frames", type=click.IntRange(1), show_default="the longest", help="T of the npz.")
-def export(store: Path, out: Path, split: str | None, frames: int | None) -> None:
+def export(store: Location, out: Path, split: str | None, frames: int | None) -> None:
     """Write a STORE to OUT.pkl (PYSKL) or OUT.npz (CTR-GCN), for other code.
 
     \b
@@ -228,8 +237,8 @@ def layouts(name: str | None, out: Path | None) -> None:
 @store_argument
 @click.argument("sequence", metavar="ID")
 @click.argument("out", type=PATH)
-@click.option("--captions", type=PATH, help="Concept table whose texts the drawing shows in time.")
-def view(store: Path, sequence: str, out: Path, captions: Path | None) -> None:
+@click.option("--captions", type=LOCATION, help="Concept table; its texts are shown in time.")
+def view(store: Location, sequence: str, out: Path, captions: Location | None) -> None:
     """Draw sequence ID (or row number) of STORE to OUT, a .gif or an .html that plays it."""
     from c2vl.commands.data_pictures import view as draw
 

@@ -24,6 +24,7 @@ from c2vl.skeletons.layout_files import layout_yaml, read_layout
 from c2vl.skeletons.store import Store
 from c2vl.support.errors import UserError
 from c2vl.support.files import replacing
+from c2vl.support.remote import Location, is_url
 
 _SENSORS = {
     "ntu25": "Kinect v2: NTU RGB+D, PKU-MMD",
@@ -72,7 +73,7 @@ def show_layouts(name: str | None, out: Path | None, console: Console | None = N
         console.print(Text(f"{out}: {layout.name}, {len(layout.joints)} joints"))
 
 
-def view(store: Path, sequence: str, out: Path, captions: Path | None) -> str:
+def view(store: Location, sequence: str, out: Path, captions: Location | None) -> str:
     """Draw one sequence of a store to a GIF or to a page that plays it.
 
     Args:
@@ -115,8 +116,8 @@ def _named(name: str, *, posed: bool) -> tuple[JointLayout, NDArray[np.float64] 
     if name in LAYOUTS:
         return LAYOUTS[name], None
     path = Path(name)
-    if path.is_dir():
-        store = Store.open(path)
+    if is_url(name) or path.is_dir():
+        store = Store.open(name)
         return store.layout, mean_pose(store) if posed else None
     if path.is_file() or path.suffix.lower() in (".yaml", ".yml"):
         return read_layout(path), None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from c2vl.commands.arguments import (
     FILE,
     FOLDER,
+    LOCATION,
     encoder_argument,
     overwrite_option,
     store_argument,
@@ -17,12 +19,16 @@ from c2vl.support.errors import UserError
 from c2vl.support.extras import require_extra
 from c2vl.support.files import require_free
 
+if TYPE_CHECKING:
+    from c2vl.encoder import Encoder
+    from c2vl.support.remote import Location
+
 FORMATS = ("folder", "onnx", "torch-export", "aot-inductor", "hub")
 
 
 @click.command()
 @click.argument("run_folder", metavar="RUN")
-@click.argument("out", type=FOLDER)
+@click.argument("out", type=LOCATION)
 @click.option(
     "--format",
     "kind",
@@ -36,21 +42,32 @@ FORMATS = ("folder", "onnx", "torch-export", "aot-inductor", "hub")
 @click.option("--push", help="Upload to this repository of the Hugging Face Hub (hub format).")
 @overwrite_option
 def export(
-    run_folder: str, out: Path, kind: str, results: Path | None, push: str | None, overwrite: bool
+    run_folder: str,
+    out: Location,
+    kind: str,
+    results: Path | None,
+    push: str | None,
+    overwrite: bool,
 ) -> None:
-    """Copy the skeleton-only encoder of a finished RUN to the folder OUT, after checking it.
+    """Copy the skeleton-only encoder of a finished RUN to OUT (a folder, a URL), after checking it.
 
-    RUN is a run's folder, an encoder's own folder, an MLflow address or the id of an MLflow run.
+    RUN is a run's folder, an encoder's own folder or URL, an MLflow address or the id of an MLflow
+    run.
+
+    \b
+    Examples:
+      c2vl export runs/train/first exported/first
+      c2vl export runs/train/first s3://bucket/encoders/first
+      c2vl export runs/train/first exported/first_onnx --format onnx
+      c2vl export runs/train/first exported/first_hub --format hub --push owner/name
     """
     if push is not None and kind != "hub":
         raise UserError("--push: is for --format hub")
     if kind == "onnx":
         require_extra("onnx", "--format onnx")
-    from c2vl.encoder import load_encoder, save_encoder
-    from c2vl.encoder.sources import is_address
+    from c2vl.encoder.sources import find, is_address, made_at
     from c2vl.training.run_folder import RunFolder
 
-    source: str | Path = run_folder
     if not is_address(run_folder):
         source = Path(run_folder)
         if not (source / "encoder.json").exists():
@@ -60,27 +77,35 @@ def export(
                     f"{source}: neither an encoder nor a finished run (it has no done.json); "
                     "train it first"
                 )
-            source = run.encoder
-    require_free(out, overwrite=overwrite, known_by=("encoder.json", "config.json"))
+            run_folder = str(run.encoder)
+    with made_at(out, overwrite=overwrite) as folder, find(run_folder) as source:
+        encoder = _export(source, folder, kind, results)
+        if push is not None:
+            from c2vl.encoder.hub import push_folder
+
+            click.echo(push_folder(folder, push))
+    click.echo(f"{out}: {encoder.feature_size} features a sequence, {encoder.layout.name} layout")
+
+
+def _export(source: Path, out: Path, kind: str, results: Path | None) -> Encoder:
+    from c2vl.encoder import load_encoder, save_encoder
+
     encoder = load_encoder(source)
     if results is not None:
         from c2vl.protocols.results import card_rows
 
         encoder.card["results"] = card_rows(results, encoder.digest)
     if kind == "folder":
-        counted = [source] if isinstance(source, Path) else []
-        save_encoder(out, encoder.model, encoder.card, encoder.concepts, counted=counted)
+        save_encoder(out, encoder.model, encoder.card, encoder.concepts, counted=[source])
     elif kind == "hub":
-        from c2vl.encoder.hub import push_folder, save_hub
+        from c2vl.encoder.hub import save_hub
 
         save_hub(encoder, out)
-        if push is not None:
-            click.echo(push_folder(out, push))
     else:
         from c2vl.encoder import export_formats
 
         export_formats.save(encoder, out, kind)
-    click.echo(f"{out}: {encoder.feature_size} features a sequence, {encoder.layout.name} layout")
+    return encoder
 
 
 @click.command()
@@ -88,14 +113,8 @@ def export(
 @store_argument
 @click.argument("out", type=FILE)
 @overwrite_option
-def embed(encoder: str, store: Path, out: Path, overwrite: bool) -> None:
+def embed(encoder: str, store: Location, out: Path, overwrite: bool) -> None:
     """Write one row a sequence of STORE to the Parquet file OUT: id, label, subject, feature.
-
-    \b
-    Examples:
-      c2vl export runs/train/first exported/first
-      c2vl export runs/train/first exported/first_onnx --format onnx
-      c2vl export runs/train/first exported/first_hub --format hub --push owner/name
 
     \b
     Examples:

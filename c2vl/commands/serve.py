@@ -21,6 +21,7 @@ from c2vl.support.files import require_free
 
 if TYPE_CHECKING:
     from c2vl.encoder import Encoder
+    from c2vl.support.remote import Location
 
 
 class _Finite(click.FloatRange):
@@ -51,7 +52,7 @@ class _Finite(click.FloatRange):
 )
 @overwrite_option
 def classify_fit(
-    encoder: str, store: Path, out: Path, split_name: str, folds: int, overwrite: bool
+    encoder: str, store: Location, out: Path, split_name: str, folds: int, overwrite: bool
 ) -> None:
     """Fit a linear classifier on the ENCODER's features of a STORE's training part.
 
@@ -106,7 +107,7 @@ def classify(
 @store_argument
 @click.argument("out", type=FOLDER)
 @overwrite_option
-def index(encoder: str, store: Path, out: Path, overwrite: bool) -> None:
+def index(encoder: str, store: Location, out: Path, overwrite: bool) -> None:
     """Build a nearest-neighbour index of a STORE's motions at OUT.
 
     \b

@@ -18,6 +18,7 @@ from c2vl.config.by_name import ByName
 from c2vl.config.earlier import as_today
 from c2vl.registry import import_modules
 from c2vl.support.files import require_local
+from c2vl.support.remote import Location, parse_location
 
 Stream = Literal["joint", "bone", "motion"]
 Format = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
@@ -29,6 +30,8 @@ def _local(path: Any) -> Any:
 
 
 Folder = Annotated[Path, BeforeValidator(_local)]
+DataLocation = Annotated[Path | str, BeforeValidator(parse_location)]
+"""A folder or a URL (:data:`c2vl.support.remote.Location`) of what is made once and then read."""
 
 
 class Settings(BaseModel):
@@ -51,8 +54,9 @@ class AugmentSettings(Settings):
 class DataSettings(Settings):
     """Which sequences, and how they reach the encoder."""
 
-    store: Folder = Field(
-        Path("runs/stores/demo"), description="prepared store (c2vl data prepare)"
+    store: DataLocation = Field(
+        Path("runs/stores/demo"),
+        description="prepared store (c2vl data prepare): a folder or a URL (s3://bucket/ntu60)",
     )
     split: str = Field(
         "xsub",
@@ -84,10 +88,12 @@ class DataSettings(Settings):
 class PromptSettings(Settings):
     """Concept features: one table a modality, made by ``c2vl prompts``."""
 
-    language: Folder | None = Field(
-        Path("runs/stores/demo/language"), description="folder of the language concept table"
+    language: DataLocation | None = Field(
+        Path("runs/stores/demo/language"), description="folder or URL of the language concept table"
     )
-    vision: Folder | None = Field(None, description="folder of the vision concept table")
+    vision: DataLocation | None = Field(
+        None, description="folder or URL of the vision concept table"
+    )
     per_sample: int = Field(
         16, ge=1, description="prompts used a sample: all, or k drawn anew each step"
     )
@@ -247,7 +253,7 @@ class Experiment(Settings):
     optim: Annotated[OptimSettings, ByName("optimizer", "sgd")] = chosen_by_default()
     train: TrainSettings = TrainSettings()
 
-    def concept_tables(self) -> dict[str, Path | None]:
+    def concept_tables(self) -> dict[str, Location | None]:
         """The modalities that the objective reads, and their tables."""
         return {name: getattr(self.prompts, name) for name in self.objective.modalities()}
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from c2vl.config.by_name import choice, settings_at
 from c2vl.support.errors import did_you_mean
+from c2vl.support.remote import holds_secret
 
 
 def explain(model: type[BaseModel], values: Any, what: str, problem: Any) -> str:
@@ -28,7 +29,7 @@ def explain(model: type[BaseModel], values: Any, what: str, problem: Any) -> str
         return f"{where}: no such setting{near}"
     message = problem["msg"].removeprefix("Value error, ")
     given = problem["input"]
-    named = isinstance(given, dict) or problem["type"] == "part"
+    named = isinstance(given, dict) or problem["type"] == "part" or holds_secret(str(given))
     return f"{where}: {message}" + ("" if named else f" (given: {given!r})")
 
 

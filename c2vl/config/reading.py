@@ -23,6 +23,7 @@ from c2vl.config.by_name import ByName, choice, settings_at
 from c2vl.config.experiment import Experiment, Settings
 from c2vl.config.problems import explain
 from c2vl.registry import absolute, import_modules, names
+from c2vl.support import remote
 from c2vl.support.errors import UserError, did_you_mean
 from c2vl.support.yaml_files import load_yaml, parse_yaml
 
@@ -227,14 +228,14 @@ def resolved(experiment: Experiment) -> Experiment:
     data, prompts = experiment.data, experiment.prompts
     split = str(Path(data.split).absolute()) if data.split.endswith(".csv") else data.split
     tables = {
-        name: path.absolute()
+        name: remote.absolute(path)
         for name, path in (("language", prompts.language), ("vision", prompts.vision))
         if path is not None
     }
     return experiment.model_copy(
         update={
             "imports": tuple(absolute(module) for module in experiment.imports),
-            "data": data.model_copy(update={"store": data.store.absolute(), "split": split}),
+            "data": data.model_copy(update={"store": remote.absolute(data.store), "split": split}),
             "prompts": prompts.model_copy(update=tables),
         }
     )

@@ -11,6 +11,8 @@ A table is a folder::
     prompts.parquet  id, prompt (0..P-1), text (empty for a picture); from video also question,
                      status (of the answer), crop (file:offset:length), time
     rejected.csv     sequences without a row, with the reason (present when there are some)
+
+It may lie at a URL as well, and is read from a copy in this machine's cache then.
 """
 
 from __future__ import annotations
@@ -28,9 +30,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from c2vl.skeletons.staging import MANIFEST, Kind, staged
 from c2vl.skeletons.store import Store
 from c2vl.support.errors import UserError
 from c2vl.support.files import parse_json, replacing_folder, require_writable, write_text
+from c2vl.support.remote import Location, parse_location
 
 FORMAT = 2
 """Format 1 has float32 features and does not say so; it is read as well."""
@@ -75,34 +79,38 @@ class ConceptTable:
         self.features = features
 
     @classmethod
-    def open(cls, path: Path | str, *, modality: str | None = None) -> ConceptTable:
+    def open(cls, location: Location, *, modality: str | None = None) -> ConceptTable:
         """Open a table.
 
         Args:
-            path: its folder.
+            location: its folder, or its URL.
             modality: the one that it must have.
 
         Raises:
             UserError: it is absent, damaged, of another version or of another modality.
         """
-        path = Path(path)
+        location = parse_location(location)
         what = f"{modality} concept" if modality else "concept"
         try:
-            manifest = parse_json((path / "manifest.json").read_text(encoding="utf-8"))
+            path = staged(location, KIND) if isinstance(location, str) else location
+            manifest = parse_json((path / MANIFEST).read_bytes())
+        except UserError:
+            raise
         except (FileNotFoundError, NotADirectoryError):
             raise UserError(
-                f"{path}: there is no {what} table here; make a language table with `c2vl prompts "
-                "kinematic STORE OUT` or `c2vl prompts import`, one of either modality from video "
-                "with `c2vl prompts video` and `encode`, or bring features with `c2vl prompts "
-                "features`"
+                f"{location}: there is no {what} table here; make a language table with `c2vl "
+                "prompts kinematic STORE OUT` or `c2vl prompts import`, one of either modality "
+                "from video with `c2vl prompts video` and `encode`, or bring features with `c2vl "
+                "prompts features`"
             ) from None
         except (OSError, ValueError) as error:
-            raise UserError(f"{path}/manifest.json: cannot be read ({error})") from None
+            raise UserError(f"{location}/manifest.json: cannot be read ({error})") from None
         if not isinstance(manifest, dict) or manifest.get("format") not in (1, FORMAT):
-            raise UserError(f"{path}/manifest.json: no concept table of format 1 or {FORMAT}")
+            raise UserError(f"{location}/manifest.json: no concept table of format 1 or {FORMAT}")
         if modality is not None and manifest["modality"] != modality:
             raise UserError(
-                f"{path}: holds {manifest['modality']} concepts, and {modality} ones are asked for"
+                f"{location}: holds {manifest['modality']} concepts, and {modality} ones are asked "
+                "for"
             )
         try:
             features: NDArray[np.floating] = np.load(path / "features.npy", mmap_mode="r")
@@ -428,3 +436,18 @@ def _digest(features: Path, index: pd.DataFrame) -> str:
         part = index.iloc[start : start + CHUNK]
         digest.update(part.to_csv(index=False, header=start == 0, lineterminator="\n").encode())
     return digest.hexdigest()
+
+
+def _verify(folder: Path) -> None:
+    """Read a table and compare it with its digest.
+
+    Raises:
+        UserError: it is not what its manifest says.
+    """
+    table = ConceptTable.open(folder)
+    if _digest(folder / "features.npy", table.texts()) != table.digest:
+        raise UserError(f"{folder}: features and prompts do not fit the digest")
+
+
+_FILES = ("features.npy", "prompts.parquet", "rejected.csv")
+KIND = Kind("table", files=lambda _: _FILES, owned=(MANIFEST, *_FILES), verify=_verify)

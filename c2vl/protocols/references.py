@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from c2vl.probes.neighbours import rank
@@ -13,6 +11,7 @@ from c2vl.protocols.knn import NEIGHBOURS, joint_sides
 from c2vl.skeletons.clips import load_clips
 from c2vl.skeletons.splits import split
 from c2vl.skeletons.store import Store
+from c2vl.support.remote import Location
 
 
 def raw_joints(
@@ -37,7 +36,7 @@ def raw_joints(
     return {f"knn{k}": float((predicted == truth).mean()) for k, predicted in found.items()}
 
 
-def captions(store: Store, split_name: str, table: Path) -> dict[str, float]:
+def captions(store: Store, split_name: str, table: Location) -> dict[str, float]:
     """A linear probe on the mean prompt of each sequence: what the concepts alone can tell.
 
     Returns:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from c2vl.config.experiment import Format
+from c2vl.config.experiment import DataLocation, Format
 
 _ELSEWHERE = ("gpus_per_worker", "precision")  # a row says what differs from fp32
 EPOCHS = 70  # that the published warm-up and milestones are given for
@@ -84,7 +84,7 @@ class ZeroShotSettings(ProtocolSettings):
     texts: Path | None = Field(
         None, description="YAML: class name → description(s); default: names in three templates."
     )
-    concepts: Path | None = Field(
+    concepts: DataLocation | None = Field(
         None, description="Language table of the store, for a fitted map."
     )
 

@@ -92,7 +92,7 @@ def supervised_scores(
         save_encoder(scratch / "encoder", encoder.model, encoder.card)
         np.savez(scratch / "positions.npz", fit=fit, scored=scored)
         trained = settings.model_dump(include=set(TrainingSettings.model_fields))
-        job = {"store": str(store.path.absolute()), "seed": seed, "settings": trained}
+        job = {"store": str(store.location), "seed": seed, "settings": trained}
         write_text(scratch / "job.json", json.dumps(job))
         workers, gpus = settings.workers, settings.gpus_per_worker
         run_job(train_and_score, scratch, workers=workers, gpus_per_worker=gpus)

@@ -14,7 +14,6 @@ class texts and over the *training* sequences, so that the test part enters noth
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +26,7 @@ from c2vl.protocols.descriptions import read_texts
 from c2vl.protocols.settings import ZeroShotSettings
 from c2vl.protocols.task import Floats, Fold, Outcome, Task, pooled
 from c2vl.support.errors import UserError, did_you_mean
+from c2vl.support.remote import Location
 
 TEMPLATES = ("{}", "a person is doing this: {}", "someone performs the action {}")
 RIDGE = 1.0  # of the fitted map, on unit-variance features
@@ -94,7 +94,7 @@ def _head(task: Task) -> ConceptSpace:
     return space
 
 
-def _fitted(task: Task, one: Fold, table: Path | None) -> ConceptSpace:
+def _fitted(task: Task, one: Fold, table: Location | None) -> ConceptSpace:
     """Ridge regression from features to the mean caption feature, on the fold's ``fit``."""
     import torch
 

@@ -3,11 +3,12 @@
 A cache is a folder of entries; an entry is a folder named by its kind and a hash of all that
 decides its content, with that written out in ``entry.json``. It lies in ``cache/`` of the store,
 where all trials of a sweep find it, or in the folder that ``C2VL_CACHE`` names (a node's own disk,
-say). Of a store that may only be read, what its cache lacks is made in ``~/.cache/c2vl``. When a
-cache grows past ``C2VL_CACHE_GB`` (50), the entries used longest ago are deleted. Any number of
-processes may use a cache at once: one computes an entry while the others wait for it, and a file
-that a process has mapped stays readable to it when its entry is deleted (on a local disk; over NFS
-leave room for all that runs at once).
+say). Of a store that may only be read, what its cache lacks is made in the machine's cache,
+``~/.cache/c2vl``. What comes from a URL (:mod:`c2vl.skeletons.staging`) lies there or in
+``C2VL_CACHE``, and so does what is computed from it. When a cache grows past ``C2VL_CACHE_GB``
+(50), the entries used longest ago are deleted. Any number of processes may use a cache at once: one
+computes an entry while the others wait for it, and a file that a process has mapped stays readable
+to it when its entry is deleted (on a local disk; over NFS leave room for all that runs at once).
 """
 
 from __future__ import annotations
@@ -24,9 +25,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TextIO, TypeVar
 
-from c2vl.skeletons.store import Store
 from c2vl.support.errors import UserError
 from c2vl.support.files import adding_folder, parse_json
 
@@ -35,10 +35,17 @@ Found = TypeVar("Found")
 
 FOLDER, LIMIT = "C2VL_CACHE", "C2VL_CACHE_GB"
 _DEFAULT_GB = 50.0
-_CARD, _LOCKS = "entry.json", ".locks"
+CARD, _LOCKS = "entry.json", ".locks"
+_held: dict[Path, TextIO] = {}  # entries that this process uses
 _NAME = re.compile(r"[a-z]+-[0-9a-f]{16}")
 _EARLIER = re.compile(r"[0-9a-f]{16}|features-[0-9a-f]{16}\.npy|layout-.+-v\d+")
 """Names of clips, features and converted stores as earlier versions kept them."""
+
+
+class HasPath(Protocol):
+    """What lies in a folder: a store."""
+
+    path: Path
 
 
 @dataclass(frozen=True)
@@ -75,20 +82,30 @@ class Cache:
         self.folder, self.limit, self.before = folder, limit, before
 
     @classmethod
-    def of(cls, store: Store) -> Cache:
+    def of(cls, store: HasPath) -> Cache:
         """Return the cache for what is computed from a store.
 
         Raises:
             UserError: ``C2VL_CACHE_GB`` is no size.
         """
-        if given := os.environ.get(FOLDER):
-            return cls(Path(given), _limit())
+        shared = cls.of_node()
+        if os.environ.get(FOLDER) or store.path.parent == shared.folder:
+            return shared
         own = store.path / "cache"
         if os.access(own if own.exists() else store.path, os.W_OK):
-            return cls(own, _limit())
+            return cls(own, shared.limit)
+        log.info("%s may only be read: what its cache lacks is made in %s", own, shared.folder)
+        return cls(shared.folder, shared.limit, before=own)
+
+    @classmethod
+    def of_node(cls) -> Cache:
+        """Return the cache of this machine, which all its processes share.
+
+        Raises:
+            UserError: ``C2VL_CACHE_GB`` is no size.
+        """
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        log.info("%s may only be read: what its cache lacks is made in %s", own, home / "c2vl")
-        return cls(home / "c2vl", _limit(), before=own)
+        return cls(Path(os.environ.get(FOLDER) or home / "c2vl").absolute(), _limit())
 
     def get(
         self,
@@ -108,12 +125,11 @@ class Cache:
         Raises:
             UserError: the cache cannot be written.
         """
-        key = json.dumps({"kind": kind, **about}, sort_keys=True)
-        name = f"{kind}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+        entry, key = self.entry(kind, about)
+        name = entry.name
         if self.before is not None:
             with suppress(OSError, EOFError, ValueError):
                 return read(self.before / name)
-        entry = self.folder / name
         for _ in range(3):  # another process may delete it between making and reading
             with suppress(OSError, EOFError, ValueError):
                 found = read(entry)
@@ -129,11 +145,59 @@ class Cache:
                 self._make(entry, key, make)
         return read(entry)
 
+    def entry(self, kind: str, about: Mapping[str, Any]) -> tuple[Path, str]:
+        """Return the folder of an entry, and the content of its ``entry.json``."""
+        key = json.dumps({"kind": kind, **about}, sort_keys=True)
+        return self.folder / f"{kind}-{hashlib.sha256(key.encode()).hexdigest()[:16]}", key
+
+    def hold(self, entry: Path, *, alone: bool = False) -> None:
+        """Keep an entry from being deleted to make room, until :meth:`release` or the process ends.
+
+        Args:
+            alone: while no other process holds it.
+
+        Raises:
+            BlockingIOError: another process holds it alone, or does so at all.
+        """
+        if entry in _held:
+            return
+        (self.folder / _LOCKS).mkdir(parents=True, exist_ok=True)
+        file = (self.folder / _LOCKS / f"{entry.name}.held").open("w")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB if alone else fcntl.LOCK_SH)
+        except BlockingIOError:
+            file.close()
+            raise
+        except OSError:
+            pass  # a file system without locks: leave room there for all that runs at once
+        _held[entry] = file
+
+    def release(self, entry: Path) -> None:
+        """Let an entry be deleted when it has not been used for long."""
+        if file := _held.pop(entry, None):
+            file.close()
+
+    def _delete_unheld(self, entry: Path) -> bool:
+        """Delete an entry that no process holds; tell whether it is gone."""
+        if entry in _held:
+            return False
+        try:
+            self.hold(entry, alone=True)
+        except BlockingIOError:
+            return False
+        except OSError:  # no lock can be made: a cache that may only be read
+            pass
+        try:
+            _delete(entry)
+        finally:
+            self.release(entry)
+        return True
+
     def _make(self, entry: Path, key: str, make: Callable[[Path], None]) -> None:
         try:
             with adding_folder(entry) as partial:
                 make(partial)
-                (partial / _CARD).write_text(key, encoding="utf-8")
+                (partial / CARD).write_text(key, encoding="utf-8")
         except UserError as error:
             if os.access(self.folder, os.W_OK):
                 raise
@@ -171,7 +235,7 @@ class Cache:
             about: dict[str, Any] = {}
             if _NAME.fullmatch(path.name):
                 with suppress(OSError, ValueError):
-                    about = parse_json((path / _CARD).read_text(encoding="utf-8"))
+                    about = parse_json((path / CARD).read_text(encoding="utf-8"))
             elif not _EARLIER.fullmatch(path.name):
                 continue
             kind = str(about.pop("kind", "earlier"))
@@ -181,6 +245,8 @@ class Cache:
 
     def prune(self, limit: float, keep: Path | None = None) -> list[Entry]:
         """Delete the entries used longest ago until the others take no more than a limit.
+
+        An entry from a URL that a process uses stays: it would have to come again.
 
         Args:
             limit: bytes.
@@ -195,8 +261,7 @@ class Cache:
         entries = self.entries()
         size, gone = sum(entry.size for entry in entries), []
         for entry in entries:
-            if size > limit and entry.path != keep:
-                _delete(entry.path)
+            if size > limit and entry.path != keep and self._delete_unheld(entry.path):
                 size -= entry.size
                 gone.append(entry)
         return gone

@@ -10,6 +10,8 @@ A store is a folder::
         sources.parquet  one row a raw file: fingerprint, sequences, what was decided
         rejected.csv     what did not become a sequence, with file, line and reason
     cache/               what is computed from it (:mod:`c2vl.skeletons.cache`)
+
+It may lie at a URL as well, and is read from a copy in this machine's cache then.
 """
 
 from __future__ import annotations
@@ -26,8 +28,10 @@ from numpy.typing import NDArray
 
 from c2vl.skeletons.layout import JointLayout
 from c2vl.skeletons.sequence import rows_checksum
+from c2vl.skeletons.staging import MANIFEST, Kind, staged
 from c2vl.support.errors import UserError
 from c2vl.support.files import parse_json
+from c2vl.support.remote import Location, RemoteFolder, absolute, parse_location
 
 FORMAT = 2
 # fmt: off
@@ -44,7 +48,8 @@ class Store:
     """A prepared store, open for reading.
 
     Attributes:
-        path: its folder.
+        path: its folder; of a store at a URL the copy in this machine's cache.
+        location: where any machine finds it: the folder, absolute, or the URL.
         manifest: ``manifest.json``.
         index: one row a sequence; ``attrs["reader"]`` names the dataset's reader.
         layout: the joints' layout.
@@ -54,6 +59,7 @@ class Store:
         self, path: Path, manifest: dict[str, Any], index: pd.DataFrame, rows: NDArray[np.floating]
     ) -> None:
         self.path = path
+        self.location: Location = absolute(path)
         self.manifest = manifest
         self.index = index
         self.layout = JointLayout.from_dict(manifest["layout"])
@@ -61,13 +67,21 @@ class Store:
         self._shapes = index[["offset", "bodies", "frames"]].to_numpy(dtype=np.int64)
 
     @classmethod
-    def open(cls, path: Path | str) -> Store:
+    def open(cls, location: Location) -> Store:
         """Open a store; this reads only its manifest and table.
 
         Raises:
             UserError: it is missing, unfinished, truncated, or of another version.
         """
-        path = Path(path)
+        location = parse_location(location)
+        if isinstance(location, str):
+            try:
+                store = cls.open(staged(location, KIND))
+            except FileNotFoundError:
+                raise _absent(location) from None
+            store.location = location
+            return store
+        path = location
         manifest = read_manifest(path)
         data = path / manifest["data"]
         try:
@@ -145,18 +159,22 @@ class Store:
             )
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
+def read_manifest(path: Location) -> dict[str, Any]:
     """Read a store's manifest.
 
     Raises:
         UserError: there is none, it is not one, or it is of another version.
     """
     try:
-        manifest = parse_json((path / "manifest.json").read_text(encoding="utf-8"))
+        if isinstance(path, str):
+            text = RemoteFolder(path).read(MANIFEST)
+        else:
+            text = (path / MANIFEST).read_bytes()
+        manifest = parse_json(text)
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(
-            f"{path}: no prepared store here; make one with `c2vl data prepare` or `c2vl data demo`"
-        ) from None
+        raise _absent(path) from None
+    except UserError:
+        raise
     except (ValueError, OSError) as error:
         raise UserError(f"{path}/manifest.json: cannot be read ({error}); {_REMEDY}") from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
@@ -173,6 +191,12 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
+def _absent(path: Location) -> UserError:
+    return UserError(
+        f"{path}: no prepared store here; make one with `c2vl data prepare` or `c2vl data demo`"
+    )
+
+
 def content_checksum(index: pd.DataFrame, manifest: dict[str, Any]) -> str:
     """Return SHA-256 of table (with every sequence's checksum), layout and class names.
 
@@ -184,3 +208,11 @@ def content_checksum(index: pd.DataFrame, manifest: dict[str, Any]) -> str:
     names = {"layout": manifest["layout"], "class_names": list(manifest["class_names"])}
     digest.update(json.dumps(names, sort_keys=True).encode())
     return digest.hexdigest()
+
+
+KIND = Kind(
+    "store",
+    files=lambda manifest: (f"{manifest['data']}/*",),
+    owned=(MANIFEST, "data-*/*"),
+    verify=lambda folder: Store.open(folder).verify(),
+)

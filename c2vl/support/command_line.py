@@ -15,6 +15,7 @@ import click
 
 from c2vl.support.errors import TrainingError, UserError
 from c2vl.support.files import require_local
+from c2vl.support.remote import Location, parse_location
 
 
 class LocalPath(click.Path):
@@ -29,6 +30,18 @@ class LocalPath(click.Path):
         except UserError as error:
             self.fail(f"{value}: {error}", param, ctx)
         return super().convert(value, param, ctx)
+
+
+class LocationType(click.Path):
+    """A folder of this machine, as a :class:`pathlib.Path`, or the URL of one, as a text."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Location:
+        try:
+            return parse_location(value)
+        except UserError as error:
+            self.fail(str(error), param, ctx)
 
 
 class LazyGroup(click.Group):

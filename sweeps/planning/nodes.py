@@ -17,7 +17,9 @@ from typing import Any
 
 from c2vl.config.experiment import Experiment
 from c2vl.config.reading import resolved
+from c2vl.skeletons.staging import MANIFEST
 from c2vl.support.errors import UserError
+from c2vl.support.remote import Location, RemoteFolder, is_url
 from c2vl.support.versions import versions
 from sweeps.planning.cluster_resources import living_node_ids
 
@@ -46,6 +48,16 @@ class NodeReport:
     seen: bool = True
 
 
+def readable(path: str) -> bool:
+    """Tell whether this machine can read a folder, or the manifest at a URL."""
+    if not is_url(path):
+        return os.access(path, os.R_OK)
+    try:
+        return bool(RemoteFolder(path).read(MANIFEST))
+    except (UserError, FileNotFoundError):
+        return False
+
+
 def inspect_node(
     node: str, file: str, root: str, token: str, reads: tuple[str, ...] = ()
 ) -> NodeReport:
@@ -58,7 +70,7 @@ def inspect_node(
         token: folder below ``root`` in which driver and nodes write; also their files' content.
         reads: absolute paths of data that trials read.
     """
-    folder, absent = Path(root) / token, tuple(p for p in reads if not os.access(p, os.R_OK))
+    folder, absent = Path(root) / token, tuple(p for p in reads if not readable(p))
     if not (folder / "driver").is_file():
         problem = f"{root} is not the folder that the driver sees"
         return NodeReport(node, versions(PACKAGES), 0, problem, absent)
@@ -83,10 +95,10 @@ def problems_of(
     problems = []
     for result in reports:
         for path in result.absent:
-            problems.append(
-                f"node {result.node}: cannot read {path}; put it where every node reaches it, "
-                "under the same path"
-            )
+            remedy = "put it where every node reaches it, under the same path"
+            if is_url(path):
+                remedy = "give the node the endpoint and the credentials (for s3: AWS_…)"
+            problems.append(f"node {result.node}: cannot read {path}; {remedy}")
         if result.problem:
             problems.append(
                 f"node {result.node}: {result.problem}; mount the same folder (NFS or the like) at "
@@ -113,14 +125,14 @@ def problems_of(
     return problems
 
 
-def inspect_nodes(root: Path, reads: Iterable[Path] = ()) -> tuple[list[NodeReport], list[str]]:
+def inspect_nodes(root: Path, reads: Iterable[Location] = ()) -> tuple[list[NodeReport], list[str]]:
     """Inspect every living node of the cluster that this process is connected to.
 
     A node that is lost meanwhile is left out; Ray notices a loss after some ten seconds.
 
     Args:
         root: the folder that all nodes should share; made if absent.
-        reads: data that trials read, absolute.
+        reads: data that trials read: absolute folders, or URLs.
 
     Returns:
         The reports of the nodes that answered, and a message for each that did not.
@@ -192,9 +204,10 @@ def require_shared(root: Path, experiments: Iterable[Experiment]) -> None:
     """
     if len(living_node_ids()) < 2:
         return
-    reads = set()
+    reads: set[Location] = set()
     for experiment in map(resolved, experiments):
-        reads |= {experiment.data.store, *filter(None, experiment.concept_tables().values())}
-    reports, problems = inspect_nodes(root, sorted(reads))
+        tables = experiment.concept_tables().values()
+        reads |= {experiment.data.store, *(table for table in tables if table is not None)}
+    reports, problems = inspect_nodes(root, sorted(reads, key=str))
     if problems := problems + problems_of(reports, versions(PACKAGES)):
         raise UserError("\n  ".join(["storage: not every node can run trials", *problems]))

@@ -18,6 +18,7 @@ import c2vl
 from c2vl.config.experiment import Experiment
 from c2vl.support.errors import UserError
 from c2vl.support.files import write_text
+from c2vl.support.remote import absolute
 from c2vl.support.versions import versions
 from c2vl.training.run_folder import RunFolder
 from sweeps.spec.sweep_folder import SweepFolder
@@ -208,7 +209,7 @@ def datasets(experiment: Experiment) -> list[dict[str, str]]:
         {
             "name": f"{store['dataset']} {data.split}",
             "digest": str(store["checksum"]),
-            "path": str(data.store.absolute()),
+            "path": str(absolute(data.store)),
             "context": "training",
         }
     ]
@@ -218,7 +219,7 @@ def datasets(experiment: Experiment) -> list[dict[str, str]]:
             {
                 "name": f"{modality} prompts",
                 "digest": str(manifest["digest"]),
-                "path": str(Path(str(tables[modality])).absolute()),
+                "path": str(absolute(tables[modality] or "")),
                 "context": "prompts",
             }
         )

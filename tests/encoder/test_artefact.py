@@ -21,6 +21,7 @@ from c2vl.commands.encoder import export
 from c2vl.encoder import load_encoder, save_encoder
 from c2vl.encoder.ledger import count_scoring, scorings
 from c2vl.support.errors import UserError
+from c2vl.support.remote import RemoteFolder
 from tests.encoder.small import sequences, small
 
 OLD = Path(__file__).parent / "artefacts"
@@ -311,3 +312,23 @@ def test_export_from_the_command_line(folder: Path, tmp_path: Path) -> None:
     assert "neither an encoder nor a finished run" in str(run(tmp_path, tmp_path / "x").exception)
     assert "is for --format hub" in str(run(folder, tmp_path / "y", "--push", "a/b").exception)
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_an_encoder_at_a_url(folder: Path, bucket: str, tmp_path: Path) -> None:
+    url = f"{bucket}/encoders/small"
+    words = [str(folder), url]
+    count_scoring(folder, small().digest, "linear", "data", "xsub", run="a")
+    for options, status in (([], 0), ([], 1), (["--overwrite"], 0)):
+        done = CliRunner().invoke(export, [*words, *options])
+        assert done.exit_code == status, done.output
+        assert status == 0 or f"{url}: is there already" in str(done.exception)
+    assert np.array_equal(load_encoder(url).embed(sequences()), small().embed(sequences()))
+    back = tmp_path / "back"
+    assert CliRunner().invoke(export, [url, str(back)]).exit_code == 0
+    assert scorings(back) == 1  # the count goes with the encoder
+    with pytest.raises(UserError, match=rf"{bucket}/none: nothing lies here; `c2vl export"):
+        load_encoder(f"{bucket}/none")
+    there = RemoteFolder(url)
+    there.write("encoder.safetensors", there.read("encoder.safetensors")[:-1])
+    with pytest.raises(UserError, match=rf"^{url}/encoder.safetensors: altered or cut short"):
+        load_encoder(url)
