@@ -93,7 +93,9 @@ def mapped(x_NMTVC: Tensor, maps_N33: Tensor) -> Tensor:
     """Map the row vectors of each sample."""
     x_NP3, maps_N33 = x_NMTVC.reshape(len(x_NMTVC), -1, 3), maps_N33.to(x_NMTVC)
     if not x_NMTVC.is_cuda:
-        return (x_NP3 @ maps_N33).reshape(x_NMTVC.shape)
+        # Transposed, MKL takes a third of the time for the same bits; the copy costs another.
+        found_N3P = maps_N33.transpose(1, 2) @ x_NP3.transpose(1, 2)
+        return found_N3P.transpose(1, 2).reshape(x_NMTVC.shape)
     return _by_axis(x_NP3, maps_N33).reshape(x_NMTVC.shape)
 
 
