@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count, repeat
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from c2vl.probes.large_linear import solutions
+from c2vl.probes.large_linear import CLOSE, solutions
 from c2vl.support.progress import Progress
 
 Floats = NDArray[np.float32]
@@ -71,6 +72,7 @@ def fit_path(
     classes: int,
     strengths: tuple[float, ...] = STRENGTHS,
     device: torch.device = CPU,
+    ends_at: float = CLOSE,
 ) -> Iterator[LinearClassifier]:
     """Fit a classifier for each strength when it is asked for, starting from the one before.
 
@@ -89,6 +91,7 @@ def fit_path(
         classes: number of classes.
         strengths: descending.
         device: where a large one is fitted; scikit-learn's are fitted on the CPU.
+        ends_at: how close to its optimum a large one is (:mod:`c2vl.probes.large_linear`).
     """
     known, own = np.unique(labels, return_inverse=True)
     large = features.size * len(known) > LARGE
@@ -99,7 +102,7 @@ def fit_path(
     if len(known) == 1:
         found: Iterator[tuple[Tensor, Tensor]] = repeat((mean.new_zeros(1), mean.new_zeros(1)))
     elif large:
-        found = solutions(rows, torch.from_numpy(own).to(device), len(known), strengths)
+        found = solutions(rows, torch.from_numpy(own).to(device), len(known), strengths, ends_at)
     else:
         found = _newton(rows.numpy(), labels, strengths)
     at = torch.from_numpy(known)
@@ -144,6 +147,7 @@ def hits_by_strength(
     classes: int,
     fitted: Callable[[], None] = do_nothing,
     device: torch.device = CPU,
+    ends_at: float = CLOSE,
 ) -> list[list[Hits]]:
     """Return which predictions are right, for each strength in turn and each fold.
 
@@ -154,10 +158,11 @@ def hits_by_strength(
         folds: features (n, F) and labels to fit, features (m, F) and labels to score.
         classes: number of classes.
         fitted: called after each fit.
-        device: see :func:`fit_path`; so of the functions below.
+        device, ends_at: see :func:`fit_path`; so of the functions below.
     """
     folds = list(folds)
-    paths = [fit_path(x, y, classes=classes, device=device) for x, y, *_ in folds]
+    how: Any = {"classes": classes, "device": device, "ends_at": ends_at}
+    paths = [fit_path(x, y, **how) for x, y, *_ in folds]
     table: list[list[Hits]] = []
     means: list[float] = []
     for _ in STRENGTHS:
@@ -180,6 +185,7 @@ def fold_accuracies(
     only: Ints | None = None,
     fitted: Callable[[], None] = do_nothing,
     device: torch.device = CPU,
+    ends_at: float = CLOSE,
 ) -> NDArray[np.float64]:
     """Accuracy of each strength on each fold, by classifiers fitted on the other folds.
 
@@ -197,7 +203,8 @@ def fold_accuracies(
     numbers = np.unique(fold) if only is None else only
     held_out = [fold == number for number in numbers]
     parts = [(features[~held], labels[~held], features[held], labels[held]) for held in held_out]
-    table = hits_by_strength(parts, classes=classes, fitted=fitted, device=device)
+    how: Any = {"classes": classes, "device": device, "ends_at": ends_at}
+    table = hits_by_strength(parts, fitted=fitted, **how)
     return np.array([[hits.mean() for hits in row] for row in table]).T
 
 
