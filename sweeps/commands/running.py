@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 CHANGEABLE = (
     "concurrency", "autoscaling", "max_hours", "max_cpu_hours", "max_gpu_hours", "max_failures",
-    "max_failed_trials", "study_patience", "tracking.patience", "tracking.model",
+    "max_failed_trials", "study_patience", "tracking.patience",
+    "tracking.uri", "tracking.experiment", "tracking.model",
 )  # fmt: skip
 
 

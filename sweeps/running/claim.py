@@ -15,6 +15,8 @@ from c2vl.support.files import write_text
 from sweeps.spec.reading import dump_sweep, public_dump, read_sweep
 from sweeps.spec.sweep import SweepSettings
 
+PLACE_IN_MLFLOW = ("uri", "experiment", "model")  # a resume may change it, and it then stays so
+
 
 @dataclass
 class Claim:
@@ -40,7 +42,8 @@ class Claim:
         known, now = None, spec
         if path.exists():
             known = read_sweep(spec.storage, spec.name)
-            tracking = known.tracking.model_copy(update={"model": spec.tracking.model})
+            place = {name: getattr(spec.tracking, name) for name in PLACE_IN_MLFLOW}
+            tracking = known.tracking.model_copy(update=place)
             changed = {"trials": max(known.trials, spec.trials), "tracking": tracking}
             now = known.model_copy(update=changed)
         mode = 0o644 if dump_sweep(now) == public_dump(now) else 0o600

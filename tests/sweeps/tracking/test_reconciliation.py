@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,19 @@ def test_a_run_whose_opening_was_lost_gets_its_parameters(finished_copy: Path) -
     assert after.info.status == before.info.status
     assert epochs(storage, after) == epochs(storage, before)
     assert "says what the study says" in CliRunner().invoke(reconcile, ["small", "--check"]).output
+
+
+def test_a_sweep_that_goes_on_in_another_experiment_has_all_its_runs_there(
+    finished_copy: Path,
+) -> None:
+    storage = finished_copy
+    file = storage / "sweeps/small/sweep.yaml"
+    file.write_text(file.read_text().replace("experiment: c2vl", "experiment: elsewhere"))
+    assert CliRunner().invoke(reconcile, ["small"]).exit_code == 0
+    assert "says what the study says" in CliRunner().invoke(reconcile, ["small", "--check"]).output
+    reader = client(storage)
+    there = reader.get_experiment_by_name("elsewhere")
+    found = reader.search_runs([there.experiment_id])
+    counted = Counter(run.data.tags["kind"] for run in found)
+    assert counted == {"sweep": 1, "trial": 3, "final": 7}
+    assert all(run.data.params for run in found if run.data.tags["kind"] != "sweep")
