@@ -9,6 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from c2vl.config.experiment import Experiment
+from c2vl.support import files
+from c2vl.support.errors import NotShared
+from c2vl.training import launch
 from c2vl.training.run_folder import RunFolder
 
 
@@ -25,3 +29,20 @@ def test_a_table_of_figures_is_what_the_rows_say(end: str, tmp_path: Path) -> No
     names = ["loss", "epoch", "knn_val", "seconds", "never"]
     wanted = [[row.get(name, math.nan) for name in names] for row in run.rows()]
     assert np.array_equal(run.table(names), wanted, equal_nan=True) and len(wanted) == 3
+
+
+def test_a_process_that_does_not_see_the_shared_folder_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the trial's own nor a worker's, which may be on another node."""
+    monkeypatch.setattr(files, "NETWORK_SECONDS", 0.0)
+    mark, run = tmp_path / "id", tmp_path / "run"
+    job = {"experiment": {}, "folder": str(run), "shared": (str(mark), "this sweep")}
+    for there in (None, "another sweep"):
+        if there is not None:
+            mark.write_text(there)
+        with pytest.raises(NotShared, match=r"node .*mount the same folder"):
+            launch.fit(Experiment(), run, name="a", shared=(str(mark), "this sweep"))
+        with pytest.raises(NotShared):
+            launch._train(job, print, 0, ())
+        assert not run.exists()
