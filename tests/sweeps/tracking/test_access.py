@@ -124,6 +124,10 @@ def test_each_refusal_is_told_before_the_first_trial_with_its_remedy(
     assert "experiment" in said and "(403)" in said and "tracking.experiment=OTHER" in said
     assert "takes runs and models" in preflight.tracking(sweep())
     assert not client.search_runs([bobs]) and not client.search_registered_models("name = 'bobs'")
+    with pytest.raises(MlflowException) as taken:  # where a server hides what is another's
+        client.create_registered_model("anns")
+    said = str(does_not_answer(lab.uri, taken.value))
+    assert "not ours to write (409)" in said and "tracking.model=OTHER" in said
     _sign_in(monkeypatch, "bob", "mistyped")
     said = refused()
     assert (
