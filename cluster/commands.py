@@ -29,7 +29,8 @@ root_option = click.option(
     "--root",
     type=LocalPath(),
     help="Folder that every node reaches (NFS or the like) and the job runs in: a sweep's relative "
-    "paths lie below it. Default on a local cluster: the folder where `up` ran.",
+    "paths lie below it. Default on a local cluster: the folder where `up` ran; elsewhere none, "
+    "and the paths must be absolute.",
 )
 code_option = click.option(
     "--code/--no-code",
@@ -112,13 +113,12 @@ def submit(
     """Run a sweep file as a job, follow its output, and exit with its status.
 
     To a cluster elsewhere go the sweep file with its base experiment, and from a checkout the
-    packages c2vl, sweeps and cluster; --root names the folder that all its nodes share. Data lie
-    there already.
+    packages c2vl, sweeps and cluster. Data and storage lie in a folder that all its nodes share.
     """
     from cluster import jobs
 
     target = _target(address, root, code)
-    checks = ["python -m cluster.preflight ."] if preflight else []
+    checks = ["python -m cluster.preflight ."] if preflight and target.root else []
     if target.here:
         _require_file(sweep)
         file = sweep if str(sweep).startswith("preset:") else sweep.absolute()
@@ -160,7 +160,10 @@ def resume(
 @code_option
 def preflight(address: str | None, root: Path | None, code: bool | None) -> None:
     """Check the shared folder, versions and free disk from every node."""
-    _submit(_target(address, root, code), "exec python -m cluster.preflight .", no_wait=False)
+    target = _target(address, root, code)
+    if target.root is None:
+        raise UserError("--root: name the folder to check, for example --root /shared/c2vl")
+    _submit(target, "exec python -m cluster.preflight .", no_wait=False)
 
 
 @click.command()
@@ -241,13 +244,13 @@ class Target:
 
     Attributes:
         url: of the job server.
-        root: absolute folder that all nodes reach.
+        root: absolute folder that all nodes reach; None if the sweep's own paths name it.
         here: the nodes are processes of this machine, started from this folder.
         code: send this installation's code along.
     """
 
     url: str
-    root: Path
+    root: Path | None
     here: bool
     code: bool
 
@@ -257,7 +260,7 @@ def _target(address: str | None, root: Path | None, code: bool | None) -> Target
     state = load(STATE_FILE)
     if state is not None and state.dashboard == url:
         return Target(url, (root or Path(state.root)).absolute(), True, bool(code))
-    if root is None or not root.is_absolute():
+    if root is not None and not root.is_absolute():
         raise UserError(
             f"--root: {url} is no local cluster of this folder, so name the absolute folder that "
             "all its nodes reach, for example --root /shared/c2vl"

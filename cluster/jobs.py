@@ -62,20 +62,20 @@ class Submission:
         return {**sent, "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)}}
 
 
-def running(root: Path, *commands: str, sent: Path | None = None) -> Submission:
+def running(root: Path | None, *commands: str, sent: Path | None = None) -> Submission:
     """Return the job that runs commands, one after another, in a folder that all nodes reach.
 
     Every relative path of a sweep (stores, tables, results) then lies there, never in a node's own
     copy of what was sent; the commands find that as ``$sent``.
 
     Args:
-        root: absolute.
+        root: absolute; None where the sweep's paths are: the job then stays where Ray starts it.
         sent: what :func:`pack` has packed.
     """
-    folder = shlex.quote(str(root))
     given = 'sent=$PWD; export PYTHONPATH="$sent:${PYTHONPATH:-}"; ' if sent else ""
-    steps = [f"mkdir -p {folder}", f"cd {folder}", *commands]
-    return Submission(given + " && ".join(steps), sent)
+    folder = shlex.quote(str(root))
+    enter = [f"mkdir -p {folder}", f"cd {folder}"] if root else []
+    return Submission(given + " && ".join([*enter, *commands]), sent)
 
 
 def pack(sent: Path, *, code: bool, sweep: Path | None = None) -> None:
