@@ -10,6 +10,7 @@ import click
 
 from c2vl.commands.arguments import FOLDER, LOCATION
 from c2vl.config.experiment import Format
+from c2vl.config.problems import members
 from c2vl.registry import Part
 from c2vl.support.command_line import LocalPath
 from c2vl.support.errors import UserError
@@ -89,9 +90,9 @@ def setting_options(found: Iterable[Part]) -> list[click.Parameter]:
 
 def _click_type(annotation: Any) -> Any:
     """Return the type of an option for a field; an optional field has that of its value."""
-    if get_origin(annotation) is Literal:
-        return click.Choice(get_args(annotation))
-    kinds = [kind for kind in get_args(annotation) or [annotation] if kind is not type(None)]
+    kinds = [kind for kind in members(annotation) if kind is not type(None)]
+    if get_origin(kinds[0]) is Literal:
+        return click.Choice(get_args(kinds[0]))
     if Path in kinds:
         return LOCATION if str in kinds else LocalPath()
     return kinds[0]

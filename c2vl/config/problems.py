@@ -68,15 +68,14 @@ def _below(kind: Any, part: str | int, values: Any) -> list[Any]:
         if field is None:
             return []
         chosen = choice(field)
-        return (
-            _members(field.annotation) if chosen is None else [settings_at(field, chosen, values)]
-        )
-    return _members(get_args(kind)[-1]) if get_origin(kind) in (list, dict) else []
+        return members(field.annotation) if chosen is None else [settings_at(field, chosen, values)]
+    return members(get_args(kind)[-1]) if get_origin(kind) in (list, dict) else []
 
 
-def _members(annotation: Any) -> list[Any]:
+def members(annotation: Any) -> list[Any]:
+    """Return the types that a value may have, without what is annotated to them."""
     if get_origin(annotation) is Annotated:
-        return _members(get_args(annotation)[0])
+        return members(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):
-        return [member for one in get_args(annotation) for member in _members(one)]
+        return [member for one in get_args(annotation) for member in members(one)]
     return [annotation]

@@ -33,6 +33,8 @@ PATIENCE = 60.0
 _LONGEST_WAIT = 5.0  # seconds between two requests
 _PART = 8 << 20  # bytes of a request: large against the latency, small enough to be repeated
 _REQUESTS = 6  # at a time; one connection seldom fills a network
+_S3 = {"request_timeout": 20.0, "connect_timeout": 5.0, "allow_delayed_open": True}
+"""PyArrow's 3 and 1 seconds are too few for a loaded server; a small file is one request."""
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _SECRET = re.compile(
     r"://[^/?#]*:[^/?#]*@|[?&][^=&#]*(?:key|secret|token|password|signature|\bsig)[^=&#]*=", re.I
@@ -206,7 +208,10 @@ class RemoteFolder:
         except ArrowInvalid as error:
             if "Unrecognized filesystem type" not in str(error):
                 raise UserError(f"{self.url}: {first_line(error)}") from None
-            found = self._by_fsspec()
+            return self._by_fsspec()
+        if found[0].type_name == "s3" and "tls_" not in self.url:  # those options would be lost
+            make, (options, *_) = found[0].__reduce__()
+            return make({**options, **_S3}), found[1]
         return found
 
     def _by_fsspec(self) -> tuple[Any, str]:

@@ -17,7 +17,9 @@ from click.testing import CliRunner
 
 from c2vl.commands.data import data
 from c2vl.commands.prompts import prompts
+from c2vl.commands.protocol_options import setting_options
 from c2vl.prompts.table import ConceptTable
+from c2vl.registry import find
 from c2vl.skeletons.cache import Cache
 from c2vl.skeletons.clips import load_clips
 from c2vl.skeletons.staging import send
@@ -233,6 +235,12 @@ def test_a_server_that_refuses_or_is_gone(
 
 
 def test_locations() -> None:
+    (concepts,) = [
+        option
+        for option in setting_options([find("protocol", "zero-shot")])
+        if option.name == "concepts"
+    ]
+    assert concepts.type.convert("s3://lab/a", None, None) == "s3://lab/a"
     assert parse_location("s3://lab/a/?region=x") == "s3://lab/a?region=x"
     assert parse_location("file:///a%20b/c") == Path("/a b/c")
     assert parse_location("runs/a") == Path("runs/a")
