@@ -74,7 +74,7 @@ def run(spec: SweepSettings, *, address: str | None = None, resume: bool = False
         locked(spec.folder, spec.name, make=not resume),
         claimed(spec, resume=resume) as claim,
         stopping(spec.folder) as stop,
-        cluster(address, dashboard=not spec.base.train.reuse_workers),
+        cluster(address, documented=lambda: bool(documented(spec.base.train))),
     ):
         heed_signals(stop)
         concurrency = Concurrency(spec.base.train, spec.concurrency, spec.autoscaling)

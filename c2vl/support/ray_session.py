@@ -32,7 +32,7 @@ def connected(
     if not address:
         options |= starting or {}
         if told:
-            options["runtime_env"] = {"worker_process_setup_hook": _tell_address}
+            options["runtime_env"] = {"worker_process_setup_hook": tell_address}
     if ours:
         ray.init(address=address or "local", **options)
     try:
@@ -56,7 +56,8 @@ def quiet_train() -> Any:
     return ray.train.LoggingConfig(log_level="WARNING")
 
 
-def _tell_address() -> None:
+def tell_address() -> None:
+    """Tell a process of Ray its Ray's address; as its ``worker_process_setup_hook``."""
     import ray
 
     os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address

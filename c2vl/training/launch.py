@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -146,7 +145,6 @@ def _fit_on_workers(
 ) -> None:
     """Train on a group of Ray Train workers."""
     import ray.train
-    from ray.train.torch import TorchTrainer
 
     run = RunFolder(Path(job["folder"]))
     resources = {"CPU": settings.cpus_per_worker, "GPU": settings.gpus_per_worker}
@@ -164,50 +162,19 @@ def _fit_on_workers(
     if why_documented:
         words = "Ray Train's documented trainer starts new workers for each run: %s"
         log.warning(words, why_documented)
-        trainer = TorchTrainer(
-            _documented_loop, train_loop_config=job, scaling_config=scaling, run_config=config
-        )
-        with _followed(run, report, told):
-            trainer.fit()
+        from c2vl.training.documented_trainer import run as run_on_workers
     else:
-        from c2vl.training import train_group
-
-        train_group.run(
-            _loop,
-            job,
-            report,
-            written=run.rows,
-            told=told,
-            restarts=restarted,
-            scaling_config=scaling,
-            run_config=config,
-        )
-
-
-@contextmanager
-def _followed(run: RunFolder, report: Report, told: int) -> Iterator[None]:
-    """Report the epochs that a run's folder gets, until the block ends."""
-    over, last = threading.Event(), told
-
-    def pass_on() -> None:
-        nonlocal last
-        for row in run.rows():
-            if row["epoch"] > last:
-                last = row["epoch"]
-                report(row)
-
-    def follow() -> None:
-        while not over.wait(0.2):
-            pass_on()
-
-    thread = threading.Thread(target=follow, daemon=True, name="epochs")
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-    pass_on()
+        from c2vl.training.train_group import run as run_on_workers
+    run_on_workers(
+        _loop,
+        job,
+        report,
+        written=run.rows,
+        told=told,
+        restarts=restarted,
+        scaling_config=scaling,
+        run_config=config,
+    )
 
 
 def _run(fit_loop: Callable[[], None], folder: Path) -> None:
@@ -241,14 +208,6 @@ def _loop(job: dict[str, Any], report: Report) -> None:
 
     quiet_train()
     _train(job, report, ray.train.get_context().get_world_rank(), ray.get_gpu_ids())
-
-
-def _documented_loop(job: dict[str, Any]) -> None:
-    import ray.train
-
-    if RunFolder(Path(job["folder"])).failed:
-        return  # final error: Ray Train restarted the group, but a retry cannot help
-    _loop(job, ray.train.report)
 
 
 def _see(shared: tuple[str, str] | None) -> None:

@@ -11,6 +11,7 @@
     warnings.txt      problems after which training continued
     starts.txt        what each start said: device, size, expected time
     ray/              Ray Train's own files
+    answer.json  failures.txt    between Ray Train's documented trainer and its launcher
 """
 
 from __future__ import annotations
@@ -81,6 +82,14 @@ class RunFolder:
     @property
     def _starts(self) -> Path:
         return self.path / "starts.txt"
+
+    @property
+    def _answer(self) -> Path:
+        return self.path / "answer.json"
+
+    @property
+    def _failures(self) -> Path:
+        return self.path / "failures.txt"
 
     # --- begin --------------------------------------------------------------------------------
 
@@ -232,8 +241,33 @@ class RunFolder:
 
     def said(self) -> list[str]:
         """Return what all starts said about themselves, a line each."""
-        path = self._starts
-        return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        return _lines(self._starts)
+
+    # --- between the documented trainer's processes -------------------------------------------
+
+    def answer(self, epoch: int, *, go_on: bool) -> None:
+        """Let the workers continue after an epoch, or end them."""
+        write_text(self._answer, json.dumps([epoch, go_on]))
+
+    def answered(self) -> tuple[int, bool]:
+        """Return the last epoch that was answered, and whether the workers are to continue."""
+        if not self._answer.exists():
+            return 0, True
+        epoch, go_on = json.loads(self._answer.read_text(encoding="utf-8"))
+        return epoch, go_on
+
+    def note_failure(self, why: str) -> None:
+        """Append why workers failed."""
+        _append(self._failures, [why])
+
+    def failures(self) -> list[str]:
+        """Return why workers failed, a line each time."""
+        return _lines(self._failures)
+
+    def forget_answers(self) -> None:
+        """Remove what an earlier start has left."""
+        self._answer.unlink(missing_ok=True)
+        self._failures.unlink(missing_ok=True)
 
     # --- clean up -----------------------------------------------------------------------------
 
@@ -254,6 +288,10 @@ def _append(path: Path, lines: Iterable[str]) -> None:
     if text := "".join(f"{line}\n" for line in lines):
         with path.open("a", encoding="utf-8") as file:
             file.write(text)
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
 def _same(written: str, resolved: str) -> bool:

@@ -61,7 +61,7 @@ from ray.train.v2.torch.torch_trainer import TorchTrainer
 
 from c2vl.support.errors import TrainingError, UserError, is_disk_full
 from c2vl.training.system_usage import give_memory_back
-from c2vl.training.worker_errors import says_peer_gone, true_error
+from c2vl.training.worker_errors import Stopped, says_peer_gone, true_error
 
 log = logging.getLogger(__name__)
 Row = dict[str, Any]
@@ -77,10 +77,6 @@ ENVIRONMENT = {
     ENABLE_PREEMPTION_WATCHER_ENV_VAR: "0",  # a process a run; Policy forgives lost nodes
     ENABLE_CONTROLLER_STRUCTURED_LOGGING_ENV_VAR: "0",  # it would take over this process's logs
 }
-
-
-class Stopped(BaseException):
-    """The trial has ended the training at a report: no error, and none that a loop catches."""
 
 
 # --- in a worker's process ------------------------------------------------------------------------

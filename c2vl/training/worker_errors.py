@@ -7,6 +7,10 @@ from collections.abc import Mapping
 from c2vl.support.errors import first_line
 
 
+class Stopped(BaseException):
+    """The trial has ended the training at a report: no error, and none that a loop catches."""
+
+
 class WorkersFailed(RuntimeError):
     """The workers failed too often; the last line names the rank and its error."""
 
@@ -26,10 +30,17 @@ def true_error(error: BaseException) -> str:
     Args:
         error: a ``ray.train.TrainingFailedError``.
     """
-    failures: Mapping[int, BaseException] = getattr(error, "worker_failures", {})
-    if not failures:
-        return first_line(getattr(error, "controller_failure", error))
+    if failures := getattr(error, "worker_failures", {}):
+        return cause(failures)
+    return first_line(getattr(error, "controller_failure", error))
+
+
+def cause(failures: Mapping[int, BaseException]) -> str:
+    """Return the rank and the first line of the error that explains the others.
+
+    Args:
+        failures: the error of each rank that failed.
+    """
     rank = min(failures, key=lambda one: (says_peer_gone(failures[one]), one))
-    cause = failures[rank]
-    cause = getattr(cause, "health_check_failure", cause)
-    return f"rank {rank}: {type(cause).__name__}: {first_line(cause)}"
+    error = getattr(failures[rank], "health_check_failure", failures[rank])
+    return f"rank {rank}: {type(error).__name__}: {first_line(error)}"

@@ -8,13 +8,14 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from c2vl.config.experiment import Experiment, TrainSettings
 from c2vl.support.errors import UserError
+from c2vl.support.ray_session import tell_address
 from sweeps.planning.ray_internals import (
     ASKS_DASHBOARD,
     ENVIRONMENT,
@@ -33,7 +34,9 @@ class NodeLost(UserError):
 
 @contextmanager
 def cluster(
-    address: str | None = None, cpus: int | None = None, dashboard: bool = False
+    address: str | None = None,
+    cpus: int | None = None,
+    documented: Callable[[], bool] = lambda: False,
 ) -> Iterator[None]:
     """Connect to the Ray that :func:`ray_address` names, or start one here.
 
@@ -42,8 +45,10 @@ def cluster(
     Args:
         address: of a running cluster; "local" always starts a new one.
         cpus: of a cluster started here; default: those that this process may use.
-        dashboard: start it with one. Its ten processes would cost a short sweep more than its
-            trials do; Ray Train's documented trainer needs it to free what a stopped trial held.
+        documented: returns, with Ray's environment set, whether Ray Train's documented trainer
+            runs the workers. It needs the dashboard, and the address where other Rays run on the
+            host, to free what a stopped trial held. Otherwise a Ray started here has no dashboard,
+            whose ten processes would cost a short sweep more than its trials do.
     """
     os.environ.update({key: os.environ.get(key, value) for key, value in ENVIRONMENT.items()})
     import ray
@@ -51,8 +56,9 @@ def cluster(
     if ray.is_initialized():
         yield
         return
-    address = ray_address(address)
+    address, dashboard = ray_address(address), documented()
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    environment: dict[str, Any] = {"worker_process_setup_hook": tell_address} if dashboard else {}
     if address == "local":
         os.environ.pop("RAY_ADDRESS", None)  # it may say so; workers would start their own
         _shorten_temp_dir()
@@ -60,9 +66,9 @@ def cluster(
         os.environ.setdefault(ASKS_DASHBOARD, str(int(dashboard)))
     else:
         _require_answer(address)
-        options |= {"runtime_env": {"env_vars": ENVIRONMENT}}
+        environment["env_vars"] = ENVIRONMENT
     try:
-        ray.init(address=address, **options)
+        ray.init(address=address, runtime_env=environment, **options)
     except ConnectionError as error:
         raise UserError(f"no Ray cluster at {address}: {error}") from None
     except Exception as error:  # as Ray raises it where a part of its own did not come up

@@ -22,6 +22,7 @@ PATIENCE = 200.0
 ROLES = {
     "ray::ImplicitFunc": "trial",  # the process of a Tune trial
     "ray::TrainWorker": "worker",
+    "ray::RayTrainWorker": "worker",  # of the documented trainer
 }
 
 
