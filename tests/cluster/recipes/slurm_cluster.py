@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+PATH = f"{os.environ['PATH']}:/usr/sbin"  # where Debian has the daemons
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol", "squeue")
 CONFIG = """
 ClusterName=test
@@ -43,8 +44,7 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe
 
 def absent() -> list[str]:
     """Return the programs that are not installed (Debian: ``slurm-wlm``, ``munge``)."""
-    os.environ["PATH"] += ":/usr/sbin"
-    return [name for name in PROGRAMS if shutil.which(name) is None]
+    return [name for name in PROGRAMS if shutil.which(name, path=PATH) is None]
 
 
 @contextmanager
@@ -71,7 +71,7 @@ def slurm(folder: Path, *, nodes: int, cpus: int) -> Iterator[dict[str, str]]:
     key = folder / "munge.key"
     key.write_bytes(os.urandom(128))
     key.chmod(0o400)
-    env = os.environ | {"SLURM_CONF": str(config)}
+    env = os.environ | {"SLURM_CONF": str(config), "PATH": PATH}
     started: list[subprocess.Popen[bytes]] = []
 
     def start(*words: str) -> None:
