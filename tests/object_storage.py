@@ -66,6 +66,7 @@ class Proxy:
     def __init__(self, server: Server) -> None:
         self.status, self.sick_until, self.rate = 503, 0.0, 0.0
         self.requests: list[tuple[str, str, str]] = []
+        self._open: set[socket.socket] = set()
         self._server = server
         self._listening = socket.create_server((HOST, 0), backlog=64)
         self.port = int(self._listening.getsockname()[1])
@@ -81,6 +82,7 @@ class Proxy:
         with suppress(OSError), client, socket.create_connection((HOST, self._server.port)) as up:
             back = threading.Thread(target=self._hand_on, args=(up, client), daemon=True)
             back.start()
+            self._open |= {client, up}
             while given := client.recv(_STEP):
                 if head := _HEAD.match(given):
                     span = _RANGE.search(given)
@@ -107,6 +109,13 @@ class Proxy:
     def sick(self, status: int, seconds: float) -> None:
         """Answer with a status for some seconds."""
         self.status, self.sick_until = status, time.monotonic() + seconds
+
+    def cut(self) -> None:
+        """End all connections; what is under way is lost."""
+        for connection in self._open:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        self._open.clear()
 
     def stop(self) -> None:
         self._listening.close()

@@ -71,6 +71,7 @@ def made_at(out: Location, *, overwrite: bool) -> Iterator[Path]:
     from c2vl.skeletons.staging import MARK, send
 
     remote = RemoteFolder(out)
+    remote.require_writable()
     there = [name for name in remote.files() if "/" not in name]
     if there and MARK not in there:
         if not overwrite:

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO, TypeVar
 
 from c2vl.support.errors import UserError
-from c2vl.support.files import adding_folder, parse_json
+from c2vl.support.files import adding_folder, parse_json, write_error
 
 log = logging.getLogger(__name__)
 Found = TypeVar("Found")
@@ -157,12 +157,17 @@ class Cache:
             alone: while no other process holds it.
 
         Raises:
-            BlockingIOError: another process holds it alone, or does so at all.
+            BlockingIOError: ``alone``, and another process holds it.
+            UserError: the cache cannot be written.
         """
         if entry in _held:
             return
-        (self.folder / _LOCKS).mkdir(parents=True, exist_ok=True)
-        file = (self.folder / _LOCKS / f"{entry.name}.held").open("w")
+        try:
+            (self.folder / _LOCKS).mkdir(parents=True, exist_ok=True)
+            file = (self.folder / _LOCKS / f"{entry.name}.held").open("w")
+        except OSError as error:
+            problem = write_error(self.folder, error)
+            raise type(problem)(f"{problem}; name a folder for the cache by {FOLDER}") from None
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB if alone else fcntl.LOCK_SH)
         except BlockingIOError:
@@ -185,7 +190,7 @@ class Cache:
             self.hold(entry, alone=True)
         except BlockingIOError:
             return False
-        except OSError:  # no lock can be made: a cache that may only be read
+        except UserError:  # no lock can be made: deleting will say why
             pass
         try:
             _delete(entry)

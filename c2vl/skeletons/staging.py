@@ -148,6 +148,7 @@ def made_at(out: Location, kind: Kind, *, fresh: bool = False) -> Iterator[Path]
         yield out
         return
     remote, cache = RemoteFolder(out), Cache.of_node()
+    remote.require_writable()
     work, card = cache.entry("made", {"url": out})
     try:
         cache.hold(work, alone=True)

@@ -31,6 +31,7 @@ Location = Path | str
 PATIENCE = 60.0
 """Seconds without progress after which a server is given up."""
 _LONGEST_WAIT = 5.0  # seconds between two requests
+_PROBE = ".c2vl-probe"
 _PART = 8 << 20  # bytes of a request: large against the latency, small enough to be repeated
 _REQUESTS = 6  # at a time; one connection seldom fills a network
 _S3 = {"request_timeout": 20.0, "connect_timeout": 5.0, "allow_delayed_open": True}
@@ -178,6 +179,18 @@ class RemoteFolder:
         with self._system.open_output_stream(self._path(name)) as out:
             for part in parts:
                 out.write(part)
+
+    def require_writable(self) -> None:
+        """Check that files can be written here, before long work; leaves none.
+
+        Raises:
+            UserError: there is no such bucket, or access is refused.
+        """
+        try:
+            self.write(_PROBE, b"")
+        except FileNotFoundError as error:
+            raise UserError(f"{self.url}: cannot be written ({error}); make the bucket") from None
+        self.delete(_PROBE)
 
     def delete(self, name: str) -> None:
         """Delete a file; nothing happens where there is none."""

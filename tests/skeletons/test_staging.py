@@ -158,7 +158,8 @@ def test_an_upload_that_is_killed_continues_and_nobody_sees_half_a_store(
     words = ("data", "prepare", "demo", demo_raw, url)
     proxy.rate = SLOW
     cut = aside(*words)
-    soon(lambda: any(name.endswith("index.parquet") for name in there.files()))
+    soon(lambda: any(path.endswith("joints.npy") for _, path, _ in proxy.requests))
+    proxy.cut()
     cut.kill()
     cut.communicate()
     with pytest.raises(UserError, match=r"sent: no prepared store here"):
@@ -166,6 +167,7 @@ def test_an_upload_that_is_killed_continues_and_nobody_sees_half_a_store(
     proxy.rate, proxy.requests = 0, []
     assert "nothing to do" in ended(aside(*words))  # made already; what lacks is sent
     sent = {path.partition("?")[0] for kind, path, _ in proxy.requests if kind in ("PUT", "POST")}
+    assert any(name.endswith("index.parquet") for name in there.files())
     assert not any(path.endswith("index.parquet") for path in sent)
     assert any(path.endswith("joints.npy") for path in sent)
     assert Store.open(url).digest == demo_store.digest
@@ -199,6 +201,19 @@ def test_a_table_is_replaced_whole(
         ConceptTable.open(url, modality="vision")
     again = CliRunner().invoke(prompts, [*map(str, words), "--model", "test"])
     assert isinstance(again.exception, UserError) and url in str(again.exception)
+
+
+def test_what_cannot_be_written_is_told_before_the_work(
+    bucket: str, url: str, demo_raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = CliRunner().invoke(data, ["prepare", "demo", str(demo_raw), "s3://no-such-bucket/a"])
+    assert isinstance(done.exception, UserError)
+    assert "s3://no-such-bucket/a: cannot be written" in str(done.exception)
+    assert not (tmp_path / "cache").exists()
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("C2VL_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(UserError, match=r"Not a directory.* by C2VL_CACHE"):
+        Store.open(url)
 
 
 @pytest.mark.parametrize(
