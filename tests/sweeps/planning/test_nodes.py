@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from c2vl.support.remote import RemoteFolder
 from c2vl.support.versions import versions
 from sweeps.planning.nodes import PACKAGES, NodeReport, inspect_node, problems_of
 
@@ -43,6 +44,14 @@ def test_another_folder_at_the_same_path(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written(root: Path) -> None:
     (root / "token" / "node1").mkdir()  # writing fails for every user, root included
     assert "cannot be written" in inspect_node("node1", "node1", str(root), "token").problem
+
+
+def test_data_at_a_url(root: Path, bucket: str) -> None:
+    RemoteFolder(f"{bucket}/store").write("manifest.json", b"{}")
+    reads = (f"{bucket}/store", f"{bucket}/none")
+    result = inspect_node("node1", "node1", str(root), "token", reads)
+    (problem,) = problems_of([result], versions(PACKAGES))
+    assert problem.startswith(f"node node1: cannot read {bucket}/none; give the node the endpoint")
 
 
 def test_little_disk(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
