@@ -14,9 +14,9 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from itertools import chain
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote
@@ -146,15 +146,14 @@ class RemoteFolder:
 
                 return self._patiently(once)
 
-            waiting: deque[Future[bytes]] = deque()
+            starts = iter(range(there, size, _PART))
+            waiting = deque(pool.submit(read, start) for start in islice(starts, _REQUESTS))
             try:
-                for start in chain(range(there, size, _PART), [None] * _REQUESTS):
-                    if start is not None:
-                        waiting.append(pool.submit(read, start))
-                    if waiting and (start is None or len(waiting) == _REQUESTS):
-                        part = waiting.popleft().result()
-                        out.write(part)
-                        done(len(part))
+                while waiting:
+                    part = waiting.popleft().result()
+                    waiting.extend(pool.submit(read, start) for start in islice(starts, 1))
+                    out.write(part)
+                    done(len(part))
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise

@@ -225,6 +225,8 @@ def test_what_cannot_be_written_is_told_before_the_work(
         ("s3://lab/a b", "Cannot parse URI"),
         ("s3://lab/a?colour=red", "Unexpected query parameter"),
         ("unknown://lab/a", "unknown://lab/a: Protocol not known"),
+        ("az://lab/a", "az://lab/a: Install adlfs"),
+        ("memory://lab/a", "no prepared store here"),  # by fsspec
         ("s3://me:pass@lab/a", "s3…: holds a secret"),
         ("s3://lab/a?secret_key=pass", r"s3://lab/a…: holds a secret"),
     ],
