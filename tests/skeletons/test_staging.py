@@ -10,14 +10,18 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 from c2vl.commands.data import data
 from c2vl.commands.prompts import prompts
 from c2vl.commands.protocol_options import setting_options
+from c2vl.config.reading import dump, from_dict, load, resolved
+from c2vl.prompts.table import KIND as TABLE
 from c2vl.prompts.table import ConceptTable
 from c2vl.registry import find
 from c2vl.skeletons.cache import Cache
@@ -27,6 +31,7 @@ from c2vl.skeletons.store import KIND, Store
 from c2vl.support import remote
 from c2vl.support.errors import UserError
 from c2vl.support.remote import RemoteFolder, parse_location
+from c2vl.training.batches import TrainingSet
 from tests.object_storage import Proxy, free_port
 
 SLOW = 400_000.0  # bytes a second: the small store then takes some seconds
@@ -201,6 +206,27 @@ def test_a_table_is_replaced_whole(
         ConceptTable.open(url, modality="vision")
     again = CliRunner().invoke(prompts, [*map(str, words), "--model", "test"])
     assert isinstance(again.exception, UserError) and url in str(again.exception)
+
+
+def test_training_reads_store_and_table_at_urls(
+    url: str, language: Path, tmp_path: Path, sweep_values: dict[str, Any]
+) -> None:
+    table = f"{url}/language"  # below its store, as on a disk
+    send(language, RemoteFolder(table), TABLE.owned)
+    values = sweep_values["base"]
+    there = from_dict(
+        values
+        | {"data": values["data"] | {"store": url}}
+        | {"prompts": values["prompts"] | {"language": table}}
+    )
+    (tmp_path / "e.yaml").write_text(dump(resolved(there)))
+    again = load(tmp_path / "e.yaml")
+    assert (again.data.store, again.prompts.language) == (url, table)
+    found, expected = TrainingSet(again), TrainingSet(from_dict(values))
+    rows = torch.arange(4)
+    assert torch.equal(found.clips(rows), expected.clips(rows))
+    means = [one.concepts["language"].means(rows) for one in (found, expected)]
+    assert torch.equal(*means)
 
 
 def test_what_cannot_be_written_is_told_before_the_work(
