@@ -136,7 +136,8 @@ def test_a_sweep_is_stopped_and_resumed_from_another_machine_on_all_nodes(
     cluster: Cluster, sweep_values: dict[str, Any], tmp_path: Path
 ) -> None:
     values = {**sweep_values, "concurrency": 3, "pruner": {"name": "none"}, "trials": 4}
-    values["base"] = override(values["base"], {"train.epochs": 30})
+    group = {"train.epochs": 15, "train.workers": 2, "train.cpus_per_worker": 0.5}
+    values["base"] = override(values["base"], group)
     (cluster.folder / "small.yaml").write_text(yaml.safe_dump(values))
     job = cluster.call("c2vl-cluster", "submit", "small.yaml", "--no-wait").split()[-1]
     storage = cluster.folder / "runs"
@@ -169,7 +170,7 @@ def test_a_sweep_is_stopped_and_resumed_from_another_machine_on_all_nodes(
     listed = {run["name"]: run for run in ended}
     for name in runs(storage, "trial"):
         (attempt,) = listed[name]["attempts"]
-        assert [worker["world_rank"] for worker in attempt["workers"]] == [0]
+        assert [worker["world_rank"] for worker in attempt["workers"]] == [0, 1]
 
 
 def test_a_node_lost_in_the_middle_of_an_epoch(
