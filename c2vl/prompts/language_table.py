@@ -66,8 +66,7 @@ def build(
             progress(done, len(new))
 
     # All new captions go first, so that a shard sees many of them and batches of like length.
-    if new:
-        features.features(new, encoder, on_new=on_new)
+    features.add(new, encoder, on_new=on_new)
 
     def parts() -> Iterator[NDArray[np.float32]]:
         for start in range(0, len(names), CHUNK):

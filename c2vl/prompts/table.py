@@ -20,6 +20,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -399,7 +400,10 @@ def _check_shape(path: Path, rows: NDArray[Any]) -> None:
 def _write_features(
     file: Path, path: Path, number: int, parts: Iterable[NDArray[np.floating]]
 ) -> NDArray[np.floating]:
-    """Write parts along N as one ``.npy``, and return it as it was written."""
+    """Write parts along N as one ``.npy``, and return it as it was written.
+
+    The file is mapped for one part at a time: what is mapped counts as memory of the process.
+    """
     target: NDArray[np.floating] | None = None
     done = 0
     for part in parts:
@@ -411,7 +415,8 @@ def _write_features(
             low, high = SHORTEST_HALF, LONGEST_HALF
             dtype = np.float16 if low <= lengths.min() <= lengths.max() <= high else np.float32
             shape = (max(number, len(part)), *part.shape[1:])
-            target = np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)
+            np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)
+        target = np.lib.format.open_memmap(file, mode="r+")
         if target.dtype == np.float16 and lengths.max() > np.finfo(np.float16).max:
             raise UserError(
                 f"{path}: a feature is {lengths.max():.3g} long, and the first ones are about 1; "
@@ -423,15 +428,16 @@ def _write_features(
         done += len(part)
     if target is None:
         raise UserError(f"{path}: no sequence has prompts")
-    target.flush()  # type: ignore[attr-defined]
-    return target[:done]
+    with file.open("rb") as written:
+        os.fsync(written.fileno())
+    return np.lib.format.open_memmap(file, mode="r")[:done]
 
 
 def _digest(features: Path, index: pd.DataFrame) -> str:
-    rows = np.load(features, mmap_mode="r")
     digest = hashlib.sha256()
-    for start in range(0, len(rows), CHUNK):
-        digest.update(np.ascontiguousarray(rows[start : start + CHUNK]).tobytes())
+    for start in range(0, len(np.load(features, mmap_mode="r")), CHUNK):
+        part_NPD = np.load(features, mmap_mode="r")[start : start + CHUNK]  # unmapped after it
+        digest.update(part_NPD.tobytes())
     for start in range(0, len(index), CHUNK):
         part = index.iloc[start : start + CHUNK]
         digest.update(part.to_csv(index=False, header=start == 0, lineterminator="\n").encode())

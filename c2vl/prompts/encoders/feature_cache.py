@@ -134,6 +134,36 @@ class FeatureCache:
             return None
         return rows
 
+    def add(
+        self,
+        items: Sequence[ItemT],
+        encoder: Encoder[ItemT],
+        *,
+        on_new: Callable[[int], None] | None = None,
+    ) -> None:
+        """Encode what is missing.
+
+        Args:
+            items: in any number and with repeats.
+            on_new: told how many more items the encoder has read.
+        """
+        new = self.missing(items)
+        for start in range(0, len(new), SHARD):
+            part = new[start : start + SHARD]
+            seen = 0
+
+            def report(done: int, _: int) -> None:
+                nonlocal seen
+                if on_new is not None:
+                    on_new(done - seen)
+                seen = done
+
+            self.encode(part, encoder, progress=report)
+            if on_new is not None and seen < len(part):
+                on_new(len(part) - seen)
+        if new:
+            self.refresh()
+
     def features(
         self,
         items: Sequence[ItemT],
@@ -141,29 +171,9 @@ class FeatureCache:
         *,
         on_new: Callable[[int], None] | None = None,
     ) -> NDArray[np.float32]:
-        """Return features (n, D), and encode first what is missing.
-
-        Args:
-            items: in any number and with repeats.
-            on_new: told how many more items the encoder has read.
-        """
+        """Return features (n, D), and encode first what is missing; see :meth:`add`."""
         while True:
-            new = self.missing(items)
-            for start in range(0, len(new), SHARD):
-                part = new[start : start + SHARD]
-                seen = 0
-
-                def report(done: int, _: int) -> None:
-                    nonlocal seen
-                    if on_new is not None:
-                        on_new(done - seen)
-                    seen = done
-
-                self.encode(part, encoder, progress=report)
-                if on_new is not None and seen < len(part):
-                    on_new(len(part) - seen)
-            if new:
-                self.refresh()
+            self.add(items, encoder, on_new=on_new)
             rows = self.get(items)
             if rows is not None:
                 return rows
