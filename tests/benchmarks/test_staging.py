@@ -23,7 +23,7 @@ from c2vl.support.remote import RemoteFolder
 from tests.object_storage import Server
 from tests.scale.make import make_store
 
-SEQUENCES, ROUNDS = 6_000, 3
+SEQUENCES, ROUNDS = 12_000, 3
 TARGET = 0.7
 """Of the rate of a plain download, without the comparison of every sequence's checksum."""
 
