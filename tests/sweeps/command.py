@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import os
 import shutil
@@ -18,6 +19,7 @@ from sweeps.tracking.mlflow_internals import hush, make_store
 def empty_store() -> Path:
     """An MLflow store without an experiment; MLflow takes seconds of CPU to create one."""
     folder = Path(tempfile.mkdtemp(prefix="empty-store-"))
+    atexit.register(shutil.rmtree, folder)
     hush()
     make_store(folder / "mlflow.db", folder / "mlartifacts")
     return folder / "mlflow.db"

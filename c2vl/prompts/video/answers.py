@@ -1,8 +1,9 @@
 """Which of a model's answers become captions, and what replaces the others.
 
-The rule: an answer that was cut off at the limit of tokens keeps its whole sentences. An empty
-answer, a refusal, and a cut one without a whole sentence are replaced by the usable answer nearest
-in time. A sequence with fewer usable answers than half is rejected. All are counted.
+The rule: what a reasoning model thinks aloud (``<think>``) is no part of its answer. An answer that
+was cut off at the limit of tokens keeps its whole sentences. An empty answer, a refusal, and a cut
+one without a whole sentence are replaced by the usable answer nearest in time. A sequence with
+fewer usable answers than half is rejected. All are counted.
 """
 
 from __future__ import annotations
@@ -19,12 +20,20 @@ Status = Literal["ok", "cut", "empty", "refusal"]
 USABLE = 0.5
 """Least share of usable answers of a sequence."""
 
+_UNABLE = (
+    r"i('m| am) (sorry|unable|not able|not comfortable)|"
+    r"i (can ?not|can't|could not|couldn't|won't|will not|don't|do not) (?!help (but )?notic)"
+)
 _REFUSAL = re.compile(
-    r"^\W*(i('m| am) (sorry|unable|not able)|sorry\b|i (can(no|')t|could not|couldn't) "
-    r"(see|help|assist|identify|determine|provide|answer|view|tell|describe)|as an ai\b|"
+    rf"^\W*((unfortunately|regrettably)\W+)?({_UNABLE}|(sorry|apologies|i apologi[sz]e)\b|"
+    r"as an? (ai|large language|language)\b|"
+    r"(it('s| is) )?(not possible|impossible|unable) to\b|"
     r"there is no (image|picture|person)|no (image|person) (is|was) )",
     re.IGNORECASE,
 )
+_THOUGHT = re.compile(r"^.*</think(ing)?>", re.IGNORECASE | re.DOTALL)
+_OPEN_THOUGHT = re.compile(r"<think(ing)?>", re.IGNORECASE)
+_APOSTROPHES = str.maketrans("\u2019\u2018\u02bc\u00b4`", "'" * 5)
 
 
 @dataclass(frozen=True)
@@ -55,10 +64,13 @@ class Captioner(Protocol):
 
 def usable_text(answer: Answer) -> tuple[str, Status]:
     """Return the text to use of an answer (empty where none is usable), and its status."""
-    text = " ".join(answer.text.split())
+    said = _THOUGHT.sub("", answer.text)  # chat templates may open the thought in the question
+    if _OPEN_THOUGHT.search(said):
+        return "", "cut"
+    text = " ".join(said.split())
     if not text:
         return "", "empty"
-    if _REFUSAL.match(text):
+    if _REFUSAL.match(text.translate(_APOSTROPHES)):
         return "", "refusal"
     if answer.whole:
         return text, "ok"

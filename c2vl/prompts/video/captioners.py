@@ -82,8 +82,15 @@ class LocalCaptioner(models.FrozenModel):
             )
             for text in questions
         ]
+        # Templates that begin with it already would give two (Gemma 3, Llama 3.2 Vision)
+        begin = self._processor.tokenizer.bos_token
+        begun = begin is not None and prompts[0].startswith(begin)
         inputs = self._processor(
-            text=prompts, images=[[image] for image in images], padding=True, return_tensors="pt"
+            text=prompts,
+            images=[[image] for image in images],
+            padding=True,
+            add_special_tokens=not begun,
+            return_tensors="pt",
         ).to(self._model.device)
         for name, value in inputs.items():
             if value.is_floating_point():

@@ -184,13 +184,41 @@ def test_a_model_answers_by_its_chat_template(tiny_llava: Path, tmp_path: Path) 
         LocalCaptioner.load(copy)
 
 
+@pytest.mark.parametrize("begin", ["", "[CLS]"])
+def test_a_question_begins_once(begin: str, tiny_llava: Path, tmp_path: Path) -> None:
+    """Chat templates of Gemma 3 and Llama 3.2 Vision write the token that the tokenizer adds."""
+    asked = LocalCaptioner.load(tiny_llava, max_tokens=2)
+    asked._processor.chat_template = begin + asked._processor.chat_template
+    asked._processor.tokenizer.bos_token = "[CLS]"
+    seen, generate = [], asked._model.generate
+    asked._model.generate = lambda **given: seen.append(given["input_ids"]) or generate(**given)
+    asked.answers([crops.encode(Image.new("RGB", (20, 20)), "jpeg")], ["the hand"])
+    first = asked._processor.tokenizer.bos_token_id
+    assert (seen[0] == first).sum() == 1 and seen[0][0, 0] == first
+
+
 def test_answers_are_judged_by_the_stated_rule() -> None:
     assert usable_text(Answer(" He  waves. ")) == ("He waves.", "ok")
     assert usable_text(Answer("He waves. Then he wal", whole=False)) == ("He waves.", "cut")
     assert usable_text(Answer("He wal", whole=False)) == ("", "cut")
     assert usable_text(Answer("\n")) == ("", "empty")
-    for text in ("I'm sorry, but I can't assist.", "I cannot see the image.", "As an AI model, I"):
-        assert usable_text(Answer(text)) == ("", "refusal")
+    for text in (
+        "I'm sorry, but I can't assist.",
+        "I cannot see the image.",
+        "As an AI model, I",
+        "I\u2019m sorry, but I can\u2019t identify the person.",
+        "I can\u2019t identify people in images.",
+        "Unfortunately, I cannot help with that.",
+        "<think>A person?</think> I can't identify people.",
+        "It is not possible to tell what the person does.",
+    ):
+        assert usable_text(Answer(text)) == ("", "refusal"), text
+    for text in ("I can't help but notice that he waves.", "Unfortunately, he falls."):
+        assert usable_text(Answer(text)) == (text, "ok")
+    for text in ("<think>He may wave.</think>\n\nHe waves.", "He may wave.</think> He waves."):
+        assert usable_text(Answer(text)) == ("He waves.", "ok")
+    for text in ("<think>He may wave. He may", "He waves.</think><think>Or does"):
+        assert usable_text(Answer(text, whole=False)) == ("", "cut")
     assert usable_text(Answer("I can see a man who is sorry."))[1] == "ok"
     good, bad = Answer("He waves."), Answer("Sorry, I can't.")
     texts, status = captions_of([bad, good, Answer("He sits."), Answer("")])
