@@ -5,11 +5,13 @@ A sub-command's module is imported when it is called, so ``--help`` never waits 
 
 from __future__ import annotations
 
+import errno
 import importlib
+import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import click
 
@@ -71,12 +73,62 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, line) for name, (_, line) in self._lazy.items()])
 
 
+class LastingStream:
+    """Standard output or error that may go away (``| head -1``, a full disk) while work goes on.
+
+    Attributes:
+        lost: why it cannot be written any more, except that nobody reads it.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.lost: OSError | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write a text, or drop it."""
+        try:
+            self._stream.write(text)
+        except OSError as error:
+            self._give_up(error)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush what was written, or drop it."""
+        try:
+            self._stream.flush()
+        except OSError as error:
+            self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        if error.errno != errno.EPIPE:
+            self.lost = error
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._stream.fileno())  # what is buffered goes there too, also at exit
+        os.close(nowhere)
+
+
 def run(group: click.Group, name: str) -> NoReturn:
     """Run a command line; a user's mistake ends in its message and status 2, never a traceback.
 
-    SIGTERM raises SystemExit with status 143, so that temporary files are removed.
+    SIGTERM raises SystemExit with status 143, so that temporary files are removed. Output that
+    nobody takes ends no work; output that could not be written ends in status 2 afterwards.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    output = LastingStream(sys.stdout)
+    sys.stdout, sys.stderr = output, LastingStream(sys.stderr)
+    try:
+        _run(group, name)
+    finally:
+        output.flush()
+        if output.lost is not None:
+            click.echo(f"{name}: standard output: {output.lost.strerror}", err=True)
+            sys.exit(2)
+
+
+def _run(group: click.Group, name: str) -> NoReturn:
     try:
         group.main(prog_name=name)
     except UserError as error:

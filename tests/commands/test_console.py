@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
 import sys
@@ -148,3 +149,39 @@ def test_an_address_of_storage_becomes_no_folder(
     done = CliRunner().invoke(c2vl, ["train", "preset:demo", "--out", "s3://lab/run"])
     assert done.exit_code == 2 and "s3://lab/run: storage by address" in done.output
     assert not list(tmp_path.iterdir())
+
+
+LOOP = """
+import click, pathlib, sys, rich.console
+from c2vl.support.command_line import run
+@click.command()
+def work():
+    for number in range(3):
+        rich.console.Console().print("x" * 10000)
+        click.echo("y")
+        print(number, file=sys.stderr)
+    pathlib.Path(sys.argv[1]).touch()
+run(work, "c2vl")
+"""
+
+
+@pytest.mark.parametrize("place", ["closed pipe", "full disk"])
+def test_work_goes_on_when_nobody_takes_its_output(place: str, tmp_path: Path) -> None:
+    """As by ``| head -1``. A full disk is told at the end; both streams are lost in turn."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    out = writing if place == "closed pipe" else os.open("/dev/full", os.O_WRONLY)
+    done = tmp_path / "done"
+    command = [sys.executable, "-c", LOOP.replace("sys.argv[1]", repr(str(done)))]
+    try:
+        kept = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, text=True, check=False)
+        assert done.exists() and "Traceback" not in kept.stderr
+        done.unlink()
+        both = subprocess.run(command, stdout=out, stderr=out, check=False)
+        assert done.exists()
+    finally:
+        os.close(writing)
+        if out != writing:
+            os.close(out)
+    assert kept.returncode == both.returncode == (0 if place == "closed pipe" else 2)
+    assert ("c2vl: standard output: No space left" in kept.stderr) == (place == "full disk")

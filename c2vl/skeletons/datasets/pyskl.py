@@ -54,6 +54,7 @@ class Annotations:
             entry["parts"] = parts.get(entry["id"], {})
             entry["number"] = number
             self.entries.append(entry)
+        self._leave_out_empty_splits(file, parts)
         joints = {entry["shape"][2] for entry in self.entries}
         if len(joints) > 1:
             raise RejectedError(f"sequences of {', '.join(map(str, sorted(joints)))} joints")
@@ -80,6 +81,20 @@ class Annotations:
                 if parts.setdefault(sample, {}).setdefault(split, part) != part:
                     raise RejectedError(f"{sample[:80]} is in both parts of split {split[:40]}")
         return parts
+
+    def _leave_out_empty_splits(self, file: RawFile, parts: dict[str, dict[str, str]]) -> None:
+        """Forget splits whose names are those of no annotation; all of them are a mistake."""
+        used = {split for entry in self.entries for split in entry["parts"]}
+        empty = [split for split in self.splits if split not in used]
+        self.splits = [split for split in self.splits if split in used]
+        for split in empty if self.entries else ():
+            reason = f"split {split[:40]} names no annotation"
+            for name in [name for name, mine in parts.items() if split in mine][:1]:
+                one = self.entries[0]["id"]
+                reason += f': it has "{name[:80]}", and a frame_dir is "{one[:80]}"'
+            if not used:
+                raise RejectedError(reason)
+            self.rejected.append(Rejected(file.name, reason, left_out=True))
 
 
 def _entry(pickle: Pickle, annotation: Any) -> dict[str, Any]:

@@ -338,7 +338,12 @@ def test_split_names_of_pickles(tmp_path: Path) -> None:
     assert sequences[0].parts == {"given": "train", "given1": "test"}
     assert found.default_split == "given"
     assert all(one.left_out for one in rejected)
-    assert ["sub_val" in rejected[0].reason, '"all"' in rejected[1].reason] == [True, True]
+    told = zip(("sub_val", '"all"', "split sub names no annotation"), rejected, strict=True)
+    assert all(what in one.reason for what, one in told)
+    content["split"] = {"xsub_train": ["a.skeleton"], "xsub_val": []}
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(content))
+    with pytest.raises(UserError, match=r'names no .*has "a\.skeleton", and a frame_dir is "a"'):
+        read(tmp_path)
 
 
 def test_half_precision_and_fortran_order(tmp_path: Path) -> None:
