@@ -399,9 +399,9 @@ def test_nothing_pickled_holds_a_path_of_this_machine(tmp_path: Path) -> None:
     """What goes to the nodes names the shared folders alone, and code by its module."""
     from ray import cloudpickle
 
-    from c2vl.training import launch, train_group
+    from c2vl.training import documented_trainer, launch, train_group
 
-    shipped = [trial.run, launch._loop, launch._documented_loop, train_group._work]
+    shipped = [trial.run, launch._loop, documented_trainer._work, train_group._work]
     pickled = b"".join(cloudpickle.dumps(item) for item in shipped)
     for path in (REPOSITORY, Path.home(), Path.cwd(), Path(os.__file__).parent):
         assert str(path).encode() not in pickled
