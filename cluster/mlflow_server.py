@@ -13,6 +13,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -49,22 +50,14 @@ Examples:
 @click.option("--allow", multiple=True, help="HOST:PORT by which clients name the server.")
 @click.option("--certificate", type=click.Path(exists=True, dir_okay=False), help="For TLS.")
 @click.option("--key", type=click.Path(exists=True, dir_okay=False), help="Of the certificate.")
-def up(
-    store: str,
-    artifacts: str,
-    host: str,
-    port: int,
-    allow: tuple[str, ...],
-    certificate: str | None,
-    key: str | None,
-) -> None:
+def up(store: str, **options: Any) -> None:
     """Serve MLflow with users and passwords, in the foreground.
 
     Whoever has an account may read; whoever makes an experiment or a model manages it. The server
     passes artefacts on, so that clients need no access to the bucket. The first start makes the
     user admin, with the password in MLFLOW_AUTH_ADMIN_PASSWORD.
     """
-    command = server_command(store, artifacts, host, port, allow, certificate, key)
+    command = server_command(store, **options)
     folder = Path(tempfile.mkdtemp(prefix="c2vl-mlflow-"))
     write_text(folder / "users.ini", USERS.format(store=store.replace("%", "%%")))
     os.environ["MLFLOW_AUTH_CONFIG_PATH"] = str(folder / "users.ini")

@@ -27,7 +27,7 @@ from sweeps.choosing.final_choice import FinalChoice
 from sweeps.choosing.final_trainings import Ranked, references
 from sweeps.choosing.scoring import score_on_test
 from sweeps.planning.cluster_resources import Concurrency, NodeLost, cluster, trial_resources
-from sweeps.planning.nodes import require_shared
+from sweeps.planning.nodes import require_fit_nodes
 from sweeps.report.write import write_report
 from sweeps.running import trial
 from sweeps.running.claim import Claim, claimed
@@ -78,7 +78,7 @@ def run(spec: SweepSettings, *, address: str | None = None, resume: bool = False
     ):
         heed_signals(stop)
         concurrency = Concurrency(spec.base.train, spec.concurrency, spec.autoscaling)
-        require_shared(spec.storage, data_needs(spec))
+        require_fit_nodes(spec.storage, data_needs(spec))
         provenance.require_same(spec.folder, data)
         tracker = Tracker(spec, claim.identity, must_answer=not resume)
         source = _open_study(claim, tracker)

@@ -12,6 +12,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from tests.shell import free_port
+
 HOST = "127.0.0.1"
 _STEP = 16_384
 _HEAD = re.compile(rb"([A-Z]+) (\S+) HTTP/1\.1\r\n")
@@ -119,12 +121,6 @@ class Proxy:
 
     def stop(self) -> None:
         self._listening.close()
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind((HOST, 0))
-        return int(found.getsockname()[1])
 
 
 def environment(port: int) -> dict[str, str]:

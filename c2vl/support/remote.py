@@ -14,7 +14,6 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -128,6 +127,8 @@ class RemoteFolder:
             size: bytes of the file.
             done: called with the number of bytes that have come, as they come.
         """
+        from concurrent.futures import ThreadPoolExecutor
+
         with target.open("ab") as out, ThreadPoolExecutor(_REQUESTS) as pool:
             there = out.tell()
             if there > size:

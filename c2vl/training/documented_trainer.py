@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -20,37 +20,23 @@ from typing import Any
 import ray.train
 from ray.train.torch import TorchTrainer
 
+from c2vl.training.group_run import GroupRun, Loop, Row
 from c2vl.training.run_folder import RunFolder
 from c2vl.training.worker_errors import Stopped, cause
-
-Row = dict[str, Any]
-Report = Callable[[Row], None]
-Loop = Callable[[dict[str, Any], Report], None]
 
 LOOK = 0.05  # seconds between two looks at the files
 
 
-def run(
-    loop: Loop,
-    job: dict[str, Any],
-    report: Report,
-    *,
-    written: Callable[[], list[Row]],
-    told: int,
-    restarts: Callable[[str], None],
-    scaling_config: Any,
-    run_config: Any,
-) -> None:
-    """Run a loop on a group of Ray Train workers; as :func:`c2vl.training.train_group.run`."""
-    folder = Path(job["folder"])
+def run(group: GroupRun) -> None:
+    """Run a training; as :func:`c2vl.training.train_group.run`."""
+    folder = Path(group.job["folder"])
     trainer = TorchTrainer(
-        partial(_work, loop),
-        train_loop_config=job,
-        scaling_config=scaling_config,
-        run_config=replace(run_config, callbacks=[Failures(folder)]),
+        partial(_work, group.loop),
+        train_loop_config=group.job,
+        scaling_config=group.scaling_config,
+        run_config=replace(group.run_config, callbacks=[Failures(folder)]),
     )
-    most = run_config.failure_config.max_failures
-    with _followed(RunFolder(folder), report, written, told, restarts, most):
+    with _followed(RunFolder(folder), group):
         trainer.fit()
 
 
@@ -92,28 +78,22 @@ class Failures(ray.train.UserCallback):
 
 
 @contextmanager
-def _followed(
-    run: RunFolder,
-    report: Report,
-    written: Callable[[], list[Row]],
-    told: int,
-    restarts: Callable[[str], None],
-    most: int,
-) -> Iterator[None]:
+def _followed(run: RunFolder, group: GroupRun) -> Iterator[None]:
     """Report epochs and restarts that the run's folder gets, and answer, until the block ends."""
     over, ended = threading.Event(), list[BaseException]()
-    last, failures = told, 0
+    last, failures = group.told, 0
+    most = group.run_config.failure_config.max_failures
 
     def pass_on() -> None:
         nonlocal last, failures
         for why in run.failures()[failures:most]:  # one more is no restart
             failures += 1
             if not run.failed:
-                restarts(why)
-        for row in written():
+                group.restarts(why)
+        for row in group.written():
             if row["epoch"] > last:
                 last = row["epoch"]
-                report(row)
+                group.report(row)
                 run.answer(last, go_on=True)
 
     def follow() -> None:

@@ -14,12 +14,11 @@ from c2vl.config.reading import dump, from_dict, resolved
 from c2vl.support.errors import NotShared, StorageFull, TrainingError, UserError, is_disk_full
 from c2vl.support.files import require_shared, require_writable
 from c2vl.support.ray_session import connected, quiet_train
+from c2vl.training.group_run import GroupRun, Report
 from c2vl.training.run_folder import RunFolder
 from c2vl.training.worker_errors import WorkersFailed, true_error
 
 log = logging.getLogger(__name__)
-Report = Callable[[dict[str, Any]], None]
-Loop = Callable[[dict[str, Any], Report], None]
 
 
 def fit(
@@ -166,14 +165,7 @@ def _fit_on_workers(
     else:
         from c2vl.training.train_group import run as run_on_workers
     run_on_workers(
-        _loop,
-        job,
-        report,
-        written=run.rows,
-        told=told,
-        restarts=restarted,
-        scaling_config=scaling,
-        run_config=config,
+        GroupRun(_loop, job, report, run.rows, told, restarted, scaling, config),
     )
 
 

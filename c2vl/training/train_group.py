@@ -60,13 +60,11 @@ from ray.train.v2._internal.execution.worker_group.worker import RayTrainWorker
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 
 from c2vl.support.errors import TrainingError, UserError, is_disk_full
+from c2vl.training.group_run import GroupRun, Loop, Report, Row
 from c2vl.training.system_usage import give_memory_back
 from c2vl.training.worker_errors import Stopped, says_peer_gone, true_error
 
 log = logging.getLogger(__name__)
-Row = dict[str, Any]
-Report = Callable[[Row], None]
-Loop = Callable[[dict[str, Any], Report], None]
 
 NEWS = 1.0  # seconds after which a worker without news answers a poll all the same
 POLL = 5.0  # seconds that a poll waits for workers that do not answer
@@ -407,38 +405,17 @@ class Trainer(TorchTrainer):
         return controller.get_result()
 
 
-def run(
-    loop: Loop,
-    job: dict[str, Any],
-    report: Report,
-    *,
-    written: Callable[[], list[Row]],
-    told: int,
-    restarts: Callable[[str], None],
-    scaling_config: Any,
-    run_config: Any,
-) -> None:
-    """Run a loop on a group of Ray Train workers that this process controls.
-
-    Args:
-        loop: called on every worker with the job and whom to tell of an epoch; a function of a
-            module.
-        job: what the state API of Ray Train shows as the run's configuration.
-        report: called here with each epoch's figures; an exception in it ends the workers' loops
-            and is raised.
-        written: returns the figures of the epochs in the run's folder.
-        told: the last epoch that need not be told.
-        restarts: called with the reason, before the workers start again.
-        scaling_config: of the trainer.
-        run_config: of the trainer.
+def run(group: GroupRun) -> None:
+    """Run a training on workers that this process controls.
 
     Raises:
         ray.train.TrainingFailedError: as the documented trainer raises it.
     """
     os.environ.update({key: os.environ.get(key, value) for key, value in ENVIRONMENT.items()})
-    reports = Reports(report, written, told)
-    policy = Policy(run_config.failure_config, restarts)
-    Trainer(loop, job, reports, policy, scaling_config=scaling_config, run_config=run_config).fit()
+    reports = Reports(group.report, group.written, group.told)
+    policy = Policy(group.run_config.failure_config, group.restarts)
+    how = {"scaling_config": group.scaling_config, "run_config": group.run_config}
+    Trainer(group.loop, group.job, reports, policy, **how).fit()
 
 
 # --- the contract ---------------------------------------------------------------------------------

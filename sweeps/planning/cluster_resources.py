@@ -10,10 +10,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from c2vl.config.experiment import Experiment, TrainSettings
+from c2vl.support.cpus import usable_cpus
 from c2vl.support.errors import UserError
 from c2vl.support.ray_session import tell_address
 from sweeps.planning.ray_internals import (
@@ -115,16 +115,6 @@ def ray_address(given: str | None = None) -> str:
                 "starts another beside it"
             )
     return "local"
-
-
-def usable_cpus() -> int:
-    """Return the CPUs that this process may use: its affinity (SLURM), its container's quota."""
-    cpus = len(os.sched_getaffinity(0))
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="utf-8").split()
-        return max(1, min(cpus, int(quota) // int(period)))
-    except (OSError, ValueError):  # no such file, or no quota ("max")
-        return cpus
 
 
 def _require_answer(address: str) -> None:

@@ -192,7 +192,7 @@ def inspect_nodes(root: Path, reads: Iterable[Location] = ()) -> tuple[list[Node
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def require_shared(root: Path, experiments: Iterable[Experiment]) -> None:
+def require_fit_nodes(root: Path, experiments: Iterable[Experiment]) -> None:
     """Check that each of several nodes shares the folder and reads the data.
 
     Args:

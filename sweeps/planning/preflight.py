@@ -20,17 +20,11 @@ from c2vl.prompts.table import ConceptTable
 from c2vl.skeletons.cache import Cache
 from c2vl.skeletons.splits import folds, split
 from c2vl.skeletons.store import Store, read_manifest
+from c2vl.support.cpus import usable_cpus
 from c2vl.support.errors import UserError
 from c2vl.support.files import require_writable
-from sweeps.planning.cluster_resources import (
-    Node,
-    cluster,
-    living_nodes,
-    ray_address,
-    slots,
-    usable_cpus,
-)
-from sweeps.planning.nodes import require_shared
+from sweeps.planning.cluster_resources import Node, cluster, living_nodes, ray_address, slots
+from sweeps.planning.nodes import require_fit_nodes
 from sweeps.search.storage import open_storage
 from sweeps.search.warm_start import check_warm_start
 from sweeps.spec.checks import check_draws, data_needs
@@ -230,7 +224,7 @@ def _fitting(spec: SweepSettings, nodes: list[Node]) -> int | None:
 
 
 def _shared(spec: SweepSettings, where: str) -> str:
-    require_shared(spec.storage, data_needs(spec))
+    require_fit_nodes(spec.storage, data_needs(spec))
     return f"{where} reach {spec.storage.absolute()} and the data"
 
 

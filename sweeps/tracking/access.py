@@ -22,17 +22,16 @@ def check_access(spec: SweepSettings, client: MlflowClient, run: str) -> None:
         run: id of a run in the sweep's experiment.
 
     Raises:
-        Refused: one of the writes is not ours to make.
-        UserError: MLflow does not answer.
+        MlflowException: one of the writes is not ours to make, or MLflow does not answer; callers
+            let :func:`.answering` tell it.
     """
-    with answering(spec.tracking_uri):
-        client.log_text(run, public_dump(spec), "sweep.yaml")
-        if if_there(lambda: client.get_registered_model(spec.model)) is None:
-            client.create_registered_model(spec.model)  # refused where another's is hidden from us
-            client.delete_registered_model(spec.model)
-        else:
-            client.set_registered_model_tag(spec.model, CHECKED, "writable")
-            client.delete_registered_model_tag(spec.model, CHECKED)
+    client.log_text(run, public_dump(spec), "sweep.yaml")
+    if if_there(lambda: client.get_registered_model(spec.model)) is None:
+        client.create_registered_model(spec.model)  # refused where another's is hidden from us
+        client.delete_registered_model(spec.model)
+    else:
+        client.set_registered_model_tag(spec.model, CHECKED, "writable")
+        client.delete_registered_model_tag(spec.model, CHECKED)
 
 
 def probe(spec: SweepSettings) -> bool:

@@ -33,9 +33,7 @@ class Delivery:
         error: why the last update failed; None if it did not.
     """
 
-    def __init__(
-        self, backlog: Backlog, bring: Callable[[Note, bool], None], uri: str = "MLflow"
-    ) -> None:
+    def __init__(self, backlog: Backlog, bring: Callable[[Note, bool], None], uri: str) -> None:
         self._backlog, self._bring, self._uri = backlog, bring, uri
         self._closing = self._hurry = False
         self._patience = float("inf")

@@ -49,16 +49,9 @@ def kept_group(config: dict[str, Any]) -> None:
     from ray import tune
 
     from c2vl.training import train_group
+    from c2vl.training.group_run import GroupRun
 
-    train_group.run(
-        empty_loop,
-        {},
-        tune.report,
-        written=list,
-        told=0,
-        restarts=print,
-        **_configs(config),
-    )
+    train_group.run(GroupRun(empty_loop, {}, tune.report, list, 0, print, **_configs(config)))
     tune.report({"epoch": 2, "outcome": "complete"})
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -24,7 +23,7 @@ from c2vl.training.run_folder import RunFolder
 from cluster import local, processes
 from cluster.state import STATE_FILE, load
 from sweeps.spec import provenance
-from tests.shell import BIN, call
+from tests.shell import BIN, call, free_port
 from tests.sweeps.stores import epochs, outcomes, runs
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(480)]
@@ -62,9 +61,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     home.mkdir()
     env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     env |= {"HOME": str(home), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     running = Cluster(folder, env, f"http://127.0.0.1:{port}")
     try:
         output = running.call("c2vl-cluster", "up", "--nodes", "3", "--dashboard-port", str(port))

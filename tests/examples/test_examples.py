@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 RELOAD = """
 from c2vl.encoder import load_encoder
 from c2vl.registry import import_modules
+from tests.shell import free_port
 import_modules(["my_backbone.py"])
 print("features:", load_encoder("exported").feature_size)
 """
@@ -53,9 +53,7 @@ def test_dataset_training_sweep_on_two_nodes_export_and_reload(tmp_path: Path) -
     call("c2vl", "export", run, "exported", **known)
     assert "features: 32" in call("python", "-c", RELOAD)
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = str(shell.free_port())
     try:
         call("c2vl-cluster", "up", "--nodes", "2", "--dashboard-port", port)
         said = call("c2vl-cluster", "submit", "sweep.yaml")

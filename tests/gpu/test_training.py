@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from c2vl.training.device import told_plainly, worker_device
 from c2vl.training.learner import Learner
 from c2vl.training.loop import Session, train
 from c2vl.training.run_folder import RunFolder
+from tests.shell import free_port
 from tests.training.test_learner import DIMS, batch
 from tests.training.test_learner import experiment as settings_of
 
@@ -200,9 +200,7 @@ def test_two_gpus_are_one(gpu: torch.device, tmp_path: Path) -> None:
     """Batch statistics, loss and weights of two workers are those of one with the whole batch."""
     if torch.cuda.device_count() < 2:
         pytest.skip("needs two GPUs")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     mp.spawn(_worker, (port, str(tmp_path)), nprocs=2)
     one = learner(gpu, precision="fp32")
     wanted = one.step(masked(), 0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from c2vl.objective.base import Batch, Step
 from c2vl.objective.supervised import Supervised
 from c2vl.skeletons.layout import get_layout
 from c2vl.training.learner import Learner
+from tests.shell import free_port
 
 N = 8
 
@@ -121,9 +121,7 @@ def worker(rank: int, world: int, port: int, folder: str, kinds: list[str]) -> N
 
 @pytest.mark.parametrize(("world", "kinds"), [(2, list(OBJECTIVES)), (4, ["every edge"])])
 def test_workers_together_are_one(world: int, kinds: list[str], tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     mp.spawn(worker, (world, port, str(tmp_path), kinds), nprocs=world)
     for kind in kinds:
         loss, expected = gradients(learner(kind), whole())

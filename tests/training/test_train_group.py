@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from c2vl.support.errors import TrainingError
-from c2vl.training.launch import Report
+from c2vl.training.group_run import Report
 
 pytestmark = pytest.mark.ray
 
@@ -63,6 +63,7 @@ class Trial:
 
         from c2vl.support.ray_session import quiet_train
         from c2vl.training import train_group
+        from c2vl.training.group_run import GroupRun
         from c2vl.training.worker_errors import true_error
 
         train_group.FROZEN = 3.0
@@ -75,23 +76,16 @@ class Trial:
                 raise SystemExit
 
         try:
-            train_group.run(
-                loop,
-                job,
-                report,
-                written=list,
-                told=0,
-                restarts=restarts.append,
-                scaling_config=ray.train.ScalingConfig(
-                    num_workers=workers, resources_per_worker={"CPU": 1 / 4}
-                ),
-                run_config=ray.train.RunConfig(
-                    name="group",
-                    storage_path=job["folder"],
-                    failure_config=ray.train.FailureConfig(max_failures=max_failures),
-                    logging_config=quiet_train(),
-                ),
+            scaling = ray.train.ScalingConfig(
+                num_workers=workers, resources_per_worker={"CPU": 1 / 4}
             )
+            config = ray.train.RunConfig(
+                name="group",
+                storage_path=job["folder"],
+                failure_config=ray.train.FailureConfig(max_failures=max_failures),
+                logging_config=quiet_train(),
+            )
+            train_group.run(GroupRun(loop, job, report, list, 0, restarts.append, scaling, config))
         except ray.train.TrainingFailedError as error:
             return rows, restarts, true_error(error)
         except SystemExit:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from c2vl.support.cpus import usable_cpus
 from c2vl.support.errors import UserError
 from c2vl.support.ray_session import connected
 
@@ -49,7 +49,7 @@ def run_stages(
     import ray.data
 
     # Ray started here lets all actors run at once, on however few cores.
-    cores = max(os.cpu_count() or 1, sum(stage.actors for stage in stages))
+    cores = max(usable_cpus(), sum(stage.actors for stage in stages))
     with connected(
         starting={"num_cpus": cores, "include_dashboard": False},
         log_to_driver=False,

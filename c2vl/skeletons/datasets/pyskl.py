@@ -89,7 +89,7 @@ class Annotations:
         self.splits = [split for split in self.splits if split in used]
         for split in empty if self.entries else ():
             reason = f"split {split[:40]} names no annotation"
-            for name in [name for name, mine in parts.items() if split in mine][:1]:
+            if (name := next((name for name in parts if split in parts[name]), None)) is not None:
                 one = self.entries[0]["id"]
                 reason += f': it has "{name[:80]}", and a frame_dir is "{one[:80]}"'
             if not used:

@@ -28,6 +28,7 @@ from c2vl.skeletons.datasets.base import Item, Reader, read_item
 from c2vl.skeletons.rejected import Rejected
 from c2vl.skeletons.sequence import Sequence as Motion
 from c2vl.skeletons.sequence import rows_checksum
+from c2vl.support.cpus import usable_cpus
 from c2vl.support.errors import UserError
 from c2vl.support.progress import Progress, silent
 
@@ -100,7 +101,7 @@ def read_chunks(
     done = total - sum(len(chunk.items) for chunk in open_chunks)
     size = sum(item.file.size for chunk in open_chunks for item in chunk.items)
     if jobs is None:
-        jobs = len(os.sched_getaffinity(0)) if size > _SMALL else 1
+        jobs = usable_cpus() if size > _SMALL else 1
     report = progress or silent
     report(done, total)
     if jobs == 1 or len(open_chunks) < 2:

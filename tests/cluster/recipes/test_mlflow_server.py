@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -17,7 +16,7 @@ import requests
 
 from c2vl.support.errors import UserError
 from cluster.mlflow_server import ADMIN, server_command
-from tests.shell import BIN
+from tests.shell import BIN, free_port
 
 PLAIN = ("sqlite:///x.db", "s3://mlflow", "127.0.0.1", 5000, (), None, None)
 
@@ -49,9 +48,7 @@ def server(tmp_path: Path) -> Iterator[str]:
     database = postgres.get_server(folder / "data")
     database.psql("create database mlflow;")
     store = database.get_uri("mlflow", "psycopg").replace(":@", "@")  # no password
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = str(free_port())
     with (tmp_path / "server.log").open("w") as log:
         process = subprocess.Popen(
             [

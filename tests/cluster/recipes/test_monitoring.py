@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
 import urllib.parse
@@ -19,7 +18,7 @@ import yaml
 
 from cluster import local
 from cluster.state import STATE_FILE, load
-from tests.shell import BIN, call
+from tests.shell import BIN, call, free_port
 from tests.small import small_language, small_store, small_sweep
 
 MONITORING = Path(__file__).parents[3] / "cluster" / "monitoring"
@@ -31,13 +30,6 @@ pytestmark = [
     pytest.mark.ray,
     pytest.mark.skipif(not shutil.which("prometheus"), reason="no prometheus (Debian: prometheus)"),
 ]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture

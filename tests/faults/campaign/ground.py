@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from cluster.state import STATE_FILE, ClusterState
 from cluster.state import load as load_state
 from tests.faults.campaign.results import Plan
 from tests.faults.processes import undisturbed
+from tests.shell import free_port
 from tests.small import small_language, small_store, small_sweep
 
 NAME, TRIALS, POINTS, EPOCHS = "small", 3, 2, 5  # of each sweep; its first trials are the points
@@ -57,9 +57,7 @@ class Ground:
                 state = None
             tries = 3  # another Ray of this machine may take the port that a node has just drawn
             while state is None:
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", 0))
-                    port = probe.getsockname()[1]
+                port = free_port()
                 try:
                     state, _ = local.up(path, nodes=nodes, dashboard_port=port)
                 except UserError:

@@ -83,6 +83,6 @@ def test_an_address_of_a_ray_that_has_ended_is_told_at_once() -> None:
 
 def test_a_sweep_takes_the_cpus_that_it_may_use() -> None:
     """As in a SLURM job of one CPU on a large node."""
-    code = "from sweeps.planning.cluster_resources import usable_cpus; print(usable_cpus())"
+    code = "from c2vl.support.cpus import usable_cpus; print(usable_cpus())"
     command = ["taskset", "-c", str(min(os.sched_getaffinity(0))), sys.executable, "-c", code]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "1\n"

@@ -37,6 +37,7 @@ from tests.sweeps.stores import client, epochs, outcomes, runs
 
 pytestmark = pytest.mark.mlflow
 
+NOWHERE = "http://127.0.0.1:9"
 EARLIER = Path(__file__).parents[2] / "earlier/before_rooms.tar.xz"
 
 
@@ -72,7 +73,7 @@ def test_a_damaged_note_is_passed_over_and_told(
     path = tmp_path / "tracking/b.json"
     path.write_bytes(path.read_bytes()[:-3])
     told: list[str] = []
-    two = Delivery(Backlog(SweepFolder(tmp_path)), lambda note, new: told.append(note.run))
+    two = Delivery(Backlog(SweepFolder(tmp_path)), lambda note, new: told.append(note.run), NOWHERE)
     assert two.close(10) and told == ["a", "c"]
     (record,) = caplog.records
     text = record.getMessage()
@@ -101,7 +102,7 @@ def test_what_finds_no_room_is_kept_in_memory_and_saved_once_there_is(
     full[0] = True
     one.add("last", status="KILLED")
     told: list[str] = []
-    assert Delivery(one, lambda note, new: told.append(note.run)).close(0)
+    assert Delivery(one, lambda note, new: told.append(note.run), NOWHERE).close(0)
     assert told == [*map(str, range(6)), "last"]
 
 
@@ -109,7 +110,7 @@ def test_a_slow_server_is_waited_for_as_long_as_it_takes_writes(tmp_path: Path) 
     one = Backlog(SweepFolder(tmp_path))
     for number in range(10):
         one.add(f"{number}", status="KILLED")
-    slow = Delivery(one, lambda note, new: time.sleep(0.1))
+    slow = Delivery(one, lambda note, new: time.sleep(0.1), NOWHERE)
     assert slow.flush(0.5) and slow.close(0.5)
 
 
