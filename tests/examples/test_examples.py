@@ -18,7 +18,6 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 RELOAD = """
 from c2vl.encoder import load_encoder
 from c2vl.registry import import_modules
-from tests.shell import free_port
 import_modules(["my_backbone.py"])
 print("features:", load_encoder("exported").feature_size)
 """
