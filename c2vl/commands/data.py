@@ -56,6 +56,12 @@ class _Prepare(click.Command):
     "--stride", type=click.IntRange(1), show_default="half a window", help="Frames between starts."
 )
 @click.option(
+    "--fps",
+    type=click.FloatRange(1, 1000),
+    show_default="the first file's",
+    help="BVH, keypoints: frames a second to resample to.",
+)
+@click.option(
     "--jobs",
     type=click.IntRange(1),
     show_default="one a core if it pays",
@@ -74,12 +80,14 @@ def prepare(
     After an interruption, even by SIGKILL, the same command continues. With new files in SOURCE it
     reads only those; with nothing new it does nothing.
     """
+    from dataclasses import fields
+
     from c2vl.skeletons.datasets import Options
     from c2vl.skeletons.preparing import prepare as preparing
     from c2vl.skeletons.staging import made_at
     from c2vl.skeletons.store import KIND
 
-    options = Options(*(others.pop(name) for name in ("missing", "layout", "window", "stride")))
+    options = Options(*(others.pop(field.name) for field in fields(Options)))
     others |= {"dtype": "float16" if float16 else "float32", "licence": licence or ""}
     try:
         with made_at(out, KIND, fresh=others["overwrite"]) as folder, progress("files") as shown:

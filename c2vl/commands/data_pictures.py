@@ -30,6 +30,14 @@ _SENSORS = {
     "ntu25": "Kinect v2: NTU RGB+D, PKU-MMD",
     "kinect20": "Kinect v1: UTD-MHAD's order",
     "nwucla20": "Kinect v1: NW-UCLA's order",
+    "msr20": "Kinect v1: MSR-Action3D's order",
+    "kinect15": "Kinect v1 with OpenNI: CAD-60's order",
+    "smpl22": "SMPL without hands: HumanML3D, AMASS",
+    "kit21": "Master Motor Map: KIT-ML",
+    "h36m17": "Human3.6M: lifted from video",
+    "coco17": "COCO: 2D detectors",
+    "openpose25": "OpenPose BODY_25",
+    "mediapipe33": "MediaPipe Pose (BlazePose)",
 }
 
 

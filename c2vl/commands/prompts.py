@@ -65,19 +65,19 @@ def kinematic(store: Location, out: Location, **options: Any) -> None:
 
 
 @prompts.command("import")
-@click.argument("captions", type=FILE)
+@click.argument("captions", type=PATH)
 @click.argument("out", type=LOCATION)
 @click.option("--store", type=LOCATION, help="Leave out sequences that this store does not have.")
 @click.option(
     "--prompts",
     type=click.IntRange(1, 256),
-    show_default="the most frequent number",
+    show_default="the most frequent number; of texts/ the largest",
     help="Captions a sequence.",
 )
 @click.option(
     "--short",
     type=click.Choice(["reject", "repeat"]),
-    default="reject",
+    show_default="reject; of texts/ repeat",
     help="A sequence with fewer captions: left out, or those it has are repeated.",
 )
 @encoding
@@ -86,12 +86,14 @@ def import_(captions: Path, out: Location, store: Location | None, **options: An
 
     CAPTIONS is the archive that C²VL's authors published for PKU-MMD II, or a JSON file
     {"sequence": ["caption", ...]}, or a CSV or Parquet file with columns id, text and, where order
-    matters, prompt. What cannot be used is listed in OUT/rejected.csv.
+    matters, prompt, or the folder of HumanML3D or KIT-ML that holds texts/. What cannot be used is
+    listed in OUT/rejected.csv.
 
     \b
     Examples:
       c2vl prompts import pkuv2_language.zip runs/pku/language
       c2vl prompts import mine.csv runs/stores/mine/language --store runs/stores/mine
+      c2vl prompts import HumanML3D runs/hml/language --store runs/stores/hml
       c2vl prompts import mine.parquet runs/mine --prompts 4 --short repeat
     """
     from c2vl.prompts.imported_captions import import_captions

@@ -5,6 +5,7 @@
 ``.json``      ``{"sequence": ["caption", …], …}``, captions in order of time
 ``.csv``       columns ``id`` and ``text``, one row a caption; ``prompt`` (0, 1, …) orders them
 ``.parquet``   the same columns
+folder         ``texts/ID.txt`` of HumanML3D or KIT-ML (also in a ``.zip``)
 =============  ======================================================================
 """
 
@@ -13,12 +14,15 @@ from __future__ import annotations
 import json
 import zipfile
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 
+from c2vl.skeletons.formats.motion_captions import is_caption_file, name_of, read_captions
+from c2vl.skeletons.formats.raw_files import RawFile, list_files
+from c2vl.skeletons.rejected import RejectedError
 from c2vl.support.errors import UserError, first_line
 
 Short = Literal["reject", "repeat"]
@@ -48,6 +52,8 @@ def read(path: Path) -> dict[str, list[str]]:
     """
     kind = path.suffix.lower()
     try:
+        if texts := texts_of(path):
+            return _from_texts(texts)
         if kind == ".zip":
             return _from_json(path, _unpacked(path))
         if kind == ".json":
@@ -63,7 +69,32 @@ def read(path: Path) -> dict[str, list[str]]:
     except Exception as error:  # the readers raise many kinds on damaged files
         said = first_line(error)
         raise UserError(f"{path}: cannot be read as {kind[1:]} ({said})") from None
-    raise UserError(f"{path}: captions are read from .zip, .json, .csv and .parquet files")
+    raise UserError(
+        f"{path}: captions are read from .zip, .json, .csv and .parquet files, and from a folder "
+        "with texts/ID.txt in it"
+    )
+
+
+def texts_of(path: Path) -> list[RawFile]:
+    """Return the files ``texts/ID.txt`` of a folder or an archive; none where it has none."""
+    if not path.is_dir() and not (path.is_file() and zipfile.is_zipfile(path)):
+        return []
+    listed = [replace(file, name=f"{path.name}/{file.name}") for file in list_files(path)]
+    return [file for file in listed if is_caption_file(file)]
+
+
+def _from_texts(files: list[RawFile]) -> dict[str, list[str]]:
+    """Return the captions of each span of each motion, under the ids that its reader gives."""
+    found = {}
+    for file in files:
+        try:
+            spans = read_captions(file)
+        except RejectedError as error:
+            where = f", line {error.line}" if error.line else ""
+            raise UserError(f"{file.name}{where}: {error.reason}") from None
+        for span, texts in spans.items():
+            found[name_of(file.base.removesuffix(".txt"), span)] = texts
+    return found
 
 
 def even(

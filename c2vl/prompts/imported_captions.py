@@ -21,7 +21,7 @@ def import_captions(
     *,
     store: Store | None = None,
     prompts: int | None = None,
-    short: Short = "reject",
+    short: Short | None = None,
     cache: Path | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -31,7 +31,10 @@ def import_captions(
     Args:
         source: see :mod:`c2vl.prompts.captions_file`.
         store: sequences that it does not have are left out and listed in ``rejected.csv``.
-        prompts: captions a sequence; the most frequent number when not given.
+        prompts: captions a sequence; when not given the most frequent number, of people's own
+            descriptions (a folder of texts) the largest, so that none is lost.
+        short: as :func:`.captions_file.even` has it; when not given, captions of such a folder are
+            repeated, other sequences with too few are left out.
         cache: where features are kept between runs; beside ``out`` when not given.
         progress: called with captions encoded and to encode.
 
@@ -39,8 +42,15 @@ def import_captions(
         UserError: the file cannot be read, no sequence is left, or ``out`` holds something else.
     """
     found = captions_file.read(source)
-    with source.open("rb") as file:
-        content = hashlib.file_digest(file, "sha256").hexdigest()
+    if texts := captions_file.texts_of(source):
+        prompts = prompts or max(map(len, found.values()))
+        short = short or "repeat"
+        listed = sorted(f"{file.name} {file.size} {file.stamp}" for file in texts)
+        content = hashlib.sha256("\n".join(listed).encode()).hexdigest()
+    else:
+        with source.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+    short = short or "reject"
     settings = {"method": "import", "file": content, "prompts": prompts, "short": short}
     digest = store.digest if store is not None else ""
     known = (digest, encoder.identity, settings)

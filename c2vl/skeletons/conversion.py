@@ -25,8 +25,10 @@ ALIASES: dict[str, str] = {
     "hip_center": "spine_base",
     "spine": "spine_mid",
     "shoulder_center": "spine_shoulder",
+    "pelvis": "spine_base",
+    "thorax": "spine_shoulder",
 }
-"""Kinect v1's name of a joint → Kinect v2's name of the same place."""
+"""Another sensor's name of a joint → Kinect v2's name of the same place."""
 
 RULES: dict[str, dict[str, float]] = {
     # the neck is nearer to the shoulders' height than to the middle of the head

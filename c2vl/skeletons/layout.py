@@ -163,7 +163,141 @@ NWUCLA20 = layout_of(
 )
 """Kinect v1 in the sensor's own order, as the JSON edition of NW-UCLA has it; KINECT20's bones."""
 
-LAYOUTS: dict[str, JointLayout] = {layout.name: layout for layout in (NTU25, KINECT20, NWUCLA20)}
+_FACE = "left_eye<nose right_eye<nose left_ear<left_eye right_ear<right_eye"
+_ARMS = """
+    left_elbow<left_shoulder right_elbow<right_shoulder left_wrist<left_elbow
+    right_wrist<right_elbow
+"""
+
+SMPL22 = layout_of(
+    "smpl22",
+    """
+    pelvis left_hip<pelvis right_hip<pelvis spine1<pelvis left_knee<left_hip right_knee<right_hip
+    spine2<spine1 left_ankle<left_knee right_ankle<right_knee spine3<spine2 left_foot<left_ankle
+    right_foot<right_ankle neck<spine3 left_collar<spine3 right_collar<spine3 head<neck
+    left_shoulder<left_collar right_shoulder<right_collar
+    """
+    + _ARMS,
+    centre="neck",
+)
+"""The body of SMPL without hands: HumanML3D, AMASS."""
+
+KIT21 = layout_of(
+    "kit21",
+    """
+    pelvis spine1<pelvis spine2<spine1 neck<spine2 head<neck
+    right_shoulder<neck right_elbow<right_shoulder right_wrist<right_elbow
+    left_shoulder<neck left_elbow<left_shoulder left_wrist<left_elbow
+    right_hip<pelvis right_knee<right_hip right_ankle<right_knee right_heel<right_ankle
+    right_foot<right_heel
+    left_hip<pelvis left_knee<left_hip left_ankle<left_knee left_heel<left_ankle
+    left_foot<left_heel
+    """,
+    centre="neck",
+)
+"""The Master Motor Map of KIT-ML, in the order of HumanML3D's edition of it."""
+
+H36M17 = layout_of(
+    "h36m17",
+    """
+    pelvis right_hip<pelvis right_knee<right_hip right_ankle<right_knee left_hip<pelvis
+    left_knee<left_hip left_ankle<left_knee spine<pelvis thorax<spine neck<thorax head<neck
+    left_shoulder<thorax left_elbow<left_shoulder left_wrist<left_elbow right_shoulder<thorax
+    right_elbow<right_shoulder right_wrist<right_elbow
+    """,
+    centre="thorax",
+)
+"""The 17 joints of Human3.6M that lifting networks return."""
+
+COCO17 = layout_of(
+    "coco17",
+    "nose "
+    + _FACE
+    + " left_shoulder<nose right_shoulder<nose "
+    + _ARMS
+    + """
+    left_hip<left_shoulder right_hip<right_shoulder left_knee<left_hip right_knee<right_hip
+    left_ankle<left_knee right_ankle<right_knee
+    """,
+    centre="nose",
+)
+"""COCO's 17 keypoints: what most 2D detectors return."""
+
+OPENPOSE25 = layout_of(
+    "openpose25",
+    """
+    nose<neck neck<pelvis right_shoulder<neck right_elbow<right_shoulder right_wrist<right_elbow
+    left_shoulder<neck left_elbow<left_shoulder left_wrist<left_elbow pelvis right_hip<pelvis
+    right_knee<right_hip right_ankle<right_knee left_hip<pelvis left_knee<left_hip
+    left_ankle<left_knee right_eye<nose left_eye<nose right_ear<right_eye left_ear<left_eye
+    left_foot<left_ankle left_small_toe<left_ankle left_heel<left_ankle right_foot<right_ankle
+    right_small_toe<right_ankle right_heel<right_ankle
+    """,
+    centre="neck",
+)
+"""OpenPose's BODY_25; its big toes are called feet here."""
+
+MEDIAPIPE33 = layout_of(
+    "mediapipe33",
+    """
+    nose left_eye_inner<nose left_eye<left_eye_inner left_eye_outer<left_eye right_eye_inner<nose
+    right_eye<right_eye_inner right_eye_outer<right_eye left_ear<left_eye_outer
+    right_ear<right_eye_outer left_mouth<nose right_mouth<nose left_shoulder<nose
+    right_shoulder<nose
+    """
+    + _ARMS
+    + """
+    left_pinky<left_wrist right_pinky<right_wrist left_hand<left_wrist right_hand<right_wrist
+    left_thumb<left_wrist right_thumb<right_wrist left_hip<left_shoulder
+    right_hip<right_shoulder left_knee<left_hip right_knee<right_hip left_ankle<left_knee
+    right_ankle<right_knee left_heel<left_ankle right_heel<right_ankle left_foot<left_ankle
+    right_foot<right_ankle
+    """,
+    centre="nose",
+)
+"""MediaPipe's (BlazePose's) landmarks; index fingers are called hands and foot indices feet."""
+
+KINECT15 = layout_of(
+    "kinect15",
+    """
+    head<neck neck<torso torso left_shoulder<neck left_elbow<left_shoulder right_shoulder<neck
+    right_elbow<right_shoulder left_hip<torso left_knee<left_hip right_hip<torso
+    right_knee<right_hip left_hand<left_elbow right_hand<right_elbow left_foot<left_knee
+    right_foot<right_knee
+    """,
+    centre="neck",
+)
+"""OpenNI's 15 joints on a Kinect v1, in the order of CAD-60."""
+
+MSR20 = layout_of(
+    "msr20",
+    """
+    right_shoulder<shoulder_center left_shoulder<shoulder_center shoulder_center<spine
+    spine<hip_center right_hip<hip_center left_hip<hip_center hip_center right_elbow<right_shoulder
+    left_elbow<left_shoulder right_wrist<right_elbow left_wrist<left_elbow right_hand<right_wrist
+    left_hand<left_wrist right_knee<right_hip left_knee<left_hip right_ankle<right_knee
+    left_ankle<left_knee right_foot<right_ankle left_foot<left_ankle head<shoulder_center
+    """,
+    centre="shoulder_center",
+)
+"""Kinect v1 in the order of MSR-Action3D's text files."""
+
+LAYOUTS: dict[str, JointLayout] = {
+    layout.name: layout
+    for layout in (
+        NTU25,
+        KINECT20,
+        NWUCLA20,
+        MSR20,
+        KINECT15,
+        SMPL22,
+        KIT21,
+        H36M17,
+        COCO17,
+        OPENPOSE25,
+        MEDIAPIPE33,
+    )
+}
 
 
 def get_layout(name: str) -> JointLayout:

@@ -1,7 +1,19 @@
-"""Our augmentations, by their names."""
+"""Our augmentations and names of joints, by their names."""
 
 from c2vl.registry import register
 
+register(
+    "joint_names",
+    "mmm",
+    {
+        "BP": "spine1", "BT": "spine2", "BLN": "neck", "BUN": "head",
+        "LS": "left_shoulder", "LE": "left_elbow", "LW": "left_wrist",
+        "RS": "right_shoulder", "RE": "right_elbow", "RW": "right_wrist",
+        "LH": "left_hip", "LK": "left_knee", "LA": "left_ankle", "LF": "left_foot",
+        "RH": "right_hip", "RK": "right_knee", "RA": "right_ankle", "RF": "right_foot",
+    },
+    help="the Master Motor Map (KIT)",
+)  # fmt: skip
 register(
     "augmentation",
     "geometric",

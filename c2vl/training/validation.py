@@ -89,11 +89,14 @@ def validate(
 
     Returns:
         ``knn_val`` and ``linear_val``: means over folds of training groups, each predicted from the
-        others (0..1); every registered label-free score; and what the objective adds. All are of
-        :func:`scored_rows`.
+        others (0..1), where every sequence has a class; every registered label-free score; and what
+        the objective adds. All are of :func:`scored_rows`.
     """
     scored = scored_rows(source)
     labels, fold = source.labels[scored.numpy()], source.fold[scored.numpy()]
+    rest = label_free_scores(features) | _of_objective(source, student, scored, features)
+    if (labels < 0).any():  # recordings with captions and no classes
+        return rest
     only = scored_folds(source)
     device = next(student.parameters()).device
     nearest = []
@@ -107,7 +110,7 @@ def validate(
     how: Any = {"classes": classes, "only": only, "device": device, "ends_at": ends_at}
     linear = fold_accuracies(features, labels, fold, **how)
     figures = {"knn_val": float(np.mean(nearest)), "linear_val": float(linear.mean(0).max())}
-    return figures | label_free_scores(features) | _of_objective(source, student, scored, features)
+    return figures | rest
 
 
 @torch.no_grad()

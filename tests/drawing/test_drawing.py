@@ -46,8 +46,9 @@ def recording() -> Recording:
     return Recording(f"id{NASTY}", f"title{NASTY}", f"facts{NASTY}", joints, layout, 30.0, told)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=str)
-def test_the_neutral_pose_stands_upright_and_symmetric(layout: JointLayout) -> None:
+@pytest.mark.parametrize("name", [name for name, one in LAYOUTS.items() if "head" in one.joints])
+def test_the_neutral_pose_stands_upright_and_symmetric(name: str) -> None:
+    layout = LAYOUTS[name]
     pose = dict(zip(layout.joints, neutral_pose(layout), strict=True))
     for name, (x, y, z) in pose.items():
         if name.startswith("left"):
@@ -57,7 +58,7 @@ def test_the_neutral_pose_stands_upright_and_symmetric(layout: JointLayout) -> N
             assert x == 0
     centre = layout.joints[layout.centre]
     order = ["head", centre, "left_hip", "left_knee", "left_ankle", "left_foot"]
-    heights = [pose[name][1] for name in order]
+    heights = [pose[name][1] for name in order if name in pose]
     assert heights == sorted(heights, reverse=True)
     points = np.stack(list(pose.values()))
     apart = np.linalg.norm(points[:, None] - points, axis=-1) + np.eye(len(points))
@@ -71,7 +72,8 @@ def test_any_other_tree_is_drawn_too() -> None:
     face = JointLayout(
         *("face", tuple("nlrabxy"), (0, 0, 0, 1, 2, 3, 4), ((1, 2), (3, 4), (5, 6)), 0, (5, 6))
     )
-    for layout in (hand, bar, face):
+    faces = [one for one in LAYOUTS.values() if "head" not in one.joints]
+    for layout in (hand, bar, face, *faces):
         pose = neutral_pose(layout)
         assert pose.shape == (len(layout.joints), 3) and np.isfinite(pose).all()
         lengths = np.linalg.norm(np.diff(pose[bones(layout)], axis=1), axis=-1)

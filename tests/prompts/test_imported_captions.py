@@ -153,3 +153,18 @@ def test_published_captions_tell_action_and_performer() -> None:
     labels, subjects = read_names(list(found))
     assert len(np.unique(labels)) == 41 and len(np.unique(subjects)) == 13
     assert len({text for row in found.values() for text in row}) == 47529
+
+
+def test_texts_of_motions_are_read_as_they_are(tmp_path: Path) -> None:
+    """Captions of a span belong to the sequence that the reader cuts out."""
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "000012.txt").write_text(
+        "a person waves.#a/DET#0.0#0.0\nwaving#waving/VERB#nan#nan\nthen sits#x#1.0#2.5\n\n"
+    )
+    assert captions_file.read(tmp_path) == {
+        "000012": ["a person waves.", "waving"],
+        "000012@1-2.5": ["then sits"],
+    }
+    (tmp_path / "texts" / "000013.txt").write_text("fine#x#0#0\nno span#x#2#1\n")
+    with pytest.raises(UserError, match=r"000013\.txt, line 2: no span of time"):
+        captions_file.read(tmp_path)

@@ -178,7 +178,8 @@ def check(one: Sequence, joints: int, classes: int) -> None:
     assert one.joints.dtype == np.float32 and one.joints.flags.c_contiguous
     assert one.joints.ndim == 4 and one.joints.shape[2:] == (joints, 3) and one.joints.size
     assert np.isfinite(one.joints).all() and one.joints.any(axis=(0, 2, 3)).all()
-    assert one.id and one.id.isprintable() and 0 <= one.label < classes
+    assert one.id and one.id.isprintable()
+    assert 0 <= one.label < classes or (one.label, classes) == (-1, 0)
     assert set(one.parts.values()) <= {"train", "test"}
 
 

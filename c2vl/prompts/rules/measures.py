@@ -12,18 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from c2vl.skeletons.joint_names import SIDES
+from c2vl.skeletons.joint_names import roles as roles_of
 from c2vl.skeletons.layout import JointLayout
 from c2vl.support.errors import UserError
 
 Array = NDArray[np.float64]
 
-SIDES = ("left", "right")
-_NAMES = {  # role → names by sensor
-    "head": ("head",),
-    "chest": ("spine_shoulder", "shoulder_center", "shoulder_centre"),
-    "pelvis": ("spine_base", "hip_center", "hip_centre"),
-}
-_LIMBS = ("shoulder", "elbow", "wrist", "hand", "hip", "knee", "ankle")
 _SMOOTH = 0.05  # seconds, Gaussian: a Kinect's jitter is faster than a limb
 
 
@@ -61,22 +56,18 @@ class Body:
     fps: float
 
 
-def roles(layout: JointLayout) -> dict[str, int]:
-    """Return joint numbers by role: head, chest, pelvis, left_hand, …
+def roles(layout: JointLayout) -> dict[str, tuple[int, ...]]:
+    """Return the joints of each role (:func:`.joint_names.roles`); their mean is its place.
 
     Raises:
-        UserError: the layout has no joint for a role.
+        UserError: the layout lacks joints; it names all of them.
     """
-    found: dict[str, int] = {}
-    limbs = {f"{side}_{limb}": (f"{side}_{limb}",) for side in SIDES for limb in _LIMBS}
-    for role, names in (_NAMES | limbs).items():
-        number = next((layout.joints.index(n) for n in names if n in layout.joints), None)
-        if number is None:
-            raise UserError(
-                f"layout {layout.name}: no joint named {' or '.join(names)}; kinematic captions "
-                "need a head, chest, pelvis and the joints of arms and legs"
-            )
-        found[role] = number
+    found, lacking = roles_of(layout.joints)
+    if lacking:
+        raise UserError(
+            f"layout {layout.name}: kinematic captions need {', '.join(lacking)}, and no joint has "
+            "such a name (docs/datasets.md lists the names that are known)"
+        )
     return found
 
 
@@ -91,7 +82,7 @@ def measure(joints: Array, layout: JointLayout, fps: float) -> Body:
     if not present.any():
         raise ValueError("the body is absent throughout")
     x = _smooth(_filled(joints.astype(np.float64), present), _SMOOTH * fps)
-    at = {name: x[:, number] for name, number in role.items()}
+    at = {name: x[:, list(places)].mean(1) for name, places in role.items()}
     across = at["right_shoulder"] - at["left_shoulder"]
     hips = at["right_hip"] - at["left_hip"]
     heading = _heading(across + hips)

@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c2vl.prompts.rules import words
-from c2vl.prompts.rules.measures import SIDES, Array, Body
+from c2vl.prompts.rules.measures import Array, Body
 from c2vl.prompts.rules.whole_motion import location, main_hand
 from c2vl.prompts.rules.words import directions, phrase
+from c2vl.skeletons.joint_names import SIDES
 
 PHASES = ("At first", "Early on", "Midway", "Later on", "At last")
 REST = "rests at the side"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from c2vl.prompts.rules.measures import SIDES, Array, roles
+from c2vl.prompts.rules.measures import Array, roles
 from c2vl.prompts.rules.words import grades, phrase
+from c2vl.skeletons.joint_names import SIDES
 from c2vl.skeletons.layout import JointLayout
 
 APART = grades(
@@ -34,8 +35,8 @@ def distances(first: Array, second: Array, layout: JointLayout) -> tuple[Array, 
     """
     role = roles(layout)
     both = np.any(first != 0, axis=(1, 2)) & np.any(second != 0, axis=(1, 2))
-    ground = (first - second)[:, role["pelvis"]][:, [0, 2]]
-    hands = [role[f"{side}_hand"] for side in SIDES]
+    ground = (first - second)[:, list(role["pelvis"])].mean(1)[:, [0, 2]]
+    hands = [role[f"{side}_hand"][0] for side in SIDES]
     touch = np.full(len(first), np.inf)
     for one, other in ((first, second), (second, first)):
         gaps = np.linalg.norm(one[:, hands, None] - other[:, None], axis=-1)

@@ -6,8 +6,9 @@ import numpy as np
 from scipy.ndimage import uniform_filter1d
 
 from c2vl.prompts.rules import words
-from c2vl.prompts.rules.measures import SIDES, Array, Body
+from c2vl.prompts.rules.measures import Array, Body
 from c2vl.prompts.rules.words import directions, phrase
+from c2vl.skeletons.joint_names import SIDES
 
 
 def whole_motion(body: Body) -> list[str]:

@@ -40,12 +40,14 @@ class Options:
         layout: the joint layout of arrays, which do not state it: a name, or a YAML file.
         window: cut untrimmed videos into windows of this many frames instead of instances.
         stride: frames from one window to the next; half a window when not given.
+        fps: frames a second that motion capture is resampled to; the first file's when not given.
     """
 
     missing: Path | None = None
     layout: str | None = None
     window: int | None = None
     stride: int | None = None
+    fps: float | None = None
 
     def given(self) -> dict[str, Any]:
         """Return the options that were given, by name."""

@@ -10,24 +10,23 @@ may have ``file`` (else ``ID.npy`` or ``ID.npz``), ``subject``, ``camera``, ``se
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from c2vl.skeletons.datasets.base import Found, Item, Options, Reader, whole_item
-from c2vl.skeletons.datasets.folder_table import Table
+from c2vl.skeletons.datasets.folder_table import TABLE, Table, only
 from c2vl.skeletons.formats.npy import ArrayFile, members
 from c2vl.skeletons.formats.raw_files import RawFile, list_files
 from c2vl.skeletons.layout import JointLayout
 from c2vl.skeletons.layout_files import LARGEST, layout_of_values
-from c2vl.skeletons.rejected import Rejected, RejectedError
+from c2vl.skeletons.rejected import RejectedError
 from c2vl.skeletons.sequence import Sequence
 from c2vl.support.errors import UserError
 from c2vl.support.yaml_files import parse_yaml
 
-_TABLE, _LAYOUT = "sequences.csv", "layout.yaml"
+_LAYOUT = "layout.yaml"
 _REMEDIES = {
-    _TABLE: "; it has a row a sequence, with the columns id and label at least",
+    TABLE: "; it has a row a sequence, with the columns id and label at least",
     _LAYOUT: "; one to start from: c2vl data layouts ntu25 --out layout.yaml",
 }
 _MOST_ARRAY = 256 << 20
@@ -37,34 +36,14 @@ _MOST_BODIES = 16
 def discover(source: Path, options: Options) -> Found:
     """Read the table and the layout, and find each row's file."""
     files = list_files(source)
-    file = _only(_TABLE, files, source)
-    layout = _layout(_only(_LAYOUT, files, source))
+    file = only(TABLE, files, source, _REMEDIES[TABLE])
+    layout = _layout(only(_LAYOUT, files, source, _REMEDIES[_LAYOUT]))
     table = Table(file)
-    arrays = _Arrays(file.folder, files)
-    rejected: list[Rejected] = []
-    items = []
-    for line, row in table.rows:
-        try:
-            facts = table.facts(row) | {"joints": len(layout.joints)}
-            items.append(Item(arrays.find(row), facts=facts))
-        except RejectedError as error:
-            rejected.append(Rejected(file.name, error.reason, line))
-    unnamed = [file for file in arrays.files.values() if file.name not in arrays.taken]
-    rejected += [Rejected(file.name, f"no row of {_TABLE} names it") for file in unnamed]
+    items, rejected = table.items(files, (".npy", ".npz"), {"joints": len(layout.joints)})
     if not items and not rejected:
         raise UserError(f"{file.name}: there is no row in it")
     split = table.splits[0] if table.splits else ""
     return Found(items, layout, tuple(table.classes), split, rejected=tuple(rejected))
-
-
-def _only(name: str, files: list[RawFile], source: Path) -> RawFile:
-    found = [file for file in files if file.base == name]
-    if not found:
-        raise UserError(f"{source}: there is no {name} in it{_REMEDIES[name]}")
-    if len(found) > 1:
-        names = ", ".join(file.name for file in found)
-        raise UserError(f"{source}: holds {names}; give the folder of one of them as SOURCE")
-    return found[0]
 
 
 def _layout(file: RawFile) -> JointLayout:
@@ -75,47 +54,6 @@ def _layout(file: RawFile) -> JointLayout:
         raise
     except (OSError, ValueError) as error:
         raise UserError(f"{name}: cannot be read as YAML: {error}") from None
-
-
-class _Arrays:
-    """The array files beside and below the table.
-
-    Attributes:
-        files: by path from the table's folder.
-        taken: names of those that a row has.
-    """
-
-    def __init__(self, folder: str, files: list[RawFile]) -> None:
-        start = f"{folder}/" if folder else ""
-        self.files = {
-            file.name.removeprefix(start): file
-            for file in files
-            if file.base.endswith((".npy", ".npz")) and file.name.startswith(start)
-        }
-        self.by_stem: dict[str, list[str]] = {}
-        for path in self.files:
-            self.by_stem.setdefault(PurePosixPath(path).stem, []).append(path)
-        self.taken: set[str] = set()
-
-    def find(self, row: dict[str, str]) -> RawFile:
-        """Return the file of a row."""
-        word = row.get("file", "")
-        path = word.replace("\\", "/").removeprefix("./")
-        if not word:
-            found = self.by_stem.get(row["id"], [])
-            if len(found) != 1:
-                what = f"are {', '.join(found[:4])}" if found else f"is no {row['id']}.npy or .npz"
-                raise RejectedError(f"there {what[:200]}")
-            path = found[0]
-        elif path.startswith("/") or ".." in path.split("/") or re.match(r"[A-Za-z]:", path):
-            raise RejectedError(f'file "{word[:80]}" leaves the folder')
-        if path not in self.files:
-            raise RejectedError(f'there is no file "{word[:80]}" (.npy or .npz)')
-        file = self.files[path]
-        if file.name in self.taken:
-            raise RejectedError(f"{file.base} is the file of an earlier row")
-        self.taken.add(file.name)
-        return file
 
 
 def read(item: Item) -> Iterator[Sequence]:

@@ -5,18 +5,22 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from c2vl.skeletons.datasets.base import Item
 from c2vl.skeletons.formats.raw_files import RawFile
-from c2vl.skeletons.rejected import RejectedError
+from c2vl.skeletons.rejected import Rejected, RejectedError
 from c2vl.support.errors import UserError, did_you_mean
 
+TABLE = "sequences.csv"
 _NUMBERS = ("subject", "camera", "setup", "replication")
 _COLUMNS = ("id", "label", "file", *_NUMBERS)
 _SPLIT = re.compile(r"split_([A-Za-z0-9_.-]{1,40})")
 _MOST_BYTES = 256 << 20
 _MOST_CLASSES = 10_000
-_LONGEST_ID = 300
+LONGEST_ID = 300
 
 
 class Table:
@@ -32,13 +36,36 @@ class Table:
     """
 
     def __init__(self, file: RawFile) -> None:
+        self.file = file
         self.rows, self.splits = _rows(file)
         self.classes = _classes(file, self.rows)
+
+    def items(
+        self, files: list[RawFile], suffixes: tuple[str, ...], more: Mapping[str, Any]
+    ) -> tuple[list[Item], list[Rejected]]:
+        """Return an item for each row, and the rows and files that have no match.
+
+        Args:
+            files: all of the source; those beside and below the table are looked at.
+            suffixes: of a recording's file, in small letters.
+            more: facts of every item.
+        """
+        recordings = _Recordings(self.file.folder, files, suffixes)
+        items, rejected = [], []
+        for line, row in self.rows:
+            try:
+                facts = self.facts(row) | dict(more)
+                items.append(Item(recordings.find(row), facts=facts))
+            except RejectedError as error:
+                rejected.append(Rejected(self.file.name, error.reason, line))
+        unnamed = [file for file in recordings.files.values() if file.name not in recordings.taken]
+        rejected += [Rejected(file.name, f"no row of {TABLE} names it") for file in unnamed]
+        return items, rejected
 
     def facts(self, row: dict[str, str]) -> dict[str, Any]:
         """Return what a row says of its sequence, by the names of :class:`.Sequence`."""
         name, word = row["id"], row["label"]
-        if not name.isprintable() or not 0 < len(name) <= _LONGEST_ID:
+        if not name.isprintable() or not 0 < len(name) <= LONGEST_ID:
             raise RejectedError("id is empty, too long or not printable")
         label = self.classes.get(
             word, self.classes.get(f"class {int(word)}") if _is_count(word) else None
@@ -59,6 +86,63 @@ class Table:
                 raise RejectedError(f'split_{split} "{part[:40]}" is neither train nor test')
         facts["parts"] = parts
         return facts
+
+
+def only(name: str, files: list[RawFile], source: Path, remedy: str = "") -> RawFile:
+    """Return the one file of a name.
+
+    Raises:
+        UserError: there is none, or more than one.
+    """
+    found = [file for file in files if file.base == name]
+    if not found:
+        raise UserError(f"{source}: there is no {name} in it{remedy}")
+    if len(found) > 1:
+        names = ", ".join(file.name for file in found)
+        raise UserError(f"{source}: holds {names}; give the folder of one of them as SOURCE")
+    return found[0]
+
+
+class _Recordings:
+    """The recordings beside and below the table.
+
+    Attributes:
+        files: by path from the table's folder.
+        taken: names of those that a row has.
+    """
+
+    def __init__(self, folder: str, files: list[RawFile], suffixes: tuple[str, ...]) -> None:
+        start = f"{folder}/" if folder else ""
+        self.kinds = " or ".join(suffixes)
+        self.files = {
+            file.name.removeprefix(start): file
+            for file in files
+            if file.base.lower().endswith(suffixes) and file.name.startswith(start)
+        }
+        self.by_stem: dict[str, list[str]] = {}
+        for path in self.files:
+            self.by_stem.setdefault(PurePosixPath(path).stem, []).append(path)
+        self.taken: set[str] = set()
+
+    def find(self, row: dict[str, str]) -> RawFile:
+        """Return the file of a row."""
+        word = row.get("file", "")
+        path = word.replace("\\", "/").removeprefix("./")
+        if not word:
+            found = self.by_stem.get(row["id"], [])
+            if len(found) != 1:
+                what = f"are {', '.join(found[:4])}" if found else f"is no {row['id']}{self.kinds}"
+                raise RejectedError(f"there {what[:200]}")
+            path = found[0]
+        elif path.startswith("/") or ".." in path.split("/") or re.match(r"[A-Za-z]:", path):
+            raise RejectedError(f'file "{word[:80]}" leaves the folder')
+        if path not in self.files:
+            raise RejectedError(f'there is no file "{word[:80]}" ({self.kinds})')
+        file = self.files[path]
+        if file.name in self.taken:
+            raise RejectedError(f"{file.base} is the file of an earlier row")
+        self.taken.add(file.name)
+        return file
 
 
 def _rows(table: RawFile) -> tuple[list[tuple[int, dict[str, str]]], list[str]]:

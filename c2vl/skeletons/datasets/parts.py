@@ -4,6 +4,7 @@ from c2vl.registry import register
 
 _NTU = "the folder of the .skeleton files, or of the official zip archives"
 _PKUMMD = "the folder that holds the skeleton, label and split files, or zip archives of them"
+_TEXTS = "the folder that holds new_joints/, texts/ and the lists of ids"
 for _name, _target, _expects in (
     ("ntu60", "datasets.ntu:NTU60", _NTU),
     ("ntu120", "datasets.ntu:NTU120", _NTU),
@@ -25,6 +26,13 @@ for _name, _target, _expects in (
         "datasets.folder:FOLDER",
         "a folder of .npy or .npz files, sequences.csv and layout.yaml, or a zip of it",
     ),
+    (
+        "bvh",
+        "datasets.bvh:BVH",
+        "a folder of .bvh files, with sequences.csv where classes are known, or a zip of it",
+    ),
+    ("humanml3d", "datasets.text_motion:HUMANML3D", _TEXTS),
+    ("kit-ml", "datasets.text_motion:KIT_ML", _TEXTS),
     ("demo", "demo.reader:DEMO", _NTU),
 ):
     register("dataset", _name, f"c2vl.skeletons.{_target}", help=_expects)

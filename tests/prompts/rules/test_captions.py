@@ -87,7 +87,7 @@ def test_two_persons_take_turns_and_come_nearer() -> None:
 
 def test_a_layout_without_the_joints_is_refused() -> None:
     layout = JointLayout("stub", ("root", "tip"), (0, 0), (), 0, (0, 1))
-    with pytest.raises(UserError, match="no joint named head"):
+    with pytest.raises(UserError, match="captions need left_shoulder, left_elbow"):
         captions(np.ones((1, 4, 2, 3)), layout)
 
 

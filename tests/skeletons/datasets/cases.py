@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from c2vl.skeletons.datasets import Options
-from tests.skeletons.datasets import writers
+from tests.skeletons.datasets import mocap_writers, writers
 from tests.skeletons.datasets.writers import Written
 
 
@@ -47,6 +47,10 @@ CASES = [
     Case("arrays", writers.write_pyskl, name="pyskl"),
     Case("arrays", writers.write_pyskl5, name="pyskl 5"),
     Case("folder", writers.write_folder),
+    Case("bvh", mocap_writers.write_bvh),
+    Case("bvh", mocap_writers.write_bvh_listed, Options(layout="h36m17"), name="listed"),
+    Case("humanml3d", mocap_writers.write_humanml3d),
+    Case("kit-ml", mocap_writers.write_kit),
 ]
 
 
