@@ -125,6 +125,8 @@ def demo(out: Location, keep_raw: Path | None, overwrite: bool, **settings: Any)
 
 
 def _report(prepared: Prepared, out: Location) -> None:
+    from c2vl.skeletons.describe import missing_later
+
     manifest = prepared.store.manifest
     what = f"{manifest['counts']['sequences']} sequences of {manifest['dataset']}"
     if prepared.already:
@@ -139,6 +141,8 @@ def _report(prepared: Prepared, out: Location) -> None:
             f"{unusable} rejected, {len(prepared.rejected) - unusable} left out by rule: "
             f"{out}/{prepared.store.data.name}/rejected.csv"
         )
+    for line in missing_later(prepared.store):
+        click.echo(f"later: {line}", err=True)
 
 
 @data.command()

@@ -229,9 +229,9 @@ def pictures(encoder: str, store: Location, folder: Path, **options: Any) -> Non
 def _load(source: str, out: Path) -> tuple[Encoder, Path]:
     """Return an encoder, and the folder where its test scorings are counted."""
     from c2vl.encoder import load_encoder
-    from c2vl.encoder.sources import is_address
+    from c2vl.encoder.sources import folder_of, is_address
 
-    return load_encoder(source), out if is_address(source) else Path(source)
+    return load_encoder(source), out if is_address(source) else folder_of(Path(source))
 
 
 def _prepared(

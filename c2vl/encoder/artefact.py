@@ -84,9 +84,9 @@ def load_encoder(source: str | Path, device: str | torch.device = "cpu") -> Enco
     """Load an artefact.
 
     Args:
-        source: a folder (also one in the Hugging Face Hub's layout), or its URL (``s3://…``); or,
-            where the project's sweeps are installed, an MLflow address (``models:/demo@best``,
-            ``runs:/ID/encoder``) or the id of a run.
+        source: a folder (a run's, or one in the Hugging Face Hub's layout), or its URL
+            (``s3://…``); or, where the project's sweeps are installed, an MLflow address
+            (``models:/demo@best``, ``runs:/ID/encoder``) or the id of a run.
 
     Raises:
         UserError: a file is missing or altered, or of a version that this code does not know.

@@ -1,4 +1,4 @@
-"""Finds an encoder by its folder or URL, or by an MLflow address that an installed plugin fetches.
+"""Finds an encoder by its folder, its run's or its URL, or by an MLflow address by a plugin.
 
 This package does not import MLflow. One that does (here ``sweeps``) declares an entry point of the
 group ``c2vl.encoders``: a callable ``fetch(source)`` that returns a context manager of a folder.
@@ -33,6 +33,21 @@ def is_address(source: str | Path) -> bool:
     return bool(RUN_ID.match(text)) and not Path(text).exists()
 
 
+def folder_of(source: Path) -> Path:
+    """Return the folder of an encoder: of a run's folder the one in it.
+
+    Raises:
+        UserError: it is a run's folder, and the run has no encoder yet.
+    """
+    if any((source / card).exists() for card in CARDS):
+        return source
+    if (source / "encoder" / CARDS[0]).exists():
+        return source / "encoder"
+    if (source / "experiment.yaml").exists():
+        raise UserError(f"{source}: this run has no encoder yet; the same `c2vl train` ends it")
+    return source
+
+
 @contextmanager
 def find(source: str | Path) -> Iterator[Path]:
     """Yield the folder of an encoder while the block runs.
@@ -42,7 +57,7 @@ def find(source: str | Path) -> Iterator[Path]:
     """
     text = str(source)
     if not is_address(source):
-        yield Path(source)
+        yield folder_of(Path(source))
     elif is_url(text) and not ADDRESS.match(text):
         with TemporaryDirectory(prefix="c2vl-encoder-") as folder:
             _fetch(str(parse_location(text)), Path(folder))

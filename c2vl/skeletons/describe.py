@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from c2vl.skeletons.joint_names import roles
 from c2vl.skeletons.rejected import read_rejected
-from c2vl.skeletons.splits import RULES, folds, split, split_names
+from c2vl.skeletons.splits import RULES, folds, offered, split, split_names
 from c2vl.skeletons.store import Store
 from c2vl.support.errors import UserError
 
@@ -121,6 +122,40 @@ def _losses(store: Store) -> list[str]:
     return lines
 
 
+def missing_later(store: Store) -> list[str]:
+    """Return all that later steps will miss in a store, each in a line with its remedy."""
+    index = store.index
+    lines = []
+    if lacking := roles(store.layout.joints)[1]:
+        lines.append(
+            f"captions from motion need {', '.join(lacking)}, and no joint of layout "
+            f"{store.layout.name} has such a name; name them so, or bring captions of your own"
+        )
+    if (index["label"] < 0).all():
+        lines.append("there are no classes: no accuracy is reported, and protocols need labels")
+    elif (unknown := int((index["label"] < 0).sum())) or index["label"].nunique() < 2:
+        said = f"{unknown} sequences have no class" if unknown else "there is one class alone"
+        lines.append(f"{said}: no accuracy can be measured")
+    groups = {by: index[by] for by in ("subject", "setup", "camera") if (index[by] >= 0).all()}
+    most = max((values.nunique() for values in groups.values()), default=0)
+    if most < 2:
+        lines.append(
+            "nothing says who was recorded: training selects on folds of subjects (or cameras, "
+            "set-ups); give the column subject in sequences.csv"
+        )
+    elif most <= _FOLDS:
+        by = next(by for by, values in groups.items() if values.nunique() == most)
+        lines.append(
+            f"{most} groups ({by}): a training part of fewer needs a lower data.validation_folds "
+            f"than {_FOLDS}"
+        )
+    if not split_names(index):
+        names = offered(index)
+        some = f"such as {', '.join(names)}" if names else "a CSV file (columns id and part)"
+        lines.append(f"no split came with the data: choose one for data.split, {some}")
+    return lines
+
+
 def show_splits(store: Store, extra: str | None = None, console: Console | None = None) -> None:
     """Print every split of a store: its parts, the official counts, the folds for selection.
 
@@ -130,7 +165,7 @@ def show_splits(store: Store, extra: str | None = None, console: Console | None 
     table = Table(
         "split", "train", "test", "official counts", f"validation: {_FOLDS} folds of train by"
     )
-    names = split_names(store.index)
+    names = split_names(store.index) or offered(store.index)
     if extra is not None:
         split(store.index, extra)
         names.append(extra)
@@ -144,7 +179,13 @@ def show_splits(store: Store, extra: str | None = None, console: Console | None 
         table.add_row(
             name, *map(str, sizes), _official(name, sizes, store), _folds(store, parts.train)
         )
-    (console or Console()).print(table)
+    console = console or Console()
+    console.print(table)
+    if not split_names(store.index):
+        unknown = "nothing says who was recorded: give subject, camera, setup in sequences.csv, or"
+        shown = "any store has subject:…, camera:…, setup:… (to train on these), loso:N and"
+        lines = (shown if names else unknown, "FILE.csv with the columns id and part")
+        console.print("\n".join(lines), markup=False, highlight=False)
 
 
 def _official(name: str, sizes: tuple[int, int], store: Store) -> str:

@@ -1,7 +1,8 @@
 """Named train and test parts, and folds of the training part for selection.
 
 A split is a rule on a column of the index (``xsub60``), a list that came with the data
-(``split_xsub`` in the index), one subject left out (``loso:3``), or a CSV file of a user's own.
+(``split_xsub`` in the index), groups of a column (``subject:1,3,5``), one subject left out
+(``loso:3``), or a CSV file of a user's own.
 Validation is always cut from the training part, by :func:`folds`: subjects (or cameras, set-ups)
 are sorted and dealt round robin; nothing of the test part enters it.
 """
@@ -9,6 +10,7 @@ are sorted and dealt round robin; nothing of the test part enters it.
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +84,8 @@ RULES = {
     "demo_xsub": Rule("xsub", "subject", lambda s: s % 2 == 1, ("demo",)),
 }
 _LEAVE_OUT = "loso:"
+_FEW = 40  # groups that an example can name
+_GROUPS = re.compile(r"(subject|camera|setup):(\d+(?:,\d+)*)")
 
 
 def split_names(index: pd.DataFrame) -> list[str]:
@@ -100,7 +104,8 @@ def split(index: pd.DataFrame, name: str) -> Split:
         index: a store's index; ``index.attrs["reader"]``, which ``Store.open`` sets, says which
             dataset it is.
         name: a full name (``xsub60``); ``xsub``, ``xview``, ``xset`` for the dataset's own;
-            ``loso:N`` to leave subject N out; or a CSV file with columns ``id`` and ``part``
+            ``loso:N`` to leave subject N out; ``subject:1,3,5`` (or camera, setup) to train on
+            these and test on the others; or a CSV file with columns ``id`` and ``part``
             (train, test, or empty).
 
     Returns:
@@ -111,6 +116,8 @@ def split(index: pd.DataFrame, name: str) -> Split:
     """
     if name.startswith(_LEAVE_OUT):
         return _leave_out(index, name)
+    if name.startswith(("subject:", "camera:", "setup:")):
+        return _grouped(index, name)
     if name.endswith(".csv"):
         return _listed(name, _read_parts(index, Path(name)))
     if SPLIT_PREFIX + name in index:
@@ -124,7 +131,8 @@ def split(index: pd.DataFrame, name: str) -> Split:
     if name not in RULES:
         shorts = {rule.short for rule in RULES.values()}
         if name in shorts:
-            has = f"; it has {', '.join(known)}" if known else "; give a CSV file, or loso:SUBJECT"
+            can = known or [*offered(index), "or a CSV file"]
+            has = f"; it has {', '.join(can)}"
             raise UserError(f'data.split: "{name}" has no meaning for {dataset or "this"}{has}')
         raise UserError(f'data.split: "{name}" is not known{did_you_mean(name, [*known, *shorts])}')
     if name not in known:
@@ -142,6 +150,37 @@ def _leave_out(index: pd.DataFrame, name: str) -> Split:
     values = _column(index, name, "subject")
     test = (values == int(number)).to_numpy(dtype=bool)
     return _both(name, ~test, test, values)
+
+
+def _grouped(index: pd.DataFrame, name: str) -> Split:
+    match = _GROUPS.fullmatch(name)
+    if match is None:
+        raise UserError(
+            f'data.split: "{name}" should be like subject:1,3,5, the groups to train on'
+        )
+    values = _column(index, name, match[1])
+    wanted = [int(number) for number in match[2].split(",")]
+    if unknown := sorted(set(wanted) - set(values)):
+        listed = ", ".join(map(str, unknown))
+        raise UserError(f'data.split: "{name}": this store has no {match[1]} {listed}')
+    train = values.isin(wanted).to_numpy(dtype=bool)
+    return _both(name, train, ~train, values)
+
+
+def offered(index: pd.DataFrame) -> list[str]:
+    """Return splits that any store's own columns allow, beside named ones, as examples.
+
+    One subject left out, and every second group to train on.
+    """
+    found = []
+    for column in ("subject", "camera", "setup"):
+        groups = np.unique(index[column])
+        if len(groups) > 1 and groups[0] >= 0:
+            if column == "subject":
+                found.append(f"{_LEAVE_OUT}{groups[0]}")
+            if len(groups) <= _FEW:
+                found.append(f"{column}:{','.join(map(str, groups[::2]))}")
+    return found
 
 
 def _column(index: pd.DataFrame, name: str, column: str) -> pd.Series[int]:

@@ -42,15 +42,20 @@ def load_sweep(path: Path, overrides: Iterable[str] = ()) -> SweepSettings:
     """Read and check a sweep file, with ``key=value`` overrides.
 
     The path may be ``preset:NAME``. Overrides name keys of the sweep file (``trials=4``,
-    ``base.train.epochs=3``); a setting of the experiment alone (``train.epochs=3``) means the base.
+    ``base.train.epochs=3``); a setting of the experiment alone (``train.epochs=3``) means the base,
+    and ``base=FILE`` (or ``preset:NAME``) puts another experiment in its place.
 
     Raises:
         UserError: the problems, with the fields' paths.
     """
+    changes = parse_overrides(overrides)
     values, home = read_file(path)
+    if isinstance(changes.get("base"), str):  # another experiment, from where the command is given
+        file = named_file(Path(changes.pop("base")), EXPERIMENTS)
+        values, home = {**values, "base": read_yaml(file)}, file.parent
     if isinstance(values["base"], dict):
         values["base"] = with_imports(values["base"], home)
-    for key, value in parse_overrides(overrides).items():
+    for key, value in changes.items():
         values = _override(values, key, value)
     return parse_sweep(values, path.name)
 

@@ -332,3 +332,13 @@ def test_an_encoder_at_a_url(folder: Path, bucket: str, tmp_path: Path) -> None:
     there.write("encoder.safetensors", there.read("encoder.safetensors")[:-1])
     with pytest.raises(UserError, match=rf"^{url}/encoder.safetensors: altered or cut short"):
         load_encoder(url)
+
+
+def test_a_run_is_taken_for_its_encoder(folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "experiment.yaml").write_text("name: run\n")
+    with pytest.raises(UserError, match="this run has no encoder yet"):
+        load_encoder(run)
+    shutil.copytree(folder, run / "encoder")
+    assert load_encoder(run).digest == load_encoder(folder).digest

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from c2vl.skeletons.splits import RULES, folds, split
+from c2vl.skeletons.splits import RULES, folds, offered, split
 from c2vl.skeletons.store import Store
 from c2vl.support.errors import UserError
 
@@ -57,7 +57,7 @@ def test_every_sequence_is_in_one_part(demo_store: Store) -> None:
     ("index", "name", "message"),
     [
         (table(subject=[1, 2]), "xsub61", "did you mean"),
-        (table("folder", subject=[1, 2]), "xsub", "no meaning for folder; give a CSV file"),
+        (table("folder", subject=[1, 2]), "xsub", "meaning for folder; it has loso:1, subject:1"),
         (table("folder", subject=[1, 2]), "loso:x", "should be like loso:3"),
         (table("folder", subject=[1, 2]), "loso:9", "leaves the test part empty"),
         (table("utd-mhad", subject=[1, 2]), "xview", "no meaning for utd-mhad"),
@@ -125,3 +125,18 @@ def test_folds_keep_groups_whole() -> None:
         folds(index, positions, by="subject", k=6)
     with pytest.raises(UserError, match=r"the camera of some .* known; group by subject"):
         folds(index, positions, by="camera", k=2)
+
+
+def test_groups_to_train_on_are_a_split() -> None:
+    index = pd.DataFrame({"id": list("abcd"), "subject": [1, 2, 3, 2], "camera": -1, "setup": -1})
+    found = split(index, "subject:1,3")
+    assert (found.train.tolist(), found.test.tolist()) == ([0, 2], [1, 3])
+    assert offered(index) == ["loso:1", "subject:1,3"]
+    for name, message in (
+        ("subject:1;3", "should be like subject:1,3,5"),
+        ("subject:1,9", "has no subject 9"),
+        ("subject:1,2,3", "leaves the test part empty"),
+        ("camera:1", "needs the camera of every sequence"),
+    ):
+        with pytest.raises(UserError, match=message):
+            split(index, name)

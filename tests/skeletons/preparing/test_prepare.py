@@ -14,9 +14,11 @@ import pytest
 
 from c2vl.skeletons.datasets import Options
 from c2vl.skeletons.demo.ntu_files import TrackedBody, skeleton_text
+from c2vl.skeletons.describe import missing_later
 from c2vl.skeletons.preparing.prepare import prepare
 from c2vl.skeletons.store import Store
 from c2vl.support.errors import UserError
+from tests.skeletons.datasets.writers import write_folder
 
 BAD = "S001C001P004R001A001.skeleton"
 
@@ -217,3 +219,12 @@ def test_killed_and_gone_on_with_over_processes(tmp_path: Path) -> None:
     alone = prepare("ntu60", raw, tmp_path / "alone", jobs=1, max_rejected=1)
     assert content(tmp_path / "killed") == content(tmp_path / "alone")
     assert asdict(alone.unusable[0])["file"] == BAD
+
+
+def test_what_later_steps_miss_is_said_at_once(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    write_folder(tmp_path / "source", "\n")
+    lines = missing_later(prepare("folder", tmp_path / "source", tmp_path / "store").store)
+    joints = "left_elbow, left_wrist, left_hip, left_knee, left_ankle, right_elbow"
+    assert any(f"need {joints}" in line for line in lines)
+    assert any("who was recorded" in line for line in lines)

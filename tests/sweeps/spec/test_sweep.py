@@ -95,6 +95,8 @@ def test_presets_have_names(tmp_path: Path) -> None:
     (tmp_path / "own.yaml").write_text(yaml.safe_dump({"space": LR, "base": "preset:utd_mhad"}))
     own = load_sweep(tmp_path / "own.yaml", ["name=own"])
     assert own.base.data == load(Path("preset:utd_mhad")).data
+    other = load_sweep(Path("preset:ablations/beta"), ["base=preset:demo", "train.epochs=3"])
+    assert (other.base.data, other.base.train.epochs) == (load(Path("preset:demo")).data, 3)
     with pytest.raises(UserError, match=r'preset:debgu: no such preset; did you mean "debug"'):
         load_sweep(Path("preset:debgu"))
 
