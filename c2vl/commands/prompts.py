@@ -13,6 +13,7 @@ from c2vl.support.command_line import LocalPath
 
 if TYPE_CHECKING:
     from c2vl.prompts.language_table import BuiltTable
+    from c2vl.prompts.noise import Fit
     from c2vl.support.remote import Location
 
 GIVEN_FILE = LocalPath(exists=True, dir_okay=False)
@@ -213,18 +214,24 @@ def probe(table: Location, store: Location | None, split: str, test: bool, parts
 @click.argument("table", type=LOCATION)
 @click.argument("store", type=LOCATION)
 @click.option("--list", "listed", is_flag=True, help="Name every sequence.")
-def check(table: Location, store: Location, listed: bool) -> None:
+@click.option("--split", default="xsub", help="Wrong pairs are estimated in its training part.")
+def check(table: Location, store: Location, listed: bool, split: str) -> None:
     """Compare the sequences of TABLE with those of STORE: which have no prompts, which are extra.
+
+    Also estimates the share of wrong pairs, as `c2vl prompts filter` finds them.
 
     \b
     Example:
       c2vl prompts check runs/pku/language runs/stores/pku --list
     """
+    from c2vl.prompts.noise import fit
     from c2vl.prompts.table import ConceptTable
     from c2vl.skeletons.store import Store
+    from c2vl.support.errors import UserError
 
-    ids = [str(name) for name in Store.open(store).index["id"]]
-    found = ConceptTable.open(table).joined(ids)
+    there, opened = Store.open(store), ConceptTable.open(table)
+    ids = [str(name) for name in there.index["id"]]
+    found = opened.joined(ids)
     click.echo(f"{found.present.sum()} of {len(ids)} sequences of {store} have prompts in {table}")
     for what, names in (("missing here", found.missing), ("not in the store", found.surplus)):
         shown = names if listed else names[:5]
@@ -232,6 +239,83 @@ def check(table: Location, store: Location, listed: bool) -> None:
         click.echo(f"{len(names)} {what}" + (f": {', '.join(shown)}{more}" if names else ""))
     if found.missing:
         click.echo("training: set prompts.missing to exclude or mask, or make the table again")
+    try:
+        _tell_fit(fit(there, opened, split_name=split))
+    except UserError as error:  # too few pairs, or no such split: the rest has been told
+        click.echo(f"wrong pairs: not estimated ({error})")
+
+
+@prompts.command()
+@click.argument("table", type=LOCATION)
+@click.argument("out", type=LOCATION)
+@click.option(
+    "--kind",
+    type=click.Choice(["swapped", "generic", "dropped", "frames"]),
+    default="swapped",
+    help="Another sequence's prompts, the most common ones, none, or half of them another's.",
+)
+@click.option("--share", default=0.4, type=click.FloatRange(0, 1), help="Of the sequences.")
+@click.option("--seed", default=0, type=click.IntRange(0), help="Decides which sequences.")
+@click.option("--overwrite", is_flag=True, help="Replace a table at OUT.")
+def corrupt(table: Location, out: Location, **options: Any) -> None:
+    """Copy TABLE to OUT with known noise, to measure what a method does about wrong pairs.
+
+    The manifest of OUT names the sequences. One seed and share choose the same ones for every
+    kind: `dropped` is what an oracle leaves of the table that another kind spoils.
+
+    \b
+    Examples:
+      c2vl prompts corrupt runs/stores/utd/language runs/wrong --kind swapped --share 0.4
+      c2vl prompts corrupt runs/stores/utd/language runs/oracle --kind dropped --share 0.4
+    """
+    from c2vl.prompts import noise
+    from c2vl.prompts.table import KIND, ConceptTable
+    from c2vl.skeletons.staging import made_at
+
+    opened = ConceptTable.open(table)
+    with made_at(out, KIND, fresh=options["overwrite"]) as folder:
+        made = noise.corrupt(opened, folder, **options)
+    rows = made.manifest["settings"]["corrupted"]["rows"]
+    click.echo(f"{out}: {options['kind']} prompts in {len(rows)} of {len(opened.ids)} sequences")
+
+
+@prompts.command("filter")
+@click.argument("store", type=LOCATION)
+@click.argument("table", type=LOCATION)
+@click.argument("out", type=LOCATION)
+@click.option("--split", default="xsub", help="Its training part is looked at.")
+@click.option("--overwrite", is_flag=True, help="Replace a table at OUT.")
+def filter_(store: Location, table: Location, out: Location, split: str, overwrite: bool) -> None:
+    """Copy TABLE to OUT without the pairs that look wrong; no label is read.
+
+    A pair looks wrong where its prompts are unlike those of the 10 nearest raw skeletons. Train
+    with prompts.missing=exclude, and with the epochs printed for as many optimizer steps.
+    Also clean tables lose pairs: look first at what `c2vl prompts check` estimates.
+
+    \b
+    Example:
+      c2vl prompts filter runs/stores/utd runs/stores/utd/language runs/filtered
+    """
+    from c2vl.prompts.noise import fit, keep_fitting
+    from c2vl.prompts.table import KIND, ConceptTable
+    from c2vl.skeletons.staging import made_at
+    from c2vl.skeletons.store import Store
+
+    opened = ConceptTable.open(table)
+    found = fit(Store.open(store), opened, split_name=split)
+    with made_at(out, KIND, fresh=overwrite) as folder:
+        keep_fitting(opened, folder, found, overwrite=overwrite)
+    _tell_fit(found)
+    kept = int((found.wrong <= 0.5).sum())
+    click.echo(
+        f"{out}: {kept} of {len(found.ids)} training pairs kept; multiply train.epochs by about "
+        f"{len(found.ids) / kept:.2f} for equally many steps"
+    )
+
+
+def _tell_fit(found: Fit) -> None:
+    known = "" if found.auc is None else f"; AUC for the known ones {found.auc:.3f}"
+    click.echo(f"wrong pairs: about {found.share:.0%} of {len(found.ids)} training pairs{known}")
 
 
 @prompts.command()

@@ -97,7 +97,10 @@ class Learner:
         shared_statistics = self._workers > 1 and device.type == "cuda"
         if shared_statistics:  # on CPU each worker has its own: PyTorch has none for it
             self.student = nn.SyncBatchNorm.convert_sync_batchnorm(self.student)
-        self.average = copy.deepcopy(self.student) if train.ema else None
+        # In evaluation mode, as it will be used: in training mode its batch statistics would follow
+        # its own forward pass as well as the student's, and a step would depend on when it was last
+        # validated, which puts it into evaluation mode.
+        self.average = copy.deepcopy(self.student).eval() if train.ema else None
         if train.compile:
             for model in filter(None, (self.student, self.average)):
                 network: Any = model.encoder

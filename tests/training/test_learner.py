@@ -184,3 +184,18 @@ def test_a_step_reads_no_value(accumulate: int) -> None:
         given.x[given.present]
         assert not bool(given.present.all())
     assert waits.found == ["index", "_local_scalar_dense"]
+
+
+def test_the_average_teaches_with_averaged_statistics() -> None:
+    """They move once a step, by the average's decay, and the teacher draws no dropout."""
+    objective = {"targets": "inter", "teacher": "ema", "weights": {"vision_language": 0}}
+    made = learner(experiment(objective=objective, train={"batch_size": N, "ema": 0.9}))
+    assert made.average is not None
+    name = "encoder.norm_data.running_mean"
+    before = made.average.state_dict()[name].clone()
+    given = batch().to(torch.device("cpu"))
+    (_, first), (_, second) = made._teacher(given), made._teacher(given)  # type: ignore[misc]
+    assert torch.equal(first, second)
+    made.step(given, 9)  # decay is min(0.9, 10 / 19)
+    moved = 10 / 19 * before + 9 / 19 * made.student.state_dict()[name]
+    torch.testing.assert_close(made.average.state_dict()[name], moved)

@@ -1,0 +1,189 @@
+"""Wrong pairs of sequence and prompts: made on purpose, to measure with, and found by data alone.
+
+The paper takes its pairs for noisy; these two functions, which are ours, let that be tested.
+
+Shapes: N sequences, P prompts a sequence, D feature size, k neighbours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from c2vl.prompts.table import ConceptTable
+from c2vl.skeletons.clips import load_clips
+from c2vl.skeletons.splits import split
+from c2vl.skeletons.store import Store
+from c2vl.support.errors import UserError
+
+Kind = Literal["swapped", "generic", "dropped", "frames"]
+
+FRAMES = 16
+"""Of the clips whose joints are compared."""
+NEIGHBOURS = 10
+
+
+def corrupt(
+    table: ConceptTable, out: Path, *, kind: Kind, share: float, seed: int, overwrite: bool = False
+) -> ConceptTable:
+    """Copy a table with known noise; the manifest says in which rows (``settings.corrupted``).
+
+    The seed alone chooses the rows, so that ``dropped`` is what an oracle would leave of the table
+    that another kind with the same share and seed spoils.
+
+    Args:
+        table: what is copied.
+        out: the folder to make.
+        kind: ``swapped`` gives a chosen sequence the prompts of another chosen one; ``frames`` half
+            of them; ``generic`` those of the sequence nearest the table's mean; ``dropped`` none.
+        share: of the sequences, 0..1.
+        overwrite: replace a table at ``out``.
+
+    Raises:
+        UserError: fewer than two sequences are chosen, or none would be left.
+    """
+    number, prompts = len(table.ids), table.prompts_per_sample
+    chosen = np.random.default_rng(seed).permutation(number)[: round(share * number)]
+    if len(chosen) < 2 or (kind == "dropped" and len(chosen) == number):
+        raise UserError(f"--share: {share:g} chooses {len(chosen)} of {number} sequences")
+    source_NP = np.repeat(np.arange(number)[:, None], prompts, axis=1)
+    if kind == "generic":
+        mean_ND = table.means(table.ids)
+        source_NP[chosen] = int((mean_ND @ mean_ND.mean(0)).argmax())
+    elif kind != "dropped":
+        wrong = slice(1, None, 2) if kind == "frames" else slice(None)
+        source_NP[chosen, wrong] = np.roll(chosen, 1)[:, None]
+    names = [table.ids[row] for row in np.sort(chosen)]
+    kept = np.setdiff1d(np.arange(number), chosen) if kind == "dropped" else np.arange(number)
+    facts = {"kind": kind, "share": share, "seed": seed, "rows": names}
+    return _copy(
+        table, out, kept, source_NP, {"corrupted": facts}, rejected="dropped", overwrite=overwrite
+    )
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How well captions fit those of sequences that move alike.
+
+    Attributes:
+        ids: the n training sequences with prompts.
+        score: (n,) cosine of a caption with the mean of those of the k nearest skeletons.
+        wrong: (n,) probability of the lower of two Gaussians fitted to the scores.
+        share: weight of that Gaussian, an estimate of the share of wrong pairs.
+        auc: of the score for the pairs that the manifest knows to be wrong; None where it knows
+            none or all.
+    """
+
+    ids: list[str]
+    score: NDArray[np.float64]
+    wrong: NDArray[np.float64]
+    share: float
+    auc: float | None
+
+
+def fit(store: Store, table: ConceptTable, *, split_name: str = "xsub") -> Fit:
+    """Score the pairs of a training part; no label and no test sequence is used.
+
+    Raises:
+        UserError: too few training sequences have prompts.
+    """
+    from sklearn.metrics import roc_auc_score
+    from sklearn.mixture import GaussianMixture
+
+    train = split(store.index, split_name).train
+    names = store.index["id"].astype(str).to_numpy()
+    train = train[table.places(names[train].tolist()) >= 0]
+    ids = names[train].tolist()
+    if len(ids) < 2 * NEIGHBOURS:
+        raise UserError(
+            f"{table.path}: {len(ids)} training sequences have prompts; the fit of a caption to "
+            f"those of its {NEIGHBOURS} nearest skeletons needs {2 * NEIGHBOURS}"
+        )
+    clips = load_clips(store, frames=FRAMES, centre=True, align=True)
+    rows = clips.tensors(train)[0].flatten(1).numpy()
+    caption_ND = table.means(ids)
+    caption_ND = caption_ND - caption_ND.mean(0)  # captions share a large component
+    caption_ND /= np.linalg.norm(caption_ND, axis=1, keepdims=True).clip(1e-12)
+    score = np.empty(len(ids))
+    squares = (rows**2).sum(1)
+    for start in range(0, len(ids), 512):  # distances of all pairs need not fit the memory
+        part = slice(start, start + 512)
+        apart = squares[None] - 2 * rows[part] @ rows.T
+        apart[np.arange(len(apart)), np.arange(start, start + len(apart))] = np.inf
+        near = np.argpartition(apart, NEIGHBOURS, axis=1)[:, :NEIGHBOURS]
+        mean_nD = caption_ND[near].mean(1)
+        mean_nD /= np.linalg.norm(mean_nD, axis=1, keepdims=True).clip(1e-12)
+        score[part] = (mean_nD * caption_ND[part]).sum(1)
+    mixture = GaussianMixture(2, random_state=0, n_init=5).fit(score[:, None])
+    low = int(mixture.means_.argmin())
+    wrong = mixture.predict_proba(score[:, None])[:, low]
+    # The wider Gaussian is the likelier one in both tails; the best fits are not wrong.
+    wrong[score >= mixture.means_.max()] = 0.0
+    known = set(table.manifest["settings"].get("corrupted", {}).get("rows", ()))
+    truth = np.array([name in known for name in ids])
+    auc = float(roc_auc_score(truth, -score)) if 0 < truth.sum() < len(ids) else None
+    return Fit(ids, score, wrong, float(mixture.weights_[low]), auc)
+
+
+def keep_fitting(
+    table: ConceptTable, out: Path, found: Fit, *, overwrite: bool = False
+) -> ConceptTable:
+    """Copy a table without the pairs that are likelier wrong than right.
+
+    Sequences outside the training part are kept: nobody trains on them.
+
+    Raises:
+        UserError: nothing would be left.
+    """
+    names = [name for name, wrong in zip(found.ids, found.wrong, strict=True) if wrong > 0.5]
+    kept = np.setdiff1d(np.arange(len(table.ids)), table.places(names))
+    source_NP = np.repeat(np.arange(len(table.ids))[:, None], table.prompts_per_sample, axis=1)
+    facts = {"filtered": {"neighbours": NEIGHBOURS, "share": round(found.share, 4)}}
+    why = "caption unlike those of its nearest skeletons"
+    return _copy(table, out, kept, source_NP, facts, rejected=why, overwrite=overwrite)
+
+
+def _copy(
+    table: ConceptTable,
+    out: Path,
+    kept: NDArray[np.int64],
+    source_NP: NDArray[np.int64],
+    facts: dict[str, Any],
+    *,
+    rejected: str,
+    overwrite: bool,
+) -> ConceptTable:
+    """Write the kept rows of a table with prompts taken from ``source_NP``."""
+    old, prompts = table.manifest, table.prompts_per_sample
+    if not len(kept):
+        raise UserError(f"{table.path}: no pair would be left")
+    index = table.texts()
+    flat = (source_NP[kept] * prompts + np.arange(prompts)).ravel()
+    moved = index.iloc[flat].drop(columns=["id", "prompt", "text"]).reset_index(drop=True)
+    texts = index["text"].to_numpy()[flat].reshape(len(kept), prompts).tolist()
+    features = table.features[source_NP[kept], np.arange(prompts)[None]].astype(np.float32)
+    gone = np.setdiff1d(np.arange(len(table.ids)), kept)
+    reasons = [(table.ids[row], rejected) for row in gone]
+    before = table.path / "rejected.csv"
+    if before.is_file():
+        rows = pd.read_csv(before, dtype=str)
+        reasons = [*zip(rows["id"], rows["reason"], strict=True), *reasons]
+    return ConceptTable.write(
+        out,
+        [table.ids[row] for row in kept],
+        features,
+        modality=table.modality,
+        model=str(old["model"]),
+        texts=texts,
+        columns=moved if len(moved.columns) else None,
+        rejected=reasons,
+        store=str(old["store"]),
+        source=str(old["source"]),
+        settings=old["settings"] | facts,
+        overwrite=overwrite,
+    )
