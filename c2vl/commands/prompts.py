@@ -290,7 +290,7 @@ def filter_(store: Location, table: Location, out: Location, split: str, overwri
 
     A pair looks wrong where its prompts are unlike those of the 10 nearest raw skeletons. Train
     with prompts.missing=exclude, and with the epochs printed for as many optimizer steps.
-    Also clean tables lose pairs: look first at what `c2vl prompts check` estimates.
+    Clean tables lose pairs too, and training on them loses points: docs/evidence.md.
 
     \b
     Example:
