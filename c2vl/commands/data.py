@@ -62,6 +62,12 @@ class _Prepare(click.Command):
     help="BVH, keypoints: frames a second to resample to.",
 )
 @click.option(
+    "--unit",
+    type=click.Choice(["m", "cm", "mm", "inch"]),
+    show_default="cm",
+    help="BVH: the unit of its numbers.",
+)
+@click.option(
     "--jobs",
     type=click.IntRange(1),
     show_default="one a core if it pays",

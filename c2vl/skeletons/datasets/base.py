@@ -41,6 +41,7 @@ class Options:
         window: cut untrimmed videos into windows of this many frames instead of instances.
         stride: frames from one window to the next; half a window when not given.
         fps: frames a second that motion capture is resampled to; the first file's when not given.
+        unit: the length of motion capture's unit (:data:`.bvh.UNITS`); centimetres when not given.
     """
 
     missing: Path | None = None
@@ -48,6 +49,7 @@ class Options:
     window: int | None = None
     stride: int | None = None
     fps: float | None = None
+    unit: str | None = None
 
     def given(self) -> dict[str, Any]:
         """Return the options that were given, by name."""

@@ -47,8 +47,8 @@ CASES = [
     Case("arrays", writers.write_pyskl, name="pyskl"),
     Case("arrays", writers.write_pyskl5, name="pyskl 5"),
     Case("folder", writers.write_folder),
-    Case("bvh", mocap_writers.write_bvh),
-    Case("bvh", mocap_writers.write_bvh_listed, Options(layout="h36m17"), name="listed"),
+    Case("bvh", mocap_writers.write_bvh, Options(unit="m")),
+    Case("bvh", mocap_writers.write_bvh_listed, Options(layout="h36m17", unit="m"), name="listed"),
     Case("humanml3d", mocap_writers.write_humanml3d),
     Case("kit-ml", mocap_writers.write_kit),
 ]
