@@ -51,7 +51,17 @@ def describe_origin(reader: Reader, source: Path, options: Options, found: Found
     for one in found.rejected:
         digest.update(f"{one}\n".encode())
     given = {key: str(value) for key, value in options.given().items()}
-    return {"path": str(source), "options": given, "files": digest.hexdigest()}
+    files = digest.hexdigest()
+    return {"path": str(source), "options": given, "version": reader.version, "files": files}
+
+
+def facts_of(found: Found) -> dict[str, Any]:
+    """Return what a source says of all sequences, as the manifest has it."""
+    return {
+        "default_split": found.default_split,
+        "class_names": list(found.class_names),
+        "layout": found.layout.to_dict(),
+    }
 
 
 def existing(
@@ -60,14 +70,19 @@ def existing(
     origin: dict[str, Any],
     dtype: DType = "float32",
     *,
+    facts: dict[str, Any] | None = None,
     overwrite: bool = False,
 ) -> Prepared | Store | None:
     """Inspect ``out`` before anything is written.
 
+    Args:
+        facts: what the source says of all sequences (:func:`facts_of`), where that may change
+            with the files as they are: a layout, the names of classes.
+
     Returns:
-        ``Prepared`` if the store was made from this origin; the store if it is of the same dataset,
-        prepared the same way, and can be brought up to date; None if a new one may be written
-        (nothing is there, or ``overwrite``).
+        ``Prepared`` if the store was made from this origin and these facts; the store if it is of
+        the same dataset, prepared the same way, and can be brought up to date; None if a new one
+        may be written (nothing is there, or ``overwrite``).
 
     Raises:
         UserError: another store is there and ``overwrite`` is not set, or it is no store at all, or
@@ -88,11 +103,14 @@ def existing(
         source = manifest["source"]
         kind = [manifest["reader"], manifest["settings"]["dtype"], source.get("options")]
         same_files, before = source["files"] == origin["files"], source.get("path", "settings")
+        same_facts = facts is None or json.loads(json.dumps(facts)) == {
+            name: manifest.get(name) for name in facts
+        }
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{out}/manifest.json: the source is not as expected ({error})") from None
     if kind == [reader.name, dtype, origin.get("options")]:
         store = Store.open(out)
-        if same_files:
+        if same_files and same_facts:
             return Prepared(store, 0, 0, read_rejected(store.data / "rejected.csv"))
         if "options" in origin:
             return store
@@ -112,8 +130,10 @@ def with_licence(prepared: Prepared, licence: str) -> Prepared:
     return replace(prepared, store=Store.open(store.path))
 
 
-def entries_of(old: Store | None, found: Found, out: Path) -> OldEntries | None:
-    """Return the old store's entries that can be taken over.
+def entries_of(old: Store | None, reader: Reader, found: Found, out: Path) -> OldEntries | None:
+    """Return the old store's entries; None where none can be taken over.
+
+    An earlier version of the reader gave other sequences, another layout may have other joints.
 
     Raises:
         UserError: files of the old store are gone, so that sequences would be lost.
@@ -128,4 +148,6 @@ def entries_of(old: Store | None, found: Found, out: Path) -> OldEntries | None:
             f"{out}: {len(gone)} of its files are not in the source any more (the first: "
             f"{gone[0]}); give another OUT, or --overwrite to do without them"
         )
-    return entries
+    version = old.manifest["source"].get("version", 1)  # there was one only, until it was recorded
+    same = version == reader.version and len(old.layout.joints) == len(found.layout.joints)
+    return entries if same else None

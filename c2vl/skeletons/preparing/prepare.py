@@ -27,6 +27,7 @@ from c2vl.skeletons.preparing.existing import (
     describe_origin,
     entries_of,
     existing,
+    facts_of,
     with_licence,
 )
 from c2vl.skeletons.rejected import write_rejected
@@ -82,12 +83,13 @@ def prepare(
         raise UserError(f"--{unknown[0]}: {name} has no such option")
     found = reader.discover(source, options)
     described = origin or describe_origin(reader, source, options, found)
-    old = existing(out, reader, described, dtype, overwrite=overwrite)
+    facts = None if origin else facts_of(found)  # an origin is all that decides the content
+    old = existing(out, reader, described, dtype, facts=facts, overwrite=overwrite)
     if isinstance(old, Prepared):
         return with_licence(old, licence)
     if old is not None:
         licence = licence or old.manifest.get("licence", "")
-    kept = entries_of(old, found, out)
+    kept = entries_of(old, reader, found, out)
     fresh = [item for item in found.items if kept is None or item not in kept]
     stored = _STORED[dtype]
     chunks = cut(fresh, reader, stored)
@@ -161,9 +163,7 @@ def _manifest(
         "dataset": reader.title,
         "reader": reader.name,
         "source": origin,
-        "default_split": found.default_split,
-        "class_names": list(found.class_names),
-        "layout": found.layout.to_dict(),
+        **facts_of(found),
         "counts": {
             "sequences": len(index),
             "rejected": sum(not one.left_out for one in written.rejected),

@@ -5,14 +5,14 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from c2vl.skeletons.datasets import Options
+from c2vl.skeletons.datasets import Options, get_reader
 from c2vl.skeletons.demo.ntu_files import TrackedBody, skeleton_text
 from c2vl.skeletons.describe import missing_later
 from c2vl.skeletons.preparing.prepare import prepare
@@ -99,6 +99,37 @@ def test_only_what_is_new_is_read(raw: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="1 of its files are not in the source any more"):
         prepare("ntu60", raw, out)
     assert len(prepare("ntu60", raw, out, overwrite=True).store) == 6
+
+
+@pytest.mark.parametrize("change", ["joint", "class", "split", "default split"])
+def test_what_the_source_says_of_all_sequences_is_looked_at(change: str, tmp_path: Path) -> None:
+    """Every file of joints is as it was; layout, class names and splits are content too."""
+    write_folder(raw := tmp_path / "raw", "\n")
+    out = tmp_path / "store"
+    first = prepare("folder", raw, out).store
+    assert prepare("folder", raw, out).already
+    name, old, new = {
+        "joint": ("layout.yaml", "pelvis", "hips"),
+        "class": ("sequences.csv", ",walk,", ",walking,"),
+        "split": ("sequences.csv", "split_mine", "split_yours"),
+        "default split": ("sequences.csv", "split_xsub", "split_zz"),
+    }[change]
+    (raw / name).write_text((raw / name).read_text().replace(old, new))
+    second = prepare("folder", raw, out)
+    assert not second.already and prepare("folder", raw, out).already
+    new_one = prepare("folder", raw, tmp_path / "anew").store
+    assert content(out) == content(new_one.path)
+    assert second.store.digest != first.digest
+
+
+def test_a_new_version_of_a_reader_reads_all_again(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (raw / BAD).unlink()
+    prepare("ntu60", raw, tmp_path / "store")
+    newer = replace(get_reader("ntu60"), version=2)
+    monkeypatch.setattr("c2vl.skeletons.preparing.prepare.get_reader", lambda name: newer)
+    assert prepare("ntu60", raw, tmp_path / "store").read == 5
 
 
 def test_the_licence_is_kept_and_can_be_told_later(raw: Path, tmp_path: Path) -> None:
