@@ -38,9 +38,9 @@ def train(config: Path, overrides: tuple[str, ...], out: Path | None, max_failur
         try:
             fit(experiment, folder, name=experiment.name, max_failures=max_failures)
         except KeyboardInterrupt:
-            raise UserError(
-                f"stopped; the same command continues from the last checkpoint in {folder}"
-            ) from None
+            kept = any(RunFolder(folder).checkpoints.glob("step-*.pt"))
+            where = f"continues from the last checkpoint in {folder}" if kept else "starts anew"
+            raise UserError(f"stopped; the same command {where}") from None
         except (UserError, TrainingError):
             RunFolder(folder).abandon(made=made)
             raise

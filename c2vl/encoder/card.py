@@ -56,6 +56,8 @@ def read_json(path: Path, made_by: str = _MADE_BY) -> Any:
     """Read a JSON file of an artefact."""
     try:
         return parse_json(read_file(path, made_by).decode("utf-8"))
+    except UserError:
+        raise
     except ValueError as error:
         raise UserError(
             f"{path}: altered or cut short ({error}); put it back, or make it again ({made_by})"

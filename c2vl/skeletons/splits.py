@@ -277,7 +277,8 @@ def folds(
         raise UserError(f"data.validation_by: the {by} of some sequences is not known{hint}")
     if len(groups) < k:
         raise UserError(
-            f"data.validation_folds: {k} folds need as many groups, and the training part has "
-            f"{len(groups)} ({by} {', '.join(map(str, groups))}); lower it or change validation_by"
+            f"{k} folds need as many groups, and the training part has {len(groups)} ({by} "
+            f"{', '.join(map(str, groups))}); lower data.validation_folds (--folds of a command), "
+            "or group by something else (data.validation_by, --by)"
         )
     return (ranks % k).astype(np.int64)

@@ -21,7 +21,7 @@ from c2vl.support.errors import UserError
 from c2vl.support.files import replacing, require_writable
 from c2vl.support.progress import Progress
 
-SHARD = 4096
+SHARD = 512
 """Items a shard: what an interrupted run can lose."""
 
 ItemT = TypeVar("ItemT", str, bytes)
