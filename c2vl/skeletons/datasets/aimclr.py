@@ -1,7 +1,8 @@
-"""The arrays of AimCLR, CrosSCLR and their kin: 50 frames, two bodies, one file a part.
+"""The arrays of ST-GCN and its kin (2s-AGCN, AimCLR, CrosSCLR, CMD): two bodies, a file a part.
 
-``{train,val}_position.npy`` (N, 3, T, V, 2) with ``{train,val}_label.pkl``, the pickle of (sample
-names, labels from 0), or ``_label.npy``.
+``{train,val}_position.npy``, ``_data.npy`` or ``_data_joint.npy`` (N, 3, T, V, 2) with
+``_label.pkl``, the pickle of (sample names, labels from 0), or ``_label.npy``. Where there is a
+``_num_frame.npy``, what follows those frames of a sequence is padding, whatever it holds.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from c2vl.skeletons.formats.raw_files import RawFile
 from c2vl.skeletons.formats.stored_values import StoredArray
 from c2vl.skeletons.rejected import RejectedError
 
-POSITION = re.compile(r"(train|val|test)_position\.npy")
+POSITION = re.compile(r"(train|val|test)_(position|data|data_joint)\.npy")
 _MOST_BYTES = 256 << 20  # the names and labels of NTU RGB+D 120 take 3 MB
 
 
@@ -33,10 +34,11 @@ def part_of(position: RawFile, files: dict[str, RawFile]) -> PartArrays:
     """Return the array and labels of a part.
 
     Args:
-        position: its ``_position.npy``.
+        position: its array of joints.
         files: all of the dataset by name.
     """
-    stem = position.name.removesuffix("_position.npy")
+    part = position.base.partition("_")[0]
+    stem = f"{position.folder}/{part}" if position.folder else part
     data = ArrayFile(position)
     shape = data.header().shape
     if len(shape) != 5 or shape[1] != 3 or not 1 <= shape[4] <= 8:
@@ -49,10 +51,22 @@ def part_of(position: RawFile, files: dict[str, RawFile]) -> PartArrays:
         labels, width = read_labels(ArrayFile(array))
     else:
         raise RejectedError("there is neither _label.pkl nor _label.npy beside it")
-    part = position.base.partition("_")[0]
     check_count(part, shape[0], len(labels), len(names) if names else None)
+    lengths: NDArray[np.int64] | None = None
+    if counted := files.get(f"{stem}_num_frame.npy"):
+        lengths = _lengths(ArrayFile(counted), shape)
     facts = {"format": "aimclr", "joints": shape[3]}
-    return PartArrays(part, data, labels, names, width, facts)
+    return PartArrays(part, data, labels, names, width, facts, lengths)
+
+
+def _lengths(array: ArrayFile, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Return the frames of each sequence that are no padding, (N,)."""
+    if array.header().shape != (shape[0],):
+        raise RejectedError(f"{array.name} is {array.header().shape}, expected ({shape[0]},)")
+    lengths = np.concatenate(list(array.rows(0, shape[0])))
+    if lengths.dtype.kind not in "fiu" or not ((lengths >= 1) & (lengths <= shape[2])).all():
+        raise RejectedError(f"{array.name}: a number of frames is outside 1..{shape[2]}")
+    return lengths.astype(np.int64)
 
 
 def _pickled(file: RawFile) -> tuple[list[str], NDArray[np.int64]]:

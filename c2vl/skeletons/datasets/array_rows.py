@@ -42,6 +42,7 @@ class PartArrays:
         names: N sample names, or none.
         width: classes, as far as this part shows.
         facts: what the format adds to those of the items.
+        lengths: (N,) frames of each sequence that are no padding, where the files say them.
     """
 
     name: str
@@ -50,6 +51,7 @@ class PartArrays:
     names: Series[str]
     width: int
     facts: dict[str, Any]
+    lengths: NDArray[np.int64] | None = None
 
 
 def labels_of(array: NDArray[np.generic]) -> NDArray[np.int64]:
@@ -148,6 +150,8 @@ def items_of(part: PartArrays, parts: dict[str, str]) -> Iterator[Item]:
             "labels": part.labels[first:last].tolist(),
             "names": list(part.names[first:last]),
         }
+        if part.lengths is not None:
+            facts["lengths"] = part.lengths[first:last].tolist()
         yield Item(part.data.file, rows=(first, last), facts=facts)
 
 
@@ -170,7 +174,7 @@ def read_rows(
     array = ArrayFile(item.file, item.facts["inner"])
     first, last = item.rows
     labels, names = item.facts["labels"], item.facts["names"]
-    part = item.facts["part"]
+    part, lengths = item.facts["part"], item.facts.get("lengths")
     at = first
     for block in array.rows(first, last):
         if block.dtype.kind not in "fiu":
@@ -178,7 +182,8 @@ def read_rows(
         for row in block:
             name = names[at - first] if names else f"{part}-{at:06d}"
             source = f"{array.name}[{at}]"
-            yield sequence_of(joints_of(row), name, labels[at - first], source, item.facts["parts"])
+            joints = joints_of(row)[:, : lengths[at - first] if lengths else None]
+            yield sequence_of(joints, name, labels[at - first], source, item.facts["parts"])
             at += 1
 
 

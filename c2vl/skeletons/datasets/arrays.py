@@ -1,4 +1,4 @@
-"""Arrays that others prepared and published: AimCLR's, CTR-GCN's, PYSKL's.
+"""Arrays that others prepared and published: ST-GCN's, AimCLR's and CMD's, CTR-GCN's, PYSKL's.
 
 Which they are is told by what is in SOURCE; where several could be meant, the user names one. 25
 joints are those of NTU RGB+D; any other number needs ``--layout``.
@@ -30,24 +30,27 @@ from c2vl.support.errors import UserError
 def discover(source: Path, options: Options) -> Found:
     """Read labels and names, and cut the arrays into pieces."""
     files = list_files(source)
-    positions: dict[str, list[RawFile]] = {}
+    positions: dict[str, list[RawFile]] = {}  # what each of AimCLR's kin calls its joints
     for file in files:
-        if aimclr.POSITION.fullmatch(file.base):
-            positions.setdefault(file.folder, []).append(file)
+        if match := aimclr.POSITION.fullmatch(file.base):
+            positions.setdefault(f"{file.folder or '.'}/*_{match[2]}.npy", []).append(file)
     archives = [file for file in files if file.base.endswith(".npz")]
     pickles = [
         file
         for file in files
         if file.base.endswith((".pkl", ".pickle")) and not file.base.endswith("_label.pkl")
     ]
-    found = [*(f"{folder or '.'}/" for folder in positions), *(f.name for f in archives + pickles)]
+    found = [*positions, *(file.name for file in archives + pickles)]
     if not found:
         raise UserError(
-            f"{source}: no train_position.npy with its labels (AimCLR), .npz (CTR-GCN) or .pkl "
-            "(PYSKL) in it"
+            f"{source}: no train_position.npy (AimCLR), train_data.npy (ST-GCN) or "
+            "train_data_joint.npy (2s-AGCN, CMD) with its labels, .npz (CTR-GCN) or .pkl (PYSKL) "
+            "in it"
         )
     if len(found) > 1:
-        raise UserError(f"{source}: holds {', '.join(sorted(found))}; give one of them as SOURCE")
+        raise UserError(
+            f"{source}: holds {', '.join(sorted(found))}; give one of them alone as SOURCE"
+        )
     if pickles:
         return _annotations(pickles[0], source, options)
     if archives:

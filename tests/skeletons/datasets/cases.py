@@ -41,6 +41,7 @@ CASES = [
     Case("nw-ucla", writers.write_ucla),
     Case("arrays", writers.write_aimclr, name="aimclr"),
     Case("arrays", writers.write_aimclr_unnamed, name="aimclr unnamed"),
+    Case("arrays", writers.write_cmd, name="cmd"),
     Case("arrays", writers.write_ctrgcn, name="ctrgcn"),
     Case("arrays", writers.write_ctrgcn_packed, name="ctrgcn packed"),
     Case("arrays", writers.write_ctrgcn_kinect, Options(layout="kinect20"), name="ctrgcn kinect"),

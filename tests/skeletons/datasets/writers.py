@@ -315,6 +315,24 @@ def write_aimclr_unnamed(folder: Path, end: str) -> list[Written]:
     return written
 
 
+def write_cmd(folder: Path, end: str) -> list[Written]:
+    """CMD's: 2s-AGCN's names and padding by repetition, and how many frames are none."""
+    written = []
+    for part in ("train", "val"):
+        samples = _samples(25, len(part), 40)
+        arrays = []
+        for joints in samples:
+            frames = np.arange(64) % joints.shape[1]
+            arrays.append(padded(joints[:, frames], 64, 2).transpose(3, 1, 2, 0))
+        np.save(folder / f"{part}_data_joint.npy", np.stack(arrays).astype(np.float32))
+        np.save(folder / f"{part}_num_frame.npy", [joints.shape[1] for joints in samples])
+        np.save(folder / f"{part}_label.npy", np.array([3, 0, 2, 1]))
+        for row, joints in enumerate(samples):
+            facts = {"label": [3, 0, 2, 1][row], "parts": {"given": GIVEN[part]}}
+            written.append(Written(f"{part}-{row:06d}", joints, facts))
+    return written
+
+
 def write_ctrgcn(folder: Path, end: str, packed: bool = False, joints: int = 25) -> list[Written]:
     """(N, T, 150), two bodies beside each other and zeros behind; one-hot labels."""
     arrays = {}
