@@ -6,16 +6,21 @@ from pathlib import Path
 
 import click
 
-from c2vl.commands.arguments import FILE, FOLDER, imports_option
-from c2vl.support.errors import TrainingError, UserError
+from c2vl.commands.arguments import FILE, LOCATION, imports_option
+from c2vl.support.errors import StorageAway, TrainingError, UserError
+from c2vl.support.remote import Location, below
 
 
 @click.command()
 @click.argument("config", type=FILE)
 @click.argument("overrides", metavar="[KEY=VALUE]...", nargs=-1)
-@click.option("--out", type=FOLDER, show_default="runs/train/NAME", help="Run folder.")
+@click.option(
+    "--out", type=LOCATION, show_default="runs/train/NAME", help="Run folder, or its URL."
+)
 @click.option("--max-failures", default=0, help="Lost workers that training survives.")
-def train(config: Path, overrides: tuple[str, ...], out: Path | None, max_failures: int) -> None:
+def train(
+    config: Path, overrides: tuple[str, ...], out: Location | None, max_failures: int
+) -> None:
     """Train the experiment in CONFIG, with any settings overridden.
 
     The same command on the same folder continues after an interruption, with the same result.
@@ -25,6 +30,7 @@ def train(config: Path, overrides: tuple[str, ...], out: Path | None, max_failur
       c2vl train experiment.yaml
       c2vl train experiment.yaml optim.lr=0.05 train.epochs=30 --out runs/train/short
       c2vl train experiment.yaml train.workers=4 train.batch_size=128
+      c2vl train experiment.yaml --out s3://bucket/runs/first
     """
     from c2vl.config.reading import load
     from c2vl.training.launch import fit
@@ -33,18 +39,23 @@ def train(config: Path, overrides: tuple[str, ...], out: Path | None, max_failur
 
     experiment = load(config, overrides)
     folder = out or Path("runs/train") / experiment.name
-    made = not folder.exists()
+    made = isinstance(folder, Path) and not folder.exists()
     with following(folder, experiment.train.epochs):
         try:
             fit(experiment, folder, name=experiment.name, max_failures=max_failures)
         except KeyboardInterrupt:
-            kept = any(RunFolder(folder).checkpoints.glob("step-*.pt"))
-            where = f"continues from the last checkpoint in {folder}" if kept else "starts anew"
+            where = f"continues from the last checkpoint in {folder}"
+            if isinstance(folder, str):
+                where += ", if there is one"  # asking a server may take long
+            elif not any(RunFolder(folder).checkpoints.glob("step-*.pt")):
+                where = "starts anew"
             raise UserError(f"stopped; the same command {where}") from None
+        except StorageAway as error:
+            raise StorageAway(f"{error}; then the same command continues") from None
         except (UserError, TrainingError):
-            RunFolder(folder).abandon(made=made)
+            RunFolder.at(folder).abandon(made=made)
             raise
-    click.echo(f"encoder: {RunFolder(folder).encoder}")
+    click.echo(f"encoder: {below(folder, RunFolder(Path()).encoder.name)}")
 
 
 @click.command()

@@ -19,6 +19,10 @@ class StorageFull(UserError):
     """A disk or a quota is full: all files are whole, and the work continues once there is room."""
 
 
+class StorageAway(StorageFull):
+    """The server of a URL does not answer or refuses us: the work continues once it takes files."""
+
+
 class NotShared(UserError):
     """A node does not see the folder that all nodes share: nothing that runs there would stay."""
 

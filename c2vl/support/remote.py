@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
-from c2vl.support.errors import UserError, first_line
+from c2vl.support.errors import StorageAway, UserError, first_line
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -88,15 +88,27 @@ def absolute(location: Location) -> Location:
     return location if isinstance(location, str) else location.absolute()
 
 
+def below(location: Location, name: str) -> Location:
+    """Return the place of a name below a location."""
+    if isinstance(location, Path):
+        return location / name
+    place, question, options = location.partition("?")
+    return f"{place}/{name}{question}{options}"
+
+
 class RemoteFolder:
     """A folder at a URL. Every method asks again, for a minute without progress, before it fails.
 
-    All raise :class:`.UserError` where access is refused, the region is wrong or missing, or the
-    server does not answer; names are relative, with slashes.
+    All raise :class:`.UserError` where the region is wrong or missing, and :class:`.StorageAway`
+    where access is refused or the server does not answer; names are relative, with slashes.
+
+    Args:
+        patience: seconds without progress after which the server is given up; after that, each
+            call asks once.
     """
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, url: str, patience: float | None = None) -> None:
+        self.url, self._patience = url, patience
 
     def read(self, name: str) -> bytes:
         """Return a small file's content.
@@ -113,12 +125,20 @@ class RemoteFolder:
 
     def files(self, below: str = "") -> dict[str, int]:
         """List all files below a folder; returns name → bytes."""
+        return {name: size for name, (size, _) in self.listing(below).items()}
+
+    def listing(self, below: str = "") -> dict[str, tuple[int, float]]:
+        """List all files below a folder; returns name → bytes, seconds since 1970 of its change."""
         from pyarrow.fs import FileSelector, FileType
 
         selected = FileSelector(self._path(below), allow_not_found=True, recursive=True)
         found = self._patiently(lambda: self._system.get_file_info(selected))
         start = len(self._opened[1].rstrip("/")) + 1
-        return {one.path[start:]: one.size for one in found if one.type == FileType.File}
+        return {
+            one.path[start:]: (one.size, one.mtime_ns / 1e9 if one.mtime_ns else 0.0)
+            for one in found
+            if one.type == FileType.File
+        }
 
     def fetch(self, name: str, size: int, target: Path, done: Callable[[int], None]) -> None:
         """Copy a file to ``target``, after the bytes that it has.
@@ -252,8 +272,9 @@ class RemoteFolder:
             except OSError as error:
                 self._refuse_if_final(error)
                 waited = time.monotonic() - began
-                if waited > PATIENCE:
-                    raise UserError(
+                if waited > (PATIENCE if self._patience is None else self._patience):
+                    self._patience = 0.0
+                    raise StorageAway(
                         f"{self.url}: no answer for {waited:.0f} s ({_reason(error)}); look at the "
                         "network and at the endpoint (for s3: AWS_ENDPOINT_URL, AWS_DEFAULT_REGION)"
                     ) from None
@@ -265,7 +286,7 @@ class RemoteFolder:
     def _refuse_if_final(self, error: OSError) -> None:
         text = str(error)
         if isinstance(error, PermissionError) or any(word in text for word in _REFUSED):
-            raise UserError(
+            raise StorageAway(
                 f"{self.url}: access is refused ({_reason(error)}); look at the credentials (for "
                 "s3: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_PROFILE) and "
                 "at what they may do"

@@ -11,9 +11,17 @@ from typing import Any
 
 from c2vl.config.experiment import Experiment, TrainSettings
 from c2vl.config.reading import dump, from_dict, resolved
-from c2vl.support.errors import NotShared, StorageFull, TrainingError, UserError, is_disk_full
+from c2vl.support.errors import (
+    NotShared,
+    StorageAway,
+    StorageFull,
+    TrainingError,
+    UserError,
+    is_disk_full,
+)
 from c2vl.support.files import require_shared, require_writable
 from c2vl.support.ray_session import connected, quiet_train
+from c2vl.support.remote import Location, absolute, parse_location
 from c2vl.training.group_run import GroupRun, Report
 from c2vl.training.run_folder import RunFolder
 from c2vl.training.worker_errors import WorkersFailed, true_error
@@ -23,7 +31,7 @@ log = logging.getLogger(__name__)
 
 def fit(
     experiment: Experiment,
-    folder: Path,
+    folder: Location,
     *,
     name: str,
     on_report: Report | None = None,
@@ -41,7 +49,7 @@ def fit(
 
     Args:
         experiment: the settings.
-        folder: the run's folder, on storage that all workers reach.
+        folder: the run's folder, on storage that all workers reach: a path, or a URL.
         name: name of the Ray Train run.
         on_report: called in this process with the figures of each epoch, once and in order; an
             exception in it ends training.
@@ -57,7 +65,8 @@ def fit(
 
     Raises:
         UserError: settings that do not fit; trying again will not help.
-        StorageFull: the disk has no room for a file; the same call resumes once there is.
+        StorageFull: the disk has no room for a file, or the server of a URL is away
+            (:class:`.StorageAway`); the same call resumes once that is over.
         NotShared: this process or a worker does not see ``shared``; nothing is written there.
         TrainingError: non-finite loss or no memory left; trying again will not help.
         WorkersFailed: more losses or unexpected errors than ``max_failures``.
@@ -65,41 +74,44 @@ def fit(
     import ray
 
     _see(shared)
-    folder = folder.absolute()
+    folder = absolute(folder)
     here = experiment.train.workers == 1 and not ray.is_initialized()
     if not here:
         experiment = resolved(experiment)
-    run = RunFolder(folder)
-    run.reopen(dump(experiment))
-    if run.done:
-        return run.result()
-    require_writable(folder)
-    began = time.monotonic()
-    job = {
-        "experiment": experiment.model_dump(mode="json"),
-        "folder": str(folder),
-        "shared": shared,
-    }
-    report = on_report or _silent
-    if told is None:
-        told = max((row["epoch"] for row in run.rows()), default=0)
-    if here:
-        _run(lambda: _fit_here(job, experiment.train, report), folder)
-    else:
-        restarted = on_restart or _warn_of_restart
-        why = documented(experiment.train)
-        # Ray Train's documented trainer needs the dashboard to give resources back
-        with connected(told=True, starting={"include_dashboard": bool(why)}):
-            _run(
-                lambda: _fit_on_workers(
-                    job, experiment.train, why, report, told, restarted, name, max_failures
-                ),
-                folder,
-            )
-    with _room(folder):
-        last = run.finish(time.monotonic() - began)
-    run.drop_checkpoints(keep=int(keep_checkpoint))
-    return last
+    why = "" if here else documented(experiment.train)
+    if why and isinstance(folder, str):
+        raise UserError(f"{folder}: {why}; the documented trainer needs a folder, not a URL")
+    with _working_on(folder) as run:
+        run.pull()
+        run.reopen(dump(experiment))
+        if run.done:
+            return run.result()
+        require_writable(run.path)
+        began = time.monotonic()
+        job = {
+            "experiment": experiment.model_dump(mode="json"),
+            "folder": str(folder),
+            "shared": shared,
+        }
+        report = on_report or _silent
+        if told is None:
+            told = max((row["epoch"] for row in run.rows()), default=0)
+        if here:
+            _run(lambda: _fit_here(job, experiment.train, report), run)
+        else:
+            restarted = on_restart or _warn_of_restart
+            # Ray Train's documented trainer needs the dashboard to give resources back
+            with connected(told=True, starting={"include_dashboard": bool(why)}):
+                _run(
+                    lambda: _fit_on_workers(
+                        run, job, experiment.train, why, report, told, restarted, name, max_failures
+                    ),
+                    run,
+                )
+        with _room(run):
+            last = run.finish(time.monotonic() - began)
+        run.drop_checkpoints(keep=int(keep_checkpoint))
+        return last
 
 
 def documented(settings: TrainSettings) -> str:
@@ -133,6 +145,7 @@ def _fit_here(job: dict[str, Any], settings: TrainSettings, report: Report) -> N
 
 
 def _fit_on_workers(
+    run: RunFolder,
     job: dict[str, Any],
     settings: TrainSettings,
     why_documented: str,
@@ -145,7 +158,6 @@ def _fit_on_workers(
     """Train on a group of Ray Train workers."""
     import ray.train
 
-    run = RunFolder(Path(job["folder"]))
     resources = {"CPU": settings.cpus_per_worker, "GPU": settings.gpus_per_worker}
     scaling = ray.train.ScalingConfig(
         num_workers=settings.workers,
@@ -165,11 +177,11 @@ def _fit_on_workers(
     else:
         from c2vl.training.train_group import run as run_on_workers
     run_on_workers(
-        GroupRun(_loop, job, report, run.rows, told, restarted, scaling, config),
+        GroupRun(_loop, job, report, run.newest_rows, told, restarted, scaling, config),
     )
 
 
-def _run(fit_loop: Callable[[], None], folder: Path) -> None:
+def _run(fit_loop: Callable[[], None], run: RunFolder) -> None:
     """Run a trainer and raise the loop's own errors unwrapped."""
     import ray.train
 
@@ -178,19 +190,21 @@ def _run(fit_loop: Callable[[], None], folder: Path) -> None:
     except (UserError, TrainingError):
         raise
     except ray.train.TrainingFailedError as error:
-        _raise_final(folder)
         # A full disk may prevent the error file; the workers' own errors are in this exception.
         for cause in getattr(error, "worker_failures", {}).values():
-            if isinstance(cause, NotShared):
-                raise NotShared(str(cause)) from None
+            if isinstance(cause, NotShared | StorageAway):
+                raise type(cause)(str(cause)) from None
+        run.pull()
+        _raise_final(run)
+        for cause in getattr(error, "worker_failures", {}).values():
             if is_disk_full(cause):
                 raise StorageFull(str(cause)) from None
         raise WorkersFailed(f"{error}\n{true_error(error)}") from None
-    _raise_final(folder)
+    _raise_final(run)
 
 
-def _raise_final(folder: Path) -> None:
-    if (error := RunFolder(folder).error()) is not None:
+def _raise_final(run: RunFolder) -> None:
+    if (error := run.error()) is not None:
         raise error
 
 
@@ -199,7 +213,24 @@ def _loop(job: dict[str, Any], report: Report) -> None:
     import ray.train
 
     quiet_train()
-    _train(job, report, ray.train.get_context().get_world_rank(), ray.get_gpu_ids())
+    rank = ray.train.get_context().get_world_rank()
+    with _working_on(parse_location(job["folder"]), discard=rank == 0):
+        _train(job, report, rank, ray.get_gpu_ids())
+
+
+@contextmanager
+def _working_on(location: Location, *, discard: bool = True) -> Iterator[RunFolder]:
+    """Yield a run's folder; of one at a URL the copy is not wanted any more at the end.
+
+    Args:
+        discard: delete the copy. One of another rank on this machine may still use it.
+    """
+    run = RunFolder.at(location)
+    try:
+        yield run
+    finally:
+        if run.mirror is not None:
+            run.mirror.close(discard=discard)
 
 
 def _see(shared: tuple[str, str] | None) -> None:
@@ -220,23 +251,29 @@ def _train(job: dict[str, Any], report: Report, rank: int, assigned: Sequence[in
     from c2vl.training.loop import Session, train
 
     _see(job.get("shared"))
-    experiment, folder = from_dict(job["experiment"]), Path(job["folder"])
+    experiment, run = from_dict(job["experiment"]), RunFolder.at(parse_location(job["folder"]))
     settings = experiment.train
     threads = max(1, int(settings.cpus_per_worker))
     try:
         device = worker_device(settings.gpus_per_worker, assigned)
-        with _room(folder):
-            train(experiment, Session(folder, report, rank=rank, device=device, threads=threads))
+        with _room(run):
+            if rank == 0:
+                run.pull(checkpoints=True)
+            else:
+                run.pull_checkpoints()
+            train(experiment, Session(run, report, rank=rank, device=device, threads=threads))
+    except (StorageAway, NotShared):
+        raise
     except (UserError, TrainingError) as error:
         try:
-            RunFolder(folder).fail(error)
+            run.fail(error)
         except UserError as unwritten:
             log.warning("%s", unwritten)
         raise
 
 
 @contextmanager
-def _room(folder: Path) -> Iterator[None]:
+def _room(run: RunFolder) -> Iterator[None]:
     """Convert the errors of a full disk to one message."""
     try:
         yield
@@ -245,6 +282,6 @@ def _room(folder: Path) -> Iterator[None]:
         if final or not is_disk_full(error):
             raise
         raise StorageFull(
-            f"{folder}: no room is left on the disk, or a quota is reached; nothing is lost: free "
-            f"some, and training goes on from the last checkpoint ({error})"
+            f"{run.path}: no room is left on the disk, or a quota is reached; nothing is lost: "
+            f"free some, and training goes on from the last checkpoint ({error})"
         ) from None

@@ -41,14 +41,14 @@ class Session:
     """What a launcher gives a worker.
 
     Attributes:
-        folder: the run's folder, the same for all workers.
+        run: the run's folder, the same for all workers, or a copy of it.
         report: called with the figures of each epoch (on every worker, as Ray Train requires).
         rank: number of this worker.
         device: where tensors live.
         threads: torch threads; fixed, since sums over threads differ in their last bits.
     """
 
-    folder: Path
+    run: RunFolder
     report: Callable[[dict[str, Any]], None]
     rank: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -65,7 +65,7 @@ def train(experiment: Experiment, session: Session) -> dict[str, Any]:
         UserError: settings, store, prompts and device do not fit each other.
         TrainingError: the loss is not finite, or the device has no memory left.
     """
-    with told_plainly(session.folder.name, session.device):
+    with told_plainly(session.run.path.name, session.device):
         return _train(experiment, session)
 
 
@@ -73,7 +73,7 @@ def _train(experiment: Experiment, session: Session) -> dict[str, Any]:
     # --- load ---------------------------------------------------------------------------------
     torch.set_num_threads(session.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    run, settings, lead = RunFolder(session.folder), experiment.train, session.rank == 0
+    run, settings, lead = session.run, experiment.train, session.rank == 0
     source = TrainingSet(experiment)
     dims = {name: rows.shape[2] for name, rows in source.concepts.items()}
     steps = settings.epochs * source.steps_per_epoch
@@ -94,7 +94,7 @@ def _train(experiment: Experiment, session: Session) -> dict[str, Any]:
         first = state["step"]
         tally.load(state)
         log.info("%s: goes on from step %d of %d", run.path.name, first, steps)
-    metrics = MetricsFile(run) if lead else None
+    metrics = MetricsFile(run, (state or {}).get("metrics", "")) if lead else None
     if lead:
         run.say(outline(learner, source, resident))
     usage = Usage(session.device) if settings.system_metrics else None
@@ -137,19 +137,23 @@ def _train(experiment: Experiment, session: Session) -> dict[str, Any]:
                 last |= usage.figures()
             if metrics is not None:
                 last = metrics.add(last)
+                run.send_figures()
 
         # --- checkpoint, before the report, which may end the run ---------------------------------
         by_epoch = place == 0 and (epoch % settings.checkpoint_every == 0 or done == steps)
         by_step = settings.checkpoint_steps and done % settings.checkpoint_steps == 0
-        if lead and (by_epoch or by_step):
+        if metrics is not None and (by_epoch or by_step):
             state = {"step": done, **tally.state(), "learner": learner.state_dict()}
+            state["metrics"] = metrics.text()
             checkpoint.save(run.checkpoints, state, step=done, keep=settings.keep_checkpoints)
+            run.send(run.checkpoints)
         if place == 0:
             session.report(last)
 
     # --- export the encoder -------------------------------------------------------------------
     if lead:
         export(learner, source, last, run.encoder)
+        run.send(run.encoder)
     return last
 
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
 from typing import Any
 
+from c2vl.support.errors import StorageAway
 from c2vl.support.progress import Bar
+from c2vl.support.remote import Location
 from c2vl.training.figures import short_names
 from c2vl.training.run_folder import RunFolder
 
@@ -22,28 +23,31 @@ def line(row: dict[str, Any]) -> str:
 
 
 @contextmanager
-def following(folder: Path, epochs: int) -> Iterator[None]:
+def following(folder: Location, epochs: int) -> Iterator[None]:
     """Show what a run's folder says of its start and epochs, until the block ends.
 
     Args:
-        folder: the run's folder; it need not exist yet.
+        folder: the run's folder, or its URL; it need not exist yet. What workers on other machines
+            send to a URL is shown at the end.
         epochs: how many there will be.
     """
-    bar, stop, run = Bar(folder.name, epochs), threading.Event(), RunFolder(folder)
+    run, stop = RunFolder.at(folder), threading.Event()
+    run.pull()
+    name, bar = run.path.name, Bar(run.path.name, epochs)
     shown, told = len(run.rows()), len(run.said())  # earlier starts have shown these
 
     def show() -> None:
         nonlocal shown, told
         said = run.said()
         for text in said[told:]:
-            bar.say(f"{folder.name}: {text}")
+            bar.say(f"{name}: {text}")
         told = len(said)
         rows = run.rows()
         for row in rows[shown:]:
             if bar.is_terminal:
                 bar.show(row["epoch"], epochs, line(row))
             else:
-                bar.say(f"{folder.name} epoch {row['epoch']}/{epochs}  {line(row)}")
+                bar.say(f"{name} epoch {row['epoch']}/{epochs}  {line(row)}")
         shown = len(rows)
 
     def watch() -> None:
@@ -58,4 +62,8 @@ def following(folder: Path, epochs: int) -> Iterator[None]:
         finally:
             stop.set()
             thread.join()
+            with suppress(StorageAway):  # the training's own error tells of it
+                run.pull()
             show()
+            if run.mirror is not None:
+                run.mirror.close(discard=True)

@@ -12,13 +12,17 @@
     starts.txt        what each start said: device, size, expected time
     ray/              Ray Train's own files
     answer.json  failures.txt    between Ray Train's documented trainer and its launcher
+
+At a URL lies the same, but for the last two lines. Rank 0 and the launcher each work on a copy
+(:mod:`c2vl.training.mirror`): a start begins with what lies at the URL, figures go there before
+anybody is told of them, and ``done.json`` goes last.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +33,9 @@ from numpy.typing import NDArray
 from c2vl.config.reading import dump, from_dict
 from c2vl.support.errors import StorageFull, TrainingError, UserError
 from c2vl.support.files import write_text
+from c2vl.support.remote import Location
 from c2vl.support.yaml_files import parse_yaml
+from c2vl.training.mirror import Mirror
 
 
 @dataclass(frozen=True)
@@ -38,9 +44,22 @@ class RunFolder:
 
     Attributes:
         path: the folder.
+        mirror: of the URL that it stands for; None for a folder that all processes share.
     """
 
     path: Path
+    mirror: Mirror | None = None
+
+    @classmethod
+    def at(cls, location: Location) -> RunFolder:
+        """Return the folder of a path, or this machine's copy of one at a URL."""
+        if isinstance(location, Path):
+            return cls(location)
+        mirror = Mirror(location)
+        return cls(mirror.path, mirror)
+
+    def __str__(self) -> str:
+        return str(self.path if self.mirror is None else self.mirror.url)
 
     @property
     def settings(self) -> Path:
@@ -91,6 +110,35 @@ class RunFolder:
     def _failures(self) -> Path:
         return self.path / "failures.txt"
 
+    # --- at a URL -----------------------------------------------------------------------------
+
+    def pull(self, *, checkpoints: bool = False, encoder: bool = False) -> None:
+        """Make a copy what lies at the URL.
+
+        Args:
+            checkpoints: copy them too.
+            encoder: copy it too.
+        """
+        left = [self.checkpoints] * (not checkpoints) + [self.encoder] * (not encoder)
+        files = (self.settings, self.metrics, self._done, self._error, self._warnings, self._starts)
+        ours = _below(*files, self.checkpoints, self.encoder)
+        if self.mirror is not None:
+            self.mirror.pull(leave=_below(*left), stays=lambda name: not ours(name))
+
+    def pull_checkpoints(self) -> None:
+        """Copy the checkpoints from the URL, for a worker that writes nothing."""
+        if self.mirror is not None:
+            self.mirror.pull(below=self.checkpoints.name)
+
+    def send(self, *paths: Path) -> None:
+        """Send files, and all files of folders, to the URL."""
+        if self.mirror is not None:
+            self.mirror.push(_below(*paths))
+
+    def send_figures(self) -> None:
+        """Send what describes the epochs so far."""
+        self.send(self.metrics, self._warnings, self._starts)
+
     # --- begin --------------------------------------------------------------------------------
 
     def claim(self, resolved: str) -> None:
@@ -105,6 +153,7 @@ class RunFolder:
         self._refuse_another(resolved)
         if not self.settings.exists():
             write_text(self.settings, resolved)
+        self.send(self.settings)
 
     def reopen(self, resolved: str) -> None:
         """Remove the error that ended the last start.
@@ -125,11 +174,12 @@ class RunFolder:
         self._refuse_another(resolved)
         if failed:
             self._error.unlink(missing_ok=True)
+        self.send(self.settings, self._error)
 
     def _refuse_another(self, resolved: str) -> None:
         if self.settings.exists() and not _same(self.settings.read_text("utf-8"), resolved):
             raise UserError(
-                f"{self.path}: holds a run with other settings (see its {self.settings.name}); "
+                f"{self}: holds a run with other settings (see its {self.settings.name}); "
                 "choose another folder, or remove this one"
             )
 
@@ -139,25 +189,26 @@ class RunFolder:
         Args:
             made: whether that start created the folder.
         """
+        self.pull()
         if self.settings.exists():
             return
-        if made:
+        if made and self.mirror is None:
             shutil.rmtree(self.path, ignore_errors=True)
         else:
             self._error.unlink(missing_ok=True)
+            self.send(self._error)
 
     # --- figures ------------------------------------------------------------------------------
 
+    def newest_rows(self) -> list[dict[str, Any]]:
+        """Return the figures by epoch that a worker on another machine may have sent meanwhile."""
+        if self.mirror is not None:
+            self.mirror.refresh(self.metrics.name)
+        return self.rows()
+
     def rows(self) -> list[dict[str, Any]]:
         """Return the figures by epoch; an incomplete last line is left out."""
-        rows = []
-        if self.metrics.exists():
-            for line in self.metrics.read_text(encoding="utf-8").splitlines():
-                try:
-                    rows.append(json.loads(line))
-                except json.JSONDecodeError:
-                    break
-        return rows
+        return _rows(self.metrics.read_text(encoding="utf-8")) if self.metrics.exists() else []
 
     def table(self, names: Sequence[str]) -> NDArray[np.float64]:
         """Return some figures by epoch, without making objects of the others.
@@ -200,8 +251,9 @@ class RunFolder:
 
     def finish(self, seconds: float) -> dict[str, Any]:
         """Mark training as done, record its seconds, and return its last epoch's figures."""
-        last = self.rows()[-1]
+        last = self.newest_rows()[-1]
         write_text(self._done, json.dumps({"metrics": last, "seconds": seconds}))
+        self.send(self._done)
         return last
 
     @property
@@ -217,6 +269,7 @@ class RunFolder:
         """
         written = {"kind": type(error).__name__, "message": str(error)}
         write_text(self._error, json.dumps(written))
+        self.send(self._error, self._warnings, self._starts)
 
     def error(self) -> UserError | TrainingError | None:
         """Return the error that training ended with, if it did."""
@@ -273,6 +326,10 @@ class RunFolder:
 
     def drop_checkpoints(self, *, keep: int = 0) -> None:
         """Remove the checkpoints of a run that is done, but the newest ``keep``."""
+        if self.mirror is not None:
+            names = sorted(self.mirror.remote.files(self.checkpoints.name))
+            for name in names[: len(names) - keep]:
+                self.mirror.remote.delete(name)
         if keep == 0:
             shutil.rmtree(self.checkpoints, ignore_errors=True)
             return
@@ -281,7 +338,26 @@ class RunFolder:
 
     def drop_encoder(self) -> None:
         """Remove the encoder of a run that is done; its figures stay."""
+        if self.mirror is not None and self.encoder.exists():
+            self.mirror.delete(self.encoder.name)
         shutil.rmtree(self.encoder, ignore_errors=True)
+
+
+def _below(*paths: Path) -> Callable[[str], bool]:
+    """Tell of names in a run's folder whether they are one of the paths, or lie below one."""
+    names = {path.name for path in paths}
+    return lambda name: name.partition("/")[0] in names
+
+
+def _rows(text: str) -> list[dict[str, Any]]:
+    """Parse lines of JSON, up to one that a killed process left incomplete."""
+    rows = []
+    for line in text.splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
 
 
 def _append(path: Path, lines: Iterable[str]) -> None:
@@ -309,10 +385,21 @@ class MetricsFile:
         rows: the epochs in the file.
     """
 
-    def __init__(self, run: RunFolder) -> None:
-        self._path, self.rows = run.metrics, run.rows()
-        if self._path.exists():  # drop a last line that a killed process left incomplete
-            write_text(self._path, "".join(json.dumps(row) + "\n" for row in self.rows))
+    def __init__(self, run: RunFolder, known: str = "") -> None:
+        """Open the file.
+
+        Args:
+            known: the file's text when the checkpoint was written that training resumes from.
+                The file is behind that where, at a URL, a process that was thought lost has sent
+                its own, older one.
+        """
+        self._path, self.rows = run.metrics, max(run.rows(), _rows(known), key=len)
+        if self._path.exists() or known:  # drop a last line that a killed process left incomplete
+            write_text(self._path, self.text())
+
+    def text(self) -> str:
+        """Return the whole file."""
+        return "".join(json.dumps(row) + "\n" for row in self.rows)
 
     def add(self, row: dict[str, Any]) -> dict[str, Any]:
         """Append a row unless the file has its epoch; return the row in the file."""

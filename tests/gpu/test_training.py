@@ -62,7 +62,7 @@ def trained(settings: Experiment, folder: Path, gpu: torch.device, stop: int = 0
             raise Stop
 
     try:
-        train(settings, Session(folder, report, device=gpu))
+        train(settings, Session(RunFolder(folder), report, device=gpu))
     except Stop:
         return b""
     return (folder / "encoder" / "encoder.safetensors").read_bytes()

@@ -136,7 +136,7 @@ def test_a_start_says_what_it_does(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     settings = experiment(train__precision="bf16")
-    train(settings, Session(tmp_path / "run", report=lambda _: None))
+    train(settings, Session(RunFolder(tmp_path / "run"), report=lambda _: None))
     where, size, length, unused, pace = RunFolder(tmp_path / "run").said()
     assert "CPU, 1 thread(s), bf16" in where
     assert "weights" in size and "GFLOP a sequence" in size

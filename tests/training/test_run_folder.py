@@ -5,15 +5,21 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from c2vl.commands.train import train
 from c2vl.config.experiment import Experiment
+from c2vl.config.reading import dump
 from c2vl.support import files
-from c2vl.support.errors import NotShared
-from c2vl.training import launch
+from c2vl.support.errors import NotShared, StorageAway, UserError
+from c2vl.support.remote import RemoteFolder
+from c2vl.training import launch, mirror
 from c2vl.training.run_folder import RunFolder
+from tests.object_storage import Proxy
 
 
 @pytest.mark.parametrize("end", ["\n", "", '\n{"epoch": 4, "seco', '\n{"epoch": 4, "seconds": 1.5'])
@@ -46,3 +52,41 @@ def test_a_process_that_does_not_see_the_shared_folder_writes_nothing(
         with pytest.raises(NotShared):
             launch._train(job, print, 0, ())
         assert not run.exists()
+
+
+def test_a_run_at_a_url_is_continued_on_another_machine(
+    bucket: str,
+    proxy: Proxy,
+    experiment: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It ends with the bytes of a run in a folder, though the server was away in between."""
+    settings, url, file = experiment(), f"{bucket}/runs/first", tmp_path / "experiment.yaml"
+    file.write_text(dump(settings))
+    launch.fit(settings, tmp_path / "whole", name="whole")
+
+    def end_after_two(row: dict[str, Any]) -> None:
+        if row["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        launch.fit(settings, url, name="first", on_report=end_after_two)
+    there = RemoteFolder(url)
+    assert len(there.read("metrics.jsonl").splitlines()) == 2
+    assert "done.json" not in there.files() and there.files("checkpoints")
+
+    monkeypatch.setenv("C2VL_CACHE", str(tmp_path / "another machine"))
+    monkeypatch.setattr(mirror, "PATIENCE", 0.5)
+    proxy.sick(503, 600)
+    with pytest.raises(StorageAway, match="no answer"):
+        launch.fit(settings, url, name="first")
+    proxy.sick(503, 0)
+    ran = CliRunner().invoke(train, [str(file), "--out", url], catch_exceptions=False)
+    assert ran.exit_code == 0 and f"encoder: {url}/encoder" in ran.output, ran.output
+    assert "epoch 3/3" in ran.output and "epoch 2/3" not in ran.output
+    for name in ("encoder/encoder.safetensors", "experiment.yaml"):
+        assert there.read(name) == (tmp_path / "whole" / name).read_bytes(), name
+    assert "done.json" in there.files() and not there.files("checkpoints")
+    with pytest.raises(UserError, match=f"{url}: holds a run with other settings"):
+        launch.fit(experiment(train__epochs=4), url, name="first")
