@@ -23,9 +23,10 @@ from c2vl.training.launch import documented
 from sweeps.choosing.candidates import choose, rounds
 from sweeps.choosing.disk_cleanup import DiskCleanup
 from sweeps.choosing.export import keep_encoder, publish
-from sweeps.choosing.final_choice import FinalChoice
+from sweeps.choosing.final_choice import FinalChoice, former_choices
 from sweeps.choosing.final_trainings import Ranked, references
 from sweeps.choosing.scoring import score_on_test
+from sweeps.choosing.summary import chosen, marks, metrics
 from sweeps.planning.cluster_resources import Concurrency, NodeLost, cluster, trial_resources
 from sweeps.planning.nodes import require_fit_nodes
 from sweeps.report.write import write_report
@@ -184,17 +185,20 @@ class _Driver:
         spec, source, tracker = self._spec, self._source, self._tracker
         encoder = keep_encoder(spec, final)
         report = write_report(source, final)
-        figures = {**source.counts(), **final.figures()}
+        figures = metrics(final, source.counts())
         folders = {"report": report, "encoder": encoder}
         if spec.final.test:
             folders["results"] = spec.folder.results
-            figures["test_scorings"] = float(scorings(folders["results"]))
+            figures["test/scorings"] = float(scorings(folders["results"]))
         tracker.whole(figures, folders)
+        tracker.chosen(chosen(final), marks(final, former_choices(spec.folder)))
         try:
             tracker.flush()  # what waits comes first; this shows whether MLflow answers
             version = publish(spec, final, encoder, tracker.runs)
+            tracker.chosen(chosen(final, version.partition(" ")[0]), {})
+            view = tracker.view()
         except UserError as error:
-            version = "not registered"
+            version, view = "not registered", ""
             self.untold = (
                 f"its encoder is not registered: {error}. It stays in {encoder}; once the cause is "
                 f"gone: c2vl-sweep resume {spec.name} (tracking.model=OTHER for another model)"
@@ -204,6 +208,8 @@ class _Driver:
         self.untold = self.untold or left
         board = Board(spec.name, spec.trials, source.counts(), spec.objectives[0])
         board.say(f"encoder: {encoder}\nreport:  {report}\nmodel:   {version}")
+        if view:
+            board.say(f"trials:  {view}")
 
     def _train_finals(self, title: str, trainings: list[Training]) -> None:
         """Run trainings after the search, those that are not done."""

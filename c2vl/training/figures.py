@@ -14,7 +14,7 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -158,13 +158,17 @@ def lacking(name: str, experiment: Experiment) -> dict[str, Any]:
     return {} if any(values.values()) else values
 
 
-def markdown() -> str:
-    """Return the table for a page."""
+def markdown(shown: Callable[[str], str] = str) -> str:
+    """Return the table for a page.
+
+    Args:
+        shown: returns a figure's name there.
+    """
     when = {"step": "mean over steps", "epoch": "each epoch", "validation": "validation"}
     labels = {True: "yes", False: "no", None: "–"}
     rows = ["| figure | meaning | unit | better | reported | labels |", "|---|---|---|---|---|---|"]
     for one in FIGURES:
-        name = f"`{one.name}`" + (f" ({', '.join(one.over)})" if one.over else "")
+        name = f"`{shown(one.name)}`" + (f" ({', '.join(one.over)})" if one.over else "")
         cells = (name, one.meaning, one.unit or "–", one.better or "–", when[one.when],
                  labels[one.labels])  # fmt: skip
         rows.append(f"| {' | '.join(cells)} |")

@@ -17,13 +17,20 @@ from c2vl.encoder import load_encoder, save_encoder
 from c2vl.skeletons.store import read_manifest
 from c2vl.training.run_folder import RunFolder
 from sweeps.choosing.final_choice import WINNER, FinalChoice
+from sweeps.choosing.summary import chosen, metrics
+from sweeps.spec.provenance import datasets
 from sweeps.spec.sweep import SweepSettings
 from sweeps.tracking.mlflow_internals import own_store
 from sweeps.tracking.mlflow_store import answering
+from sweeps.tracking.pages import metric_name
 from sweeps.tracking.registry import CANDIDATE, Standing, if_there, promote
-from sweeps.tracking.run_sync import SweepRuns
+from sweeps.tracking.run_sync import DIGEST_LENGTH, IDENTITY, SweepRuns
 
 DIGEST, READY = "encoder_sha256", "complete"
+ABOUT = (
+    "A skeleton encoder trained by C²VL. It takes raw joints, and needs neither captions nor "
+    "images. `candidate` is the newest version; `best` is the best on validation."
+)
 NEEDS = ("torch", "numpy", "safetensors")
 
 
@@ -66,19 +73,32 @@ def publish(spec: SweepSettings, final: FinalChoice, folder: Path, runs: SweepRu
 def _publish(spec: SweepSettings, final: FinalChoice, folder: Path, runs: SweepRuns) -> str:
     client, digest = runs.client, load_encoder(folder).card["weights_sha256"]
     if if_there(lambda: client.get_registered_model(spec.model)) is None:
-        client.create_registered_model(spec.model)
+        client.create_registered_model(spec.model, description=ABOUT)
     same = f"name = '{spec.model}' and tags.{DIGEST} = '{digest}'"
     found = [v for v in client.search_model_versions(same) if v.tags.get(READY)]
     if found:
         version = found[0]
     else:
+        run = runs.id_of(final.run) or runs.parent
         model = client.create_logged_model(
             runs.experiment,
             name="encoder",
-            source_run_id=runs.parent,
+            source_run_id=run,
             model_type="skeleton-encoder",
             tags={"sweep": spec.name, "run": final.run},
+            params={key: str(value) for key, value in final.values.items()},
         )
+        data = datasets(spec.base)[0]
+        own = metric_name(final.metric)  # of the run's curve
+        for name, figure in metrics(final, {}).items():
+            client.log_metric(
+                run,
+                f"{own}_over_seeds" if name == own else name,
+                figure,
+                model_id=model.model_id,
+                dataset_name=data["name"],
+                dataset_digest=data["digest"][:DIGEST_LENGTH],
+            )
         with tempfile.TemporaryDirectory(dir=spec.folder) as scratch:
             place = Path(scratch) / "model"
             save_pyfunc(folder, place, model.model_id)
@@ -87,8 +107,14 @@ def _publish(spec: SweepSettings, final: FinalChoice, folder: Path, runs: SweepR
         version = client.create_model_version(
             spec.model,
             source=f"models:/{model.model_id}",
-            run_id=runs.parent,
-            tags={DIGEST: digest, "sweep": spec.name, "trial": str(final.trial)},
+            run_id=run,
+            tags={
+                DIGEST: digest,
+                "sweep": spec.name,
+                IDENTITY: spec.folder.identity(),
+                "trial": str(final.trial),
+            },
+            description=chosen(final, f"models:/{spec.model}@best"),
             model_id=model.model_id,
         )
         client.set_model_version_tag(spec.model, version.version, READY, "true")

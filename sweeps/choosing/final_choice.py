@@ -13,7 +13,7 @@ from typing import Any
 
 from c2vl.support.errors import UserError
 from c2vl.support.files import write_text
-from sweeps.choosing.intervals import half_width, interval
+from sweeps.choosing.intervals import interval
 from sweeps.spec.sweep_folder import SweepFolder
 
 Scores = dict[str, float]
@@ -87,20 +87,14 @@ class FinalChoice:
             rows.append(row)
         return rows
 
-    def figures(self) -> Scores:
-        """Return means over seeds, for MLflow: ``test_linear``, ``random_test_linear`` …"""
-        seeds = list(self.validation.values())
-        found: Scores = {
-            "winner_trial": float(self.trial),
-            "winner_validation": statistics.mean(seeds),
-        }
-        if (half := half_width(seeds)) is not None:
-            found["winner_validation_half_width"] = half
+    def test_means(self) -> Scores:
+        """Return test scores, means over seeds: ``linear`` of the winner, ``random/linear`` …"""
+        found: Scores = {}
         for who, by_seed in self.test.items():
-            prefix = "" if who == WINNER else f"{who}_"
+            prefix = "" if who == WINNER else f"{who}/"
             for key in COLUMNS:
                 if values := [scores[key] for scores in by_seed.values() if key in scores]:
-                    found[f"{prefix}test_{key}"] = statistics.mean(values)
+                    found[prefix + key] = statistics.mean(values)
         return found
 
 
@@ -129,20 +123,21 @@ def read_choice(folder: SweepFolder) -> FinalChoice | None:
 
 def former_winners(folder: SweepFolder) -> set[int]:
     """Return the numbers of the trials that won before an extension, and may win again."""
-    return {final.trial for final in _former(folder)}
+    return {final.trial for final in former_choices(folder)}
 
 
 def former_scores(folder: SweepFolder, trial: int) -> dict[str, dict[str, Scores]]:
     """Return the test scores of a trial that won before an extension; none is computed again."""
     scores: dict[str, dict[str, Scores]] = {}
-    for final in _former(folder):
+    for final in former_choices(folder):
         if final.trial == trial:
             for who, by_seed in final.test.items():
                 scores.setdefault(who, {}).update(by_seed)
     return scores
 
 
-def _former(folder: SweepFolder) -> list[FinalChoice]:
+def former_choices(folder: SweepFolder) -> list[FinalChoice]:
+    """Return the choices from before each extension, the oldest first."""
     return [_read(path) for path in folder.former_finals]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from c2vl.config.reading import flatten
 from c2vl.support.errors import UserError, did_you_mean
 from sweeps.choosing.final_choice import read_choice
+from sweeps.choosing.summary import metrics
 from sweeps.report.trials import read_trial
 from sweeps.search.study import ENDED, name_of, reader
 from sweeps.spec.reading import read_sweep
@@ -60,7 +61,7 @@ def _sweep(spec: SweepSettings) -> Side:
         figures |= {"best trial": name_of(spec, best.number), f"best {metric}": best.values[0]}
         figures |= {f"best: {key}": value for key, value in best.drawn.items()}
     if final is not None:
-        figures |= final.figures()
+        figures |= metrics(final, {})
     return Side(spec.name, flatten(spec.model_dump(mode="json")), figures)
 
 
@@ -75,7 +76,7 @@ def _trial(spec: SweepSettings, name: str) -> Side:
     if trial.values is not None:
         figures |= {o.metric: v for o, v in zip(spec.objectives, trial.values, strict=True)}
     if final is not None and final.trial == trial.number:
-        figures |= final.figures()
+        figures |= metrics(final, {})
     return Side(name, flatten(trial.training.experiment.model_dump(mode="json")), figures)
 
 

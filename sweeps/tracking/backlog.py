@@ -44,6 +44,7 @@ class Note(BaseModel):
         config: the training's settings.
         data: its datasets.
         tags: as MLflow keeps them.
+        experiment_tags: the same of the run's experiment.
         texts: text artefacts by name.
         files: to be uploaded.
         folders: to be uploaded, by their name in the run.
@@ -61,6 +62,7 @@ class Note(BaseModel):
     config: dict[str, Any] = {}
     data: list[dict[str, str]] = []
     tags: dict[str, str] = {}
+    experiment_tags: dict[str, str] = {}
     texts: dict[str, str] = {}
     files: list[str] = []
     folders: dict[str, str] = {}

@@ -21,6 +21,7 @@ from mlflow.exceptions import MlflowException
 from c2vl.support.errors import UserError
 from sweeps.spec.store_addresses import reason, shown, sqlite_file
 from sweeps.tracking.mlflow_internals import CUT_MIGRATION, hush, make_store
+from sweeps.tracking.pages import TRAINING_PAGES
 
 ARTIFACTS = "mlartifacts"
 EXISTS = "RESOURCE_ALREADY_EXISTS"
@@ -69,7 +70,7 @@ def open_experiment(client: MlflowClient, uri: str, name: str, storage: Path) ->
             storage = file.parent
         place = (storage.absolute() / ARTIFACTS).as_uri()
     try:
-        return str(client.create_experiment(name, artifact_location=place))
+        return str(client.create_experiment(name, artifact_location=place, tags=TRAINING_PAGES))
     except MlflowException as error:
         if error.error_code != EXISTS or (found := find_experiment(client, name)) is None:
             raise

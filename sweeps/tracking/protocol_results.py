@@ -22,8 +22,8 @@ def log_results(
 ) -> None:
     """Log rows and pictures (the plugin of ``c2vl evaluate --tracking-uri``).
 
-    A figure is a metric named after part and key (``test_linear``) with the protocol's seed as its
-    step; all of a row is an artefact. ``test_scorings`` is how often the test part has been read.
+    A figure is a metric named after part and key (``test/linear``) with the protocol's seed as its
+    step; all of a row is an artefact. ``test/scorings`` is how often the test part has been read.
 
     Args:
         rows: of any number of encoders.
@@ -35,7 +35,9 @@ def log_results(
     """
     from mlflow.entities import Metric
 
+    from sweeps.spec.provenance import git_commit
     from sweeps.tracking.mlflow_store import answering, open_client, open_experiment
+    from sweeps.tracking.pages import origin
 
     by_encoder: dict[str, list[Result]] = {}
     for row in rows:
@@ -52,15 +54,17 @@ def log_results(
                 run_id = known[0].info.run_id
             else:
                 name = f"{own[0].who if own else 'encoder'} {digest[:12]}"
-                run = client.create_run(experiment, tags={DIGEST: digest}, run_name=name)
+                tags = {DIGEST: digest, **origin("c2vl evaluate", git_commit())}
+                run = client.create_run(experiment, tags=tags, run_name=name)
                 run_id = run.info.run_id
             metrics = [Metric(name_of(row), row.value, now, row.seed) for row in own]
             if counts := [row.test_scoring for row in own if row.test_scoring]:
-                metrics.append(Metric("test_scorings", max(counts), now, 0))
+                metrics.append(Metric("test/scorings", max(counts), now, 0))
             for first in range(0, len(metrics), 900):
                 client.log_batch(run_id, metrics=metrics[first : first + 900])
             for row in own:
-                file = f"results/{row.protocol}-{name_of(row)}-seed{row.seed}.json"
+                name = name_of(row).replace("/", "_")
+                file = f"results/{row.protocol}-{name}-seed{row.seed}.json"
                 client.log_dict(run_id, dataclasses.asdict(row), file)
             for picture in pictures:
                 client.log_artifact(run_id, str(picture), "pictures")
@@ -70,4 +74,4 @@ def log_results(
 def name_of(row: Result) -> str:
     """A metric's name: MLflow allows letters, digits and a few marks."""
     prefix = "transfer_" if row.protocol.startswith("transfer") else ""
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", f"{row.part}_{prefix}{row.key}")
+    return f"{row.part}/" + re.sub(r"[^A-Za-z0-9_.-]", "_", prefix + row.key)

@@ -25,7 +25,7 @@ from sweeps.spec.training import Outcome, Training
 from sweeps.tracking.backlog import OUTCOME, RUNNING
 from sweeps.tracking.logged_epochs import LoggedEpochs
 from sweeps.tracking.mlflow_store import answering, open_client
-from sweeps.tracking.run_sync import KIND, RUN, STATUS, find_runs
+from sweeps.tracking.run_sync import KIND, RUN, STATUS, agrees, epoch_metric, find_runs
 from sweeps.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
@@ -124,11 +124,12 @@ def _of_one(
         if outcome != "interrupted":  # a trial that has not begun needs none
             yield Difference(training.name, f"{outcome}, and has no run", again)
         return
-    first, *others = sorted(runs, key=lambda run: -run.data.metrics.get("epoch", 0.0))
+    first, *others = sorted(runs, key=lambda run: -run.data.metrics.get(epoch_metric(run), 0.0))
     if others:
         ids = tuple(run.info.run_id for run in others)
         yield Difference(training.name, f"has {len(runs)} runs", surplus=ids)
-    steps = [metric.step for metric in client.get_metric_history(first.info.run_id, "epoch")]
+    history = client.get_metric_history(first.info.run_id, epoch_metric(first))
+    steps = [metric.step for metric in history]
     if repeated := sorted(step for step, times in Counter(steps).items() if times > 1):
         says = f"epochs stand there twice: {_ranges(repeated)}"
         yield Difference(training.name, says, again, surplus=(first.info.run_id,))
@@ -148,7 +149,7 @@ def _of_one(
 def _agrees(training: Training, outcome: Outcome, run: Run) -> bool:
     if training.kind == "final" and outcome == "interrupted":  # it may have failed: no study knows
         return str(run.info.status) != RUNNING
-    return bool(run.info.status == STATUS[outcome] and run.data.tags.get(OUTCOME) == outcome)
+    return agrees((run.info.status, run.data.tags.get(OUTCOME)), (STATUS[outcome], outcome))
 
 
 def _ranges(numbers: list[int]) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -23,25 +22,28 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from c2vl.config.reading import flatten, read_yaml
-from c2vl.training.figures import SYSTEM
 from c2vl.training.run_folder import RunFolder
+from sweeps.spec import provenance
 from sweeps.spec.store_addresses import reason
 from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.training import Outcome, Row
 from sweeps.tracking.backlog import OUTCOME, RUNNING, Note
 from sweeps.tracking.logged_epochs import LoggedEpochs
 from sweeps.tracking.mlflow_store import open_client, open_experiment
+from sweeps.tracking.pages import metric_name, origin
 
 STATUS: dict[Outcome, str] = {
     "complete": "FINISHED",
-    "pruned": "KILLED",
+    "pruned": "FINISHED",  # as decided; MLflow marks what is KILLED like what FAILED
     "failed": "FAILED",
     "interrupted": "KILLED",
 }
 SWEEP, IDENTITY, KIND, RUN, TRIAL = "sweep", "sweep_id", "kind", "run", "trial"
-ATTEMPTS, ATTEMPT, NODE, SECONDS = "attempts", "attempt_id", "node", "wall_seconds"
+ATTEMPTS, ATTEMPT, NODE = "attempts", "attempt_id", "node"
+EPOCH, WALL_SECONDS = "epoch", "wall_seconds"
 PERMANENT = {"INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS", "BAD_REQUEST"}
 BATCH, PARAMS = 900, 90  # MLflow takes 1000 metrics and 100 parameters at once
+DIGEST_LENGTH = 36  # of a dataset in MLflow
 
 log = logging.getLogger(__name__)
 
@@ -54,11 +56,17 @@ class Known:
         id: MLflow's.
         epochs: that it has; None: ask.
         says: its status and outcome.
+        plain: an earlier release has begun it, and figures have their plain names in it.
     """
 
     id: str
     epochs: set[int] | None = field(default_factory=set)
     says: tuple[str, str | None] = (RUNNING, None)
+    plain: bool = False
+
+    def shown(self, figure: str) -> str:
+        """Return a figure's name in this run."""
+        return metric_name(figure, plain=self.plain)
 
 
 class SweepRuns:
@@ -88,6 +96,15 @@ class SweepRuns:
         uri, name = spec.tracking_uri, spec.tracking.experiment
         return open_experiment(self.client, uri, name, spec.storage)
 
+    @cached_property
+    def _origin(self) -> dict[str, str]:
+        return origin(f"c2vl-sweep {self._spec.name}", provenance.git_commit())
+
+    def id_of(self, name: str) -> str | None:
+        """Return MLflow's id of a run by its name; None if there is no such run."""
+        known = self._load().get(name)
+        return None if known is None else known.id
+
     @property
     def parent(self) -> str:
         """Id of the parent run."""
@@ -111,7 +128,7 @@ class SweepRuns:
             self._log_epochs(known, note)
             return
         says = (note.status, note.tags.get(OUTCOME))
-        if note.if_unsettled and known.says == says:
+        if note.if_unsettled and agrees(known.says, says):
             return
         client, run_id = self.client, known.id
         run = client.get_run(run_id)
@@ -121,6 +138,8 @@ class SweepRuns:
         self._log_params(run, note.config)
         self._log_datasets(run, note.data)
         self._log_epochs(known, note)
+        for key, value in note.experiment_tags.items():
+            _attempt(partial(client.set_experiment_tag, self.experiment, key, value))
         metrics = [Metric(key, value, when, 0) for key, (value, when) in note.metrics.items()]
         metrics += self._seconds(known, note.seconds)
         tags = [RunTag(*tag) for tag in (note.tags | _attempts(note, run.data.tags)).items()]
@@ -135,12 +154,13 @@ class SweepRuns:
             if Path(path).is_dir():  # an encoder that better ones have replaced is not kept
                 _attempt(partial(client.log_artifacts, run_id, path, name))
         again = note.kind == "sweep" or note.seconds  # it has run since, whatever MLflow says
-        if note.status not in ("", RUNNING) and (again or note.status != run.info.status):
+        ended = run.info.status, run.data.tags.get(OUTCOME)
+        if note.status not in ("", RUNNING) and (again or not agrees(ended, says)):
             _attempt(partial(client.set_terminated, run_id, note.status, note.time))
         known.says = says
 
     def _log_params(self, run: Run, config: dict[str, Any]) -> None:
-        found = {key: str(value) for key, value in flatten(config).items()}
+        found = {key: str(value) for key, value in flatten(config).items() if key != "name"}
         absent = [Param(*item) for item in found.items() if item[0] not in run.data.params]
         if absent:
             _attempt(partial(self.client.log_dict, run.info.run_id, config, "config.json"))
@@ -155,7 +175,7 @@ class SweepRuns:
             DatasetInput(
                 Dataset(
                     name=one["name"],
-                    digest=one["digest"][:36],  # MLflow's limit
+                    digest=one["digest"][:DIGEST_LENGTH],
                     source_type="local",
                     source=json.dumps({"uri": one["path"]}),
                 ),
@@ -179,7 +199,7 @@ class SweepRuns:
         absent: list[list[Metric]] = []
         for row in reversed(rows):
             if row["epoch"] in wanted:
-                absent.insert(0, metrics_of(row, int(when)))
+                absent.insert(0, metrics_of(row, int(when), known.shown))
             when -= 1000 * row.get("seconds", 0.0)
         while absent:
             batch = absent.pop(0)
@@ -191,7 +211,7 @@ class SweepRuns:
 
     def _epochs(self, known: Known) -> set[int]:
         if known.epochs is None:
-            history = self.client.get_metric_history(known.id, "epoch")
+            history = self.client.get_metric_history(known.id, known.shown(EPOCH))
             known.epochs = {metric.step for metric in history}
         return known.epochs
 
@@ -200,13 +220,14 @@ class SweepRuns:
         if not ended:
             return []
         last = max(self._epochs(known), default=0)
-        history = self.client.get_metric_history(known.id, SECONDS)
+        name = known.shown(WALL_SECONDS)
+        history = self.client.get_metric_history(known.id, name)
         total = {metric.timestamp: metric.value for metric in history}
         new = []
         for when, seconds in sorted(ended.items()):
             if when not in total:
                 total[when] = max(total.values(), default=0.0) + seconds
-                new.append(Metric(SECONDS, total[when], when, last))
+                new.append(Metric(name, total[when], when, last))
         return new
 
     def _load(self) -> dict[str, Known]:
@@ -215,8 +236,9 @@ class SweepRuns:
             self._known = {
                 run.data.tags[RUN]: Known(
                     run.info.run_id,
-                    None if "epoch" in run.data.metrics else set(),
+                    None if epoch_metric(run) in run.data.metrics else set(),
                     (run.info.status, run.data.tags.get(OUTCOME)),
+                    EPOCH in run.data.metrics,
                 )
                 for run in reversed(find_runs(self.client, self.experiment, self._identity))
             }
@@ -227,6 +249,7 @@ class SweepRuns:
         known = self._load()
         if name not in known:
             tags = {SWEEP: self._spec.name, IDENTITY: self._identity, KIND: kind, RUN: name}
+            tags |= self._origin
             if kind != "sweep":
                 tags["mlflow.parentRunId"] = self.parent
             self._known = None  # if the answer is lost, look the run up next time
@@ -251,10 +274,27 @@ def find_runs(client: MlflowClient, experiment: str, identity: str) -> list[Run]
             return found
 
 
-def metrics_of(row: Row, when: int) -> list[Metric]:
-    """Return an epoch's figures, at a time in ms; those that are not finite are left out."""
+def epoch_metric(run: Run) -> str:
+    """Return the metric that counts a run's epochs: its plain name in runs of earlier releases."""
+    return EPOCH if EPOCH in run.data.metrics else metric_name(EPOCH)
+
+
+def agrees(found: tuple[str, str | None], wanted: tuple[str, str | None]) -> bool:
+    """Say whether status and outcome of a run are as wanted.
+
+    Earlier releases wrote pruned trials as KILLED, and these stay so.
+    """
+    return found == wanted or (found == ("KILLED", "pruned") and wanted[1] == "pruned")
+
+
+def metrics_of(row: Row, when: int, shown: Callable[[str], str] = metric_name) -> list[Metric]:
+    """Return an epoch's figures, at a time in ms; those that are not finite are left out.
+
+    Args:
+        shown: returns a figure's name in MLflow.
+    """
     return [
-        Metric(re.sub(f"^{SYSTEM}", "system/", key), float(value), when, int(row["epoch"]))
+        Metric(shown(key), float(value), when, int(row["epoch"]))
         for key, value in row.items()
         if isinstance(value, int | float) and math.isfinite(value)
     ]

@@ -17,7 +17,6 @@ from typing import Any
 
 from c2vl.config.experiment import Experiment
 from c2vl.support.errors import UserError
-from c2vl.training.figures import markdown
 from sweeps.spec import provenance
 from sweeps.spec.reading import public_dump
 from sweeps.spec.store_addresses import scrubbed
@@ -27,6 +26,14 @@ from sweeps.tracking.access import check_access
 from sweeps.tracking.backlog import OUTCOME, RUNNING, Backlog, now, waiting
 from sweeps.tracking.delivery import Delivery
 from sweeps.tracking.mlflow_store import Refused, answering, does_not_answer
+from sweeps.tracking.pages import (
+    CHOICE,
+    NOTE,
+    TRAINING_PAGES,
+    description,
+    saved_view,
+    view_address,
+)
 from sweeps.tracking.run_sync import NODE, STATUS, TRIAL, SweepRuns
 
 log = logging.getLogger(__name__)
@@ -50,7 +57,7 @@ class Tracker(Listener):
 
     def __init__(self, spec: SweepSettings, identity: str, *, must_answer: bool = True) -> None:
         self.spec = spec
-        self.runs = SweepRuns(spec, identity)
+        self._identity, self.runs = identity, SweepRuns(spec, identity)
         self._open(must_answer)
         self._patience = spec.tracking.patience
         self._began: dict[str, float] = {}
@@ -86,11 +93,11 @@ class Tracker(Listener):
         """
         spec = self.spec
         self._code = provenance.code()
-        note = f"{spec.description}\n\n{markdown()}".lstrip()  # MLflow has no notes on metrics
         self._tell(
             spec.name,
             data=self._datasets(spec.base),
-            tags={**self._code, "mlflow.note.content": note},
+            tags={**self._code, NOTE: description(spec)},
+            experiment_tags={**TRAINING_PAGES, **saved_view(spec, self._identity, now())},
             texts={
                 "sweep.yaml": public_dump(spec),
                 "data.json": provenance.as_json(data),
@@ -154,6 +161,26 @@ class Tracker(Listener):
                 **self._home(training),
                 folders=self._folders(training, outcome),
             )
+
+    def view(self) -> str:
+        """Return the address of the sweep's trials side by side.
+
+        Raises:
+            UserError: MLflow does not answer.
+        """
+        with answering(self.spec.tracking_uri):
+            return view_address(self.spec.tracking_uri, self.runs.experiment, self._identity)
+
+    def chosen(self, words: str, marks: Mapping[str, str]) -> None:
+        """Write what was chosen.
+
+        Args:
+            words: for the sweep's description, in Markdown.
+            marks: tag :data:`.CHOICE` by run.
+        """
+        self._tell(self.spec.name, kind="sweep", tags={NOTE: description(self.spec, words)})
+        for run, mark in marks.items():
+            self._tell(run, tags={CHOICE: mark})
 
     def whole(self, figures: Mapping[str, float], folders: Mapping[str, Path]) -> None:
         """Write the whole sweep's figures and folders of files to the parent run."""

@@ -43,6 +43,6 @@ def outcomes(storage: Path | str, kind: str = "trial") -> Counter[tuple[str, str
     return Counter((run.info.status, run.data.tags["outcome"]) for run in found)
 
 
-def epochs(storage: Path | str, run: Run, metric: str = "loss") -> list[int]:
+def epochs(storage: Path | str, run: Run, metric: str = "train/loss") -> list[int]:
     """The steps at which a metric was logged, in the order of logging."""
     return [m.step for m in client(storage).get_metric_history(run.info.run_id, metric)]

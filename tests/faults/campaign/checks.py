@@ -17,7 +17,7 @@ from tests.sweeps.stores import epochs, runs, trials
 
 ENDS = {
     TrialState.COMPLETE: ("FINISHED", "complete"),
-    TrialState.PRUNED: ("KILLED", "pruned"),
+    TrialState.PRUNED: ("FINISHED", "pruned"),
     TrialState.FAIL: ("FAILED", "failed"),
 }
 

@@ -35,7 +35,7 @@ def test_both_stores_agree(finished: tuple[Path, str]) -> None:
     storage, _ = finished
     states = [trial.state for trial in trials(storage)]
     assert states == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.COMPLETE]
-    assert outcomes(storage) == {("FINISHED", "complete"): 2, ("KILLED", "pruned"): 1}
+    assert outcomes(storage) == {("FINISHED", "complete"): 2, ("FINISHED", "pruned"): 1}
     # Of the winner's two seeds one is the trial's own; base, hard and supervised train both.
     assert outcomes(storage, "final") == {("FINISHED", "complete"): 7}
     (parent,) = runs(storage, "sweep").values()
@@ -56,10 +56,10 @@ def test_the_parent_has_what_the_sweep_was(finished: tuple[Path, str]) -> None:
     (parent,) = runs(storage, "sweep").values()
     files = {item.path for item in client(storage).list_artifacts(parent.info.run_id)}
     assert {"sweep.yaml", "data.json", "environment.json", "report", "encoder"} <= files
-    assert parent.data.metrics["complete"] == 2
-    assert parent.data.metrics["pruned"] == 1
-    beside = ("", "base_", "hard_", "supervised_", "random_", "captions_")
-    for key in (*(f"{who}test_linear" for who in beside), "joints_test_knn1"):
+    assert parent.data.metrics["trials/complete"] == 2
+    assert parent.data.metrics["trials/pruned"] == 1
+    beside = ("", "base/", "hard/", "supervised/", "random/", "captions/")
+    for key in (*(f"test/{who}linear" for who in beside), "test/joints/knn1"):
         assert 0 < parent.data.metrics[key] <= 1
 
 
@@ -136,7 +136,7 @@ def test_the_rows_of_the_protocols_are_kept(finished: tuple[Path, str]) -> None:
     assert {row.key for row in rows} >= {"linear", "linear_sgd_best", "knn20", "map", "nmi"}
     assert {row.part for row in rows} == {"test"}
     (parent,) = runs(storage, "sweep").values()
-    assert parent.data.metrics["test_scorings"] == len(
+    assert parent.data.metrics["test/scorings"] == len(
         {(r.who, r.encoder, r.protocol) for r in rows}
     )
     files = {item.path for item in client(storage).list_artifacts(parent.info.run_id, "results")}

@@ -11,7 +11,7 @@ import pytest
 
 from tests.browser import open_page
 from tests.sweeps.mlflow_server import Server
-from tests.sweeps.stores import runs
+from tests.sweeps.stores import client, runs
 
 pytestmark = [pytest.mark.ray, pytest.mark.mlflow, pytest.mark.browser]
 NAME, STATUS = "[col-id='attributes.`Run Name`']", "[col-id='runDateAndNestInfo'] svg"
@@ -28,6 +28,42 @@ def server(finished: tuple[Path, str]) -> Iterator[str]:
         running.kill()
 
 
+def test_the_saved_view_and_the_model(finished: tuple[Path, str], server: str) -> None:
+    """The experiment opens on runs; the view has objective, mark, outcome and what was drawn."""
+    storage, out = finished
+    trials = runs(storage, "trial")
+    (parent,) = runs(storage, "sweep").values()
+    experiment = client(storage).get_experiment(parent.info.experiment_id)
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+    marks = {name: run.data.tags.get("choice") for name, run in trials.items()}
+    assert sorted(filter(None, marks.values())) == ["winner"]
+    assert "Winner: small-000" in parent.data.tags["mlflow.note.content"]
+    for run in (parent, *trials.values()):
+        assert run.data.tags["mlflow.user"] and run.data.tags["mlflow.source.name"]
+        assert not {"name", "epoch"} & {*run.data.params, *run.data.metrics}
+    (version,) = client(storage).search_model_versions("name = 'small'")
+    assert "Winner: small-000" in version.description
+    source = client(storage).get_run(version.run_id)
+    assert source.data.tags["choice"] == "winner"
+    assert 0 < source.data.metrics["test/linear"] <= 1
+    (address,) = [line.split()[-1] for line in out.splitlines() if line.startswith("trials: ")]
+    table = address.replace("http://127.0.0.1:5000", server).replace("CHART", "TABLE")
+    with open_page(1800, 1400) as page:
+        page.set_default_timeout(120_000)
+        page.goto(table)
+        page.get_by_role("button", name="sweep small").wait_for()
+        head = page.locator(".ag-header-cell-text, .ag-header-cell")
+        page.get_by_text("train/loss").first.wait_for()
+        said = " ".join(head.all_inner_texts())
+        places = [said.index(word) for word in ("train/loss", "choice", "outcome", "optim.lr")]
+        assert places == sorted(places)
+        assert page.locator(".ag-center-cols-container .ag-row").count() == len(trials)
+        page.get_by_text("winner", exact=True).first.wait_for()
+        page.goto(table.replace("TABLE", "CHART"))
+        page.get_by_text("Parallel Coordinates").wait_for()
+        page.locator("text=optim.lr").first.wait_for()
+
+
 def test_trials_are_compared_and_pruned_ones_told_apart(
     finished: tuple[Path, str], server: str
 ) -> None:
@@ -41,19 +77,19 @@ def test_trials_are_compared_and_pruned_ones_told_apart(
     with open_page(1800, 2400) as page:
         page.set_default_timeout(120_000)
 
-        # The experiment: trials under their sweep, and a stopped one wears another sign.
+        # The experiment: trials under their sweep; none that was stopped early looks failed.
         page.goto(f"{server}/#/experiments/{experiment}/runs?startTime=ALL")
         page.locator(f"[row-index='0'] {NAME} button").click()
         signs = []
         for name in trials:
             row = page.locator(".ag-row", has=page.get_by_text(name, exact=True)).first
             signs.append(row.locator(STATUS).inner_html())
-        assert signs[0] == signs[2] != signs[1]
+        assert signs[0] == signs[1] == signs[2]
 
         # Side by side: names, what was drawn, last figures, and the outcome in words.
         page.goto(f"{server}/#/compare-runs?{chosen}")
         page.get_by_text("Comparing 3 Runs from 1 Experiment").wait_for()
-        page.locator("a", has_text="linear_val").first.wait_for()
+        page.locator("a", has_text="val/linear").first.wait_for()
         rows = [row.split("\t") for row in page.inner_text("body").splitlines() if "\t" in row]
         said = {row[0].rstrip(":"): row[1:] for row in rows}
         drawn = [run.data.params["optim.lr"] for run in trials.values()]
@@ -63,11 +99,11 @@ def test_trials_are_compared_and_pruned_ones_told_apart(
             assert page.get_by_text(name, exact=True).count() >= 1
 
         # Curves: one a trial; the stopped one has a single point.
-        look = f"&metric={quote(json.dumps('loss'))}&plot_metric_keys={quote(json.dumps(['loss']))}"
+        look = f"&metric={quote(json.dumps('train/loss'))}&plot_metric_keys={quote(json.dumps(['train/loss']))}"
         page.goto(f"{server}/#/metric?{chosen}{look}")
         page.locator("g.trace").nth(2).wait_for()
         for name in trials:
-            page.get_by_text(f"{name} (loss)").first.wait_for()
+            page.get_by_text(f"{name} (train/loss)").first.wait_for()
         lines = [line.get_attribute("d") or "" for line in page.locator("g.trace .js-line").all()]
         points = [len(line.split("L")) for line in dict.fromkeys(lines)]  # each is drawn twice
         assert points == [4, 1, 4]

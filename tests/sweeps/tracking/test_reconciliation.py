@@ -32,7 +32,7 @@ def test_every_kind_of_difference(finished_copy: Path) -> None:
     writer.create_run(experiment, tags={**kept, "run": "small-0099"})
     writer.update_run(tags["mlflow.parentRunId"], status="RUNNING")
     final = next(iter(runs(storage, "final").values()))
-    writer.log_metric(final.info.run_id, "epoch", 2, timestamp=1, step=2)
+    writer.log_metric(final.info.run_id, "system/epoch", 2, timestamp=1, step=2)
 
     shown = CliRunner().invoke(reconcile, ["small", "--check"])
     assert shown.exit_code == 1
@@ -52,7 +52,7 @@ def test_every_kind_of_difference(finished_copy: Path) -> None:
     done = CliRunner().invoke(reconcile, ["small"])
     assert done.exit_code == 0 and "7 differences put right" in done.output, done.output
     assert "says what the study says" in CliRunner().invoke(reconcile, ["small", "--check"]).output
-    stood = {("FINISHED", "complete"): 2, ("KILLED", "pruned"): 1, ("KILLED", "orphan"): 1}
+    stood = {("FINISHED", "complete"): 2, ("FINISHED", "pruned"): 1, ("KILLED", "orphan"): 1}
     assert outcomes(storage) == stood
     assert outcomes(storage, "sweep") == {("KILLED", "interrupted"): 1}
     after = runs(storage, "trial")

@@ -141,8 +141,8 @@ def test_encoders_come_out_of_mlflow(
         [client.get_experiment_by_name(EXPERIMENT).experiment_id],
         f"tags.{DIGEST} = '{encoder.digest}'",
     )
-    assert {"test_knn1", "test_knn20", "test_map"} <= set(logged.data.metrics)
-    assert logged.data.metrics["test_scorings"] == 1
+    assert {"test/knn1", "test/knn20", "test/map"} <= set(logged.data.metrics)
+    assert logged.data.metrics["test/scorings"] == 1
     assert (tmp_path / "r" / "test_scorings.jsonl").read_text().count("\n") == 1
     # Its files are beside the database; the working directory has the asked folder alone.
     beside = Path(uri.removeprefix("sqlite:///")).with_name("mlartifacts")

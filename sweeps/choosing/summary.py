@@ -1,0 +1,73 @@
+"""A final choice as MLflow's pages show it: the sweep's description, its figures, marks on runs."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sweeps.choosing.final_choice import FinalChoice
+from sweeps.choosing.intervals import interval
+from sweeps.tracking.pages import metric_name
+
+WINNING, CANDIDATE = "winner", "candidate"
+
+
+def chosen(final: FinalChoice, model: str = "") -> str:
+    """Return what was chosen, by which figures, and how to load it, as Markdown.
+
+    Args:
+        model: address of the registered encoder.
+    """
+    values = list(final.validation.values())
+    spread = interval(values, ".4f")
+    over = f"95 % interval {spread}; {len(values)} seeds" if spread else "one seed, no interval"
+    drawn = [{"setting": f"`{key}`", "value": _short(value)} for key, value in final.values.items()]
+    said = f"`{metric_name(final.metric)}` on validation: {statistics.mean(values):.4f} ({over})."
+    parts = [f"## Winner: {trial_name(final, final.trial)}", said, _table(drawn)]
+    if final.test:
+        parts += [f"{final.title}:", _table(final.table())]
+    if model:
+        parts.append(f"```python\nencoder = c2vl.load_encoder({model!r})\n```")
+    return "\n\n".join(part for part in parts if part)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _table(rows: list[dict[str, str]]) -> str:
+    if not rows:
+        return ""
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def metrics(final: FinalChoice, counts: Mapping[str, int]) -> dict[str, float]:
+    """Return the whole sweep's figures: ``val/linear``, ``test/linear``, ``test/base/linear`` …
+
+    Args:
+        counts: trials by outcome.
+    """
+    found = {f"trials/{outcome}": float(number) for outcome, number in counts.items()}
+    found[metric_name(final.metric)] = statistics.mean(final.validation.values())
+    return found | {f"test/{key}": value for key, value in final.test_means().items()}
+
+
+def trial_name(final: FinalChoice, number: int | str) -> str:
+    """Return the name of a trial, as :func:`sweeps.search.study.name_of` has it."""
+    return f"{final.name}-{int(number):04d}"
+
+
+def marks(final: FinalChoice, former: Iterable[FinalChoice]) -> dict[str, str]:
+    """Return the mark of each run that a choice is about, by the run's name; empty: no more one.
+
+    Args:
+        former: choices from before an extension.
+    """
+    found: dict[str, str] = {}
+    for choice in (*former, final):
+        found = dict.fromkeys(found, "")
+        found |= {trial_name(choice, trial): CANDIDATE for trial in choice.candidate_values}
+        found |= dict.fromkeys([trial_name(choice, choice.trial), *choice.validation], WINNING)
+    return found

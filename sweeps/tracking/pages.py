@@ -1,0 +1,144 @@
+"""What people see of a sweep in MLflow's pages: names of figures, descriptions, a saved view.
+
+MLflow draws, sorts and groups by names alone. Figures of one kind share the part before the slash;
+the charts of a saved view compare what was drawn, by the objective.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+from urllib.parse import quote, urlencode
+
+from c2vl.training.figures import COUNTERS, SYSTEM, describe, markdown
+from sweeps.spec.space import Variant
+from sweeps.spec.sweep import SweepSettings
+from sweeps.tracking.mlflow_internals import KIND_OF_EXPERIMENT, SAVED_VIEW, view_of_runs
+
+NOTE = "mlflow.note.content"
+CHOICE = "choice"
+"""Tag of the runs of a sweep's candidates: "winner" or "candidate"."""
+USER, SOURCE, SOURCE_TYPE, COMMIT = (
+    "mlflow.user", "mlflow.source.name", "mlflow.source.type", "mlflow.source.git.commit",
+)  # fmt: skip
+TRAINING_PAGES = {KIND_OF_EXPERIMENT: "custom_model_development"}
+"""Tags of an experiment that opens on its runs, not on the traces of a language model."""
+_TIMES = (*COUNTERS, "seconds", "samples_per_second", "data_wait", "wall_seconds")
+
+
+def metric_name(figure: str, *, plain: bool = False) -> str:
+    """Return the name of a figure in MLflow: ``train/loss``, ``val/linear``, ``system/epoch``.
+
+    MLflow shows metrics of ``system/`` on a page of their own, and offers them as no axis.
+
+    Args:
+        plain: as earlier releases named it.
+    """
+    if plain and not figure.startswith(SYSTEM):
+        return figure
+    if figure.startswith(SYSTEM) or figure in _TIMES:
+        return f"system/{figure.removeprefix(SYSTEM)}"
+    if describe(figure).when == "validation":
+        return f"val/{figure.removesuffix('_val')}"
+    return f"train/{figure}"
+
+
+def origin(program: str, commit: str = "") -> dict[str, str]:
+    """Return the tags that MLflow shows as "Source" and "Created by".
+
+    Args:
+        program: the command and what it works on; no secret.
+        commit: of the code; empty if unknown.
+    """
+    try:
+        user = os.environ.get("MLFLOW_TRACKING_USERNAME") or getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        user = ""
+    tags = {
+        USER: user,
+        SOURCE: program,
+        SOURCE_TYPE: "LOCAL",
+        COMMIT: commit.removesuffix("-dirty"),
+    }
+    return {key: value for key, value in tags.items() if value}
+
+
+def description(spec: SweepSettings, chosen: str = "") -> str:
+    """Return the description of a sweep's run, as Markdown.
+
+    Args:
+        chosen: what was chosen, in Markdown; empty while nothing is.
+    """
+    objective = spec.objectives[0]
+    parts = [
+        spec.description,
+        f"Ranked by `{metric_name(objective.metric)}` ({describe(objective.metric).meaning}; "
+        f"{objective.direction}). Trials side by side: saved view *{view_name(spec)}*.",
+        chosen,
+        f"## Figures\n\n{markdown(metric_name)}",  # MLflow has no notes on metrics
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+# --- a saved view -----------------------------------------------------------------------------
+
+
+def view_name(spec: SweepSettings) -> str:
+    """Return the name of a sweep's saved view, as MLflow's menu shows it."""
+    return f"sweep {spec.name}"
+
+
+def saved_view(spec: SweepSettings, identity: str, when: int) -> dict[str, str]:
+    """Return a tag of the experiment: a sweep's trials, best first, by objective and settings.
+
+    Args:
+        identity: of the sweep.
+        when: in ms since 1970.
+    """
+    objective, drawn = spec.objectives[0], _drawn(spec)
+    view = view_of_runs(
+        where=f"tags.sweep_id = '{identity}' and tags.kind = 'trial'",
+        metrics=[metric_name(one.metric) for one in spec.objectives],
+        largest_first=objective.direction == "maximize",
+        tags=[CHOICE, "outcome", *(f"drawn.{key}" for key in drawn if _bundle(spec, key))],
+        params=[key for key in drawn if not _bundle(spec, key)],
+        title=view_name(spec),
+    )
+    said = {
+        "name": view_name(spec),
+        "createdAt": when,
+        "updatedAt": when,
+        "state": json.dumps(view),
+    }
+    return {SAVED_VIEW + identity: json.dumps(said)}
+
+
+def _drawn(spec: SweepSettings) -> list[str]:
+    """Return the settings that the sweep draws: temperature and schedule first, as people ask."""
+    first = ("objective.temperature", "objective.schedule")
+    return sorted(spec.space, key=lambda key: not key.startswith(first))
+
+
+def _bundle(spec: SweepSettings, key: str) -> bool:
+    """Say whether a variable sets several settings, and so is no parameter itself."""
+    return isinstance(spec.space[key], Variant)
+
+
+def view_address(uri: str, experiment: str, identity: str) -> str:
+    """Return the address of a sweep's saved view.
+
+    Args:
+        uri: of the store; of a database, the page is that of a server on it (``make ui``).
+        experiment: its id.
+        identity: of the sweep.
+    """
+    server = uri.rstrip("/") if uri.startswith("http") else "http://127.0.0.1:5000"
+    query = urlencode(
+        {
+            "workflowType": "machine_learning",
+            "compareRunsMode": "CHART",
+            "viewStateShareKey": identity,
+        }
+    )
+    return f"{server}/#/experiments/{quote(experiment)}/runs?{query}"
