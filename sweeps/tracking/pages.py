@@ -11,7 +11,7 @@ import json
 import os
 from urllib.parse import quote, urlencode
 
-from c2vl.training.figures import COUNTERS, SYSTEM, describe, markdown
+from c2vl.training.figures import SYSTEM, describe, markdown
 from sweeps.spec.space import Variant
 from sweeps.spec.sweep import SweepSettings
 from sweeps.tracking.mlflow_internals import KIND_OF_EXPERIMENT, SAVED_VIEW, view_of_runs
@@ -24,20 +24,17 @@ USER, SOURCE, SOURCE_TYPE, COMMIT = (
 )  # fmt: skip
 TRAINING_PAGES = {KIND_OF_EXPERIMENT: "custom_model_development"}
 """Tags of an experiment that opens on its runs, not on the traces of a language model."""
-_TIMES = (*COUNTERS, "seconds", "samples_per_second", "data_wait", "wall_seconds")
 
 
 def metric_name(figure: str, *, plain: bool = False) -> str:
-    """Return the name of a figure in MLflow: ``train/loss``, ``val/linear``, ``system/epoch``.
-
-    MLflow shows metrics of ``system/`` on a page of their own, and offers them as no axis.
+    """Return the name of a figure in MLflow: ``train/loss``, ``val/linear``, ``system/cpu_cores``.
 
     Args:
         plain: as earlier releases named it.
     """
     if plain and not figure.startswith(SYSTEM):
         return figure
-    if figure.startswith(SYSTEM) or figure in _TIMES:
+    if figure.startswith(SYSTEM):
         return f"system/{figure.removeprefix(SYSTEM)}"
     if describe(figure).when == "validation":
         return f"val/{figure.removesuffix('_val')}"

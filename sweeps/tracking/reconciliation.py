@@ -124,12 +124,15 @@ def _of_one(
         if outcome != "interrupted":  # a trial that has not begun needs none
             yield Difference(training.name, f"{outcome}, and has no run", again)
         return
-    first, *others = sorted(runs, key=lambda run: -run.data.metrics.get(epoch_metric(run), 0.0))
+    logs = [
+        [m.step for m in client.get_metric_history(r.info.run_id, epoch_metric(r))] for r in runs
+    ]
+    (first, steps), *others = sorted(
+        zip(runs, logs, strict=True), key=lambda it: -max(it[1], default=0)
+    )
     if others:
-        ids = tuple(run.info.run_id for run in others)
+        ids = tuple(run.info.run_id for run, _ in others)
         yield Difference(training.name, f"has {len(runs)} runs", surplus=ids)
-    history = client.get_metric_history(first.info.run_id, epoch_metric(first))
-    steps = [metric.step for metric in history]
     if repeated := sorted(step for step, times in Counter(steps).items() if times > 1):
         says = f"epochs stand there twice: {_ranges(repeated)}"
         yield Difference(training.name, says, again, surplus=(first.info.run_id,))

@@ -22,6 +22,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from c2vl.config.reading import flatten, read_yaml
+from c2vl.training.figures import COUNTERS
 from c2vl.training.run_folder import RunFolder
 from sweeps.spec import provenance
 from sweeps.spec.store_addresses import reason
@@ -41,6 +42,9 @@ STATUS: dict[Outcome, str] = {
 SWEEP, IDENTITY, KIND, RUN, TRIAL = "sweep", "sweep_id", "kind", "run", "trial"
 ATTEMPTS, ATTEMPT, NODE = "attempts", "attempt_id", "node"
 EPOCH, WALL_SECONDS = "epoch", "wall_seconds"
+MARKER = metric_name(
+    "lr"
+)  # every epoch has it; MLflow would offer "epoch" as an axis to compare on
 PERMANENT = {"INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS", "BAD_REQUEST"}
 BATCH, PARAMS = 900, 90  # MLflow takes 1000 metrics and 100 parameters at once
 DIGEST_LENGTH = 36  # of a dataset in MLflow
@@ -211,7 +215,8 @@ class SweepRuns:
 
     def _epochs(self, known: Known) -> set[int]:
         if known.epochs is None:
-            history = self.client.get_metric_history(known.id, known.shown(EPOCH))
+            marker = EPOCH if known.plain else MARKER
+            history = self.client.get_metric_history(known.id, marker)
             known.epochs = {metric.step for metric in history}
         return known.epochs
 
@@ -275,8 +280,8 @@ def find_runs(client: MlflowClient, experiment: str, identity: str) -> list[Run]
 
 
 def epoch_metric(run: Run) -> str:
-    """Return the metric that counts a run's epochs: its plain name in runs of earlier releases."""
-    return EPOCH if EPOCH in run.data.metrics else metric_name(EPOCH)
+    """Return the metric that every logged epoch has; in runs of earlier releases another one."""
+    return EPOCH if EPOCH in run.data.metrics else MARKER
 
 
 def agrees(found: tuple[str, str | None], wanted: tuple[str, str | None]) -> bool:
@@ -290,6 +295,8 @@ def agrees(found: tuple[str, str | None], wanted: tuple[str, str | None]) -> boo
 def metrics_of(row: Row, when: int, shown: Callable[[str], str] = metric_name) -> list[Metric]:
     """Return an epoch's figures, at a time in ms; those that are not finite are left out.
 
+    The epoch is their step; it is no figure, but in the runs of earlier releases.
+
     Args:
         shown: returns a figure's name in MLflow.
     """
@@ -297,6 +304,7 @@ def metrics_of(row: Row, when: int, shown: Callable[[str], str] = metric_name) -
         Metric(shown(key), float(value), when, int(row["epoch"]))
         for key, value in row.items()
         if isinstance(value, int | float) and math.isfinite(value)
+        if key not in COUNTERS or shown(key) == key
     ]
 
 

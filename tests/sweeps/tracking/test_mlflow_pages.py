@@ -14,6 +14,7 @@ from tests.sweeps.mlflow_server import Server
 from tests.sweeps.stores import client, runs
 
 pytestmark = [pytest.mark.ray, pytest.mark.mlflow, pytest.mark.browser]
+COLUMNS = ("train/loss", "choice", "outcome", "optim.lr")  # in this order
 NAME, STATUS = "[col-id='attributes.`Run Name`']", "[col-id='runDateAndNestInfo'] svg"
 
 
@@ -52,11 +53,11 @@ def test_the_saved_view_and_the_model(finished: tuple[Path, str], server: str) -
         page.set_default_timeout(120_000)
         page.goto(table)
         page.get_by_role("button", name="sweep small").wait_for()
-        head = page.locator(".ag-header-cell-text, .ag-header-cell")
+        head = page.locator(".ag-header-cell")
         page.get_by_text("train/loss").first.wait_for()
-        said = " ".join(head.all_inner_texts())
-        places = [said.index(word) for word in ("train/loss", "choice", "outcome", "optim.lr")]
-        assert places == sorted(places)
+        boxes = [head.filter(has_text=word).first.bounding_box() for word in COLUMNS]
+        places = [box["x"] for box in boxes if box is not None]
+        assert len(places) == len(COLUMNS) and places == sorted(places)
         assert page.locator(".ag-center-cols-container .ag-row").count() == len(trials)
         page.get_by_text("winner", exact=True).first.wait_for()
         page.goto(table.replace("TABLE", "CHART"))
@@ -99,8 +100,9 @@ def test_trials_are_compared_and_pruned_ones_told_apart(
             assert page.get_by_text(name, exact=True).count() >= 1
 
         # Curves: one a trial; the stopped one has a single point.
-        look = f"&metric={quote(json.dumps('train/loss'))}&plot_metric_keys={quote(json.dumps(['train/loss']))}"
-        page.goto(f"{server}/#/metric?{chosen}{look}")
+        loss = quote(json.dumps("train/loss"))
+        keys = quote(json.dumps(["train/loss"]))
+        page.goto(f"{server}/#/metric?{chosen}&metric={loss}&plot_metric_keys={keys}")
         page.locator("g.trace").nth(2).wait_for()
         for name in trials:
             page.get_by_text(f"{name} (train/loss)").first.wait_for()

@@ -204,7 +204,7 @@ def test_lost_answers_change_nothing(spec: SweepSettings, lossy: Callable[[float
         assert epochs(spec.storage, run) == [1, 2, 3, 4]
         assert run.data.tags["attempts"] == "1"
         assert run.data.tags["git_commit"] and run.data.tags["drawn.optim.lr"] == "0.1"
-        assert len(epochs(spec.storage, run, "system/wall_seconds")) == 1
+        assert len(epochs(spec.storage, run, "train/wall_seconds")) == 1
         assert run.inputs is not None
         data = [one.dataset.name for one in run.inputs.dataset_inputs]
         assert sorted(data) == ["demo (generated) xsub", "language prompts"]
@@ -293,7 +293,7 @@ def test_what_an_earlier_version_left_in_its_journal_is_told(
     assert not journal.exists() and not mark.exists()
     found = runs(storage, "trial")
     says = [(run.info.status, run.data.tags["outcome"]) for _, run in sorted(found.items())]
-    assert says == [("FINISHED", "complete"), ("FINISHED", "pruned"), ("RUNNING", "running")]
+    assert says == [("FINISHED", "complete"), ("KILLED", "pruned"), ("RUNNING", "running")]
     for name, run in found.items():
         rows = RunFolder(spec.folder.trials / name).rows()
         assert epochs(storage, run) == [row["epoch"] for row in rows] != []
@@ -302,7 +302,7 @@ def test_what_an_earlier_version_left_in_its_journal_is_told(
         ]
         assert times == sorted(times)
         assert run.data.params["optim.lr"] and run.data.tags["attempts"] == "1"
-    assert found["killed-0000"].data.metrics["system/wall_seconds"] == pytest.approx(5.06, abs=0.01)
+    assert found["killed-0000"].data.metrics["train/wall_seconds"] == pytest.approx(5.06, abs=0.01)
 
 
 def train(one: Training, numbers: range) -> None:
