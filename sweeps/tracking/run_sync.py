@@ -42,9 +42,7 @@ STATUS: dict[Outcome, str] = {
 SWEEP, IDENTITY, KIND, RUN, TRIAL = "sweep", "sweep_id", "kind", "run", "trial"
 ATTEMPTS, ATTEMPT, NODE = "attempts", "attempt_id", "node"
 EPOCH, WALL_SECONDS = "epoch", "wall_seconds"
-MARKER = metric_name(
-    "lr"
-)  # every epoch has it; MLflow would offer "epoch" as an axis to compare on
+MARKER = metric_name("loss")  # every epoch has it; "epoch" itself would be an axis to compare on
 PERMANENT = {"INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS", "BAD_REQUEST"}
 BATCH, PARAMS = 900, 90  # MLflow takes 1000 metrics and 100 parameters at once
 DIGEST_LENGTH = 36  # of a dataset in MLflow

@@ -32,7 +32,7 @@ def test_every_kind_of_difference(finished_copy: Path) -> None:
     writer.create_run(experiment, tags={**kept, "run": "small-0099"})
     writer.update_run(tags["mlflow.parentRunId"], status="RUNNING")
     final = next(iter(runs(storage, "final").values()))
-    writer.log_metric(final.info.run_id, "train/lr", 2, timestamp=1, step=2)
+    writer.log_metric(final.info.run_id, "train/loss", 2, timestamp=1, step=2)
 
     shown = CliRunner().invoke(reconcile, ["small", "--check"])
     assert shown.exit_code == 1
