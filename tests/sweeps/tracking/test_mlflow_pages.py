@@ -90,7 +90,7 @@ def test_trials_are_compared_and_pruned_ones_told_apart(
         # Side by side: names, what was drawn, last figures, and the outcome in words.
         page.goto(f"{server}/#/compare-runs?{chosen}")
         page.get_by_text("Comparing 3 Runs from 1 Experiment").wait_for()
-        page.locator("a", has_text="val/linear").first.wait_for()
+        page.get_by_text("optim.lr").first.wait_for()
         rows = [row.split("\t") for row in page.inner_text("body").splitlines() if "\t" in row]
         said = {row[0].rstrip(":"): row[1:] for row in rows}
         drawn = [run.data.params["optim.lr"] for run in trials.values()]
