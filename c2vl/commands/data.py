@@ -59,7 +59,7 @@ class _Prepare(click.Command):
     "--fps",
     type=click.FloatRange(1, 1000),
     show_default="the first file's",
-    help="BVH, keypoints: frames a second to resample to.",
+    help="BVH: frames a second to resample to.",
 )
 @click.option(
     "--unit",

@@ -6,6 +6,7 @@ When a sweep is extended, its former choice becomes ``final-1.json``.
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 from c2vl.support.errors import UserError
 from c2vl.support.files import write_text
+from c2vl.training.figures import describe
 from sweeps.choosing.intervals import interval
 from sweeps.spec.sweep_folder import SweepFolder
 
@@ -73,7 +75,9 @@ class FinalChoice:
         ):
             mean = f"{statistics.mean(values):.4f}"
             row = {"trial": trial, "seeds": str(len(values)), f"{self.metric}, mean": mean}
-            rows.append({**row, "95 % interval": interval(values, ".4f") or "–"})
+            rows.append(
+                {**row, "95 % interval": interval(values, ".4f", top_of(self.metric)) or "–"}
+            )
         return rows
 
     def table(self) -> list[dict[str, str]]:
@@ -98,13 +102,18 @@ class FinalChoice:
         return found
 
 
+def top_of(metric: str) -> float:
+    """Return the highest value that a figure can have: 1 of a share, infinity of others."""
+    return 1.0 if describe(metric).unit == "share" else math.inf
+
+
 def _spread(values: list[float]) -> str:
     if not values:
         return "–"
     mean = f"{statistics.mean(values):.1f}"
     if len(values) == 1:
         return mean
-    return f"{mean} ± {statistics.stdev(values):.1f} ({interval(values, '.1f')})"
+    return f"{mean} ± {statistics.stdev(values):.1f} ({interval(values, '.1f', 100.0)})"
 
 
 def write_choice(folder: SweepFolder, final: FinalChoice) -> None:

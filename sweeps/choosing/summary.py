@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sweeps.choosing.final_choice import FinalChoice
+from sweeps.choosing.final_choice import FinalChoice, top_of
 from sweeps.choosing.intervals import interval
 from sweeps.tracking.pages import metric_name
 
@@ -20,7 +20,7 @@ def chosen(final: FinalChoice, model: str = "") -> str:
         model: address of the registered encoder.
     """
     values = list(final.validation.values())
-    spread = interval(values, ".4f")
+    spread = interval(values, ".4f", top_of(final.metric))
     over = f"95 % interval {spread}; {len(values)} seeds" if spread else "one seed, no interval"
     drawn = [{"setting": f"`{key}`", "value": _short(value)} for key, value in final.values.items()]
     said = f"`{metric_name(final.metric)}` on validation: {statistics.mean(values):.4f} ({over})."

@@ -61,7 +61,7 @@ def _sweep(spec: SweepSettings) -> Side:
         figures |= {"best trial": name_of(spec, best.number), f"best {metric}": best.values[0]}
         figures |= {f"best: {key}": value for key, value in best.drawn.items()}
     if final is not None:
-        figures |= metrics(final, {})
+        figures |= {"winner": final.trial, **metrics(final, {})}
     return Side(spec.name, flatten(spec.model_dump(mode="json")), figures)
 
 
@@ -76,7 +76,7 @@ def _trial(spec: SweepSettings, name: str) -> Side:
     if trial.values is not None:
         figures |= {o.metric: v for o, v in zip(spec.objectives, trial.values, strict=True)}
     if final is not None and final.trial == trial.number:
-        figures |= metrics(final, {})
+        figures |= {"winner": final.trial, **metrics(final, {})}
     return Side(name, flatten(trial.training.experiment.model_dump(mode="json")), figures)
 
 

@@ -15,6 +15,7 @@ from c2vl.support.files import write_text
 from sweeps.choosing.candidates import choose, rounds
 from sweeps.choosing.final_choice import write_choice
 from sweeps.choosing.final_trainings import references, trainings_of_row
+from sweeps.choosing.summary import marks, metrics
 from sweeps.spec.objective import Objective
 from sweeps.spec.reading import parse_sweep
 from sweeps.spec.space import experiment
@@ -107,7 +108,8 @@ def test_rounds_leave_the_worse_half_behind(
     assert [row["trial"] for row in chosen.candidates()] == ["1", "2", "5"]
     mean, half = 2.06 / 3, 4.302653 * statistics.stdev([0.7, 0.7, 0.66]) / math.sqrt(3)
     assert chosen.candidates()[0]["95 % interval"] == f"{mean - half:.4f} to {mean + half:.4f}"
-    assert chosen.figures()["winner_validation"] == pytest.approx(mean)
+    assert chosen.candidates()[1]["95 % interval"] == "0.0000 to 1.0000"  # of 0.9 and 0.1
+    assert metrics(chosen, {})["val/knn"] == pytest.approx(mean)
     assert choose(spec, ranked[:1]) == chosen  # what is on disk stands
     former = spec.folder.final.read_text().replace("candidate_values", "judged")
     write_text(spec.folder.final, former)  # as earlier versions called it
@@ -130,6 +132,9 @@ def test_rounds_leave_the_worse_half_behind(
     assert again.candidate_values == {"7": [0.95, 0.65, 0.2], **chosen.candidate_values}
     assert again.trial == 1 and again.validation == chosen.validation
     assert again.test == said  # the test part is not asked again for the same winner
+    marked = marks(again, [replace(chosen, trial=5, validation={"s-0005": 0.8})])
+    assert [marked[f"s-000{n}"] for n in (1, 2, 5, 7)] == ["winner", *3 * ["candidate"]]
+    assert marks(replace(again, candidate_values={}), [chosen])["s-0002"] == ""  # no more one
     (spec.folder / "final.json").write_text("{")
     with pytest.raises(UserError, match=r"final\.json: is damaged"):
         choose(spec, ranked)

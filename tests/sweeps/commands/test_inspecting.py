@@ -41,7 +41,7 @@ def test_list_and_compare(finished_copy: Path) -> None:
     values = {f"small-{trial.number:04d}": trial.value for trial in trials(finished_copy)}
     assert found["loss"] == pytest.approx({name: values[name] for name in found["loss"]})
     final = json.loads((finished_copy / "sweeps/small/final.json").read_text())
-    assert found["winner_trial"][f"small-{final['trial']:04d}"] == final["trial"]
+    assert found["winner"][f"small-{final['trial']:04d}"] == final["trial"]
     shutil.copytree(finished_copy / "sweeps/small", finished_copy / "sweeps/other")
     path = finished_copy / "sweeps/other/sweep.yaml"
     changed = yaml.safe_load(path.read_text()) | {"name": "other", "trials": 5}
