@@ -166,6 +166,18 @@ def agree(text: bytes) -> None:
     assert tracks(text, fast=True) == tracks(text, fast=False)
 
 
+@pytest.mark.parametrize("field", range(12))
+@pytest.mark.parametrize("blanks", [" ", "  "])
+def test_a_lost_field_is_told(field: int, blanks: str) -> None:
+    """Also where the blanks around it stay, and it is none of the coordinates."""
+    lines = _good()
+    lines[5][field] = ""
+    text = "\n".join(map(" ".join, lines)).replace("  ", blanks).encode()
+    agree(text)
+    with pytest.raises(RejectedError, match="11 fields in a line, expected 12"):
+        parse(text)
+
+
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_damaged_files_are_read_alike_or_rejected(data: st.DataObject) -> None:
