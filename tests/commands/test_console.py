@@ -146,8 +146,8 @@ def test_an_address_of_storage_becomes_no_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(c2vl, ["train", "preset:demo", "--out", "s3://lab/run"])
-    assert done.exit_code == 2 and "s3://lab/run: storage by address" in done.output
+    done = CliRunner().invoke(c2vl, ["evaluate", "linear", "E", "S", "--out", "s3://lab/rows"])
+    assert done.exit_code == 2 and "s3://lab/rows: storage by address" in done.output
     assert not list(tmp_path.iterdir())
 
 
