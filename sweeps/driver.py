@@ -191,18 +191,18 @@ class _Driver:
             folders["results"] = spec.folder.results
             figures["test/scorings"] = float(scorings(folders["results"]))
         tracker.whole(figures, folders)
-        tracker.chosen(chosen(final), marks(final, former_choices(spec.folder)))
         try:
             tracker.flush()  # what waits comes first; this shows whether MLflow answers
             version = publish(spec, final, encoder, tracker.runs)
-            tracker.chosen(chosen(final, version.partition(" ")[0]), {})
-            view = tracker.view()
+            model, view = version.partition(" ")[0], tracker.view()
         except UserError as error:
-            version, view = "not registered", ""
+            version, model, view = "not registered", "", ""
             self.untold = (
                 f"its encoder is not registered: {error}. It stays in {encoder}; once the cause is "
                 f"gone: c2vl-sweep resume {spec.name} (tracking.model=OTHER for another model)"
             )
+        marked = marks(spec, final, former_choices(spec.folder))
+        tracker.chosen(chosen(spec, final, model), marked)
         source.budget.note()
         left = tracker.finish("complete")
         self.untold = self.untold or left

@@ -94,6 +94,7 @@ def fit(store: Store, table: ConceptTable, *, split_name: str = "xsub") -> Fit:
     """
     from sklearn.metrics import roc_auc_score
     from sklearn.mixture import GaussianMixture
+    from sklearn.neighbors import NearestNeighbors
 
     train = split(store.index, split_name).train
     names = store.index["id"].astype(str).to_numpy()
@@ -109,16 +110,12 @@ def fit(store: Store, table: ConceptTable, *, split_name: str = "xsub") -> Fit:
     caption_ND = table.means(ids)
     caption_ND = caption_ND - caption_ND.mean(0)  # captions share a large component
     caption_ND /= np.linalg.norm(caption_ND, axis=1, keepdims=True).clip(1e-12)
-    score = np.empty(len(ids))
-    squares = (rows**2).sum(1)
-    for start in range(0, len(ids), 512):  # distances of all pairs need not fit the memory
-        part = slice(start, start + 512)
-        apart = squares[None] - 2 * rows[part] @ rows.T
-        apart[np.arange(len(apart)), np.arange(start, start + len(apart))] = np.inf
-        near = np.argpartition(apart, NEIGHBOURS, axis=1)[:, :NEIGHBOURS]
-        mean_nD = caption_ND[near].mean(1)
-        mean_nD /= np.linalg.norm(mean_nD, axis=1, keepdims=True).clip(1e-12)
-        score[part] = (mean_nD * caption_ND[part]).sum(1)
+    nearest = NearestNeighbors(n_neighbors=NEIGHBOURS, algorithm="brute").fit(rows)
+    mean_ND = np.zeros_like(caption_ND)
+    for near in nearest.kneighbors(return_distance=False).T:  # without the sequence itself
+        mean_ND += caption_ND[near]
+    mean_ND /= np.linalg.norm(mean_ND, axis=1, keepdims=True).clip(1e-12)
+    score = (mean_ND * caption_ND).sum(1).astype(np.float64)
     mixture = GaussianMixture(2, random_state=0, n_init=5).fit(score[:, None])
     low = int(mixture.means_.argmin())
     wrong = mixture.predict_proba(score[:, None])[:, low]

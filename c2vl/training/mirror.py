@@ -152,16 +152,6 @@ class Mirror:
                 self.remote.delete(name)
                 del self._known[name]
 
-    def delete(self, below: str = "") -> None:
-        """Delete everything in a folder, there and here."""
-        with self._one:
-            shutil.rmtree(self.path / below, ignore_errors=True)
-            names = self.remote.files(below)
-            with ThreadPoolExecutor(_AT_ONCE) as pool:
-                list(pool.map(self.remote.delete, sorted(names, key=_rank, reverse=True)))
-            for name in names:
-                self._known.pop(name, None)
-
     def close(self, *, discard: bool = False) -> None:
         """Let the copy be deleted when room is wanted, or delete it now: the URL has the record."""
         if discard:

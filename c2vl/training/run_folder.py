@@ -112,14 +112,13 @@ class RunFolder:
 
     # --- at a URL -----------------------------------------------------------------------------
 
-    def pull(self, *, checkpoints: bool = False, encoder: bool = False) -> None:
+    def pull(self, *, checkpoints: bool = False) -> None:
         """Make a copy what lies at the URL.
 
         Args:
-            checkpoints: copy them too.
-            encoder: copy it too.
+            checkpoints: copy them too. The encoder stays there.
         """
-        left = [self.checkpoints] * (not checkpoints) + [self.encoder] * (not encoder)
+        left = [self.encoder] + [self.checkpoints] * (not checkpoints)
         files = (self.settings, self.metrics, self._done, self._error, self._warnings, self._starts)
         ours = _below(*files, self.checkpoints, self.encoder)
         if self.mirror is not None:
@@ -338,8 +337,6 @@ class RunFolder:
 
     def drop_encoder(self) -> None:
         """Remove the encoder of a run that is done; its figures stay."""
-        if self.mirror is not None and self.encoder.exists():
-            self.mirror.delete(self.encoder.name)
         shutil.rmtree(self.encoder, ignore_errors=True)
 
 

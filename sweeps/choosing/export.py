@@ -114,7 +114,7 @@ def _publish(spec: SweepSettings, final: FinalChoice, folder: Path, runs: SweepR
                 IDENTITY: spec.folder.identity(),
                 "trial": str(final.trial),
             },
-            description=chosen(final, f"models:/{spec.model}@best"),
+            description=chosen(spec, final, f"models:/{spec.model}@best"),
             model_id=model.model_id,
         )
         client.set_model_version_tag(spec.model, version.version, READY, "true")

@@ -8,12 +8,14 @@ from typing import Any
 
 from sweeps.choosing.final_choice import FinalChoice, top_of
 from sweeps.choosing.intervals import interval
+from sweeps.search.study import name_of
+from sweeps.spec.sweep import SweepSettings
 from sweeps.tracking.pages import metric_name
 
 WINNING, CANDIDATE = "winner", "candidate"
 
 
-def chosen(final: FinalChoice, model: str = "") -> str:
+def chosen(spec: SweepSettings, final: FinalChoice, model: str = "") -> str:
     """Return what was chosen, by which figures, and how to load it, as Markdown.
 
     Args:
@@ -24,7 +26,7 @@ def chosen(final: FinalChoice, model: str = "") -> str:
     over = f"95 % interval {spread}; {len(values)} seeds" if spread else "one seed, no interval"
     drawn = [{"setting": f"`{key}`", "value": _short(value)} for key, value in final.values.items()]
     said = f"`{metric_name(final.metric)}` on validation: {statistics.mean(values):.4f} ({over})."
-    parts = [f"## Winner: {trial_name(final, final.trial)}", said, _table(drawn)]
+    parts = [f"## Winner: {name_of(spec, final.trial)}", said, _table(drawn)]
     if final.test:
         parts += [f"{final.title}:", _table(final.table())]
     if model:
@@ -54,12 +56,7 @@ def metrics(final: FinalChoice, counts: Mapping[str, int]) -> dict[str, float]:
     return found | {f"test/{key}": value for key, value in final.test_means().items()}
 
 
-def trial_name(final: FinalChoice, number: int | str) -> str:
-    """Return the name of a trial, as :func:`sweeps.search.study.name_of` has it."""
-    return f"{final.name}-{int(number):04d}"
-
-
-def marks(final: FinalChoice, former: Iterable[FinalChoice]) -> dict[str, str]:
+def marks(spec: SweepSettings, final: FinalChoice, former: Iterable[FinalChoice]) -> dict[str, str]:
     """Return the mark of each run that a choice is about, by the run's name; empty: no more one.
 
     Args:
@@ -68,6 +65,6 @@ def marks(final: FinalChoice, former: Iterable[FinalChoice]) -> dict[str, str]:
     found: dict[str, str] = {}
     for choice in (*former, final):
         found = dict.fromkeys(found, "")
-        found |= {trial_name(choice, trial): CANDIDATE for trial in choice.candidate_values}
-        found |= dict.fromkeys([trial_name(choice, choice.trial), *choice.validation], WINNING)
+        found |= {name_of(spec, int(trial)): CANDIDATE for trial in choice.candidate_values}
+        found |= dict.fromkeys([name_of(spec, choice.trial), *choice.validation], WINNING)
     return found

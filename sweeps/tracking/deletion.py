@@ -20,6 +20,7 @@ from sweeps.search.trial_source import OWNER
 from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.sweep_folder import SweepFolder
 from sweeps.tracking.mlflow_store import answering, open_client
+from sweeps.tracking.pages import delete_view
 from sweeps.tracking.reconciliation import runs_of
 
 LATER = "the sweep is still there, delete it again later"
@@ -64,6 +65,7 @@ def delete(spec: SweepSettings, doomed: Doomed) -> None:
         client = open_client(spec.tracking_uri)
         for run_id in doomed.runs:
             client.delete_run(run_id)
+        delete_view(client, spec.tracking.experiment, spec.folder.identity())
     if spec.study is not None:  # the default one lies in the folder
         storage = open_storage(spec.study_uri, READING_PATIENCE)
         if spec.name in optuna.get_all_study_names(storage):

@@ -9,12 +9,16 @@ from __future__ import annotations
 import getpass
 import json
 import os
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from c2vl.training.figures import SYSTEM, describe, markdown
 from sweeps.spec.space import Variant
 from sweeps.spec.sweep import SweepSettings
 from sweeps.tracking.mlflow_internals import KIND_OF_EXPERIMENT, SAVED_VIEW, view_of_runs
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 NOTE = "mlflow.note.content"
 CHOICE = "choice"
@@ -120,6 +124,18 @@ def _drawn(spec: SweepSettings) -> list[str]:
 def _bundle(spec: SweepSettings, key: str) -> bool:
     """Say whether a variable sets several settings, and so is no parameter itself."""
     return isinstance(spec.space[key], Variant)
+
+
+def delete_view(client: MlflowClient, experiment: str, identity: str) -> None:
+    """Delete a sweep's saved view, if it has one.
+
+    Args:
+        experiment: its name.
+        identity: of the sweep.
+    """
+    found = client.get_experiment_by_name(experiment)
+    if found is not None and (tag := SAVED_VIEW + identity) in found.tags:
+        client.delete_experiment_tag(found.experiment_id, tag)
 
 
 def view_address(uri: str, experiment: str, identity: str) -> str:

@@ -132,9 +132,9 @@ def test_rounds_leave_the_worse_half_behind(
     assert again.candidate_values == {"7": [0.95, 0.65, 0.2], **chosen.candidate_values}
     assert again.trial == 1 and again.validation == chosen.validation
     assert again.test == said  # the test part is not asked again for the same winner
-    marked = marks(again, [replace(chosen, trial=5, validation={"s-0005": 0.8})])
+    marked = marks(spec, again, [replace(chosen, trial=5, validation={"s-0005": 0.8})])
     assert [marked[f"s-000{n}"] for n in (1, 2, 5, 7)] == ["winner", *3 * ["candidate"]]
-    assert marks(replace(again, candidate_values={}), [chosen])["s-0002"] == ""  # no more one
+    assert marks(spec, replace(again, candidate_values={}), [chosen])["s-0002"] == ""  # no more one
     (spec.folder / "final.json").write_text("{")
     with pytest.raises(UserError, match=r"final\.json: is damaged"):
         choose(spec, ranked)

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -144,6 +145,8 @@ def test_deleting_takes_all_of_it_and_goes_on_where_it_was_cut(
     asked = run("small", input="n\n")
     assert "Delete them?" in asked.output and isinstance(asked.exception, UserError)
     assert len(outcomes(storage)) == 2 and folder.exists()
+    view = f"mlflow.sharedViewState.{SweepFolder(folder).identity()}"
+    assert view in _experiment(storage).tags
     with monkeypatch.context() as cut:  # a kill between MLflow and the folder
         cut.setattr(deletion.os, "replace", _cut)
         assert isinstance(run("small", "--yes").exception, InterruptedError)
@@ -156,8 +159,15 @@ def test_deleting_takes_all_of_it_and_goes_on_where_it_was_cut(
     assert done.exit_code == 0 and "small: deleted" in done.output
     assert not any((storage / "sweeps").iterdir())
     assert not runs(storage, "sweep") and not runs(storage, "final")
+    assert view not in _experiment(storage).tags
     assert len(client(storage).search_model_versions("name = 'small'")) == 1
     assert "no such sweep" in str(run("small").exception)
+
+
+def _experiment(storage: Path) -> Any:
+    found = client(storage).get_experiment_by_name("c2vl")
+    assert found is not None
+    return found
 
 
 def run(*words: str, input: str | None = None) -> Result:
