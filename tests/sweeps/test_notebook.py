@@ -28,7 +28,7 @@ def test_compare_sweep(finished: tuple[Path, str], monkeypatch: pytest.MonkeyPat
     assert len(pictures) == 3
     assert len(tables) == 5
     sweeps, trials, which_differ, test, _ = tables
-    assert "small" in sweeps and "knn_val" in trials
+    assert "small" in sweeps and "val/knn" in trials
     assert "small-0001" in trials and "pruned" in trials
     assert "optim.lr" in which_differ and "train.epochs" not in which_differ
     assert "winner" in test and "captions" in test
