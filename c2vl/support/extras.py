@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import PackageNotFoundError, requires
 from importlib.util import find_spec
 
 from c2vl.support.errors import UserError
@@ -13,6 +14,15 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "postgres": ("psycopg",),
 }
 """Extra of pyproject.toml → the modules that it brings and that we import."""
+
+
+def to_install(extra: str) -> str:
+    """Return what an extra asks pip for, quoted for a shell; works where no index has c2vl."""
+    try:
+        lines = [line.partition(";") for line in requires("c2vl") or ()]
+    except PackageNotFoundError:  # the code of a job, on an image without c2vl
+        return f"'.[{extra}]'"
+    return " ".join(f"'{what.strip()}'" for what, _, when in lines if f'"{extra}"' in when)
 
 
 def require_extra(extra: str, wanted_by: str, *modules: str) -> None:
@@ -29,5 +39,5 @@ def require_extra(extra: str, wanted_by: str, *modules: str) -> None:
     if missing:
         raise UserError(
             f"{wanted_by}: needs {', '.join(missing)}, not installed here; "
-            f"pip install 'c2vl[{extra}]'"
+            f"pip install {to_install(extra)}"
         )
