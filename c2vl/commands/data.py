@@ -61,11 +61,11 @@ class _Prepare(click.Command):
     show_default="the first file's",
     help="BVH: frames a second to resample to.",
 )
+@click.option("--up", show_default="y", help="What points up in SOURCE: x, y, z, -x, -y or -z.")
 @click.option(
     "--unit",
-    type=click.Choice(["m", "cm", "mm", "inch"]),
-    show_default="cm",
-    help="BVH: the unit of its numbers.",
+    show_default="m; bvh: cm, kit-ml: mm",
+    help="Of SOURCE's numbers: m, cm, mm, inch, or its length in metres.",
 )
 @click.option(
     "--jobs",

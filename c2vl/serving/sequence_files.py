@@ -31,9 +31,10 @@ def read_sequences(path: Path, reader: str | None) -> list[tuple[str, Joints]]:
         return [(path.stem, _array(path))]
     from c2vl.skeletons.datasets import Options, Rejected, get_reader, read_item
 
-    chosen = get_reader(reader)
+    chosen, options = get_reader(reader), Options()
+    conversion = chosen.conversion(options)
     try:
-        items = chosen.discover(path if path.is_dir() else path.parent, Options()).items
+        items = chosen.discover(path if path.is_dir() else path.parent, options).items
     except UserError as error:
         if path.is_dir():
             raise
@@ -42,7 +43,7 @@ def read_sequences(path: Path, reader: str | None) -> list[tuple[str, Joints]]:
     for item in items:
         if not path.is_dir() and Path(item.file.name).name != path.name:
             continue
-        for one in read_item(chosen.read, item):
+        for one in read_item(chosen.read, item, conversion):
             if isinstance(one, Rejected):
                 raise UserError(
                     f"{path}: {one.reason}" + (f" (line {one.line})" if one.line else "")

@@ -16,6 +16,7 @@ from c2vl.skeletons.rejected import RejectedError
 
 FARTHEST = 1e3
 """Metres from the sensor; a Kinect sees 8, and what is farther away than this is damage."""
+_LARGEST = 1e6  # in any unit
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,8 @@ class Sequence:
 
     Attributes:
         id: unique within a dataset.
-        joints: float32 (M bodies, T frames, V joints, 3), metres, y up; exactly zero in frames in
-            which a body is absent.
+        joints: float32 (M bodies, T frames, V joints, 3), metres, y up (from a reader: in the
+            source's unit and axes); exactly zero in frames in which a body is absent.
         label: class number from 0, or -1 when unknown (so also the subject and what follows).
         subject: the performer.
         camera: camera number.
@@ -58,18 +59,29 @@ def rows_checksum(rows: NDArray[np.floating]) -> str:
 
 
 def checked(joints_MTVC: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Return joints as float32 if every number can be a position.
+    """Return joints as float32 if every number can be a position, in whatever unit.
 
     Raises:
-        RejectedError: NaN, infinite or farther than :data:`FARTHEST` metres.
+        RejectedError: NaN, infinite or beyond a million.
     """
     with np.errstate(invalid="ignore", over="ignore"):
         converted = np.ascontiguousarray(joints_MTVC, dtype=np.float32)
-        if not (np.abs(converted) < FARTHEST).all():  # also false for NaN
-            if np.isfinite(converted).all():
-                raise RejectedError(f"a coordinate is over {FARTHEST:g} m; joints are in metres")
-            raise RejectedError("a coordinate is not finite")
+        if not (np.abs(converted) < _LARGEST).all():  # also false for NaN
+            large = np.isfinite(converted).all()
+            raise RejectedError(f"a coordinate is {'over a million' if large else 'not finite'}")
     return converted
+
+
+def require_near(joints_MTVC: NDArray[np.float32]) -> None:
+    """Check that joints in metres are where a sensor can see them.
+
+    Raises:
+        RejectedError: one is farther than :data:`FARTHEST`.
+    """
+    if not (np.abs(joints_MTVC) < FARTHEST).all():
+        raise RejectedError(
+            f"a coordinate is over {FARTHEST:g} m; joints are in metres, unless --unit says another"
+        )
 
 
 def trimmed(joints_MTVC: NDArray[np.float32]) -> tuple[NDArray[np.float32], dict[str, int]]:

@@ -164,7 +164,7 @@ def use(case: Case, source: Path) -> str:
     rejected = list(found.rejected)
     for item in found.items:
         assert item.fingerprint
-        for one in read_item(reader.read, item):
+        for one in read_item(reader.read, item, reader.conversion(case.options)):
             if isinstance(one, Rejected):
                 rejected.append(one)
                 continue

@@ -17,17 +17,18 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from c2vl.skeletons.axes import UNCHANGED, Conversion
 from c2vl.skeletons.formats.raw_files import RawFile, list_files
 from c2vl.skeletons.layout import JointLayout
 from c2vl.skeletons.rejected import Rejected, RejectedError
-from c2vl.skeletons.sequence import Sequence, checked, trimmed
+from c2vl.skeletons.sequence import Sequence, checked, require_near, trimmed
 from c2vl.support.errors import UserError
 
 
@@ -35,13 +36,18 @@ from c2vl.support.errors import UserError
 class Options:
     """A user's options beyond the source; a reader lists those that it understands.
 
+    Axes and unit are no reader's concern: what it yields is converted.
+
     Attributes:
         missing: a file that lists samples without a usable skeleton, one name a line.
         layout: the joint layout of arrays, which do not state it: a name, or a YAML file.
         window: cut untrimmed videos into windows of this many frames instead of instances.
         stride: frames from one window to the next; half a window when not given.
         fps: frames a second that motion capture is resampled to; the first file's when not given.
-        unit: the length of motion capture's unit (:data:`.bvh.UNITS`); centimetres when not given.
+        up: the axis that points up in the source (:data:`c2vl.skeletons.axes.UP`); y when not
+            given.
+        unit: of the source's numbers (:data:`c2vl.skeletons.axes.UNITS`), or its length in metres;
+            the reader's when not given.
     """
 
     missing: Path | None = None
@@ -49,6 +55,7 @@ class Options:
     window: int | None = None
     stride: int | None = None
     fps: float | None = None
+    up: str | None = None
     unit: str | None = None
 
     def given(self) -> dict[str, Any]:
@@ -113,6 +120,7 @@ class Reader:
         read: yields an item's sequences and rejections; :class:`RejectedError` rejects all of it.
         options: the :class:`Options` that it understands.
         version: increase it when the same files would give other sequences.
+        unit: of what ``read`` yields (:data:`c2vl.skeletons.axes.UNITS`).
         name: on the command line; the registration says it (:func:`.get_reader` fills it in).
         expects: what SOURCE is, in one line; the registration's ``help``.
     """
@@ -122,8 +130,17 @@ class Reader:
     read: Callable[[Item], Iterable[Sequence | Rejected]]
     options: frozenset[str] = frozenset()
     version: int = 1
+    unit: str = "m"
     name: str = ""
     expects: str = ""
+
+    def conversion(self, options: Options) -> Conversion:
+        """Return what turns its sequences to metres with y up.
+
+        Raises:
+            UserError: an option has no such value.
+        """
+        return Conversion.of(options.up or "y", options.unit or self.unit)
 
 
 def files_named(source: Path, pattern: re.Pattern[str], example: str) -> list[RawFile]:
@@ -149,11 +166,28 @@ def whole_item(item: Item, joints_MTVC: NDArray[np.generic], **facts: Any) -> Se
 
 
 def read_item(
-    read: Callable[[Item], Iterable[Sequence | Rejected]], item: Item
+    read: Callable[[Item], Iterable[Sequence | Rejected]],
+    item: Item,
+    conversion: Conversion = UNCHANGED,
 ) -> Iterator[Sequence | Rejected]:
-    """Read one item; rejections and read errors are yielded as :class:`Rejected`, never raised."""
+    """Read one item; rejections and read errors are yielded as :class:`Rejected`, never raised.
+
+    Args:
+        read: the reader's function.
+        conversion: from the source's axes and unit to ours.
+    """
     try:
-        yield from read(item)
+        for one in read(item):
+            if isinstance(one, Rejected):
+                yield one
+                continue
+            joints = conversion(one.joints)
+            try:
+                require_near(joints)
+            except RejectedError as error:
+                yield Rejected(one.source or item.name, error.reason)
+            else:
+                yield replace(one, joints=joints)
     except RejectedError as error:
         yield Rejected(item.name, error.reason, error.line)
     except OSError as error:

@@ -2,7 +2,7 @@
 
 The first file's hierarchy decides which joints are taken: those of the body whose names are known
 (:mod:`c2vl.skeletons.joint_names`), or those of ``--layout``. Files of another frame rate than the
-first, or than ``--fps``, are resampled. Files do not name their unit: ``--unit``, mostly cm.
+first, or than ``--fps``, are resampled. Files do not name their unit, which is mostly cm.
 """
 
 from __future__ import annotations
@@ -24,8 +24,6 @@ from c2vl.skeletons.rejected import RejectedError
 from c2vl.skeletons.sequence import Sequence
 from c2vl.support.errors import UserError
 
-UNITS = {"m": 1.0, "cm": 0.01, "mm": 0.001, "inch": 0.0254}
-"""A unit's name → its length in metres."""
 _MOST_BYTES = 512 << 20  # ten minutes of 200 joints at 120 frames a second
 
 
@@ -45,19 +43,21 @@ def discover(source: Path, options: Options) -> Found:
     wanted = given_layout(options.layout) if options.layout is not None else None
     layout, take = taken_joints(wanted, names, parents, first.name)
     fps = options.fps or motion.rate
-    facts = {"take": take, "fps": fps, "metres": UNITS[options.unit or "cm"]}
+    facts = {"take": take, "fps": fps}
     items, rejected, classes, split = items_of(source, files, ".bvh", facts)
     return Found(items, layout, tuple(classes), split, fps, tuple(rejected))
 
 
 def read(item: Item) -> Iterator[Sequence]:
-    """Read one file: (1, T, V, 3) in metres."""
+    """Read one file: (1, T, V, 3) in its own unit."""
     facts = dict(item.facts)
-    take, fps, metres = (facts.pop(name) for name in ("take", "fps", "metres"))
+    take, fps = facts.pop("take"), facts.pop("fps")
     motion = read_bvh(item.file.read(_MOST_BYTES))
     names = [joint.name for joint in motion.joints]
-    joints = joints_taken(motion.positions(), names, take)[None] * metres
+    joints = joints_taken(motion.positions(), names, take)[None]
     yield whole_item(item, resampled(joints, motion.rate, fps), **facts)
 
 
-BVH = Reader("motion capture (BVH)", discover, read, frozenset({"layout", "fps", "unit"}))
+BVH = Reader(
+    "motion capture (BVH)", discover, read, frozenset({"layout", "fps"}), version=2, unit="cm"
+)

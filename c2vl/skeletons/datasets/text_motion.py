@@ -14,8 +14,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
 from c2vl.skeletons.datasets.base import Found, Item, Options, Reader, whole_item
 from c2vl.skeletons.formats.motion_captions import WHOLE, is_caption_file, name_of, read_captions
 from c2vl.skeletons.formats.npy import ArrayFile
@@ -79,12 +77,8 @@ def _listed(file: RawFile) -> list[str]:
         raise UserError(f"{file.name}: cannot be read: {error}") from None
 
 
-def read(item: Item, *, metres: float) -> Iterator[Sequence | Rejected]:
-    """Read a motion, and each span that has a caption of its own.
-
-    Args:
-        metres: of the dataset's unit.
-    """
+def read(item: Item) -> Iterator[Sequence | Rejected]:
+    """Read a motion, and each span that has a caption of its own."""
     match = _NAME.fullmatch(item.file.base)
     assert match is not None, "discover chose it by its name"
     facts = item.facts
@@ -92,13 +86,11 @@ def read(item: Item, *, metres: float) -> Iterator[Sequence | Rejected]:
     if joints.ndim != 3 or joints.shape[1:] != (facts["joints"], 3) or joints.dtype.kind != "f":
         expected = f"(frames, {facts['joints']}, 3)"
         raise RejectedError(f"the array is {joints.dtype} {joints.shape}, expected {expected}")
-    with np.errstate(invalid="ignore"):  # what is not finite is rejected below
-        joints_TVC = joints.astype(np.float64) * metres
     name = item.file.base.removesuffix(".npy")
     spans = read_captions(item.beside[0]) if item.beside else {}
     for span in spans or (WHOLE,):
         start, end = (round(second * facts["fps"]) for second in span)
-        cut = joints_TVC[start:end] if span != WHOLE else joints_TVC
+        cut = joints[start:end] if span != WHOLE else joints
         if len(cut) < max(1, _SHORTEST * facts["fps"]) and span != WHOLE:
             reason = f"the caption of {span[0]:g} to {span[1]:g} s is about less than 0.1 s of it"
             yield Rejected(item.name, reason, left_out=True)
@@ -108,13 +100,5 @@ def read(item: Item, *, metres: float) -> Iterator[Sequence | Rejected]:
         yield whole_item(item, cut[None], id=name_of(name, span), **more)
 
 
-HUMANML3D = Reader(
-    "HumanML3D",
-    functools.partial(discover, layout=SMPL22, fps=20.0),
-    functools.partial(read, metres=1.0),
-)
-KIT_ML = Reader(
-    "KIT-ML",
-    functools.partial(discover, layout=KIT21, fps=12.5),
-    functools.partial(read, metres=1e-3),
-)
+HUMANML3D = Reader("HumanML3D", functools.partial(discover, layout=SMPL22, fps=20.0), read)
+KIT_ML = Reader("KIT-ML", functools.partial(discover, layout=KIT21, fps=12.5), read, unit="mm")

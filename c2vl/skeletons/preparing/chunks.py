@@ -1,8 +1,9 @@
 """Reads raw files in chunks, in several processes, and no chunk twice.
 
 A chunk is some tens of items. Its result is two files named by a hash of everything that it depends
-on (the items' fingerprints, the reader and its version, the stored type): the rows, and a JSON file
-that is renamed into place last. A finished chunk is never read again, however the command ended.
+on (the items' fingerprints, the reader and its version, axes and unit, the stored type): the rows,
+and a JSON file that is renamed into place last. A finished chunk is never read again, however the
+command ended.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from typing import Any
 import numpy as np
 
 from c2vl.registry import import_modules
-from c2vl.skeletons.datasets.base import Item, Reader, read_item
+from c2vl.skeletons.axes import Conversion
+from c2vl.skeletons.datasets.base import Item, Reader
 from c2vl.skeletons.rejected import Rejected
 from c2vl.skeletons.sequence import Sequence as Motion
 from c2vl.skeletons.sequence import rows_checksum
@@ -58,7 +60,7 @@ class Chunk:
         return folder / f"{self.key}.json"
 
 
-def cut(items: list[Item], reader: Reader, dtype: str) -> list[Chunk]:
+def cut(items: list[Item], reader: Reader, conversion: Conversion, dtype: str) -> list[Chunk]:
     """Divide items into chunks, in order."""
     groups: list[list[Item]] = []
     size = 0
@@ -70,7 +72,8 @@ def cut(items: list[Item], reader: Reader, dtype: str) -> list[Chunk]:
         size += item.file.size
     chunks = []
     for group in groups:
-        marks = [reader.name, reader.version, dtype, [item.fingerprint for item in group]]
+        items_marks = [item.fingerprint for item in group]
+        marks = [reader.name, reader.version, asdict(conversion), dtype, items_marks]
         key = hashlib.sha256(json.dumps(marks).encode()).hexdigest()[:24]
         chunks.append(Chunk(key, tuple(group)))
     return chunks
@@ -88,7 +91,8 @@ def read_chunks(
     """Read the chunks whose results are not in the folder yet.
 
     Args:
-        read: the reader's function, importable by name.
+        read: yields an item's sequences in metres with y up; another process must be able to
+            import it by name.
         jobs: processes; None: one a core, or only this one if there is little to read.
         progress: called with items done and items in all.
         imports: modules that each process imports first: the reader's, where it is a user's own.
@@ -189,7 +193,7 @@ def _read_item(
     sequences: list[dict[str, Any]] = []
     rejected: list[dict[str, Any]] = []
     decisions: dict[str, list[int]] = {}
-    for one in read_item(read, item):
+    for one in read(item):
         if isinstance(one, Rejected):
             rejected.append(asdict(one))
             continue

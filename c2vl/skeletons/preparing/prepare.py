@@ -14,11 +14,15 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from c2vl.registry import import_modules
-from c2vl.skeletons.datasets import Found, Options, Reader, get_reader
+from c2vl.skeletons.axes import Conversion, looked_at, require_bodies
+from c2vl.skeletons.datasets import Found, Options, Reader, get_reader, read_item
 from c2vl.skeletons.preparing.assemble import Assembled, Entry, OldEntries, assemble, from_chunks
 from c2vl.skeletons.preparing.chunks import Chunk, cut, read_chunks
 from c2vl.skeletons.preparing.existing import (
@@ -73,12 +77,14 @@ def prepare(
 
     Raises:
         UserError: no such dataset or source, ``out`` is something else, it is being prepared by
-            another process, or too many are rejected (then listed in ``OUT.rejected.csv``).
+            another process, too many are rejected (then listed in ``OUT.rejected.csv``), or bodies
+            lie along another axis than y or are of no body's size.
     """
     import_modules(imports)
     reader, options = get_reader(name), options or Options()
+    conversion = reader.conversion(options)
     source, out = Path(source), Path(out)
-    unknown = sorted(options.given().keys() - reader.options)
+    unknown = sorted(options.given().keys() - reader.options - {"up", "unit"})
     if unknown:
         raise UserError(f"--{unknown[0]}: {name} has no such option")
     found = reader.discover(source, options)
@@ -92,10 +98,11 @@ def prepare(
     kept = entries_of(old, reader, found, out)
     fresh = [item for item in found.items if kept is None or item not in kept]
     stored = _STORED[dtype]
-    chunks = cut(fresh, reader, stored)
+    chunks = cut(fresh, reader, conversion, stored)
     work = out.with_name(out.name + ".preparing")
     with _locked(work):
-        read_chunks(chunks, work, reader.read, stored, jobs, progress, imports)
+        read = partial(read_item, reader.read, conversion=conversion)
+        read_chunks(chunks, work, read, stored, jobs, progress, imports)
         data = work / "data"
         shutil.rmtree(data, ignore_errors=True)
         data.mkdir()
@@ -115,6 +122,7 @@ def prepare(
                 f"What was read is kept in {work}: the command with a higher --max-rejected reads "
                 "nothing again"
             )
+        _look_at(data, written, found, options, conversion)
         _commit(out, data, _manifest(reader, found, described, dtype, written))
         listing.unlink(missing_ok=True)
         taken = len(found.items) - len(fresh)
@@ -122,6 +130,25 @@ def prepare(
         prepared = with_licence(prepared, licence)
     shutil.rmtree(work, ignore_errors=True)
     return prepared
+
+
+def _look_at(
+    data: Path, written: Assembled, found: Found, options: Options, conversion: Conversion
+) -> None:
+    """Refuse bodies that do not stand along y or are of no body's size."""
+    joints = np.load(data / "joints.npy", mmap_mode="r")
+    table = written.index[["offset", "bodies", "frames"]].to_numpy()
+    rows = table[looked_at(len(table))].tolist()
+    require_bodies(
+        (
+            joints[at : at + bodies * frames].reshape(bodies, frames, *joints.shape[1:])
+            for at, bodies, frames in rows
+        ),
+        found.layout,
+        conversion,
+        up=options.up,
+        unit=options.unit,
+    )
 
 
 @contextmanager

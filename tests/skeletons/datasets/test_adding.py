@@ -29,8 +29,8 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_parts_go: None) -> 
     (tmp_path / "my_parts.py").write_text(source, encoding="utf-8")
     (tmp_path / "raw").mkdir()
     for name, text in (
-        ("wave_1.txt", "0 1 2 3 4 5\r\n" * 3),
-        ("clap_2.txt", "0 1 2 3 4 6\n"),
+        ("wave_1.txt", "0 .1 .2 .3 .4 .5\r\n" * 3),
+        ("clap_2.txt", "0 .1 .2 .3 .4 .6\n"),
         ("clap_3.txt", "0 1 2 3 4\n"),
     ):
         (tmp_path / "raw" / name).write_text(text)
@@ -47,8 +47,8 @@ def test_the_reader_of_the_page_works(toy: Path) -> None:
     listed = (store.data / "rejected.csv").read_text()
     assert "5 numbers, expected 6 a frame" in listed
     assert list(store.index["id"]) == ["clap_2", "wave_1"]
-    expected = np.tile(np.arange(6, dtype=np.float32).reshape(2, 3), (1, 3, 1, 1))
-    assert np.array_equal(store.joints(1), expected)
+    expected = np.tile(np.arange(6).reshape(2, 3) / 10, (1, 3, 1, 1))
+    assert np.allclose(store.joints(1), expected)
     assert split(store.index, "loso:1").test.tolist() == [1]
 
 

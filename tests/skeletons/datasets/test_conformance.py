@@ -41,7 +41,7 @@ def read_all(case: Case, source: Path) -> tuple[Found, list[Sequence], list[Reje
     read: list[Sequence] = []
     rejected = list(found.rejected)
     for item in found.items:
-        for one in read_item(reader.read, item):
+        for one in read_item(reader.read, item, reader.conversion(case.options)):
             (read if isinstance(one, Sequence) else rejected).append(one)  # type: ignore[arg-type]
     return found, read, rejected
 
@@ -120,8 +120,8 @@ from c2vl.skeletons.datasets import get_reader, read_item
 with open(sys.argv[1], "rb") as file:
     items = pickle.load(file)
 read = [
-    [one for item in mine for one in read_item(get_reader(name).read, item)]
-    for name, mine in items
+    [one for item in mine for one in read_item(get_reader(name).read, item, conversion)]
+    for name, mine, conversion in items
 ]
 with open(sys.argv[2], "wb") as file:
     pickle.dump(read, file)
@@ -136,7 +136,8 @@ def test_another_process_reads_the_same(tmp_path: Path) -> None:
         folder.mkdir()
         case.write(folder, "\n")
         found, read, _ = read_all(case, folder)
-        items.append((case.reader, found.items))
+        conversion = get_reader(case.reader).conversion(case.options)
+        items.append((case.reader, found.items, conversion))
         expected.append(read)
     (tmp_path / "items").write_bytes(pickle.dumps(items))
     subprocess.run([sys.executable, "-c", READ, tmp_path / "items", tmp_path / "read"], check=True)

@@ -148,7 +148,7 @@ def _good() -> list[list[str]]:
         (3, 0, "x7", "no body id", 3),
         (4, 0, "20", "20 joints, expected 25", 4),
         (5, 0, "nan", "not finite", None),
-        (5, 0, "1e30", "over 1000 m", None),
+        (5, 0, "1e30", "over a million", None),
         (6, 1, "x", "not a number", 6),
         (7, 1, "0.1 0.2", "13 fields in a line, expected 12", 7),
     ],
@@ -217,15 +217,15 @@ def test_missing_skeletons_are_left_out_by_list_and_by_detection(tmp_path: Path)
         (raw / f"S001C001P00{number}R001A001.skeleton").write_text(skeleton_text([body]))
     (raw / "S001C001P004R001A001.skeleton").write_text("1\n0\n")
     (tmp_path / "missing.txt").write_text("Missing:\r\nS001C001P002R001A001\r\n")
-    store = prepare("ntu60", raw, tmp_path / "all").store
+    store = prepare("ntu60", raw, tmp_path / "all", options=Options(up="y")).store
     assert list(store.index["subject"]) == [1, 2, 3]
     prepared = prepare(
-        "ntu60", raw, tmp_path / "out", options=Options(missing=tmp_path / "missing.txt")
+        "ntu60", raw, tmp_path / "out", options=Options(missing=tmp_path / "missing.txt", up="y")
     )
     assert list(prepared.store.index["subject"]) == [1, 3]
     assert prepared.store.manifest["counts"]["left_out"] == 2 and not prepared.unusable
     (tmp_path / "missing.txt").rename(raw / "NTU_RGBD_samples_with_missing_skeletons.txt")
-    assert len(prepare("ntu60", raw, tmp_path / "beside").store) == 2
+    assert len(prepare("ntu60", raw, tmp_path / "beside", options=Options(up="y")).store) == 2
     (tmp_path / "empty.txt").write_text("nothing")
     with pytest.raises(UserError, match="no line is a sample name"):
         prepare("ntu60", raw, tmp_path / "x", options=Options(missing=tmp_path / "empty.txt"))
