@@ -24,6 +24,7 @@ store_argument = click.argument("store", type=LOCATION)
 \b
 Examples:
   c2vl data demo runs/stores/demo
+  c2vl data init mine
   c2vl data prepare utd-mhad path/to/UTD-MHAD runs/stores/utd_mhad
   c2vl data prepare ntu60 path/to/zips runs/stores/ntu60 --missing ntu60_missing.txt
   c2vl data describe runs/stores/demo
@@ -103,6 +104,20 @@ def prepare(
     except KeyboardInterrupt:
         raise UserError("stopped; the same command continues from here") from None
     _report(prepared, out)
+
+
+@data.command()
+@click.argument("folder", type=PATH)
+def init(folder: Path) -> None:
+    """Look at the recordings in FOLDER and write the files to start from beside them.
+
+    layout.yaml (joints), sequences.csv (a row a recording), experiment.yaml and sweep.yaml, with
+    comments. It says what it guessed from the numbers and the names, and what to check; it
+    overwrites nothing. Recordings are .npy, .npz or .mat arrays, texts of numbers, or BVH.
+    """
+    from c2vl.commands.data_init import init as start
+
+    start(folder)
 
 
 @data.command()

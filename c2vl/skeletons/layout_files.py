@@ -13,6 +13,8 @@ from c2vl.skeletons.layout import LAYOUTS, JointLayout
 from c2vl.support.errors import UserError, did_you_mean
 from c2vl.support.yaml_files import load_yaml
 
+RECORDINGS = "recordings"
+"""The field that says what the arrays beside a layout's file are; the reader of a folder has it."""
 LARGEST = 1 << 20
 """Bytes of a layout file: far more than any body has joints for."""
 
@@ -51,7 +53,7 @@ def layout_of_values(values: Any, path: Path | str) -> JointLayout:
         raise UserError(f"{path}: expected the fields of a joint layout, found {_short(values)}")
     names = [field.name for field in fields(JointLayout)]
     for key in values:
-        if key not in names:
+        if key not in (*names, RECORDINGS):
             shown = f'"{key}"' if isinstance(key, str) else _short(key)
             raise UserError(f"{path}: unknown field {shown}{did_you_mean(shown[1:-1], names)}")
     for key in names:

@@ -9,6 +9,7 @@ deflated.
 
 from __future__ import annotations
 
+import itertools
 import math
 import struct
 import zlib
@@ -50,6 +51,19 @@ def read_array(content: bytes, name: str, limit: int) -> NDArray[np.generic]:
     Args:
         limit: most bytes that a variable can have.
     """
+    for order, matrix in _matrices(content, limit):
+        if _name(matrix) == name.encode():
+            return _array(matrix, name, order)
+    raise RejectedError(f"no variable {name}")
+
+
+def variables(content: bytes, limit: int) -> list[str]:
+    """Return the names of the variables, of whatever kind."""
+    return [_name(matrix).decode("latin-1") for _, matrix in _matrices(content, limit)]
+
+
+def _matrices(content: bytes, limit: int) -> Iterator[tuple[str, list[_Element]]]:
+    """Yield the byte order and the flags, dimensions, name and numbers of each variable."""
     order = {b"IM": "<", b"MI": ">"}.get(content[126:_HEADER])
     if order is None:
         newer = "; it is of version 7.3" if content[:8] == b"\x89HDF\r\n\x1a\n" else ""
@@ -58,10 +72,13 @@ def read_array(content: bytes, name: str, limit: int) -> NDArray[np.generic]:
         if element.kind == _COMPRESSED:
             element = next(_elements(_inflated(element.content, limit), order), element)
         if element.kind == _MATRIX:
-            array = _array(element.content, name, order)
-            if array is not None:
-                return array
-    raise RejectedError(f"no variable {name}")
+            yield order, list(itertools.islice(_elements(element.content, order), 4))
+
+
+def _name(matrix: list[_Element]) -> bytes:
+    if len(matrix) < 3 or matrix[2].kind != _INT8:
+        raise RejectedError("damaged: an array without its dimensions or name")
+    return bytes(matrix[2].content)
 
 
 def _elements(data: memoryview, order: str) -> Iterator[_Element]:
@@ -95,14 +112,9 @@ def _inflated(packed: memoryview, limit: int) -> memoryview:
     return memoryview(content)
 
 
-def _array(data: memoryview, name: str, order: str) -> NDArray[np.generic] | None:
-    """Return an array if it has this name."""
-    parts = _elements(data, order)
-    flags, axes, called, numbers = (next(parts, None) for _ in range(4))
-    if flags is None or axes is None or called is None or called.kind != _INT8:
-        raise RejectedError("damaged: an array without its dimensions or name")
-    if bytes(called.content) != name.encode():
-        return None
+def _array(matrix: list[_Element], name: str, order: str) -> NDArray[np.generic]:
+    flags, axes = matrix[:2]
+    numbers = matrix[3] if len(matrix) == 4 else None
     if flags.kind != _UINT32 or len(flags.content) != 8 or axes.kind != _INT32:
         raise RejectedError("damaged: an array without its flags or dimensions")
     (word,) = struct.unpack_from(order + "I", flags.content)
