@@ -17,6 +17,9 @@ LOCATION = LocationType()
 
 encoder_argument = click.argument("encoder")
 store_argument = click.argument("store", type=LOCATION)
+TRACKING = "--tracking-uri"
+IN_MLFLOW: dict[str, Any] = {"metavar": "URI", "envvar": "MLFLOW_TRACKING_URI", "show_envvar": True}
+"""How :data:`TRACKING` is given, besides its help."""
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what is at OUT.")
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import click
 
-from c2vl.commands.arguments import FOLDER, LOCATION
+from c2vl.commands.arguments import FOLDER, IN_MLFLOW, LOCATION, TRACKING
 from c2vl.config.experiment import Format
 from c2vl.config.problems import members
 from c2vl.registry import Part
@@ -56,7 +56,9 @@ SHARED: list[click.Parameter] = [
     click.Option(["--out"], type=FOLDER, default=RESULTS, help="Folder of the results."),
     click.Option(["--label"], show_default="kind, stream", help="Name of the row in tables."),
     click.Option(["--again"], is_flag=True, help="Run protocols again that have a result."),
-    click.Option(["--tracking-uri"], help="MLflow server that also gets the rows."),
+    click.Option(
+        [TRACKING], help="MLflow server or database that also gets the rows.", **IN_MLFLOW
+    ),
 ]
 ENCODER = click.Argument(["encoder"])
 STORE = click.Argument(["store"], type=LOCATION)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import click
 
-from c2vl.commands.arguments import FILE, LOCATION, imports_option
+from c2vl.commands.arguments import FILE, IN_MLFLOW, LOCATION, TRACKING, imports_option
 from c2vl.support.errors import StorageAway, TrainingError, UserError
 from c2vl.support.remote import Location, below
 
@@ -18,8 +20,17 @@ from c2vl.support.remote import Location, below
     "--out", type=LOCATION, show_default="runs/train/NAME", help="Run folder, or its URL."
 )
 @click.option("--max-failures", default=0, help="Lost workers that training survives.")
+@click.option(
+    TRACKING,
+    help="MLflow server or database that also gets the run: figures, settings, data, encoder.",
+    **IN_MLFLOW,
+)
 def train(
-    config: Path, overrides: tuple[str, ...], out: Location | None, max_failures: int
+    config: Path,
+    overrides: tuple[str, ...],
+    out: Location | None,
+    max_failures: int,
+    tracking_uri: str | None,
 ) -> None:
     """Train the experiment in CONFIG, with any settings overridden.
 
@@ -31,8 +42,10 @@ def train(
       c2vl train experiment.yaml optim.lr=0.05 train.epochs=30 --out runs/train/short
       c2vl train experiment.yaml train.workers=4 train.batch_size=128
       c2vl train experiment.yaml --out s3://bucket/runs/first
+      c2vl train experiment.yaml --tracking-uri http://mlflow.lab:5000
     """
     from c2vl.config.reading import load
+    from c2vl.encoder.sources import plugin
     from c2vl.training.launch import fit
     from c2vl.training.progress import following
     from c2vl.training.run_folder import RunFolder
@@ -40,9 +53,19 @@ def train(
     experiment = load(config, overrides)
     folder = out or Path("runs/train") / experiment.name
     made = isinstance(folder, Path) and not folder.exists()
+    log: Any = nullcontext()
+    if tracking_uri:
+        log = plugin("c2vl.trackers", "training", TRACKING)(tracking_uri, experiment, folder)
     with following(folder, experiment.train.epochs):
         try:
-            fit(experiment, folder, name=experiment.name, max_failures=max_failures)
+            with log as reported:
+                fit(
+                    experiment,
+                    folder,
+                    name=experiment.name,
+                    on_report=reported,
+                    max_failures=max_failures,
+                )
         except KeyboardInterrupt:
             where = f"continues from the last checkpoint in {folder}"
             if isinstance(folder, str):

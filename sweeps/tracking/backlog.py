@@ -35,7 +35,7 @@ class Note(BaseModel):
 
     Attributes:
         run: the run's name.
-        kind: "sweep" (the parent), "trial" or "final".
+        kind: "sweep" (the parent), "trial", "final", or "training" (of `c2vl train`).
         folder: the run folder; empty for the parent.
         status: the MLflow status to set; empty leaves it unchanged.
         time: of the newest fact, in ms since 1970.

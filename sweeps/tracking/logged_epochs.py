@@ -20,18 +20,28 @@ class LoggedEpochs:
     validated (of more than 100 validations every second, third …), and always the first epoch, the
     pruner's rungs, and the one at which a training ended.
 
+    Args:
+        longest: epochs of the longest training.
+        validated: epochs between two validations.
+        always: epochs that are logged besides.
+
     Attributes:
         every: of so many epochs one is logged.
     """
 
-    def __init__(self, spec: SweepSettings) -> None:
-        longest, validated = spec.max_epochs, spec.base.train.evaluate_every
+    def __init__(self, longest: int, validated: int, always: Iterable[int] = ()) -> None:
         self.every = longest // POINTS
         if self.every > 1:
             self.every = max(validated, self.every // validated * validated)
         self.every = max(1, self.every)
+        self._always = {1, *always}
+
+    @classmethod
+    def of_sweep(cls, spec: SweepSettings) -> LoggedEpochs:
+        """Return the rule of a sweep's trainings."""
         halving = spec.pruner.name in ("asha", "hyperband")
-        self._always = {1, *(rungs(spec, spec.pruner.min_epochs, longest) if halving else ())}
+        always = rungs(spec, spec.pruner.min_epochs, spec.max_epochs) if halving else ()
+        return cls(spec.max_epochs, spec.base.train.evaluate_every, always)
 
     def __contains__(self, epoch: int) -> bool:
         """Say whether an epoch is logged wherever its training ends."""

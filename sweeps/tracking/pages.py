@@ -77,9 +77,14 @@ def description(spec: SweepSettings, chosen: str = "") -> str:
         f"Ranked by `{metric_name(objective.metric)}` ({describe(objective.metric).meaning}; "
         f"{objective.direction}). Trials side by side: saved view *{view_name(spec)}*.",
         chosen,
-        f"## Figures\n\n{markdown(metric_name)}",  # MLflow has no notes on metrics
+        figures_explained(),
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def figures_explained() -> str:
+    """Return what each figure means, as Markdown: MLflow has no notes on metrics."""
+    return f"## Figures\n\n{markdown(metric_name)}"
 
 
 # --- a saved view -----------------------------------------------------------------------------

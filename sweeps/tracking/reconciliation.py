@@ -104,7 +104,7 @@ def _compare(
         yield Difference(spec.name, "the sweep has no run")
     elif parents[0].info.status == RUNNING:
         yield Difference(spec.name, "is RUNNING, and nothing runs it")
-    logged = LoggedEpochs(spec)
+    logged = LoggedEpochs.of_sweep(spec)
     for training, outcome in started(spec, study):
         yield from _of_one(training, outcome, by_name.pop(training.name, []), client, logged)
     for name, strangers in by_name.items():

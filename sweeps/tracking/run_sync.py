@@ -1,4 +1,4 @@
-"""Updates a sweep's MLflow runs from their run folders and notes.
+"""Updates the MLflow runs of a sweep, or of a training, from their run folders and notes.
 
 Live tracking, a resume and ``c2vl-sweep reconcile`` share this code. Repeating an update changes
 nothing: a run is looked up by its tags before it is created, an epoch is logged only once, and
@@ -71,36 +71,54 @@ class Known:
         return metric_name(figure, plain=self.plain)
 
 
-class SweepRuns:
-    """The runs of one sweep.
+@dataclass(frozen=True)
+class Place:
+    """Where runs lie.
+
+    Attributes:
+        uri: of MLflow.
+        experiment: MLflow's, by name.
+        storage: a folder for the artefacts of a database without a server.
+    """
+
+    uri: str
+    experiment: str
+    storage: Path
+
+
+class Runs:
+    """The runs of one sweep, or that of one training.
 
     Args:
-        spec: the sweep; its parent run bears its name.
+        name: of the run that the others stand below.
         identity: tells it from another of the same name.
+        program: the command and what it works on, for MLflow's "Source".
 
     Attributes:
         logged: which epochs are told.
     """
 
-    def __init__(self, spec: SweepSettings, identity: str) -> None:
-        self._spec, self._identity, self.logged = spec, identity, LoggedEpochs(spec)
+    def __init__(
+        self, place: Place, name: str, identity: str, logged: LoggedEpochs, program: str
+    ) -> None:
+        self._place, self._name, self._identity = place, name, identity
+        self.logged, self._program = logged, program
         self._known: dict[str, Known] | None = None
 
     @cached_property
     def client(self) -> MlflowClient:
         """The client; raises an MLflow error if the store does not answer."""
-        return open_client(self._spec.tracking_uri)
+        return open_client(self._place.uri)
 
     @cached_property
     def experiment(self) -> str:
         """Id of the MLflow experiment."""
-        spec = self._spec
-        uri, name = spec.tracking_uri, spec.tracking.experiment
-        return open_experiment(self.client, uri, name, spec.storage)
+        place = self._place
+        return open_experiment(self.client, place.uri, place.experiment, place.storage)
 
     @cached_property
     def _origin(self) -> dict[str, str]:
-        return origin(f"c2vl-sweep {self._spec.name}", provenance.git_commit())
+        return origin(self._program, provenance.git_commit())
 
     def id_of(self, name: str) -> str | None:
         """Return MLflow's id of a run by its name; None if there is no such run."""
@@ -110,7 +128,7 @@ class SweepRuns:
     @property
     def parent(self) -> str:
         """Id of the parent run."""
-        return self._run(self._spec.name, "sweep").id
+        return self._run(self._name, "sweep").id
 
     def bring(self, note: Note, new: bool = True) -> None:
         """Update a run from its run folder and its note; create it if it is missing.
@@ -251,15 +269,24 @@ class SweepRuns:
         """Return what is known of a run; create it if it is missing."""
         known = self._load()
         if name not in known:
-            tags = {SWEEP: self._spec.name, IDENTITY: self._identity, KIND: kind, RUN: name}
-            tags |= self._origin
-            if kind != "sweep":
+            tags = {SWEEP: self._name} if kind != "training" else {}
+            tags |= {IDENTITY: self._identity, KIND: kind, RUN: name, **self._origin}
+            if kind not in ("sweep", "training"):
                 tags["mlflow.parentRunId"] = self.parent
             self._known = None  # if the answer is lost, look the run up next time
             run = self.client.create_run(self.experiment, when, tags, name)
             known[name] = Known(run.info.run_id)
             self._known = known
         return known[name]
+
+
+class SweepRuns(Runs):
+    """The runs of one sweep; its parent run bears its name."""
+
+    def __init__(self, spec: SweepSettings, identity: str) -> None:
+        place = Place(spec.tracking_uri, spec.tracking.experiment, spec.storage)
+        logged, program = LoggedEpochs.of_sweep(spec), f"c2vl-sweep {spec.name}"
+        super().__init__(place, spec.name, identity, logged, program)
 
 
 def find_runs(client: MlflowClient, experiment: str, identity: str) -> list[Run]:

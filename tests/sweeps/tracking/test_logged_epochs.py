@@ -40,7 +40,7 @@ def sweep(folder: Path, total: int, validated: int, **changes: Any) -> SweepSett
 def test_curves_keep_fifty_points_and_validations(
     total: int, validated: int, every: int, tmp_path: Path
 ) -> None:
-    logged = LoggedEpochs(sweep(tmp_path, total, validated))
+    logged = LoggedEpochs.of_sweep(sweep(tmp_path, total, validated))
     assert logged.every == every
     found = logged.of(range(1, total + 1), ended=True)
     assert {1, 7, 21, total} <= found and len(found) >= min(total, 30)
