@@ -9,12 +9,16 @@ what is missing. The folder, ``STORAGE/sweeps/NAME``::
     final.json  results/     the winner with its test scores; the protocols' rows behind them
     encoder/  report/        the winner's encoder; tables and pictures
     final-1.json  encoder-1/ the same before an extension
+
+At a URL lies the same but for the study, which has a database of its own; the driver works on a
+copy (:mod:`sweeps.spec.sweep_folder`) and sends what counts before it goes on.
 """
 
 from __future__ import annotations
 
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from c2vl.encoder.ledger import scorings
@@ -36,6 +40,7 @@ from sweeps.running.engine import run_trainings
 from sweeps.running.failure_limit import FailureLimit
 from sweeps.running.metrics import Metrics
 from sweeps.running.progress import Board, show_table
+from sweeps.running.sending import Sending
 from sweeps.running.stopping import Stop, heed_signals, stopping
 from sweeps.search.trial_source import TrialSource
 from sweeps.spec import provenance
@@ -72,7 +77,7 @@ def run(spec: SweepSettings, *, address: str | None = None, resume: bool = False
     """
     data, *_ = [provenance.data_manifest(experiment) for experiment in data_needs(spec)]
     with (
-        locked(spec.folder, spec.name, make=not resume),
+        locked(spec.folder, spec.name, make=not resume) as confirm,
         claimed(spec, resume=resume) as claim,
         stopping(spec.folder) as stop,
         cluster(address, documented=lambda: bool(documented(spec.base.train))),
@@ -85,7 +90,8 @@ def run(spec: SweepSettings, *, address: str | None = None, resume: bool = False
         source = _open_study(claim, tracker)
         claim.keep()
         provenance.record(spec.folder, data)
-        driver = _Driver(spec, source, tracker, stop, concurrency)
+        spec.folder.send()
+        driver = _Driver(spec, source, tracker, stop, concurrency, confirm)
         try:
             final = driver.run(data)
         except (Interrupted, NodeLost):
@@ -129,9 +135,10 @@ class _Driver:
         tracker: Tracker,
         stop: Stop,
         concurrency: Concurrency,
+        confirm: Callable[[], None],
     ) -> None:
         self._spec, self._source, self._tracker = spec, source, tracker
-        self._stop, self._concurrency = stop, concurrency
+        self._stop, self._concurrency, self._confirm = stop, concurrency, confirm
         self.untold = ""
         self._metrics = Metrics(spec.name, source.counts(), spec.folder.notes)
 
@@ -186,7 +193,7 @@ class _Driver:
         encoder = keep_encoder(spec, final)
         report = write_report(source, final)
         figures = metrics(final, source.counts())
-        folders = {"report": report, "encoder": encoder}
+        folders, place = {"report": report, "encoder": encoder}, spec.folder.place(encoder)
         if spec.final.test:
             folders["results"] = spec.folder.results
             figures["test/scorings"] = float(scorings(folders["results"]))
@@ -198,7 +205,7 @@ class _Driver:
         except UserError as error:
             version, model, view = "not registered", "", ""
             self.untold = (
-                f"its encoder is not registered: {error}. It stays in {encoder}; once the cause is "
+                f"its encoder is not registered: {error}. It stays in {place}; once the cause is "
                 f"gone: c2vl-sweep resume {spec.name} (tracking.model=OTHER for another model)"
             )
         marked = marks(spec, final, former_choices(spec.folder))
@@ -207,7 +214,7 @@ class _Driver:
         left = tracker.finish("complete")
         self.untold = self.untold or left
         board = Board(spec.name, spec.trials, source.counts(), spec.objectives[0])
-        board.say(f"encoder: {encoder}\nreport:  {report}\nmodel:   {version}")
+        board.say(f"encoder: {place}\nreport:  {spec.folder.place(report)}\nmodel:   {version}")
         if view:
             board.say(f"trials:  {view}")
 
@@ -225,6 +232,10 @@ class _Driver:
         spec = self._spec
         tune = spec.folder.tune
         if why := documented(spec.base.train):
+            if spec.folder.url is not None:
+                raise UserError(
+                    f"storage: {why}; Ray Train's documented trainer needs a folder, not a URL"
+                )
             board.say(f"Ray Train's documented trainer starts new workers for each trial: {why}")
         shutil.rmtree(tune, ignore_errors=True)  # study and run folders hold all that counts
         with board:
@@ -240,13 +251,15 @@ class _Driver:
                     self._cleanup,
                     self._source.budget,
                     self._metrics,
+                    Sending(spec.folder, self._stop),
                 ],
                 stop=self._stop,
                 concurrency=self._concurrency,
                 bundles=trial_resources(spec.base, documented=bool(why)),
                 max_failures=spec.max_failures,
                 reuse=not why,
-                shared=spec.folder.identity_file,
+                shared=(str(spec.folder.place(spec.folder.identity_file)), spec.folder.identity()),
+                confirm=self._confirm,
             )
             self._end_if_asked()
         shutil.rmtree(tune, ignore_errors=True)

@@ -42,9 +42,9 @@ def require_local(path: str) -> None:
     """
     if "://" in path:
         raise UserError(
-            "storage by address does not work here, only folders do (stores, concept tables and "
-            "encoders may lie at a URL); mount it (rclone mount, s3fs, gcsfuse) or copy it, and "
-            "name that folder"
+            "storage by address does not work here, only folders do (stores, concept tables, "
+            "encoders, runs and sweeps may lie at a URL); mount it (rclone mount, s3fs, gcsfuse) "
+            "or copy it, and name that folder"
         )
 
 

@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import logging
 import re
+import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from functools import cached_property
+from contextlib import suppress
+from functools import cache, cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 from urllib.parse import unquote
 
-from c2vl.support.errors import StorageAway, UserError, first_line
+from c2vl.support.errors import NotShared, StorageAway, UserError, first_line
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -88,12 +90,39 @@ def absolute(location: Location) -> Location:
     return location if isinstance(location, str) else location.absolute()
 
 
+@overload
+def below(location: Path, name: str) -> Path: ...
+@overload
+def below(location: str, name: str) -> str: ...
 def below(location: Location, name: str) -> Location:
     """Return the place of a name below a location."""
     if isinstance(location, Path):
         return location / name
     place, question, options = location.partition("?")
     return f"{place}/{name}{question}{options}"
+
+
+@cache
+def require_reachable(url: str, says: str, patience: float) -> None:
+    """Check, once a process, that this node reads a file at a URL and may write beside it.
+
+    Args:
+        says: what stands in it.
+        patience: seconds without an answer after which the server is given up.
+
+    Raises:
+        NotShared: it cannot, or finds another file there.
+    """
+    place, question, options = url.partition("?")
+    folder, _, name = place.rpartition("/")
+    remote = RemoteFolder(folder + question + options, patience)
+    try:
+        if remote.read(name) != says.encode():
+            raise NotShared(f"{url}: is another one there; give the node the same endpoint")
+        remote.require_writable()
+    except (UserError, FileNotFoundError) as error:
+        why = f"{url}: is not there" if isinstance(error, FileNotFoundError) else error
+        raise NotShared(f"node {socket.gethostname()}: {why}") from None
 
 
 class RemoteFolder:
@@ -127,18 +156,40 @@ class RemoteFolder:
         """List all files below a folder; returns name → bytes."""
         return {name: size for name, (size, _) in self.listing(below).items()}
 
-    def listing(self, below: str = "") -> dict[str, tuple[int, float]]:
-        """List all files below a folder; returns name → bytes, seconds since 1970 of its change."""
-        from pyarrow.fs import FileSelector, FileType
+    def listing(self, below: str = "", *, deep: bool = True) -> dict[str, tuple[int, float]]:
+        """List the files below a folder; returns name → bytes, seconds since 1970 of its change.
 
-        selected = FileSelector(self._path(below), allow_not_found=True, recursive=True)
-        found = self._patiently(lambda: self._system.get_file_info(selected))
+        Args:
+            deep: those of its folders too.
+        """
+        from pyarrow.fs import FileType
+
         start = len(self._opened[1].rstrip("/")) + 1
         return {
             one.path[start:]: (one.size, one.mtime_ns / 1e9 if one.mtime_ns else 0.0)
-            for one in found
+            for one in self._select(below, deep=deep)
             if one.type == FileType.File
         }
+
+    def folders(self) -> list[str]:
+        """Return the names of the folders in this one, sorted."""
+        from pyarrow.fs import FileType
+
+        found = self._select("", deep=False)
+        return sorted(one.base_name for one in found if one.type == FileType.Directory)
+
+    def _select(self, below: str, *, deep: bool) -> Any:
+        from pyarrow.fs import FileSelector
+
+        selected = FileSelector(self._path(below), allow_not_found=True, recursive=deep)
+        return self._patiently(lambda: self._system.get_file_info(selected))
+
+    def changed(self, name: str) -> float | None:
+        """Return when a file was changed, in seconds since 1970; None if it is absent."""
+        from pyarrow.fs import FileType
+
+        found = self._patiently(lambda: self._system.get_file_info(self._path(name)))
+        return found.mtime_ns / 1e9 if found.type == FileType.File else None
 
     def fetch(self, name: str, size: int, target: Path, done: Callable[[int], None]) -> None:
         """Copy a file to ``target``, after the bytes that it has.
@@ -214,10 +265,13 @@ class RemoteFolder:
 
     def delete(self, name: str) -> None:
         """Delete a file; nothing happens where there is none."""
-        try:
+        with suppress(FileNotFoundError):
             self._patiently(lambda: self._system.delete_file(self._path(name)))
-        except FileNotFoundError:
-            pass
+
+    def delete_folder(self, name: str) -> None:
+        """Delete a folder with all that is in it; nothing happens where there is none."""
+        with suppress(FileNotFoundError):
+            self._patiently(lambda: self._system.delete_dir(self._path(name)))
 
     def __str__(self) -> str:
         return self.url

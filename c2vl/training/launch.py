@@ -21,8 +21,9 @@ from c2vl.support.errors import (
 )
 from c2vl.support.files import require_shared, require_writable
 from c2vl.support.ray_session import connected, quiet_train
-from c2vl.support.remote import Location, absolute, parse_location
+from c2vl.support.remote import Location, absolute, parse_location, require_reachable
 from c2vl.training.group_run import GroupRun, Report
+from c2vl.training.mirror import PATIENCE
 from c2vl.training.run_folder import RunFolder
 from c2vl.training.worker_errors import WorkersFailed, true_error
 
@@ -58,7 +59,7 @@ def fit(
         max_failures: how often they do after lost workers or unexpected errors; losses of whole
             nodes are not counted.
         keep_checkpoint: keep the last checkpoint when training is done.
-        shared: a file that every worker must see, and what stands in it.
+        shared: a file, or the URL of one, that every worker must see, and what stands in it.
 
     Returns:
         The figures of the last epoch.
@@ -234,8 +235,13 @@ def _working_on(location: Location, *, discard: bool = True) -> Iterator[RunFold
 
 
 def _see(shared: tuple[str, str] | None) -> None:
-    if shared is not None:
-        require_shared(Path(shared[0]), shared[1])
+    if shared is None:
+        return
+    file, says = parse_location(shared[0]), shared[1]
+    if isinstance(file, Path):
+        require_shared(file, says)
+    else:
+        require_reachable(file, says, PATIENCE)
 
 
 def _silent(_: dict[str, Any]) -> None:

@@ -15,9 +15,9 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from c2vl.skeletons.cache import CARD, Cache
@@ -50,10 +50,14 @@ class Mirror:
         remote: the folder at the URL.
     """
 
-    def __init__(self, url: str) -> None:
-        """Keep the copy from being deleted to make room, until :meth:`close`."""
+    def __init__(self, url: str, patience: float | None = None) -> None:
+        """Keep the copy from being deleted to make room, until :meth:`close`.
+
+        Args:
+            patience: of :class:`.RemoteFolder`; default: :data:`PATIENCE`.
+        """
         self.url, self.path = url, mirror_path(url)
-        self.remote = RemoteFolder(url, PATIENCE)
+        self.remote = RemoteFolder(url, PATIENCE if patience is None else patience)
         self._known: dict[str, tuple[int, int]] = {}  # size and time of copies that are current
         self._one = threading.RLock()
         cache, card = Cache.of_node(), Cache.of_node().entry("mirror", {"url": url})[1]
@@ -66,6 +70,7 @@ class Mirror:
         leave: Names = lambda _: False,
         stays: Names = lambda _: False,
         below: str = "",
+        deep: bool = True,
     ) -> None:
         """Make the copy what lies at the URL.
 
@@ -73,13 +78,14 @@ class Mirror:
             leave: names that are not copied; of their folders there is an empty one.
             stays: names that belong to this machine alone.
             below: do so in this folder alone.
+            deep: in its folders too.
 
         Raises:
             StorageAway: the server does not answer, or refuses us.
         """
         with self._one:
-            there = self.remote.listing(below)
-            here = {name for name in self._files(below) if not stays(name)}
+            there = self.remote.listing(below, deep=deep)
+            here = {name for name in self._files(below, deep=deep) if not stays(name)}
             for name in here - there.keys():
                 (self.path / name).unlink(missing_ok=True)
                 self._known.pop(name, None)
@@ -89,8 +95,18 @@ class Mirror:
                     (self.path / name).parent.mkdir(parents=True, exist_ok=True)
                 elif not stays(name):
                     wanted[name] = size, when
+            if deep:
+                self._drop_folders(below, {name.rpartition("/")[0] for name in there}, stays)
             with ThreadPoolExecutor(_AT_ONCE) as pool:
                 list(pool.map(lambda name: self._fetch(name, *wanted[name]), wanted))
+
+    def _drop_folders(self, below: str, there: set[str], stays: Names) -> None:
+        """Delete empty folders that the URL does not have."""
+        for folder in sorted((self.path / below).glob("**"), reverse=True):
+            name = folder.relative_to(self.path).as_posix()
+            if name not in there and not stays(name):
+                with suppress(OSError):  # it has files, or is gone
+                    folder.rmdir()
 
     def _fetch(self, name: str, size: int, when: float) -> None:
         """Copy a file, unless the copy is current."""
@@ -132,17 +148,18 @@ class Mirror:
             write_text(target, text.decode())
             self._know(name)
 
-    def push(self, owned: Names) -> None:
+    def push(self, *paths: Path) -> None:
         """Send the files that were changed since they were current, delete there what is gone here.
 
         Args:
-            owned: the names that this is about.
+            paths: files, and folders with all that is in them, of the copy.
 
         Raises:
             StorageAway: the server does not answer, or refuses us.
         """
+        owned = self.among(*paths)
         with self._one:
-            here = set(filter(owned, self._files()))
+            here = {name for path in paths for name in self._files(self.name(path))}
             for name in sorted(here, key=_rank):
                 with suppress(FileNotFoundError):  # another thread has removed it: the next time
                     if (found := self._stat(name)) != self._known.get(name):
@@ -152,16 +169,49 @@ class Mirror:
                 self.remote.delete(name)
                 del self._known[name]
 
+    @contextmanager
+    def having(self, folder: Path) -> Iterator[Path]:
+        """Yield a folder of the copy with its files in it; those that came for it go again."""
+        before = self._files(name := self.name(folder))
+        self.pull(below=name)
+        try:
+            yield folder
+        finally:
+            for came in set(self._files(name)) - set(before):
+                (self.path / came).unlink(missing_ok=True)
+                self._known.pop(came, None)
+
+    def delete(self, folder: Path, *, keep: int = 0) -> None:
+        """Delete the files of a folder at the URL, but the last ``keep`` by name.
+
+        Those that say that others are there go first. The copy stays as it is.
+        """
+        names = sorted(self.remote.files(self.name(folder)), key=_rank)
+        for name in reversed(names[: len(names) - keep]):
+            self.remote.delete(name)
+            self._known.pop(name, None)
+
+    def name(self, path: Path) -> str:
+        """Return the name at the URL of a path of the copy; of the copy itself it is empty."""
+        name = path.relative_to(self.path).as_posix()
+        return "" if name == "." else name
+
+    def among(self, *paths: Path) -> Names:
+        """Tell of names whether they are one of these paths of the copy, or lie below one."""
+        given = [self.name(path) for path in paths]
+        return lambda name: any(name == one or name.startswith(f"{one}/") for one in given)
+
     def close(self, *, discard: bool = False) -> None:
         """Let the copy be deleted when room is wanted, or delete it now: the URL has the record."""
         if discard:
             shutil.rmtree(self.path.parent, ignore_errors=True)
         Cache.of_node().release(self.path.parent)
 
-    def _files(self, below: str = "") -> list[str]:
+    def _files(self, below: str = "", *, deep: bool = True) -> list[str]:
+        top = self.path / below
         return [
             path.relative_to(self.path).as_posix()
-            for path in (self.path / below).rglob("*")
+            for path in ([top] if top.is_file() else top.rglob("*") if deep else top.glob("*"))
             if not path.name.startswith(_PARTIAL) and path.is_file()
         ]
 

@@ -15,14 +15,16 @@
 
 At a URL lies the same, but for the last two lines. Rank 0 and the launcher each work on a copy
 (:mod:`c2vl.training.mirror`): a start begins with what lies at the URL, figures go there before
-anybody is told of them, and ``done.json`` goes last.
+anybody is told of them, and ``done.json`` goes last. The driver of a sweep at a URL has another,
+within its copy of the sweep's folder.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,7 @@ from numpy.typing import NDArray
 from c2vl.config.reading import dump, from_dict
 from c2vl.support.errors import StorageFull, TrainingError, UserError
 from c2vl.support.files import write_text
-from c2vl.support.remote import Location
+from c2vl.support.remote import Location, below
 from c2vl.support.yaml_files import parse_yaml
 from c2vl.training.mirror import Mirror
 
@@ -44,7 +46,8 @@ class RunFolder:
 
     Attributes:
         path: the folder.
-        mirror: of the URL that it stands for; None for a folder that all processes share.
+        mirror: of the URL that it, or a folder above it, stands for; None for a folder that all
+            processes share.
     """
 
     path: Path
@@ -59,7 +62,15 @@ class RunFolder:
         return cls(mirror.path, mirror)
 
     def __str__(self) -> str:
-        return str(self.path if self.mirror is None else self.mirror.url)
+        return str(self.location)
+
+    @property
+    def location(self) -> Location:
+        """Where its files last: the path, or the URL that it stands for."""
+        if self.mirror is None:
+            return self.path
+        name = self.mirror.name(self.path)
+        return below(self.mirror.url, name) if name else self.mirror.url
 
     @property
     def settings(self) -> Path:
@@ -118,21 +129,33 @@ class RunFolder:
         Args:
             checkpoints: copy them too. The encoder stays there.
         """
+        if self.mirror is None:
+            return
         left = [self.encoder] + [self.checkpoints] * (not checkpoints)
         files = (self.settings, self.metrics, self._done, self._error, self._warnings, self._starts)
-        ours = _below(*files, self.checkpoints, self.encoder)
-        if self.mirror is not None:
-            self.mirror.pull(leave=_below(*left), stays=lambda name: not ours(name))
+        ours = self.mirror.among(*files, self.checkpoints, self.encoder)
+        self.mirror.pull(
+            leave=self.mirror.among(*left),
+            stays=lambda name: not ours(name),
+            below=self.mirror.name(self.path),
+        )
 
     def pull_checkpoints(self) -> None:
         """Copy the checkpoints from the URL, for a worker that writes nothing."""
         if self.mirror is not None:
-            self.mirror.pull(below=self.checkpoints.name)
+            self.mirror.pull(below=self.mirror.name(self.checkpoints))
+
+    @contextmanager
+    def having_encoder(self) -> Iterator[Path]:
+        """Yield the encoder's folder; where it lies at a URL, a copy that goes again."""
+        place = self.encoder
+        with nullcontext() if self.mirror is None else self.mirror.having(place):
+            yield place
 
     def send(self, *paths: Path) -> None:
         """Send files, and all files of folders, to the URL."""
         if self.mirror is not None:
-            self.mirror.push(_below(*paths))
+            self.mirror.push(*paths)
 
     def send_figures(self) -> None:
         """Send what describes the epochs so far."""
@@ -202,7 +225,7 @@ class RunFolder:
     def newest_rows(self) -> list[dict[str, Any]]:
         """Return the figures by epoch that a worker on another machine may have sent meanwhile."""
         if self.mirror is not None:
-            self.mirror.refresh(self.metrics.name)
+            self.mirror.refresh(self.mirror.name(self.metrics))
         return self.rows()
 
     def rows(self) -> list[dict[str, Any]]:
@@ -326,9 +349,7 @@ class RunFolder:
     def drop_checkpoints(self, *, keep: int = 0) -> None:
         """Remove the checkpoints of a run that is done, but the newest ``keep``."""
         if self.mirror is not None:
-            names = sorted(self.mirror.remote.files(self.checkpoints.name))
-            for name in names[: len(names) - keep]:
-                self.mirror.remote.delete(name)
+            self.mirror.delete(self.checkpoints, keep=keep)
         if keep == 0:
             shutil.rmtree(self.checkpoints, ignore_errors=True)
             return
@@ -337,13 +358,9 @@ class RunFolder:
 
     def drop_encoder(self) -> None:
         """Remove the encoder of a run that is done; its figures stay."""
+        if self.mirror is not None:
+            self.mirror.delete(self.encoder)
         shutil.rmtree(self.encoder, ignore_errors=True)
-
-
-def _below(*paths: Path) -> Callable[[str], bool]:
-    """Tell of names in a run's folder whether they are one of the paths, or lie below one."""
-    names = {path.name for path in paths}
-    return lambda name: name.partition("/")[0] in names
 
 
 def _rows(text: str) -> list[dict[str, Any]]:

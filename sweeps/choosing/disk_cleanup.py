@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from c2vl.training.run_folder import RunFolder
 from sweeps.choosing.final_choice import former_winners
 from sweeps.choosing.final_trainings import is_base
 from sweeps.spec.constraints import violations
@@ -42,7 +41,7 @@ class DiskCleanup(Listener):
         if end.outcome == "interrupted":
             return
         if training.kind != "trial":
-            RunFolder(training.folder).drop_checkpoints()
+            _drop_checkpoints(training)
             return
         self._rank(training, end.outcome)
         leading = self._leading()
@@ -72,15 +71,20 @@ class DiskCleanup(Listener):
         complete = outcome == "complete"
         checkpoint = complete and training.number in leading[: keep.checkpoints]
         if not checkpoint:
-            RunFolder(training.folder).drop_checkpoints()
+            _drop_checkpoints(training)
         encoder = complete and (
             keep.encoders == "all"
             or training.number in leading[: keep.encoders]
             or training.number in self._former  # it may win again
             or is_base(self._spec, training)  # a row of the final table may need it
         )
-        if complete and not encoder:
-            RunFolder(training.folder).drop_encoder()
+        if complete and not encoder and training.run.encoder.exists():
+            training.run.drop_encoder()
         self._full.pop(training.number, None)
         if checkpoint or (encoder and keep.encoders != "all"):
             self._full[training.number] = training
+
+
+def _drop_checkpoints(training: Training) -> None:
+    if training.run.checkpoints.exists():  # at a URL the copy has an empty folder for them
+        training.run.drop_checkpoints()

@@ -15,7 +15,6 @@ from pathlib import Path
 import c2vl
 from c2vl.encoder import load_encoder, save_encoder
 from c2vl.skeletons.store import read_manifest
-from c2vl.training.run_folder import RunFolder
 from sweeps.choosing.final_choice import WINNER, FinalChoice
 from sweeps.choosing.summary import chosen, metrics
 from sweeps.spec.provenance import datasets
@@ -40,13 +39,15 @@ def keep_encoder(spec: SweepSettings, final: FinalChoice) -> Path:
     Returns:
         The folder, an artefact of :mod:`c2vl.encoder`.
     """
-    encoder = load_encoder(RunFolder(spec.folder / final.folder).encoder)
+    with spec.folder.run(spec.folder / final.folder).having_encoder() as folder:
+        encoder = load_encoder(folder)
     card = encoder.card
     card["provenance"] |= {"sweep": spec.name, "trial": final.trial, "run": final.run}
     if scored := final.test.get(WINNER):
         card["test"] = {"data": final.data, **scored[str(card["provenance"]["seed"])]}
     out = spec.folder.encoder
     save_encoder(out, encoder.model, card, encoder.concepts, counted=[spec.folder.results])
+    spec.folder.send()
     return out
 
 

@@ -119,6 +119,7 @@ def _spread(values: list[float]) -> str:
 def write_choice(folder: SweepFolder, final: FinalChoice) -> None:
     """Write ``final.json`` into a sweep's folder."""
     write_text(folder.final, json.dumps(asdict(final), indent=1))
+    folder.send()  # and what the scores were made from
 
 
 def read_choice(folder: SweepFolder) -> FinalChoice | None:

@@ -40,8 +40,8 @@ def seeded(spec: SweepSettings, trial: Training, who: str = WINNER) -> list[Trai
             continue
         name = f"{spec.name}-final-{origin}-s{seed}"
         experiment = wanted.model_copy(update={"seed": seed, "name": name})
-        folder = spec.folder.finals / name
-        trainings.append(Training(name, experiment, folder, "final", number, values))
+        folder, mirror = spec.folder.finals / name, spec.folder.mirror
+        trainings.append(Training(name, experiment, folder, "final", number, values, mirror))
     return trainings
 
 

@@ -72,7 +72,8 @@ def _encoder(spec: SweepSettings, training: Training, who: str) -> Scores:
     from c2vl.skeletons.store import Store
 
     data, seed = training.experiment.data, training.experiment.seed
-    encoder = load_encoder(training.encoder)
+    with training.run.having_encoder() as folder:
+        encoder = load_encoder(folder)
     if who == RANDOM:
         encoder = untrained(encoder, seed)
     store, by, k = Store.open(data.store), data.validation_by, data.validation_folds

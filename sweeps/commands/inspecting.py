@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import click
 
 from c2vl.support.errors import UserError
+from c2vl.support.remote import Location, below
 from sweeps.commands.options import JSON, NAME, STORAGE
 
 ABSENT = "–"
@@ -18,7 +18,7 @@ MANY = 100  # rows; rich takes a second to fit a thousand into its table
 @click.command(epilog="\b\nExamples:\n  c2vl-sweep list\n  c2vl-sweep list --json\n")
 @STORAGE
 @JSON
-def list_(storage: Path, as_json: bool) -> None:
+def list_(storage: Location, as_json: bool) -> None:
     """List the sweeps in a storage folder, with their counts, or why one cannot be read."""
     from sweeps.spec.sweep_folder import SweepFolder
 
@@ -35,10 +35,10 @@ def list_(storage: Path, as_json: bool) -> None:
         raise UserError(f"{storage}: no sweep there yet; c2vl-sweep run sweeps/presets/demo.yaml")
     columns = dict.fromkeys(key for row in found for key in row)
     rows = [{key: str(row.get(key, ABSENT)) for key in columns} for row in found]
-    _print(rows, str(storage / "sweeps"))
+    _print(rows, str(below(storage, "sweeps")))
 
 
-def _listed(storage: Path, name: str) -> dict[str, Any]:
+def _listed(storage: Location, name: str) -> dict[str, Any]:
     from sweeps.report.status import counts
     from sweeps.search.study import reader
     from sweeps.spec.lock import is_running
@@ -53,7 +53,7 @@ def _listed(storage: Path, name: str) -> dict[str, Any]:
 @NAME
 @STORAGE
 @JSON
-def status(name: str, storage: Path, as_json: bool) -> None:
+def status(name: str, storage: Location, as_json: bool) -> None:
     """Show the sweep NAME: every trial, how it ended, and what was drawn."""
     from sweeps.report.status import COUNTS, state
     from sweeps.report.tables import number
@@ -71,11 +71,11 @@ def status(name: str, storage: Path, as_json: bool) -> None:
 @click.command(epilog="\b\nExample:\n  c2vl-sweep best demo\n")
 @NAME
 @STORAGE
-def best(name: str, storage: Path) -> None:
+def best(name: str, storage: Location) -> None:
     """Show the best trial of the sweep NAME and the command that trains it again."""
-    from c2vl.training.run_folder import RunFolder
     from sweeps.report.winner import winning_overrides
     from sweeps.search.study import reader
+    from sweeps.spec.lock import refresh_run
     from sweeps.spec.reading import read_sweep
 
     spec = read_sweep(storage, name)
@@ -85,7 +85,8 @@ def best(name: str, storage: Path) -> None:
     training, value = ranked[0]
     click.echo(f"{training.name}: {spec.objectives[0].metric} {value:.4f} (validation)")
     click.echo("differs from the base: " + " ".join(winning_overrides(spec.base, training)))
-    click.echo(f"c2vl train {RunFolder(training.folder).settings} --out runs/train/{training.name}")
+    refresh_run(spec.folder, training.folder)
+    click.echo(f"c2vl train {training.run.settings} --out runs/train/{training.name}")
 
 
 @click.command(
@@ -94,7 +95,7 @@ def best(name: str, storage: Path) -> None:
 @NAME
 @STORAGE
 @JSON
-def importance(name: str, storage: Path, as_json: bool) -> None:
+def importance(name: str, storage: Location, as_json: bool) -> None:
     """Show how much of the objective's variance each variable of the sweep NAME explains (fANOVA).
 
     What is not clearly above the noise, which a variable without meaning gets, says nothing.
@@ -138,7 +139,7 @@ Examples:
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @STORAGE
 @JSON
-def compare(names: tuple[str, ...], storage: Path, as_json: bool) -> None:
+def compare(names: tuple[str, ...], storage: Location, as_json: bool) -> None:
     """Set sweeps, or trials, side by side: settings that differ, objective, final figures."""
     from sweeps.report.comparison import rows, side
     from sweeps.report.tables import number
@@ -156,7 +157,7 @@ def compare(names: tuple[str, ...], storage: Path, as_json: bool) -> None:
 @click.command(epilog="\b\nExample:\n  c2vl-sweep watch demo\n")
 @NAME
 @STORAGE
-def watch(name: str, storage: Path) -> None:
+def watch(name: str, storage: Location) -> None:
     """Watch the sweep NAME: running trials, best so far, time left; ends when the sweep does.
 
     On a terminal a table that keeps itself up to date, else a line for each change.

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import click
 
-from c2vl.support.command_line import LocalPath
+from c2vl.support.command_line import LocalPath, LocationType
 
 FILE = LocalPath(dir_okay=False)
 FOLDER = LocalPath(file_okay=False)
 NAME = click.argument("name")
 OVERRIDES = click.argument("overrides", metavar="[KEY=VALUE]...", nargs=-1)
 STORAGE = click.option(
-    "--storage", type=FOLDER, default="runs", show_default=True, help="Holds sweeps/NAME."
+    "--storage",
+    type=LocationType(),
+    default="runs",
+    show_default=True,
+    help="Folder or URL; holds sweeps/NAME.",
 )
 ADDRESS = click.option(
     "--address",

@@ -7,21 +7,25 @@ from pathlib import Path
 import click
 
 from c2vl.support.errors import UserError
+from c2vl.support.remote import Location
 from sweeps.commands.options import FOLDER, NAME, STORAGE
 
 
 @click.command(epilog="\b\nExample:\n  c2vl-sweep report demo\n")
 @NAME
 @STORAGE
-def report(name: str, storage: Path) -> None:
+def report(name: str, storage: Location) -> None:
     """Write tables and pictures of the sweep NAME, finished or not, into its folder."""
     from sweeps.choosing.final_choice import read_choice
     from sweeps.report.write import write_report
     from sweeps.search.study import reader
+    from sweeps.spec.lock import refresh
     from sweeps.spec.reading import read_sweep
 
     spec = read_sweep(storage, name)
-    click.echo(write_report(reader(spec), read_choice(spec.folder)))
+    refresh(spec.folder, runs=True)
+    written = write_report(reader(spec), read_choice(spec.folder))
+    click.echo(spec.folder.place(written))
 
 
 @click.command(
@@ -43,7 +47,12 @@ Examples:
 )
 @click.option("--model", help="Registered model for --register; default: the sweep's.")
 def export(
-    name: str, out: Path | None, storage: Path, overwrite: bool, register: bool, model: str | None
+    name: str,
+    out: Path | None,
+    storage: Location,
+    overwrite: bool,
+    register: bool,
+    model: str | None,
 ) -> None:
     """Copy the winner's encoder of the finished sweep NAME to the folder OUT, or register it."""
     from c2vl.encoder import load_encoder, save_encoder
@@ -58,7 +67,8 @@ def export(
         raise UserError(f"{name}: has not chosen an encoder yet; c2vl-sweep resume {name}")
     if out is not None:
         require_free(out, overwrite=overwrite, known_by=["encoder.json"])
-        encoder = load_encoder(folder)
+        with spec.folder.having(folder):
+            encoder = load_encoder(folder)
         save_encoder(out, encoder.model, encoder.card, encoder.concepts, counted=[folder])
         click.echo(
             f"{out}: {encoder.feature_size} features a sequence, {encoder.layout.name} layout"
@@ -72,7 +82,8 @@ def export(
         assert final is not None, "kept with the encoder"
         tracking = spec.tracking.model_copy(update={"model": model or spec.tracking.model})
         spec = spec.model_copy(update={"tracking": tracking})
-        click.echo(publish(spec, final, folder, SweepRuns(spec, spec.folder.identity())))
+        with spec.folder.having(folder):
+            click.echo(publish(spec, final, folder, SweepRuns(spec, spec.folder.identity())))
 
 
 @click.command(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import click
 
 from c2vl.support.errors import UserError
+from c2vl.support.remote import Location
 from sweeps.commands.options import NAME, STORAGE
 
 
@@ -17,7 +17,7 @@ from sweeps.commands.options import NAME, STORAGE
 @NAME
 @STORAGE
 @click.option("--check", is_flag=True, help="Change nothing; status 1 if they differ.")
-def reconcile(name: str, storage: Path, check: bool) -> None:
+def reconcile(name: str, storage: Location, check: bool) -> None:
     """Make MLflow agree with the study of the sweep NAME, without running a trial.
 
     Afterwards no run is RUNNING, each trial has exactly one run, and the run has every trained
@@ -53,7 +53,7 @@ def reconcile(name: str, storage: Path, check: bool) -> None:
 @NAME
 @STORAGE
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def delete(name: str, storage: Path, yes: bool) -> None:
+def delete(name: str, storage: Location, yes: bool) -> None:
     """Delete the sweep NAME: its runs in MLflow, its study, its folder with every encoder in it.
 
     MLflow keeps deleted runs until `mlflow gc`, and registered versions of the model stay there.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from c2vl.support.errors import UserError, did_you_mean
+from c2vl.support.remote import Location
 from sweeps.commands.options import ADDRESS, FILE, NAME, OVERRIDES, STORAGE
 
 if TYPE_CHECKING:
@@ -45,9 +46,11 @@ def run(file: Path, overrides: tuple[str, ...], address: str | None, or_resume: 
     An override names a key of the sweep file, or a setting of its base experiment.
     """
     from sweeps.search.warm_start import check_warm_start
+    from sweeps.spec.lock import refresh
     from sweeps.spec.reading import load_sweep
 
     spec = load_sweep(file, overrides)
+    refresh(spec.folder)
     if begun := or_resume and spec.folder.begun:
         spec = _continued(spec)
     else:
@@ -60,7 +63,7 @@ def run(file: Path, overrides: tuple[str, ...], address: str | None, or_resume: 
 @OVERRIDES
 @STORAGE
 @ADDRESS
-def resume(name: str, overrides: tuple[str, ...], storage: Path, address: str | None) -> None:
+def resume(name: str, overrides: tuple[str, ...], storage: Location, address: str | None) -> None:
     """Continue the sweep NAME after Ctrl-C or a kill, to exactly the requested number of trials."""
     _drive(_changed(storage, name, overrides), address, resume=True)
 
@@ -79,7 +82,7 @@ Examples:
 @STORAGE
 @ADDRESS
 def extend(
-    name: str, overrides: tuple[str, ...], trials: int, storage: Path, address: str | None
+    name: str, overrides: tuple[str, ...], trials: int, storage: Location, address: str | None
 ) -> None:
     """Add trials to the sweep NAME, finished or not, in the same study; none is run again.
 
@@ -90,7 +93,7 @@ def extend(
 
 
 def _changed(
-    storage: Path, name: str, overrides: tuple[str, ...], *, more: int = 0
+    storage: Location, name: str, overrides: tuple[str, ...], *, more: int = 0
 ) -> SweepSettings:
     """Read a sweep that has begun, and change what may still change."""
     from c2vl.config.reading import override, parse_overrides
@@ -156,7 +159,7 @@ def _drive(spec: SweepSettings, address: str | None, *, resume: bool) -> None:
     show_default=True,
     help="Seconds to wait for its end.",
 )
-def stop(name: str, storage: Path, timeout: float) -> None:
+def stop(name: str, storage: Location, timeout: float) -> None:
     """Ask the running sweep NAME to stop after its running epochs, and wait until it has.
 
     It works from any host that sees the sweep's folder. `resume` continues the sweep.

@@ -1,16 +1,18 @@
-"""Checks of every node of a cluster before a sweep starts: the shared folder, data, versions.
+"""Checks of every node of a cluster before a sweep starts: the shared storage, data, versions.
 
 Trials run on any node and leave their checkpoints in the sweep's folder, where the driver reads
 them. A folder that only bears the same name on each node would lose them. So each node reads a file
-that the driver wrote, and the driver reads a file that each node wrote.
+that the driver wrote, and the driver reads a file that each node wrote; at a URL likewise.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from c2vl.config.experiment import Experiment
 from c2vl.config.reading import resolved
 from c2vl.skeletons.staging import MANIFEST
 from c2vl.support.errors import UserError
-from c2vl.support.remote import Location, RemoteFolder, is_url
+from c2vl.support.remote import Location, RemoteFolder, absolute, below, is_url, parse_location
 from c2vl.support.versions import versions
 from sweeps.planning.cluster_resources import living_node_ids
 
@@ -35,7 +37,7 @@ class NodeReport:
         node: its name.
         versions: package → version; absent packages are left out.
         free_bytes: free disk below the root; 0 if the node cannot reach it.
-        problem: empty, or why the node cannot use the shared folder.
+        problem: empty, or why the node cannot use the shared folder or URL, which it begins with.
         absent: files and folders that the node cannot read.
         seen: whether the driver can read the node's file.
     """
@@ -66,20 +68,39 @@ def inspect_node(
     Args:
         node: the node's name.
         file: name of the file that the node writes for the driver.
-        root: absolute folder that the node should share with the driver.
+        root: absolute folder, or URL, that the node should share with the driver.
         token: folder below ``root`` in which driver and nodes write; also their files' content.
         reads: absolute paths of data that trials read.
     """
-    folder, absent = Path(root) / token, tuple(p for p in reads if not readable(p))
+    absent, place = tuple(p for p in reads if not readable(p)), parse_location(root)
+    problem = _answer_at(place, token, file) if is_url(root) else _answer_in(place, token, file)
+    free = 0 if problem else shutil.disk_usage(tempfile.gettempdir() if is_url(root) else root).free
+    return NodeReport(node, versions(PACKAGES), free, problem, absent)
+
+
+def _answer_in(root: Location, token: str, file: str) -> str:
+    """Write a file for the driver beside its own; return why that cannot be."""
+    folder = Path(root) / token
     if not (folder / "driver").is_file():
-        problem = f"{root} is not the folder that the driver sees"
-        return NodeReport(node, versions(PACKAGES), 0, problem, absent)
+        return f"{root} is not the folder that the driver sees"
     try:
         (folder / file).write_text(token, encoding="utf-8")
     except OSError as error:
-        problem = f"{root} cannot be written: {error.strerror}"
-        return NodeReport(node, versions(PACKAGES), 0, problem, absent)
-    return NodeReport(node, versions(PACKAGES), shutil.disk_usage(root).free, "", absent)
+        return f"{root} cannot be written: {error.strerror}"
+    return ""
+
+
+def _answer_at(root: Location, token: str, file: str) -> str:
+    """Do so at a URL."""
+    folder = RemoteFolder(below(str(root), token), ANSWER_SECONDS / 4)
+    try:
+        folder.read("driver")
+        folder.write(file, token.encode())
+    except FileNotFoundError:
+        return f"{root} is not what the driver sees: another endpoint (AWS_ENDPOINT_URL)?"
+    except UserError as error:
+        return str(error)
+    return ""
 
 
 def problems_of(
@@ -99,6 +120,9 @@ def problems_of(
             if is_url(path):
                 remedy = "give the node the endpoint and the credentials (for s3: AWS_…)"
             problems.append(f"node {result.node}: cannot read {path}; {remedy}")
+        if is_url(result.problem):
+            problems.append(f"node {result.node}: {result.problem}")
+            continue
         if result.problem:
             problems.append(
                 f"node {result.node}: {result.problem}; mount the same folder (NFS or the like) at "
@@ -125,13 +149,15 @@ def problems_of(
     return problems
 
 
-def inspect_nodes(root: Path, reads: Iterable[Location] = ()) -> tuple[list[NodeReport], list[str]]:
+def inspect_nodes(
+    root: Location, reads: Iterable[Location] = ()
+) -> tuple[list[NodeReport], list[str]]:
     """Inspect every living node of the cluster that this process is connected to.
 
     A node that is lost meanwhile is left out; Ray notices a loss after some ten seconds.
 
     Args:
-        root: the folder that all nodes should share; made if absent.
+        root: the folder or URL that all nodes should share; a folder is made if absent.
         reads: data that trials read: absolute folders, or URLs.
 
     Returns:
@@ -143,18 +169,9 @@ def inspect_nodes(root: Path, reads: Iterable[Location] = ()) -> tuple[list[Node
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    root = root.absolute()
+    root = absolute(root)
     token = f".preflight-{uuid.uuid4().hex}"
-    folder = root / token
-    try:
-        folder.mkdir(parents=True)
-        (folder / "driver").write_text(token, encoding="utf-8")
-    except OSError as error:
-        raise UserError(
-            f"{root}: cannot be written: {error.strerror}; choose another storage "
-            "(c2vl-cluster: --root)"
-        ) from None
-    try:
+    with _meeting(root, token) as written:
         nodes = {node["NodeID"]: node["NodeName"] for node in ray.nodes() if node["Alive"]}
         task: Any = ray.remote(num_cpus=0)(inspect_node)
         words = (str(root), token, tuple(map(str, reads)))
@@ -183,16 +200,45 @@ def inspect_nodes(root: Path, reads: Iterable[Location] = ()) -> tuple[list[Node
             for answer in late
             if waiting[answer] in living_node_ids()
         ]
+        there = written()
         reports = [
-            replace(result, seen=bool(result.problem) or (folder / node).is_file())
+            replace(result, seen=bool(result.problem) or node in there)
             for node, result in found.items()
         ]
         return sorted(reports, key=lambda result: result.node), problems
+
+
+@contextmanager
+def _meeting(root: Location, token: str) -> Iterator[Callable[[], set[str]]]:
+    """Write a file for the nodes below the root, and take it back with what they wrote.
+
+    Yields:
+        A function that returns the names of the files there.
+    """
+    if isinstance(root, str):
+        folder = RemoteFolder(below(root, token))
+        folder.write("driver", token.encode())
+        try:
+            yield lambda: {name.rpartition("/")[2] for name in folder.files()}
+        finally:
+            RemoteFolder(root).delete_folder(token)
+        return
+    path = root / token
+    try:
+        path.mkdir(parents=True)
+        (path / "driver").write_text(token, encoding="utf-8")
+    except OSError as error:
+        raise UserError(
+            f"{root}: cannot be written: {error.strerror}; choose another storage "
+            "(c2vl-cluster: --root)"
+        ) from None
+    try:
+        yield lambda: set(os.listdir(path))
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(path, ignore_errors=True)
 
 
-def require_fit_nodes(root: Path, experiments: Iterable[Experiment]) -> None:
+def require_fit_nodes(root: Location, experiments: Iterable[Experiment]) -> None:
     """Check that each of several nodes shares the folder and reads the data.
 
     Args:

@@ -23,11 +23,13 @@ from c2vl.skeletons.store import Store, read_manifest
 from c2vl.support.cpus import usable_cpus
 from c2vl.support.errors import UserError
 from c2vl.support.files import require_writable
+from c2vl.support.remote import RemoteFolder, absolute
 from sweeps.planning.cluster_resources import Node, cluster, living_nodes, ray_address, slots
 from sweeps.planning.nodes import require_fit_nodes
 from sweeps.search.storage import open_storage
 from sweeps.search.warm_start import check_warm_start
 from sweeps.spec.checks import check_draws, data_needs
+from sweeps.spec.lock import refresh
 from sweeps.spec.store_addresses import shown, sqlite_file
 from sweeps.spec.sweep import SweepSettings
 
@@ -59,6 +61,7 @@ def look(part: str, check: Callable[[], str]) -> Finding:
 
 def ready(spec: SweepSettings) -> list[Finding]:
     """Run the checks that need no cluster: name, space, data, MLflow, Optuna's storage."""
+    refresh(spec.folder)
     return [
         look("name", lambda: free_name(spec)),
         look("space", lambda: space(spec)),
@@ -177,6 +180,9 @@ def room(spec: SweepSettings, needed: float) -> str:
     Args:
         needed: bytes.
     """
+    if isinstance(spec.storage, str):
+        RemoteFolder(spec.storage).require_writable()
+        return f"up to {_size(needed)}, at {spec.storage}"
     free = shutil.disk_usage(_writable(spec.folder.path, "storage")).free
     if needed > free:
         raise UserError(
@@ -225,7 +231,7 @@ def _fitting(spec: SweepSettings, nodes: list[Node]) -> int | None:
 
 def _shared(spec: SweepSettings, where: str) -> str:
     require_fit_nodes(spec.storage, data_needs(spec))
-    return f"{where} reach {spec.storage.absolute()} and the data"
+    return f"{where} reach {absolute(spec.storage)} and the data"
 
 
 def _fits(spec: SweepSettings, nodes: list[Node], where: str) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import Any
 
+from c2vl.support.remote import below
 from c2vl.training.figures import describe
 from sweeps.report.trials import Trials
 from sweeps.spec import provenance
@@ -101,7 +103,9 @@ def _words(value: Any) -> str:
 def steps(spec: SweepSettings, training: Training) -> list[str]:
     """Return the steps that train the winner again: preparation, then the command."""
     commit = provenance.commit_of(spec.folder, training.folder)
-    out = spec.storage / "train" / training.name
-    settings = spec.storage / "sweeps" / spec.name / "report" / "winner.yaml"
+    out = below(spec.storage, f"train/{training.name}")
+    settings = Path("winner.yaml")  # it lies beside the page
+    if isinstance(spec.storage, Path):
+        settings = spec.storage / "sweeps" / spec.name / "report" / settings
     train = shlex.join(["c2vl", "train", str(settings), "--out", str(out)])
     return [f"git checkout {commit}", train] if commit else [train]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from c2vl.config.reading import flatten
 from c2vl.support.errors import UserError, did_you_mean
+from c2vl.support.remote import Location
 from sweeps.choosing.final_choice import read_choice
 from sweeps.choosing.summary import metrics
 from sweeps.report.trials import read_trial
 from sweeps.search.study import ENDED, name_of, reader
+from sweeps.spec.lock import refresh_run
 from sweeps.spec.reading import read_sweep
 from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.sweep_folder import SweepFolder
@@ -36,7 +37,7 @@ class Side:
     figures: dict[str, Any] = field(default_factory=dict)
 
 
-def side(storage: Path, name: str) -> Side:
+def side(storage: Location, name: str) -> Side:
     """Read a sweep (``demo``) or a trial (``demo-0007``).
 
     Raises:
@@ -70,6 +71,7 @@ def _trial(spec: SweepSettings, name: str) -> Side:
     record = next((one for one in ended if name_of(spec, one.number) == name), None)
     if record is None:
         raise UserError(f"{name}: no such trial has ended; c2vl-sweep status {spec.name}")
+    refresh_run(spec.folder, spec.folder.trials / name)
     trial = read_trial(spec, record)
     figures: dict[str, Any] = {"outcome": trial.outcome, "epochs": trial.epochs}
     figures["seconds"] = trial.seconds

@@ -7,7 +7,7 @@ from typing import Any
 from sweeps.report.tables import rows_of
 from sweeps.report.trials import read_ended
 from sweeps.search.study import StudyReader, reader
-from sweeps.spec.lock import is_running
+from sweeps.spec.lock import is_running, refresh
 from sweeps.spec.sweep import SweepSettings
 
 COUNTS = ("asked", "complete", "pruned", "failed", "running", "interrupted")
@@ -20,6 +20,7 @@ def state(spec: SweepSettings) -> dict[str, Any]:
         The keys of ``COUNTS``, "driven", "unfinished" (trials to come, or no choice made yet) and
         "trials" (:func:`sweeps.report.tables.rows_of`).
     """
+    refresh(spec.folder, runs=True)
     driven = is_running(spec.folder)
     study = reader(spec).as_it_is_now()
     return {

@@ -17,12 +17,14 @@ from sweeps.report.status import counts
 from sweeps.report.tables import clock
 from sweeps.report.trials import Trial, read_trial
 from sweeps.search.study import ENDED, StudyReader, name_of, reader
-from sweeps.spec.lock import is_running
+from sweeps.search.trial_record import TrialRecord
+from sweeps.spec.lock import is_running, refresh_run
 from sweeps.spec.reading import read_sweep
 from sweeps.spec.rungs import rungs
 from sweeps.spec.sweep import SweepSettings
 
 EVERY_SECONDS = 2.0
+REQUESTS_SECONDS = 10.0  # of a sweep at a URL
 ENDED_SHOWN = 5
 BARS = "▁▂▃▄▅▆▇█"
 WIDTH = 24
@@ -82,12 +84,17 @@ def moment(spec: SweepSettings, study: StudyReader) -> Moment:
         left = rest * sum(took) / len(took) / max(1, len(going))
     return Moment(
         spec,
-        [read_trial(spec, trial, (spec.objectives[0].metric,)) for trial in shown],
+        [_read(spec, trial) for trial in shown],
         counts(spec, study, driven=driven),
         driven,
         (name_of(spec, ranked[0].number), ranked[0].values[0]) if ranked else None,
         left,
     )
+
+
+def _read(spec: SweepSettings, trial: TrialRecord) -> Trial:
+    refresh_run(spec.folder, spec.folder.trials / name_of(spec, trial.number))
+    return read_trial(spec, trial, (spec.objectives[0].metric,))
 
 
 def table(now: Moment) -> Table:
@@ -131,13 +138,13 @@ def follow(spec: SweepSettings, console: Console | None = None) -> None:
     if console.is_terminal:
         with Live(console=console, auto_refresh=False) as live:
             while now is None or now.driven:
-                time.sleep(EVERY_SECONDS if now else 0)
+                time.sleep(_pause(spec) if now else 0)
                 now = moment(_again(spec), study)
                 live.update(table(now), refresh=True)
     else:
         before = ""
         while now is None or now.driven:
-            time.sleep(EVERY_SECONDS if now else 0)
+            time.sleep(_pause(spec) if now else 0)
             now = moment(_again(spec), study)
             if (changed := _without_clock(now)) != before:
                 console.print(now.line(), markup=False, highlight=False, soft_wrap=True)
@@ -150,6 +157,10 @@ def follow(spec: SweepSettings, console: Console | None = None) -> None:
 def _again(spec: SweepSettings) -> SweepSettings:
     """Reload the settings: an extension may have added trials."""
     return read_sweep(spec.storage, spec.name)
+
+
+def _pause(spec: SweepSettings) -> float:
+    return EVERY_SECONDS if spec.folder.url is None else REQUESTS_SECONDS
 
 
 def _without_clock(now: Moment) -> str:

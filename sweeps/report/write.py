@@ -45,4 +45,5 @@ def write_report(study: StudyReader, final: FinalChoice | None) -> Path:
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8", newline="")
         draw_overview(folder / "sweep.png", trials)
+    spec.folder.send(spec.folder.report)
     return spec.folder.report

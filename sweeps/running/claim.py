@@ -5,7 +5,6 @@ A folder is taken while its lock is held (:mod:`sweeps.spec.lock`).
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -51,6 +50,7 @@ class Claim:
             write_text(path, dump_sweep(now), mode)
         elif mode == 0o600:  # an earlier version wrote it for all to read
             path.chmod(mode)
+        spec.folder.send()
         self.kept = True
 
 
@@ -77,9 +77,10 @@ def claimed(spec: SweepSettings, *, resume: bool) -> Iterator[Claim]:
         )
     if not started:
         spec.folder.make_identity()
+        spec.folder.send()
     claim = Claim(spec, spec.folder.identity(), kept=started)
     try:
         yield claim
     finally:
         if not claim.kept:
-            shutil.rmtree(spec.folder)
+            spec.folder.remove()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from c2vl.support.errors import StorageFull
+from c2vl.training.run_folder import MetricsFile
 from sweeps.planning.cluster_resources import NodeLost, living_node_ids
 from sweeps.planning.ray_internals import ADDED_BY_TUNE, forgive_failure
 from sweeps.running.stopping import Stop
@@ -60,14 +61,23 @@ class Dispatcher:
 
     Args:
         stop: checked before each training.
+        confirm: returns once it is certain that this driver is the sweep's only one.
 
     Attributes:
         trainings: those that run, by the id of their Tune trial.
         losses: which lost processes count.
     """
 
-    def __init__(self, source: TrainingSource, listeners: Iterable[Listener], stop: Stop) -> None:
+    def __init__(
+        self,
+        source: TrainingSource,
+        listeners: Iterable[Listener],
+        stop: Stop,
+        confirm: Callable[[], None] = lambda: None,
+    ) -> None:
         self.source, self.listeners, self.stop = source, list(listeners), stop
+        self._confirm = confirm
+        self._figures: dict[str, MetricsFile] = {}  # of runs at a URL, by the training's name
         self.trainings: dict[str, Training] = {}
         self._last: dict[str, Row] = {}
         self._final: dict[str, Row] = {}
@@ -91,7 +101,7 @@ class Dispatcher:
 
     def take(self, trial_id: str) -> Training | None:
         """Give the next training to a Tune trial; None where there is none, or none yet."""
-        if self.stop:
+        if not self._reached(self._confirm) or self.stop:
             return None
         training = self._returned.popleft() if self._returned else self.source.next()
         if training is not None:
@@ -135,6 +145,8 @@ class Dispatcher:
             self._attempt(training)
         if row.get("epoch", 0) <= self._last.get(trial_id, {}).get("epoch", 0):
             return False  # none, or told before
+        if not self._reached(lambda: self._copy(training, row)):
+            return False  # a resume tells it
         self._last[trial_id] = row
         for listener in self.listeners:
             listener.reported(training, row)
@@ -150,11 +162,14 @@ class Dispatcher:
             self._returned.append(training)
             return
         final = self._final.pop(trial_id, {})
+        self._figures.pop(training.name, None)
         outcome: Outcome = final.get(OUTCOME, "interrupted")
         if pruned:
             outcome = "pruned"
         if error:
             outcome = "failed"
+        if not self._reached(lambda: self._fetch(training)):
+            outcome = "interrupted"  # nobody knows what it has left
         outcome = self.source.end(training, outcome, self._last.pop(trial_id, {}))
         said = error or str(final.get(ERROR, ""))
         if outcome == "failed" and not said:
@@ -165,6 +180,32 @@ class Dispatcher:
         end = End(outcome, said, self._nodes.pop(trial_id, ""), training.warnings())
         for listener in self.listeners:
             listener.ended(training, end)
+
+    def _copy(self, training: Training, row: Row) -> None:
+        """Add an epoch to the driver's copy of a run at a URL."""
+        self._confirm()
+        if training.mirror is None:
+            return
+        figures = self._figures.get(training.name)
+        if figures is None or row["epoch"] > len(figures.rows) + 1:
+            training.run.newest_rows()  # others are there that this driver was not told of
+            figures = self._figures[training.name] = MetricsFile(training.run)
+        figures.add(row)
+
+    def _fetch(self, training: Training) -> None:
+        """Take what a run at a URL has left, but for checkpoints and encoder."""
+        self._confirm()
+        training.run.pull()
+
+    def _reached(self, ask: Callable[[], None]) -> bool:
+        """Say whether storage answers; where it stays away, the sweep stops."""
+        try:
+            ask()
+        except StorageFull as error:
+            self.stop.error = self.stop.error or error
+            self.stop.request("storage")
+            return False
+        return True
 
     def recall(self) -> None:
         """Take back trainings that Tune lost track of, to give them out again."""

@@ -35,7 +35,8 @@ def run_trainings(
     bundles: list[dict[str, float]],
     max_failures: int,
     reuse: bool = True,
-    shared: Path | None = None,
+    shared: tuple[str, str] | None = None,
+    confirm: Callable[[], None] = lambda: None,
 ) -> None:
     """Run all trainings of a source; return when it is empty or a stop is requested.
 
@@ -51,14 +52,15 @@ def run_trainings(
         bundles: resources of a training, one for each of its processes.
         max_failures: losses that a training survives, not counting those of whole nodes.
         reuse: run the next training in the process of one that has ended.
-        shared: a file that every process of a training must see, on whatever node it starts.
+        shared: a file that every process of a training must see, on whatever node it starts, and
+            what stands in it.
+        confirm: returns once it is certain that this driver is the sweep's only one.
 
     Raises:
         UserError: trainings are left, and no stop was requested.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    dispatcher = Dispatcher(source, listeners, stop)
-    mark = None if shared is None else (str(shared), shared.read_text(encoding="utf-8"))
+    dispatcher = Dispatcher(source, listeners, stop, confirm)
     try:
         for _ in range(PASSES):
             if dispatcher.over():
@@ -67,7 +69,7 @@ def run_trainings(
             tuner = tune.Tuner(
                 tune.with_resources(trainable, tune.PlacementGroupFactory(bundles)),
                 tune_config=tune.TuneConfig(
-                    search_alg=TuneSearcher(dispatcher, concurrency, max_failures, mark),
+                    search_alg=TuneSearcher(dispatcher, concurrency, max_failures, shared),
                     scheduler=scheduler,
                     num_samples=-1,  # as many as the searcher gives
                     # The next trial in the same process starts at once, everything imported.

@@ -1,8 +1,8 @@
 """Requests that a running sweep stop cleanly, and how its driver receives them.
 
 On the driver's host the request is a signal; elsewhere it is a file in the sweep's folder, which
-the driver polls. Either way the running epochs finish, every store is updated, and the sweep can
-be resumed.
+the driver polls (at a URL when it renews its lease). Either way the running epochs finish, every
+store is updated, and the sweep can be resumed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from c2vl.support.errors import UserError
-from sweeps.spec.lock import holder, is_ours_to_signal, is_running, mark_stopping
+from sweeps.spec.lock import ask_by_file, holder, is_ours_to_signal, is_running, mark_stopping
 from sweeps.spec.sweep_folder import SweepFolder
 
 POLL_SECONDS = 1.0
@@ -106,8 +106,7 @@ def ask_to_stop(folder: SweepFolder) -> str | None:
     if who is not None and is_ours_to_signal(folder, who):
         os.kill(who.pid, signal.SIGINT)
         return f"{who}, by a signal"
-    folder.stop_request.touch()
-    return f"{who or 'its driver'}, by a file in {folder}"
+    return f"{who or 'its driver'}, by a file in {ask_by_file(folder)}"
 
 
 def wait_for_end(folder: SweepFolder, timeout: float) -> bool:
@@ -116,5 +115,5 @@ def wait_for_end(folder: SweepFolder, timeout: float) -> bool:
     while is_running(folder):
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.2)
+        time.sleep(1.0 if folder.url else 0.2)  # at a URL each look is a request
     return True

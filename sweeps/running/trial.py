@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 OUTCOME, ERROR, NODE, RESTART = "outcome", "error", "node", "restart"
@@ -27,11 +26,12 @@ def run(config: dict[str, Any]) -> None:
 
     from c2vl.config.reading import from_dict
     from c2vl.support.errors import NotShared, StorageFull, TrainingError, UserError
+    from c2vl.support.remote import parse_location
     from c2vl.training.launch import fit
     from c2vl.training.worker_errors import WorkersFailed
 
     experiment = from_dict(config["experiment"])
-    folder, name = Path(config["folder"]), config["name"]
+    folder, name = parse_location(config["folder"]), config["name"]
     node = ray.get_runtime_context().get_node_id()
     keep = config["kind"] == "trial"  # until the driver knows whether it is one of the best
 

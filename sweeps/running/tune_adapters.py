@@ -42,7 +42,7 @@ class TuneSearcher(Searcher):
             return Searcher.FINISHED if self._dispatcher.over() else None
         return {
             "name": training.name,
-            "folder": str(training.folder),
+            "folder": str(training.run),
             "kind": training.kind,
             "max_failures": self._max_failures,
             "shared": self._shared,

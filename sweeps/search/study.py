@@ -87,7 +87,8 @@ def training_of(spec: SweepSettings, number: int, drawn: Mapping[str, Any]) -> T
     """
     name = name_of(spec, number)
     settings = experiment(spec.base, spec.space, drawn).model_copy(update={"name": name})
-    return Training(name, settings, spec.folder.trials / name, "trial", number, drawn)
+    place = spec.folder
+    return Training(name, settings, place.trials / name, "trial", number, drawn, place.mirror)
 
 
 def reader(spec: SweepSettings) -> StudyReader:

@@ -18,7 +18,6 @@ import optuna
 from optuna.trial import Trial, TrialState
 
 from c2vl.support.errors import UserError
-from c2vl.training.run_folder import RunFolder
 from sweeps.search.budget import Budget
 from sweeps.search.optuna_internals import is_enqueued, running_trial
 from sweeps.search.pruners import DurablePruner, pruner
@@ -123,7 +122,7 @@ class TrialSource(StudyReader):
         if self.spec.max_cpu_hours is None and self.spec.max_gpu_hours is None:
             return 0.0
         names = [name_of(self.spec, trial.number) for trial in self.trials()]
-        runs = [RunFolder(self.spec.folder.trials / name) for name in names]
+        runs = [self.spec.folder.run(self.spec.folder.trials / name) for name in names]
         return float(sum(np.nansum(run.table(["seconds"])) for run in runs))
 
     # --- called by the engine -------------------------------------------------------------------

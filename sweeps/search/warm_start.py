@@ -24,6 +24,7 @@ from optuna.trial import FrozenTrial
 
 from c2vl.config.reading import flatten
 from c2vl.support.errors import UserError
+from c2vl.support.remote import is_url, parse_location
 from sweeps.search.study import reader, training_of
 from sweeps.search.trial_record import PRIOR
 from sweeps.spec.provenance import data_manifest, recorded
@@ -122,8 +123,11 @@ def _earlier(spec: SweepSettings) -> SweepSettings:
     assert spec.warm_start is not None
     given = spec.warm_start.sweep
     try:
+        if is_url(given):  # STORAGE/sweeps/NAME, as a folder's path too
+            place, _, name = str(parse_location(given)).rpartition("/")
+            return read_sweep(place.removesuffix("/sweeps"), name)
         if "/" in given:
-            path = Path(given).absolute()  # STORAGE/sweeps/NAME
+            path = Path(given).absolute()
             return read_sweep(path.parents[1], path.name)
         return read_sweep(spec.storage, given)
     except (UserError, IndexError) as error:

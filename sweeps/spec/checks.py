@@ -52,6 +52,11 @@ def check(spec: SweepSettings) -> SweepSettings:
     _check_points(spec)
     _check_budget(spec)
     _check_keep(spec)
+    if isinstance(spec.storage, str) and not spec.base.train.reuse_workers:
+        raise UserError(
+            "train.reuse_workers: Ray Train's documented trainer needs a folder that all nodes "
+            f"share, and storage is {spec.storage}; leave it true"
+        )
     check_pruner(spec)
     spec = check_sampler(spec)
     check_draws(spec, DRAWS)

@@ -30,7 +30,9 @@ from c2vl.config.reading import (
 )
 from c2vl.config.reading import PRESETS as EXPERIMENTS
 from c2vl.support.errors import UserError, did_you_mean
+from c2vl.support.remote import Location, below
 from sweeps.spec.checks import check
+from sweeps.spec.lock import refresh
 from sweeps.spec.store_addresses import shown
 from sweeps.spec.sweep import NAME, SweepSettings
 from sweeps.spec.sweep_folder import SweepFolder
@@ -126,7 +128,23 @@ def parse_sweep(values: Mapping[str, Any], what: str) -> SweepSettings:
 
 
 def _check_storage(spec: SweepSettings, what: str) -> None:
-    """Refuse a folder that does not stay, or that the address of a database cannot name."""
+    """Refuse a folder that does not stay, or that the address of a database cannot name.
+
+    And a URL for what needs a file system.
+    """
+    if isinstance(spec.storage, str):
+        if spec.study is None:
+            raise UserError(
+                f"{what}: study: SQLite cannot lie at {spec.storage}; name a database that the "
+                "driver reaches: study=postgresql+psycopg://HOST/DATABASE, or a file on a disk "
+                "that outlives it: study=sqlite:////ABSOLUTE/PATH.db"
+            )
+        if spec.tracking.uri is None:
+            raise UserError(
+                f"{what}: tracking.uri: MLflow's store cannot lie at {spec.storage}; name a "
+                "server or a database: tracking.uri=https://HOST"
+            )
+        return
     path = str(spec.storage.absolute())
     if "/runtime_resources/" in os.path.realpath(path) + "/":
         raise UserError(
@@ -154,17 +172,24 @@ def public_dump(spec: SweepSettings) -> str:
     return dump_sweep(spec.model_copy(update={"study": study, "tracking": tracking}))
 
 
-def read_sweep(storage: Path, name: str) -> SweepSettings:
+def read_sweep(storage: Location, name: str) -> SweepSettings:
     """Read the resolved settings of a sweep that has begun.
+
+    This machine's copy of one at a URL is then current, without its run folders.
 
     Raises:
         UserError: there is no such sweep; the message names the sweeps in ``storage``. Or the
             folder was copied or renamed, while its study and its runs keep the old name.
     """
-    path = SweepFolder.of(storage, name).settings
+    folder = SweepFolder.of(storage, name)
+    if re.match(NAME, name):
+        refresh(folder)
+    path = folder.settings
     if not re.match(NAME, name) or not path.exists():
+        if folder.mirror is not None:
+            folder.mirror.close(discard=True)
         there = ", ".join(SweepFolder.names(storage)) or "none yet"
-        raise UserError(f"{name}: no such sweep in {storage / 'sweeps'}; there: {there}")
+        raise UserError(f"{name}: no such sweep in {below(storage, 'sweeps')}; there: {there}")
     spec = parse(SweepSettings, read_yaml(path), str(path))
     if spec.name != name:
         raise UserError(

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, PositiveInt
 
-from c2vl.config.experiment import Experiment, Folder, Settings
+from c2vl.config.experiment import DataLocation, Experiment, Settings
 from c2vl.config.reading import flatten, setting_names
 from c2vl.registry import find
 from c2vl.training import figures
@@ -182,7 +182,10 @@ class SweepSettings(Settings):
         2, ge=0, description="lost processes that a trial survives; lost nodes are not counted"
     )
     max_failed_trials: int = Field(3, ge=0, description="more than this many end the sweep")
-    storage: Folder = Field(Path("runs"), description="holds sweeps/NAME/, mlflow.db, mlartifacts/")
+    storage: DataLocation = Field(
+        Path("runs"),
+        description="folder or URL; holds sweeps/NAME/, a folder also mlflow.db, mlartifacts/",
+    )
     study: str | None = Field(None, description="Optuna storage URL; default: study.db")
     study_patience: float = Field(
         600.0, ge=0, description="seconds that a study which is locked or away is waited for"
@@ -219,7 +222,10 @@ class SweepSettings(Settings):
     @property
     def tracking_uri(self) -> str:
         """Address of MLflow's store; the default is in the storage folder, as an absolute path."""
-        return self.tracking.uri or f"sqlite:///{self.storage.absolute() / 'mlflow.db'}"
+        if self.tracking.uri is not None:
+            return self.tracking.uri
+        assert isinstance(self.storage, Path), "checked with the settings"
+        return f"sqlite:///{self.storage.absolute() / 'mlflow.db'}"
 
     @property
     def study_uri(self) -> str:

@@ -1,13 +1,30 @@
-"""The folder of a sweep: every name in it, and what is done with the names alone."""
+"""The folder of a sweep: every name in it, and what is done with the names alone.
+
+Of a sweep at a URL this is a copy in this machine's cache (:mod:`c2vl.training.mirror`), without
+the checkpoints and encoders, which are fetched when they are used. The driver sends what it writes,
+trainings write below the URL by themselves, and everybody else only reads.
+"""
 
 from __future__ import annotations
 
+import re
+import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from c2vl.support.errors import UserError
 from c2vl.support.files import write_text
+from c2vl.support.remote import PATIENCE, Location, RemoteFolder, below
+from c2vl.training.mirror import Mirror, mirror_path
+from c2vl.training.run_folder import RunFolder
+
+_SETTINGS = "sweep.yaml"
+_LARGE = re.compile(r"(?:^|/)(?:checkpoints|encoder(?:-\d+)?)/")
+_NUMBERED = re.compile(r"(?:final-\d+\.json|encoder-\d+)")
 
 
 class _Below:
@@ -25,12 +42,14 @@ class SweepFolder:
     """``STORAGE/sweeps/NAME``.
 
     Attributes:
-        path: absolute.
+        path: absolute; of a sweep at a URL this machine's copy.
+        url: where the folder lasts, if that is not the path.
     """
 
     path: Path
+    url: str | None = None
 
-    settings = _Below("sweep.yaml")  # the resolved sweep file; a sweep that has it has begun
+    settings = _Below(_SETTINGS)  # the resolved sweep file; a sweep that has it has begun
     identity_file = _Below("id")  # tells the sweep from others of its name, here and in MLflow
     study = _Below("study.db")  # Optuna's record, unless `study` names another storage
     budget = _Below("budget.json")  # the hours used so far
@@ -47,20 +66,28 @@ class SweepFolder:
     encoder = _Below("encoder")  # the winner's
     results = _Below("results")  # rows of the protocols, and the count of test scorings
     report = _Below("report")  # tables and pictures
+    lease = _Below("lease")  # at a URL: its driver; here: the last one of this machine
 
     @classmethod
-    def of(cls, storage: Path, name: str) -> SweepFolder:
+    def of(cls, storage: Location, name: str) -> SweepFolder:
         """Return the folder of a sweep, whether it is there or not."""
-        return cls(storage.absolute() / "sweeps" / name)
+        if isinstance(storage, Path):
+            return cls(storage.absolute() / "sweeps" / name)
+        url = below(storage, f"sweeps/{name}")
+        return cls(mirror_path(url), url)
 
     @classmethod
-    def names(cls, storage: Path) -> list[str]:
+    def names(cls, storage: Location) -> list[str]:
         """Return the names of the sweeps in a storage folder, sorted."""
-        found = (path.parent.name for path in (storage / "sweeps").glob("*/sweep.yaml"))
+        if isinstance(storage, Path):
+            found = [path.parent.name for path in (storage / "sweeps").glob("*/sweep.yaml")]
+        else:
+            there = RemoteFolder(below(storage, "sweeps"))
+            found = [one for one in there.folders() if there.changed(f"{one}/{_SETTINGS}")]
         return sorted(name for name in found if not name.startswith("."))  # those being deleted
 
     def __str__(self) -> str:
-        return str(self.path)
+        return self.url or str(self.path)
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -111,11 +138,96 @@ class SweepFolder:
 
         As ``final-K.json`` and ``encoder-K``: the plain names are for the choice among all trials.
         """
-        number = len(self.former_finals) + 1
-        for path in (self.encoder, self.final):
-            if path.exists():
-                path.rename(path.with_name(f"{path.stem}-{number}{path.suffix}"))
+        former = self.former_finals
+        number = len(former) + 1
+        if self.url and former and self.final.exists():  # at a URL a kill leaves both
+            number -= former[-1].read_bytes() == self.final.read_bytes()
+        with self.having(self.encoder):
+            for path in (self.encoder, self.final):
+                if path.exists():
+                    aside = path.with_name(f"{path.stem}-{number}{path.suffix}")
+                    if aside.is_dir():
+                        shutil.rmtree(aside)
+                    path.rename(aside)
+            self.send()
 
     def deleted(self) -> SweepFolder:
         """Return the folder under its name while it is being deleted."""
         return SweepFolder(self.path.with_name(f".deleted-{self.path.name}"))
+
+    # --- at a URL -----------------------------------------------------------------------------
+
+    @property
+    def mirror(self) -> Mirror | None:
+        """The copy and its URL; None of a folder that all processes share."""
+        return None if self.url is None else _mirror(self.url, self.path)
+
+    def run(self, path: Path) -> RunFolder:
+        """Return one of its run folders."""
+        return RunFolder(path, self.mirror)
+
+    def pull(self, *, runs: bool) -> None:
+        """Make a copy what lies at the URL, but for checkpoints and encoders.
+
+        Args:
+            runs: the folders in it too.
+        """
+        if self.mirror is None:
+            return
+        ours = self.mirror.among(*self._sent, self.trials, self.finals)
+        left = lambda name: bool(_LARGE.search(name))  # noqa: E731
+        self.mirror.pull(leave=left, stays=lambda name: not ours(name), deep=runs)
+        if not runs:
+            self.mirror.pull(leave=left, below=self.encoder.name)  # is there one?
+
+    def place(self, path: Path) -> Location:
+        """Return where one of its paths lasts: the path, or its URL."""
+        if self.mirror is None or self.url is None:
+            return path
+        return below(self.url, self.mirror.name(path))
+
+    def send(self, *paths: Path) -> None:
+        """Send what was written to the URL, and delete there what was removed.
+
+        Args:
+            paths: files and folders; default: all that the driver writes.
+        """
+        if self.mirror is not None:
+            self.mirror.push(*(paths or self._sent))
+
+    @property
+    def _sent(self) -> list[Path]:
+        own = [self.identity_file, self.settings, self.provenance, self.budget, self.notes]
+        own += [self.final, self.encoder, self.results, self.report]
+        return own + [path for path in self.path.glob("*-*") if _NUMBERED.fullmatch(path.name)]
+
+    @contextmanager
+    def having(self, folder: Path) -> Iterator[Path]:
+        """Yield a folder in it with its files, if it is there; what came from a URL goes again."""
+        if self.mirror is None:
+            yield folder
+            return
+        self.send()  # what is not at the URL yet
+        with self.mirror.having(folder):
+            yield folder
+
+    def remove(self) -> None:
+        """Delete the folder, its mark of having begun first."""
+        if self.mirror is not None:
+            remote = self.mirror.remote
+            remote.delete(self.settings.name)
+            for name in remote.folders():
+                remote.delete_folder(name)
+            for name in remote.listing(deep=False):
+                if name != self.lease.name:
+                    remote.delete(name)
+            self.mirror.close(discard=True)
+            _mirror.cache_clear()
+        else:
+            shutil.rmtree(self.path)
+
+
+@cache
+def _mirror(url: str, path: Path) -> Mirror:
+    """Return the process's one mirror of a folder: it knows what was sent."""
+    return Mirror(url, PATIENCE)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from c2vl.config.experiment import Experiment
+from c2vl.training.mirror import Mirror
 from c2vl.training.run_folder import RunFolder
 
 Outcome = Literal["complete", "pruned", "failed", "interrupted"]
@@ -26,6 +27,7 @@ class Training:
         kind: "trial" of the search, or "final", after the search.
         number: of the trial in the study; -1 for a training of no trial.
         values: drawn by the sampler, by variable.
+        mirror: where the sweep lies at a URL, the copy in which ``folder`` is.
     """
 
     name: str
@@ -34,24 +36,25 @@ class Training:
     kind: Literal["trial", "final"] = "trial"
     number: int = -1
     values: Mapping[str, Any] = field(default_factory=dict)
+    mirror: Mirror | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def run(self) -> RunFolder:
+        """Its run folder."""
+        return RunFolder(self.folder, self.mirror)
 
     @property
     def done(self) -> bool:
         """Whether it has run to its end."""
-        return RunFolder(self.folder).done
-
-    @property
-    def encoder(self) -> Path:
-        """Its encoder, once it is done."""
-        return RunFolder(self.folder).encoder
+        return self.run.done
 
     def rows(self) -> list[Row]:
         """Return the figures of every epoch so far, from the run folder."""
-        return RunFolder(self.folder).rows()
+        return self.run.rows()
 
     def warnings(self) -> str:
         """Return the warnings of its training, a line each."""
-        return RunFolder(self.folder).warnings()
+        return self.run.warnings()
 
 
 @dataclass(frozen=True)

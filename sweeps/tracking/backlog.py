@@ -36,7 +36,8 @@ class Note(BaseModel):
     Attributes:
         run: the run's name.
         kind: "sweep" (the parent), "trial", "final", or "training" (of `c2vl train`).
-        folder: the run folder; empty for the parent.
+        folder: the run folder; empty for the parent. Of a sweep at a URL it is relative to the
+            sweep's folder, and so are ``folders``.
         status: the MLflow status to set; empty leaves it unchanged.
         time: of the newest fact, in ms since 1970.
         if_unsettled: send only if MLflow has another status or outcome. The study holds the same

@@ -1,7 +1,8 @@
 """Deletes a sweep: its MLflow runs, its study, then its folder. A rerun completes a deletion.
 
 The folder leads to everything else, so it is deleted last. It is renamed first, so that a
-half-deleted folder never bears the sweep's name.
+half-deleted folder never bears the sweep's name; at a URL, which has no renaming, a mark that it is
+being deleted lies beside it.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import dataclass
-from pathlib import Path
 
 import optuna
 
 from c2vl.support.errors import UserError
+from c2vl.support.remote import Location, RemoteFolder, below
 from sweeps.search.database import READING_PATIENCE
 from sweeps.search.storage import open_storage
 from sweeps.search.trial_source import OWNER
@@ -48,10 +49,14 @@ def look(spec: SweepSettings) -> Doomed:
     with answering(spec.tracking_uri, then=LATER):
         runs = runs_of(open_client(spec.tracking_uri), spec)
     runs = sorted(runs, key=lambda run: run.data.tags.get("kind") == "sweep")
-    files = (
-        path for path in spec.folder.path.rglob("*") if path.is_file() and not path.is_symlink()
-    )
-    return Doomed([run.info.run_id for run in runs], sum(path.stat().st_size for path in files))
+    return Doomed([run.info.run_id for run in runs], _size(spec.folder))
+
+
+def _size(folder: SweepFolder) -> int:
+    if folder.mirror is not None:
+        return sum(folder.mirror.remote.files().values())
+    files = (path for path in folder.path.rglob("*") if path.is_file() and not path.is_symlink())
+    return sum(path.stat().st_size for path in files)
 
 
 def delete(spec: SweepSettings, doomed: Doomed) -> None:
@@ -76,16 +81,33 @@ def delete(spec: SweepSettings, doomed: Doomed) -> None:
                     f"{spec.folder.settings} right"
                 )
             optuna.delete_study(study_name=spec.name, storage=storage)
-    aside = spec.folder.deleted()
-    shutil.rmtree(aside, ignore_errors=True)
-    os.replace(spec.folder, aside)
+    if isinstance(spec.storage, str):
+        _sweeps(spec.storage).write(_mark(spec.name), b"")
+    else:
+        aside = spec.folder.deleted()
+        shutil.rmtree(aside, ignore_errors=True)
+        os.replace(spec.folder, aside)
     finish(spec.storage, spec.name)
 
 
-def finish(storage: Path, name: str) -> bool:
+def finish(storage: Location, name: str) -> bool:
     """Complete an interrupted deletion; return whether there was one."""
+    if isinstance(storage, str):
+        if _sweeps(storage).changed(_mark(name)) is None:
+            return False
+        SweepFolder.of(storage, name).remove()
+        _sweeps(storage).delete(_mark(name))
+        return True
     aside = SweepFolder.of(storage, name).deleted().path
     if not aside.exists():
         return False
     shutil.rmtree(aside)
     return True
+
+
+def _sweeps(storage: str) -> RemoteFolder:
+    return RemoteFolder(below(storage, "sweeps"))
+
+
+def _mark(name: str) -> str:
+    return f".deleted-{name}"

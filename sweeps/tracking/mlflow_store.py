@@ -19,6 +19,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from c2vl.support.errors import UserError
+from c2vl.support.remote import Location
 from sweeps.spec.store_addresses import reason, shown, sqlite_file
 from sweeps.tracking.mlflow_internals import CUT_MIGRATION, hush, make_store
 from sweeps.tracking.pages import TRAINING_PAGES
@@ -56,7 +57,7 @@ def _make(file: Path) -> None:
         partial.rename(file)
 
 
-def open_experiment(client: MlflowClient, uri: str, name: str, storage: Path) -> str:
+def open_experiment(client: MlflowClient, uri: str, name: str, storage: Location) -> str:
     """Return the id of an MLflow experiment; create it if it is missing.
 
     A server chooses where artefacts go. With only a database, MLflow would put them into the
@@ -68,7 +69,11 @@ def open_experiment(client: MlflowClient, uri: str, name: str, storage: Path) ->
     if uri.partition(":")[0].partition("+")[0] in DATABASES:
         if (file := sqlite_file(uri)) is not None:
             storage = file.parent
-        place = (storage.absolute() / ARTIFACTS).as_uri()
+        place = (
+            f"{storage.partition('?')[0]}/{ARTIFACTS}"
+            if isinstance(storage, str)
+            else (storage.absolute() / ARTIFACTS).as_uri()
+        )
     try:
         return str(client.create_experiment(name, artifact_location=place, tags=TRAINING_PAGES))
     except MlflowException as error:

@@ -154,7 +154,7 @@ class Runs:
         run = client.get_run(run_id)
         if note.status == RUNNING != run.info.status:
             _attempt(partial(client.update_run, run_id, status=RUNNING))
-        note = _filled_in(note, config=not run.data.params)
+        note = self._filled_in(note, config=not run.data.params)
         self._log_params(run, note.config)
         self._log_datasets(run, note.data)
         self._log_epochs(known, note)
@@ -171,8 +171,10 @@ class Runs:
             if Path(path).is_file():
                 _attempt(partial(client.log_artifact, run_id, path))
         for name, path in note.folders.items():
-            if Path(path).is_dir():  # an encoder that better ones have replaced is not kept
-                _attempt(partial(client.log_artifacts, run_id, path, name))
+            folder = self._spec.folder / path
+            if folder.is_dir():  # an encoder that better ones have replaced is not kept
+                with self._spec.folder.having(folder):
+                    _attempt(partial(client.log_artifacts, run_id, str(folder), name))
         again = note.kind == "sweep" or note.seconds  # it has run since, whatever MLflow says
         ended = run.info.status, run.data.tags.get(OUTCOME)
         if note.status not in ("", RUNNING) and (again or not agrees(ended, says)):
@@ -210,7 +212,7 @@ class Runs:
 
         Their times follow from the file's own and from the seconds that each epoch took.
         """
-        home = RunFolder(Path(note.folder))
+        home = RunFolder(self._spec.folder / note.folder)
         if not note.folder or not (rows := home.rows()):
             return
         there, when = set(self._epochs(known)), home.metrics.stat().st_mtime * 1000
@@ -228,6 +230,19 @@ class Runs:
             known.epochs = None  # if this raises, MLflow may have it all the same: then it is asked
             _attempt(partial(self.client.log_batch, known.id, metrics=batch))
             known.epochs = there = there | {metric.step for metric in batch}
+
+    def _filled_in(self, note: Note, *, config: bool) -> Note:
+        """Fill facts missing from the note with those of the run folder."""
+        if not note.folder:
+            return note
+        home = RunFolder(self._spec.folder / note.folder)
+        facts: dict[str, Any] = {}
+        if config and not note.config and home.settings.is_file():
+            facts["config"] = read_yaml(home.settings)
+        if note.status == STATUS["failed"] and "error.txt" not in note.texts:
+            if (error := home.error()) is not None:
+                facts["texts"] = {"error.txt": str(error)}
+        return note.adding(facts) if facts else note
 
     def _epochs(self, known: Known) -> set[int]:
         if known.epochs is None:
@@ -331,20 +346,6 @@ def metrics_of(row: Row, when: int, shown: Callable[[str], str] = metric_name) -
         if isinstance(value, int | float) and math.isfinite(value)
         if key not in COUNTERS or shown(key) == key
     ]
-
-
-def _filled_in(note: Note, *, config: bool) -> Note:
-    """Fill facts missing from the note with those of the run folder."""
-    if not note.folder:
-        return note
-    home = RunFolder(Path(note.folder))
-    facts: dict[str, Any] = {}
-    if config and not note.config and home.settings.is_file():
-        facts["config"] = read_yaml(home.settings)
-    if note.status == STATUS["failed"] and "error.txt" not in note.texts:
-        if (error := home.error()) is not None:
-            facts["texts"] = {"error.txt": str(error)}
-    return note.adding(facts) if facts else note
 
 
 def _attempts(note: Note, tags: dict[str, str]) -> dict[str, str]:

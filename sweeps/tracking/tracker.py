@@ -189,7 +189,7 @@ class Tracker(Listener):
             self.spec.name,
             kind="sweep",
             metrics={name: (float(value), when) for name, value in figures.items()},
-            folders={place: str(folder) for place, folder in folders.items()},
+            folders={place: self._place(folder) for place, folder in folders.items()},
         )
 
     # --- child runs, as a listener of the engine -----------------------------------------------
@@ -230,11 +230,11 @@ class Tracker(Listener):
         """Add the encoders of chosen trials to their runs, where not every run has its own."""
         for training in trainings:
             self._tell(
-                training.name, folders={"encoder": str(training.encoder)}, **self._home(training)
+                training.name, folders={"encoder": self._encoder(training)}, **self._home(training)
             )
 
     def _home(self, training: Training) -> dict[str, str]:
-        return {"kind": training.kind, "folder": str(training.folder)}
+        return {"kind": training.kind, "folder": self._place(training.folder)}
 
     def _tags(self, training: Training) -> dict[str, str]:
         drawn = {f"drawn.{key}": str(value) for key, value in training.values.items()}
@@ -252,7 +252,15 @@ class Tracker(Listener):
 
     def _folders(self, training: Training, outcome: Outcome) -> dict[str, str]:
         wanted = training.kind == "final" or self.spec.keep.encoders == "all"
-        return {"encoder": str(training.encoder)} if outcome == "complete" and wanted else {}
+        return {"encoder": self._encoder(training)} if outcome == "complete" and wanted else {}
+
+    def _encoder(self, training: Training) -> str:
+        return self._place(training.run.encoder)
+
+    def _place(self, folder: Path) -> str:
+        """Return a folder for a note: of a sweep at a URL, whose copy is another one elsewhere."""
+        own = self.spec.folder
+        return str(folder if own.url is None else folder.relative_to(own.path))
 
 
 def deliver(spec: SweepSettings, identity: str) -> int:

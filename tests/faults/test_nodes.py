@@ -271,7 +271,7 @@ def test_a_node_that_hides_the_storage_is_found_at_its_first_trial(
         lambda: 1,
         lambda: None,
         listeners=[attempts],
-        shared=Path(HERE, "id"),
+        shared=(f"{HERE}/id", "sweep"),
         stop=stop,
     )
     assert attempts.outcomes == ["interrupted"] and not training.folder.exists()
@@ -369,7 +369,7 @@ def _run(
     meanwhile: Callable[[], None],
     listeners: Sequence[Any] = (),
     max_failures: int = 0,
-    shared: Path | None = None,
+    shared: tuple[str, str] | None = None,
     stop: Stop | None = None,
 ) -> None:
     """Run trainings in a thread, and something else in the main one, where Ray lets nodes join."""

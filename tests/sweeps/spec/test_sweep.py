@@ -22,6 +22,7 @@ from sweeps.spec.sweep_folder import SweepFolder
 
 PRESETS = Path(__file__).parents[3] / "sweeps" / "presets"
 LR = {"optim.lr": {"type": "float", "low": 0.01, "high": 1, "log": True}}
+AT_URL = {"storage": "s3://lab/runs", "study": "sqlite:////d/s.db", "tracking": {"uri": "http://m"}}
 HIDDEN = {"model.hidden": {"type": "int", "low": 4, "high": 16, "step": 4}}
 TAU = {"objective.temperature": {"type": "float", "low": 0.05, "high": 0.5, "step": 0.05}}
 END: dict[str, Any] = {"type": "float", "low": 0.1, "high": 1.0, "step": 0.1}
@@ -120,7 +121,12 @@ def test_presets_have_names(tmp_path: Path) -> None:
         ({"final": {"beside": ["base", "base"]}}, r"final\.beside.*base is named twice"),
         ({"tracking": {"model": "O'Brien"}}, r"tracking\.model"),
         ({"storage": "odd%41 folder"}, r"storage: .*has a % in it"),
-        ({"storage": "s3://lab/runs"}, r"storage: storage by address does not work.*s3://lab"),
+        ({"storage": "s3://lab/runs"}, r"study: SQLite cannot lie at s3://lab/runs; .*postgresql"),
+        ({"storage": "s3://lab/runs", "study": "sqlite:////d/s.db"}, r"tracking\.uri: .*s3://lab"),
+        (
+            {**AT_URL, "base": {"train": {"reuse_workers": False}}},
+            r"train\.reuse_workers: .*s3://lab/runs",
+        ),
         ({"base": {"data": {"store": "s3://me:word@lab/a"}}}, r"data\.store: s3….*secret[^@]*$"),
         (
             {"storage": "/tmp/ray/session_1/runtime_resources/working_dir_files/_ray_pkg_1/runs"},
