@@ -206,7 +206,7 @@ class _Driver:
             version, model, view = "not registered", "", ""
             self.untold = (
                 f"its encoder is not registered: {error}. It stays in {place}; once the cause is "
-                f"gone: c2vl-sweep resume {spec.name} (tracking.model=OTHER for another model)"
+                f"gone: c2vl-sweep resume {spec.words} (tracking.model=OTHER for another model)"
             )
         marked = marks(spec, final, former_choices(spec.folder))
         tracker.chosen(chosen(spec, final, model), marked)
@@ -269,7 +269,7 @@ class _Driver:
         spec, stop = self._spec, self._stop
         if not stop:
             return
-        again = f"c2vl-sweep resume {spec.name}"
+        again = f"c2vl-sweep resume {spec.words}"
         if stop.reason == TRIALS_FAILED:
             raise TrainingError(
                 f"{spec.name}: more trials failed than max_failed_trials "

@@ -77,7 +77,7 @@ def free_name(spec: SweepSettings) -> str:
     if spec.folder.begun:
         raise UserError(
             f"name: there is a sweep {spec.name} in {spec.folder}; go on with it: "
-            f"c2vl-sweep resume {spec.name}, or start another: name=OTHER"
+            f"c2vl-sweep resume {spec.words}, or start another: name=OTHER"
         )
     return f"{spec.name}, in {spec.folder}"
 

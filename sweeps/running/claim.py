@@ -65,7 +65,7 @@ def claimed(spec: SweepSettings, *, resume: bool) -> Iterator[Claim]:
     if started and not resume:
         raise UserError(
             f"{spec.name}: there is a sweep of this name in {spec.folder}; go on with it: "
-            f"c2vl-sweep resume {spec.name} (or run --or-resume), or start another: name=OTHER"
+            f"c2vl-sweep resume {spec.words} (or run --or-resume), or start another: name=OTHER"
         )
     if resume and not started:
         raise UserError(f"{spec.name}: there is no such sweep any more in {spec.folder}")

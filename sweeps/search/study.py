@@ -98,7 +98,7 @@ def reader(spec: SweepSettings) -> StudyReader:
         UserError: it has none yet.
     """
     if (file := sqlite_file(spec.study_uri)) is not None and not file.exists():
-        raise UserError(f"{spec.name}: has no study yet; c2vl-sweep resume {spec.name}")
+        raise UserError(f"{spec.name}: has no study yet; c2vl-sweep resume {spec.words}")
     patience = min(spec.study_patience, READING_PATIENCE)
     engine = create_engine(spec.study_uri, **engine_options(spec.study_uri))
 

@@ -136,7 +136,10 @@ class Lease:
         with self._news:
             while (age := time.monotonic() - self._confirmed) > EXPIRES - RENEWS:
                 if age > EXPIRES + PATIENCE:
-                    raise StorageAway(f"{self._remote}: no answer for {age:.0f} s")
+                    raise StorageAway(
+                        f"{self._remote}: has not confirmed for {age:.0f} s that this driver is "
+                        "the only one"
+                    )
                 self._news.wait(1.0)
 
     def _wait_for_the_last(self) -> None:
@@ -177,6 +180,7 @@ class Lease:
             try:
                 now = held_at(self._remote)
                 if now is not None and now.token != self._held.token:
+                    self._confirmed = float("-inf")
                     self._lost(f"{self._name}: {_said(now)} has taken the sweep over")
                     return
                 self._write()

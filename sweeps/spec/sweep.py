@@ -199,6 +199,11 @@ class SweepSettings(Settings):
         """The sweep's folder."""
         return SweepFolder.of(self.storage, self.name)
 
+    @property
+    def words(self) -> str:
+        """The sweep as an argument of commands: its name, and where it lies if that is a URL."""
+        return self.name + (f" --storage {self.storage}" if isinstance(self.storage, str) else "")
+
     @cached_property
     def rules(self) -> list[Constraint]:
         """The constraints, parsed."""

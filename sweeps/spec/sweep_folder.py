@@ -24,7 +24,7 @@ from c2vl.training.run_folder import RunFolder
 
 _SETTINGS = "sweep.yaml"
 _LARGE = re.compile(r"(?:^|/)(?:checkpoints|encoder(?:-\d+)?)/")
-_NUMBERED = re.compile(r"(?:final-\d+\.json|encoder-\d+)")
+_NUMBERED = re.compile(r"(?:final-\d+\.json|encoder-\d+)(?:/|$)")
 
 
 class _Below:
@@ -176,7 +176,8 @@ class SweepFolder:
             return
         ours = self.mirror.among(*self._sent, self.trials, self.finals)
         left = lambda name: bool(_LARGE.search(name))  # noqa: E731
-        self.mirror.pull(leave=left, stays=lambda name: not ours(name), deep=runs)
+        stays = lambda name: not (ours(name) or _NUMBERED.match(name))  # noqa: E731
+        self.mirror.pull(leave=left, stays=stays, deep=runs)
         if not runs:
             self.mirror.pull(leave=left, below=self.encoder.name)  # is there one?
 

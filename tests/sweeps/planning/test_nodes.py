@@ -34,6 +34,15 @@ def test_a_node_answers_in_the_shared_folder(root: Path) -> None:
     assert {"python", "ray", "torch"} <= set(result.versions)
 
 
+def test_a_node_answers_at_a_url(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = RemoteFolder(f"{bucket}/token")
+    there.write("driver", b"token")
+    assert inspect_node("node1", "node1", bucket, "token").problem == ""
+    assert there.read("node1") == b"token"
+    (problem,) = problems_of([inspect_node("n", "n", bucket, "none")], versions(PACKAGES))
+    assert problem.startswith(f"node n: {bucket} is not what the driver sees: another endpoint")
+
+
 def test_another_folder_at_the_same_path(tmp_path: Path) -> None:
     assert (
         "not the folder that the driver sees"
