@@ -22,11 +22,13 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from c2vl.config.reading import flatten, read_yaml
+from c2vl.support.remote import Location
 from c2vl.training.figures import COUNTERS
 from c2vl.training.run_folder import RunFolder
 from sweeps.spec import provenance
 from sweeps.spec.store_addresses import reason
 from sweeps.spec.sweep import SweepSettings
+from sweeps.spec.sweep_folder import SweepFolder
 from sweeps.spec.training import Outcome, Row
 from sweeps.tracking.backlog import OUTCOME, RUNNING, Note
 from sweeps.tracking.logged_epochs import LoggedEpochs
@@ -78,12 +80,12 @@ class Place:
     Attributes:
         uri: of MLflow.
         experiment: MLflow's, by name.
-        storage: a folder for the artefacts of a database without a server.
+        storage: for the artefacts of a database without a server.
     """
 
     uri: str
     experiment: str
-    storage: Path
+    storage: Location
 
 
 class Runs:
@@ -93,16 +95,24 @@ class Runs:
         name: of the run that the others stand below.
         identity: tells it from another of the same name.
         program: the command and what it works on, for MLflow's "Source".
+        folder: at which relative paths of notes start.
 
     Attributes:
         logged: which epochs are told.
     """
 
     def __init__(
-        self, place: Place, name: str, identity: str, logged: LoggedEpochs, program: str
+        self,
+        place: Place,
+        name: str,
+        identity: str,
+        logged: LoggedEpochs,
+        program: str,
+        folder: SweepFolder | None = None,
     ) -> None:
         self._place, self._name, self._identity = place, name, identity
         self.logged, self._program = logged, program
+        self._folder = folder or SweepFolder(Path())
         self._known: dict[str, Known] | None = None
 
     @cached_property
@@ -171,9 +181,9 @@ class Runs:
             if Path(path).is_file():
                 _attempt(partial(client.log_artifact, run_id, path))
         for name, path in note.folders.items():
-            folder = self._spec.folder / path
+            folder = self._folder / path
             if folder.is_dir():  # an encoder that better ones have replaced is not kept
-                with self._spec.folder.having(folder):
+                with self._folder.having(folder):
                     _attempt(partial(client.log_artifacts, run_id, str(folder), name))
         again = note.kind == "sweep" or note.seconds  # it has run since, whatever MLflow says
         ended = run.info.status, run.data.tags.get(OUTCOME)
@@ -212,7 +222,7 @@ class Runs:
 
         Their times follow from the file's own and from the seconds that each epoch took.
         """
-        home = RunFolder(self._spec.folder / note.folder)
+        home = RunFolder(self._folder / note.folder)
         if not note.folder or not (rows := home.rows()):
             return
         there, when = set(self._epochs(known)), home.metrics.stat().st_mtime * 1000
@@ -235,7 +245,7 @@ class Runs:
         """Fill facts missing from the note with those of the run folder."""
         if not note.folder:
             return note
-        home = RunFolder(self._spec.folder / note.folder)
+        home = RunFolder(self._folder / note.folder)
         facts: dict[str, Any] = {}
         if config and not note.config and home.settings.is_file():
             facts["config"] = read_yaml(home.settings)
@@ -301,7 +311,7 @@ class SweepRuns(Runs):
     def __init__(self, spec: SweepSettings, identity: str) -> None:
         place = Place(spec.tracking_uri, spec.tracking.experiment, spec.storage)
         logged, program = LoggedEpochs.of_sweep(spec), f"c2vl-sweep {spec.name}"
-        super().__init__(place, spec.name, identity, logged, program)
+        super().__init__(place, spec.name, identity, logged, program, spec.folder)
 
 
 def find_runs(client: MlflowClient, experiment: str, identity: str) -> list[Run]:
