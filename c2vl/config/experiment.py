@@ -148,6 +148,10 @@ class ObjectiveSettings(Settings):
         """Which concept tables the objective reads: "language", "vision", both or none."""
         return ()
 
+    def views(self, usual: AugmentSettings) -> tuple[AugmentSettings, ...]:
+        """How each clip is augmented for further views of it; ``usual`` is ``data.augment``."""
+        return ()
+
     def check(self, experiment: Experiment) -> None:
         """See that the objective fits the rest of an experiment.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -31,6 +31,8 @@ class Batch:
         labels: (n,) classes, for objectives that use labels.
         has: modality → (n,) bool, which rows have concepts (their rows are zero where they have
             none); a modality that is not named has all of them.
+        views: the same clips augmented anew, as ``ObjectiveSettings.views`` asks for. The averaged
+            model sees the first, the student ``x`` and the others.
         slots: for each part in which the rows are encoded, the (B,) numbers of its present bodies
             (:func:`c2vl.model.base.body_slots`); empty until :meth:`to` has been called.
     """
@@ -41,6 +43,7 @@ class Batch:
     labels: Tensor
     has: Mapping[str, Tensor] = field(default_factory=dict)
     slots: tuple[Tensor, ...] = ()
+    views: tuple[Tensor, ...] = ()
 
     def to(self, device: torch.device, parts: int = 1) -> Batch:
         """Return a copy on a device; what goes to a GPU passes pinned memory.
@@ -64,20 +67,31 @@ class Batch:
             there(self.labels),
             {name: there(rows) for name, rows in self.has.items()},
             tuple(there(numbers) for numbers in slots),
+            tuple(there(view) for view in self.views),
         )
 
     def record_stream(self, queue: torch.cuda.Stream) -> None:
         """Keep its memory until the work that a queue of a GPU holds by now is done."""
-        tensors = [self.x, self.present, self.labels, *self.slots]
+        tensors = [self.x, self.present, self.labels, *self.slots, *self.views]
         for value in (*tensors, *self.concepts.values(), *self.has.values()):
             value.record_stream(queue)
 
+    @property
+    def of_student(self) -> tuple[Tensor, ...]:
+        """The views that the student encodes."""
+        return (self.x, *self.views[1:])
+
+    def of_teacher(self) -> Batch:
+        """Return the batch as the averaged model sees it."""
+        return replace(self, x=self.views[0], views=()) if self.views else self
+
     def parts(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yield joints, presence and slots of each part."""
+        """Yield joints, presence and slots of each part, view after view of the student's."""
         count = len(self.slots)
-        yield from zip(
-            self.x.tensor_split(count), self.present.tensor_split(count), self.slots, strict=True
-        )
+        for x in self.of_student:
+            yield from zip(
+                x.tensor_split(count), self.present.tensor_split(count), self.slots, strict=True
+            )
 
 
 @dataclass(frozen=True)
@@ -88,11 +102,13 @@ class Sizes:
         feature: F, of the backbone.
         concepts: modality → D, of the tables that the objective reads.
         classes: of the store.
+        sequences: that pretraining sees; 0 where nobody says.
     """
 
     feature: int
     concepts: Mapping[str, int]
     classes: int
+    sequences: int
 
 
 class Step(NamedTuple):
@@ -128,9 +144,17 @@ class Objective(nn.Module, ABC):
     ``__init__(self, experiment, sizes)`` makes the heads, after the backbone, from the seed of the
     experiment; settings of its own are ``experiment.objective``. All its parameters are trained and
     checkpointed, and dropped when the encoder is exported.
+
+    Attributes:
+        uses_average: whether :meth:`loss` reads ``step.teacher``. The average is kept where
+            ``train.ema`` is 0 too, then with :attr:`decay`.
+        decay: of the average where ``train.ema`` is 0.
+        average_trains: whether the average encodes by the statistics of the batch, as in training.
     """
 
     uses_average = False
+    decay = 0.999
+    average_trains = False
 
     def __init__(self, experiment: Experiment, sizes: Sizes) -> None:
         super().__init__()
@@ -140,6 +164,8 @@ class Objective(nn.Module, ABC):
         self, features_nF: Tensor, batch: Batch, step: Step
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss, a scalar, and its named parts.
+
+        Of more than one view the features stand below each other, (views·n, F), x first.
 
         With several workers the gradients are averaged over them: a mean over this worker's rows
         needs nothing more; what compares rows with each other takes all workers' rows by

@@ -16,5 +16,19 @@ register(
     settings="c2vl.objective.settings:SupervisedSettings",
     help="cross-entropy with the labels: a reference",
 )
+register(
+    "objective",
+    "skeletonclr",
+    "c2vl.objective.instance_contrast:SkeletonCLR",
+    settings="c2vl.objective.settings:SkeletonCLRSettings",
+    help="contrast of two views of a skeleton, with a queue of keys: a reference",
+)
+register(
+    "objective",
+    "aimclr",
+    "c2vl.objective.instance_contrast:AimCLR",
+    settings="c2vl.objective.settings:AimCLRSettings",
+    help="the same with extreme augmentations and mined neighbours: a reference",
+)
 for _shape in ("constant", "linear", "cosine", "exponential", "step"):
     register("schedule", _shape, f"c2vl.objective.schedule:{_shape}")

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from c2vl.config.by_name import ByName
 from c2vl.config.experiment import (
+    AugmentSettings,
     Experiment,
     ObjectiveSettings,
     ScheduleSettings,
@@ -87,3 +88,34 @@ class SupervisedSettings(ObjectiveSettings):
     uses_labels: ClassVar[bool] = True
 
     label_smoothing: float = Field(0.1, ge=0, lt=1, description="smoothing of the labels")
+
+
+class SkeletonCLRSettings(ObjectiveSettings):
+    """Contrast of two views of a skeleton with a queue of keys; no prompts (Li et al., CVPR 2021).
+
+    The paper's key encoder has a decay of 0.999: ``train.ema``, or that where it is 0.
+    """
+
+    temperature: float = Field(0.07, gt=0, le=5, description="τ of the predictions")
+    projection: int = Field(128, ge=2, le=4096, description="size of what is compared")
+    queue: int = Field(
+        32768,
+        ge=2,
+        description="earlier keys as negatives; at most 0.8 of the training sequences, the share "
+        "that the paper's queue has of NTU RGB+D 60",
+    )
+
+    def views(self, usual: AugmentSettings) -> tuple[AugmentSettings, ...]:
+        """The key's view is drawn as the query's."""
+        return (usual,)
+
+
+class AimCLRSettings(SkeletonCLRSettings):
+    """SkeletonCLR with an extreme view and mined neighbours (Guo et al., AAAI 2022)."""
+
+    neighbours: int = Field(1, ge=1, description="keys taken for positives, from half of training")
+    extreme: Annotated[AugmentSettings, ByName("augmentation", "extreme")] = chosen_by_default()
+
+    def views(self, usual: AugmentSettings) -> tuple[AugmentSettings, ...]:
+        """The key's view, and the extreme one."""
+        return (usual, self.extreme)

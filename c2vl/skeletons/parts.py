@@ -21,3 +21,10 @@ register(
     settings="c2vl.skeletons.augmentation_settings:GeometricSettings",
     help="temporal crop, mirror, scale, rotation, shear, noise, masked joints",
 )
+register(
+    "augmentation",
+    "extreme",
+    "c2vl.skeletons.extreme_augmentation:extreme",
+    settings="c2vl.skeletons.augmentation_settings:ExtremeSettings",
+    help="the geometric ones, stronger; reversed time, blur over time, masked axes (AimCLR)",
+)

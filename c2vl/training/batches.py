@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from c2vl.config.experiment import Experiment
+from c2vl.config.experiment import AugmentSettings, Experiment
 from c2vl.objective.base import Batch
 from c2vl.prompts.table import ConceptTable
 from c2vl.registry import find
@@ -168,11 +168,18 @@ class TrainingSet:
         first = place * self.batch_size + rank * share
         return torch.from_numpy(self.pretrain)[self._order[1][first : first + share]]
 
-    def augmented(self, x_nMTVC: Tensor, present_nM: Tensor, draw: torch.Generator) -> Tensor:
-        """Augment clips, and turn them into the wanted stream."""
+    def augmented(
+        self,
+        x_nMTVC: Tensor,
+        present_nM: Tensor,
+        draw: torch.Generator,
+        how: AugmentSettings | None = None,
+    ) -> Tensor:
+        """Augment clips as ``how`` says (default: ``data.augment``), and take the wanted stream."""
         data = self.experiment.data
-        augment = find("augmentation", data.augment.name).load()
-        x_nMTVC = augment(x_nMTVC, present_nM, data.augment, self.layout, draw)
+        how = how or data.augment
+        augment = find("augmentation", how.name).load()
+        x_nMTVC = augment(x_nMTVC, present_nM, how, self.layout, draw)
         return to_stream(x_nMTVC, data.stream, self.layout)
 
     def batch(self, step: int, rank: int = 0) -> Batch:
@@ -180,11 +187,15 @@ class TrainingSet:
         draw = generator(self.experiment.seed, 2, step, rank)
         rows = self.rows(step, rank)
         present = self.present[rows]
-        x = self.augmented(sent(self.clips(rows), self.device), present, draw)
+        clips = sent(self.clips(rows), self.device)
+        x = self.augmented(clips, present, draw)
         keep = self.experiment.prompts.per_sample
         concepts = {name: found.draw(rows, keep, draw) for name, found in self.concepts.items()}
         has = {name: there[rows] for name, there in self.has.items()}
-        batch = Batch(x, present, concepts, torch.from_numpy(self.labels)[rows], has)
+        wanted = self.experiment.objective.views(self.experiment.data.augment)
+        views = tuple(self.augmented(clips, present, draw, how) for how in wanted)
+        labels = torch.from_numpy(self.labels)[rows]
+        batch = Batch(x, present, concepts, labels, has, views=views)
         return batch.to(self.device, self.experiment.train.accumulate)
 
 

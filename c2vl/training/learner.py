@@ -44,7 +44,7 @@ class Student(nn.Module):
         return features_nF.float()
 
     def features(self, batch: Batch) -> Tensor:
-        """Return skeleton features (n, F)."""
+        """Return skeleton features (n, F), of several views below each other."""
         parts = [self.encode(*part) for part in batch.parts()]
         return torch.cat(parts) if len(parts) > 1 else parts[0]
 
@@ -83,11 +83,12 @@ class Learner:
         classes: int,
         steps: int,
         device: torch.device,
+        sequences: int = 0,
     ) -> None:
         self.experiment, self.steps, self.device = experiment, steps, device
         torch.manual_seed(experiment.seed)
         encoder = build(layout, experiment.model.model_dump())
-        sizes = Sizes(encoder.feature, dims, classes)
+        sizes = Sizes(encoder.feature, dims, classes, sequences)
         objective = find("objective", experiment.objective.name).load()(experiment, sizes)
         train = experiment.train
         self.student = Student(encoder, objective, precision(train.precision, device)).to(device)
@@ -100,7 +101,8 @@ class Learner:
         # In evaluation mode, as it will be used: in training mode its batch statistics would follow
         # its own forward pass as well as the student's, and a step would depend on when it was last
         # validated, which puts it into evaluation mode.
-        self.average = copy.deepcopy(self.student).eval() if train.ema else None
+        averaged = bool(train.ema) or objective.uses_average
+        self.average = copy.deepcopy(self.student).eval() if averaged else None
         if train.compile:
             for model in filter(None, (self.student, self.average)):
                 network: Any = model.encoder
@@ -192,7 +194,8 @@ class Learner:
         self._scaler.scale(loss).backward()
         assert features_nF.grad is not None, "a loss is a function of the features"
         self._random_state(begin)  # the same dropout as before
-        grads = features_nF.grad.tensor_split(len(batch.slots))
+        by_view = features_nF.grad.chunk(len(batch.of_student))
+        grads = [part for view in by_view for part in view.tensor_split(len(batch.slots))]
         for part, grad in zip(batch.parts(), grads, strict=True):
             self.student.encode(*part).backward(grad)
         return loss, parts
@@ -222,15 +225,19 @@ class Learner:
     def _teacher(self, batch: Batch) -> tuple[Objective, Tensor] | None:
         if self.average is None or not self.student.objective.uses_average:
             return None
-        with torch.no_grad():
-            return self.average.objective, self.average.features(batch)
+        self.average.train(self.student.objective.average_trains)
+        with torch.no_grad(), _statistics_kept(self.average):
+            features_nF = self.average.features(batch.of_teacher())
+        self.average.eval()
+        return self.average.objective, features_nF
 
     @torch.no_grad()
     def _update_average(self, step: int) -> None:
         if self.average is None:
             return
         # The average follows faster early on, so that the initial weights soon lose influence.
-        decay = min(self.experiment.train.ema, (1 + step) / (10 + step))
+        wanted = self.experiment.train.ema or self.student.objective.decay
+        decay = min(wanted, (1 + step) / (10 + step))
         pairs = zip(
             self.average.state_dict().values(), self.student.state_dict().values(), strict=True
         )

@@ -78,7 +78,8 @@ def _train(experiment: Experiment, session: Session) -> dict[str, Any]:
     dims = {name: rows.shape[2] for name, rows in source.concepts.items()}
     steps = settings.epochs * source.steps_per_epoch
     classes = len(source.store.class_names)
-    learner = Learner(experiment, source.layout, dims, classes, steps, session.device)
+    size = len(source.pretrain)
+    learner = Learner(experiment, source.layout, dims, classes, steps, session.device, size)
     if lead:  # only now: settings that do not fit the data must not claim a folder
         run.claim(dump(experiment))
     resident = source.move(session.device)

@@ -25,12 +25,19 @@ ROWS = {  # of the table of test scores
     "base": "base experiment",
     "hard": "winner with hard targets",
     "supervised": "supervised, same budget",
+    "skeletonclr": "SkeletonCLR, same budget",
+    "aimclr": "AimCLR, same budget",
     RANDOM: "random encoder",
     CAPTIONS: "captions alone",
     JOINTS: "raw joints",
 }
 COLUMNS = {"linear": "linear", "linear_sgd": "linear, SGD", "knn1": "1-NN", "knn20": "20-NN"}
 NO_SEED = "-"
+
+
+def row_title(who: str) -> str:
+    """Return how the table calls a row; a variant, or an objective of one's own, by its name."""
+    return ROWS.get(who, who)
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,8 @@ class FinalChoice:
         validation: the metric of each of the winner's seeds, by run.
         candidate_values: the metric of each candidate's seeds, in their order, by the trial's
             number; one that a round eliminated has fewer.
-        test: test scores by row of the table (a key of ``ROWS``), then by seed.
+        test: test scores by row of the table (a key of ``ROWS``, or what ``final.beside`` names),
+            then by seed.
     """
 
     name: str
@@ -83,13 +91,37 @@ class FinalChoice:
     def table(self) -> list[dict[str, str]]:
         """Return the test scores as rows: mean, standard deviation and 95 % interval over seeds."""
         rows = []
-        for who in (who for who in ROWS if who in self.test):
+        for who in self._in_order():
             by_seed = self.test[who]
-            row = {"": ROWS[who], "seeds": NO_SEED if NO_SEED in by_seed else str(len(by_seed))}
+            row = {
+                "": row_title(who),
+                "seeds": NO_SEED if NO_SEED in by_seed else str(len(by_seed)),
+            }
             for key, label in COLUMNS.items():
                 row[label] = _spread([100 * f[key] for f in by_seed.values() if key in f])
             rows.append(row)
         return rows
+
+    def differences(self) -> list[dict[str, str]]:
+        """Return each row's mean difference to the winner, paired by seed, with its interval."""
+        rows = []
+        own = self.test.get(WINNER, {})
+        for who in (who for who in self._in_order() if who != WINNER):
+            both = sorted(self.test[who].keys() & own.keys())
+            if len(both) < 2:
+                continue
+            row = {"": row_title(who), "pairs": str(len(both))}
+            for key, label in COLUMNS.items():
+                pairs = [(self.test[who][seed], own[seed]) for seed in both]
+                apart = [100 * (a[key] - b[key]) for a, b in pairs if key in a and key in b]
+                row[label] = f"{statistics.mean(apart):+.1f}" if apart else "–"
+                if spread := interval(apart, "+.1f"):
+                    row[label] += f" ({spread})"
+            rows.append(row)
+        return rows
+
+    def _in_order(self) -> list[str]:
+        return [who for who in dict.fromkeys([*ROWS, *self.test]) if who in self.test]
 
     def test_means(self) -> Scores:
         """Return test scores, means over seeds: ``linear`` of the winner, ``random/linear`` …"""

@@ -5,18 +5,12 @@ The references in ``final.beside`` are trained with the winner's seeds and budge
 
 from __future__ import annotations
 
-from typing import Any
-
 from c2vl.config.reading import from_dict, override
 from sweeps.choosing.final_choice import WINNER
 from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.training import Training
 
 Ranked = list[tuple[Training, float]]  # complete trials with their value, best first
-TRAINED: dict[str, dict[str, Any]] = {  # what is changed of the winner's settings
-    "hard": {"objective.targets": "hard"},
-    "supervised": {"objective.name": "supervised"},
-}
 
 
 def seeded(spec: SweepSettings, trial: Training, who: str = WINNER) -> list[Training]:
@@ -30,7 +24,8 @@ def seeded(spec: SweepSettings, trial: Training, who: str = WINNER) -> list[Trai
         who: the trial itself, "base", or one of the references that change its settings.
     """
     wanted = spec.base if who == "base" else trial.experiment
-    wanted = from_dict(override(wanted.model_dump(mode="json"), TRAINED.get(who, {})))
+    if who not in (WINNER, "base"):
+        wanted = from_dict(override(wanted.model_dump(mode="json"), spec.final.changes(who)))
     origin = {WINNER: f"{trial.number:04d}", "base": "base"}.get(who, f"{trial.number:04d}-{who}")
     number, values = (-1, {}) if who == "base" else (trial.number, trial.values)
     trainings = []

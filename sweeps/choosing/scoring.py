@@ -13,10 +13,10 @@ from sweeps.choosing.final_choice import (
     JOINTS,
     NO_SEED,
     RANDOM,
-    ROWS,
     WINNER,
     FinalChoice,
     Scores,
+    row_title,
     write_choice,
 )
 from sweeps.choosing.final_trainings import Ranked, trainings_of_row
@@ -84,7 +84,7 @@ def _encoder(spec: SweepSettings, training: Training, who: str) -> Scores:
         row
         for protocol in spec.final.protocols
         if set(_needs(protocol)) <= set(encoder.concepts)
-        for row in evaluation.run(protocol, task, ledger=results, label=ROWS[who])
+        for row in evaluation.run(protocol, task, ledger=results, label=row_title(who))
     ]
     return {row.key: row.value for row in rows}
 

@@ -13,6 +13,8 @@ from sweeps.report.trials import Trial, Trials
 from sweeps.search.study import ENDED
 from sweeps.spec.sweep import SweepSettings
 
+_APART = "Difference to the winner, paired by seed, with its 95 % interval"
+
 if TYPE_CHECKING:
     from c2vl.protocols.table import Table
     from sweeps.choosing.final_choice import FinalChoice
@@ -71,6 +73,8 @@ def summary(trials: Trials, rows: list[dict[str, Any]]) -> str:
     lines += ["", "Drawn:", "", *drawn]
     if scored := final.table():
         lines += ["", final.title, "", markdown("", scored)]
+    if apart := final.differences():
+        lines += ["", _APART, "", markdown("", apart)]
     return "\n".join(lines) + "\n"
 
 
@@ -87,6 +91,8 @@ def score_tables(folder: Path, final: FinalChoice | None) -> list[tuple[str, Tab
     if final is None or not final.test:
         return []
     found: list[tuple[str, Table]] = [(final.title, final.table())]
+    if apart := final.differences():
+        found.append((_APART, apart))
     if folder.is_dir() and (rows := read_folder([folder])):
         found += [(f"All protocols: {title}", lines) for title, lines in tables(rows)]
     return found

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Set
 from typing import Any
 
 from c2vl.config.experiment import Experiment
-from c2vl.config.reading import alternatives, flatten, override, setting_names
+from c2vl.config.reading import alternatives, flatten, from_dict, override, setting_names
+from c2vl.registry import names
 from c2vl.support.errors import UserError, did_you_mean
 from c2vl.training import figures
 from sweeps.spec.capabilities import check_pruner, check_sampler
@@ -23,7 +24,7 @@ from sweeps.spec.space import (
     holds,
     order,
 )
-from sweeps.spec.sweep import SweepSettings
+from sweeps.spec.sweep import UNTRAINED, SweepSettings
 
 FIXED = {
     "imports": "every trial imports what the base imports",
@@ -32,6 +33,7 @@ FIXED = {
     "train.cpus_per_worker": "every trial takes the same resources",
     "train.gpus_per_worker": "every trial takes the same resources",
 }
+RESERVED = ("winner", "random", "base", "hard", *UNTRAINED)  # rows of the test table
 DRAWS = 100
 # Names that MLflow takes as a tag of the trials' runs (drawn.NAME)
 FREE = re.compile(r"(?!.{200})\w[\w.: -]*(/\w[\w.: -]*)*")
@@ -140,6 +142,18 @@ def _check_objectives(spec: SweepSettings) -> None:
             raise UserError(f'objectives: no figure "{objective.metric}"{near}')
     searched = {key for name, variable in spec.space.items() for key in _sets(name, variable)}
     _check_reported(spec, spec.base, " in the base; {}, or choose another figure", searched)
+    for who in spec.final.variants:
+        if who in RESERVED or who in names("objective"):
+            raise UserError(f"final.variants: {who} is taken; choose another name")
+        if who not in spec.final.beside:
+            raise UserError(f"final.variants: {who} does not stand in final.beside; add it there")
+    for who in spec.final.trained:
+        if who == "base":
+            continue
+        try:
+            from_dict(override(spec.base.model_dump(mode="json"), spec.final.changes(who)))
+        except UserError as error:
+            raise UserError(f"final.beside: {who}: {error}") from None
     if "captions" in spec.final.beside and spec.base.prompts.language is None:
         raise UserError("final.beside: captions needs prompts.language in the base; leave it out")
     if spec.final.rounds and min(len(spec.final.seeds), spec.final.candidates) < 2:
@@ -219,11 +233,16 @@ def check_draws(spec: SweepSettings, draws: int) -> None:
 
 
 def data_needs(spec: SweepSettings) -> list[Experiment]:
-    """Return experiments of the space that read different data, the base first."""
+    """Return experiments of the space and of variants that read different data, the base first."""
     found = {_reads(spec.base): spec.base}
-    for seed in range(DRAWS):
-        drawn = experiment(spec.base, spec.space, draw(spec.space, RandomDraws(seed)))
-        found.setdefault(_reads(drawn), drawn)
+    drawn = [
+        experiment(spec.base, spec.space, draw(spec.space, RandomDraws(seed)))
+        for seed in range(DRAWS)
+    ]
+    base = spec.base.model_dump(mode="json")
+    drawn += [from_dict(override(base, changes)) for changes in spec.final.variants.values()]
+    for one in drawn:
+        found.setdefault(_reads(one), one)
     return list(found.values())
 
 

@@ -104,7 +104,7 @@ class KeepSettings(Settings):
     )
 
 
-Reference = Literal["base", "hard", "supervised", "captions", "joints"]
+UNTRAINED = ("captions", "joints")
 
 
 def _registered(protocols: list[str]) -> list[str]:
@@ -131,17 +131,35 @@ class FinalSettings(Settings):
     rounds: bool = Field(
         False, description="a seed at a time; after each the better half of the candidates stays"
     )
-    beside: Annotated[list[Reference], AfterValidator(_once)] = Field(
+    beside: Annotated[list[str], AfterValidator(_once)] = Field(
         default_factory=list,
         description="what stands beside winner and random encoder in the test table: base "
-        "experiment; winner with hard targets or with labels (supervised), same budget and seeds; "
-        "captions alone; neighbours of raw joints",
+        "experiment; winner with hard targets, with another objective (supervised, skeletonclr, "
+        "aimclr) or with the changes of a variant, same budget and seeds; captions alone; "
+        "neighbours of raw joints",
+    )
+    variants: dict[Annotated[str, Field(pattern=NAME)], dict[str, Any]] = Field(
+        default_factory=dict,
+        description="further names for `beside`, each with settings that are changed in the winner",
     )
 
     @property
-    def trained(self) -> list[Reference]:
+    def trained(self) -> list[str]:
         """What of ``beside`` takes trainings of its own."""
-        return [who for who in self.beside if who in ("base", "hard", "supervised")]
+        return [who for who in self.beside if who not in UNTRAINED]
+
+    def changes(self, who: str) -> dict[str, Any]:
+        """Return what a row of the test table changes in the winner's settings.
+
+        Raises:
+            UserError: ``beside`` names neither a variant nor a registered objective.
+        """
+        if who in self.variants:
+            return self.variants[who]
+        if who == "hard":
+            return {"objective.targets": "hard"}
+        # Whole: a temperature of the contrast means nothing to another objective.
+        return {"objective": {"name": find("objective", who).name}}
 
 
 class SweepSettings(Settings):

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from c2vl.skeletons.augmentation import _by_axis, augment, rotations, temporal_crop
-from c2vl.skeletons.augmentation_settings import GeometricSettings
+from c2vl.skeletons.augmentation_settings import ExtremeSettings, GeometricSettings
+from c2vl.skeletons.extreme_augmentation import blurred_over_time, extreme
 from c2vl.skeletons.layout import KINECT20, NTU25
 from c2vl.skeletons.streams import to_stream
 from c2vl.support.errors import UserError
@@ -130,3 +131,29 @@ def test_scale_mirror_mask_and_noise() -> None:
 def test_a_gpus_way_of_turning_gives_the_same_numbers() -> None:
     x, maps = torch.randn(6, 50, 3), rotations(torch.randn(6, 3))
     torch.testing.assert_close(_by_axis(x, maps), x @ maps, rtol=0, atol=1e-6)
+
+
+def test_extreme_augmentation_in_closed_form() -> None:
+    x, present = batch(count=40)
+    same = {**OFF, "noise": 0, "mirror": 0, "reverse": 0, "blur": 0, "axis_mask": 0}
+
+    def run_extreme(**changes: float) -> torch.Tensor:
+        chosen = ExtremeSettings(**{**same, **changes})
+        return extreme(x, present, chosen, NTU25, torch.Generator().manual_seed(3))
+
+    assert torch.equal(run_extreme(), x)
+    assert torch.equal(run_extreme(reverse=1), x.flip(2))
+    masked = run_extreme(axis_mask=1)
+    zero = (masked == 0)[:, 0].flatten(1, 2).all(1)
+    assert (zero.sum(1) == 1).all() and zero.any(0).all()
+    assert torch.equal(masked[(~zero)[:, None, None, None].expand_as(x)],
+                       x[(~zero)[:, None, None, None].expand_as(x)])  # fmt: skip
+    some = (run_extreme(reverse=0.5) != x).flatten(1).any(1)
+    assert some.any() and not some.all()
+    impulse = torch.zeros(1, 1, 31, 1, 3)
+    impulse[:, :, 15] = 1
+    blurred = blurred_over_time(impulse, torch.tensor([2.0]))[0, 0, :, 0, 0]
+    expected = torch.exp(-((torch.arange(31) - 15.0) ** 2) / 8) * (abs(torch.arange(31) - 15) <= 7)
+    torch.testing.assert_close(blurred, expected / expected.sum())
+    still = torch.ones(2, 1, 5, 1, 3)
+    torch.testing.assert_close(blurred_over_time(still, torch.tensor([0.5, 2.0])), still)

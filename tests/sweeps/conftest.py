@@ -36,7 +36,9 @@ def finished(
     with (cwd / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not printed.exists():
-            words = ["final.seeds=[0,1]", "final.beside=[base,hard,supervised,captions,joints]"]
+            beside = "base,hard,supervised,skeletonclr,aimclr,colder,captions,joints"
+            words = ["final.seeds=[0,1]", f"final.beside=[{beside}]"]
+            words += ["final.variants={colder: {objective.temperature: 0.05}}"]
             words += ["train.system_metrics=true", "final.test=true"]
             printed.write_text(c2vl_sweep("run", sweep_file, *words, cwd=cwd).stdout)
     return cwd / "runs", printed.read_text()

@@ -13,7 +13,7 @@ import pytest
 from c2vl.support.errors import UserError
 from c2vl.support.files import write_text
 from sweeps.choosing.candidates import choose, rounds
-from sweeps.choosing.final_choice import write_choice
+from sweeps.choosing.final_choice import FinalChoice, write_choice
 from sweeps.choosing.final_trainings import references, trainings_of_row
 from sweeps.choosing.summary import marks, metrics
 from sweeps.spec.objective import Objective
@@ -30,7 +30,12 @@ def sweep(folder: Path) -> SweepSettings:
             "storage": str(folder),
             "base": {"optim": {"lr": 0.1}},
             "space": {"optim.lr": {"type": "float", "low": 0.01, "high": 1.0}},
-            "final": {"seeds": [0, 1], "candidates": 2, "beside": ["base", "hard", "supervised"]},
+            "final": {
+                "seeds": [0, 1],
+                "candidates": 2,
+                "beside": ["base", "hard", "supervised", "aimclr", "cold"],
+                "variants": {"cold": {"objective.temperature": 0.05}},
+            },
         },
         "s.yaml",
     )
@@ -54,17 +59,16 @@ def test_every_row_has_every_seed_and_the_winners_budget(tmp_path: Path) -> None
     assert names(next(rounds(spec, ranked))) == ["s-final-0004-s1", "s-final-0002-s1"]
     winner = ranked[0][0]
     trainings = references(spec, ranked, winner)
-    rows = ("base", "0004-hard", "0004-supervised")
+    rows = ("base", "0004-hard", "0004-supervised", "0004-aimclr", "0004-cold")
     assert names(trainings) == [f"s-final-{who}-s{seed}" for who in rows for seed in (0, 1)]
-    base, hard, supervised = (
-        trainings[1].experiment,
-        trainings[3].experiment,
-        trainings[5].experiment,
-    )
-    assert (base.optim.lr, hard.optim.lr, supervised.optim.lr) == (0.1, 0.2, 0.2)
+    base, hard, supervised, aimclr, cold = (one.experiment for one in trainings[1::2])
+    assert base.optim.lr == 0.1
+    assert {one.optim.lr for one in (hard, supervised, aimclr, cold)} == {0.2}
+    # An objective has its own temperature, not the winner's.
+    assert [one.objective.model_dump().get("temperature") for one in (aimclr, cold)] == [0.07, 0.05]
     assert hard.objective.targets == "hard" and supervised.objective.name == "supervised"
     assert {training.experiment.train for training in trainings} == {winner.experiment.train}
-    assert [training.experiment.seed for training in trainings] == [0, 1] * 3
+    assert [training.experiment.seed for training in trainings] == [0, 1] * 5
 
 
 def test_a_trial_with_the_bases_settings_is_the_base(tmp_path: Path) -> None:
@@ -138,3 +142,16 @@ def test_rounds_leave_the_worse_half_behind(
     (spec.folder / "final.json").write_text("{")
     with pytest.raises(UserError, match=r"final\.json: is damaged"):
         choose(spec, ranked)
+
+
+def test_differences_are_paired_by_seed() -> None:
+    test = {
+        "winner": {"0": {"linear": 0.80}, "1": {"linear": 0.90}},
+        "mine": {"1": {"linear": 0.91}, "0": {"linear": 0.83}, "2": {"linear": 0.1}},
+        "captions": {"-": {"linear": 0.7}},
+    }
+    final = FinalChoice("s", "d", "loss", 0, {}, "r", "f", {}, test=test)
+    (row,) = final.differences()
+    # 3 and 1 points: mean 2, half of the interval 12.706 · sd √2 / √2
+    assert row == {"": "mine", "pairs": "2", "linear": "+2.0 (-10.7 to +14.7)",
+                   "linear, SGD": "–", "1-NN": "–", "20-NN": "–"}  # fmt: skip

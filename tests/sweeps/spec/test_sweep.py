@@ -119,6 +119,13 @@ def test_presets_have_names(tmp_path: Path) -> None:
         ({"final": {"seeds": [1, 0, 1]}}, r"final\.seeds.*1 is named twice"),
         ({"final": {"seeds": [-1]}}, r"final\.seeds"),
         ({"final": {"beside": ["base", "base"]}}, r"final\.beside.*base is named twice"),
+        ({"final": {"beside": ["aimcrl"]}}, r'final\.beside: aimcrl: .*did you mean "aimclr"'),
+        ({"final": {"variants": {"a": {}}}}, r"final\.variants: a does not stand in final\.beside"),
+        ({"final": {"variants": {"hard": {}}}}, r"final\.variants: hard is taken"),
+        (
+            {"final": {"beside": ["a"], "variants": {"a": {"optim.lrr": 1}}}},
+            r"final\.beside: a: .*lrr: no such setting",
+        ),
         ({"tracking": {"model": "O'Brien"}}, r"tracking\.model"),
         ({"storage": "odd%41 folder"}, r"storage: .*has a % in it"),
         ({"storage": "s3://lab/runs"}, r"study: SQLite cannot lie at s3://lab/runs; .*postgresql"),
