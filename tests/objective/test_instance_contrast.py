@@ -87,7 +87,7 @@ def test_the_queue_holds_the_newest_keys_and_no_more_than_the_data() -> None:
 def test_a_training(name: str, accumulate: int) -> None:
     """Views of one of 40 poses come to agree; what a checkpoint holds goes on alike.
 
-    With a key encoder that uses running statistics the loss rises here.
+    With a key encoder that uses running statistics the loss comes close to chance here.
     """
     experiment = from_dict(
         {
@@ -112,7 +112,8 @@ def test_a_training(name: str, accumulate: int) -> None:
         return Batch(views[0], present, {}, torch.zeros(8).long(), views=further)
 
     losses = [made.step(batch(step), step)["loss"] for step in range(42)]  # the last two mine
-    assert sum(losses[35:40]) < sum(losses[20:25]) - 0.2, losses
+    chance = math.log(33) * (1 if name == "skeletonclr" else 2)  # a queue of 32 keys
+    assert sum(losses[35:40]) / 5 < 0.85 * chance, losses
     again.load_state_dict(made.state_dict())
     one = batch(42)
     assert made.step(one, 42) == again.step(one, 42)
