@@ -20,7 +20,7 @@ from c2vl.protocols.results import read_folder
 from c2vl.skeletons.store import Store
 from c2vl.support.errors import UserError
 from sweeps import driver
-from sweeps.choosing.final_choice import ROWS, read_choice
+from sweeps.choosing.final_choice import ROWS, read_choice, row_title
 from sweeps.commands.outputs import export
 from sweeps.running.stopping import Stop
 from sweeps.search.trial_source import TrialSource
@@ -29,6 +29,8 @@ from sweeps.tracking.tracker import Tracker
 from tests.sweeps.stores import client, epochs, outcomes, runs, trials
 
 pytestmark = [pytest.mark.ray, pytest.mark.mlflow]
+
+TRAINED = {"winner", "random", "base", "hard", "supervised", "skeletonclr", "aimclr", "colder"}
 
 
 def test_both_stores_agree(finished: tuple[Path, str]) -> None:
@@ -86,9 +88,8 @@ def test_the_choice_is_on_validation(finished: tuple[Path, str]) -> None:
     assert final["metric"] == "loss"
     assert len(final["validation"]) == 2
     assert final["run"] == min(final["validation"], key=final["validation"].get)
-    trained = {"winner", "base", "hard", "supervised", "random"}
-    assert set(final["test"]) == trained | {"captions", "joints"}
-    assert all(set(final["test"][who]) == {"0", "1"} for who in trained)
+    assert set(final["test"]) == TRAINED | {"captions", "joints"}
+    assert all(set(final["test"][who]) == {"0", "1"} for who in TRAINED)
     assert "demo (generated) xsub, test part" in out  # a figure names its data
 
 
@@ -103,7 +104,8 @@ def test_the_report_is_files(finished: tuple[Path, str]) -> None:
         rows = list(csv.DictReader(file))
     assert [row["outcome"] for row in rows] == ["complete", "pruned", "complete"]
     assert [float(row["optim.lr"]) for row in rows] == [0.001, 1e-6, 0.01]
-    assert "| winner |" in (folder / "summary.md").read_text()
+    summary = (folder / "summary.md").read_text()
+    assert "| winner |" in summary and "| colder | 2 |" in summary.partition("paired by seed")[2]
 
 
 def test_the_registered_model_embeds_like_the_encoder(
@@ -132,7 +134,7 @@ def test_the_rows_of_the_protocols_are_kept(finished: tuple[Path, str]) -> None:
     storage, _ = finished
     rows = read_folder([storage / "sweeps/small/results"])
     scored = {row.who for row in rows}
-    assert scored == {ROWS[who] for who in ("winner", "base", "hard", "supervised", "random")}
+    assert scored == {row_title(who) for who in TRAINED}
     assert {row.key for row in rows} >= {"linear", "linear_sgd_best", "knn20", "map", "nmi"}
     assert {row.part for row in rows} == {"test"}
     (parent,) = runs(storage, "sweep").values()
