@@ -142,9 +142,13 @@ class Evaluation:
                 if name in BASELINES:
                     continue
                 evaluation = self
-                if name == "zero-shot" and "language" not in encoder.concepts:
-                    if self.values.get("concepts") is None:
-                        self.say(f"zero-shot: {label_of(encoder)} keeps no map; left out")
+                tableless = self.values.get("concepts") is None
+                if name == "retrieval" and tableless:
+                    self.say("retrieval: no captions (--concepts); left out")
+                    continue
+                if name in ("zero-shot", "retrieval") and "language" not in encoder.concepts:
+                    if tableless:
+                        self.say(f"{name}: {label_of(encoder)} keeps no map; left out")
                         continue
                     evaluation = replace(self, values={**self.values, "map": "fitted"})
                 rows += evaluation.run(name, one, ledger=ledger)

@@ -1,6 +1,11 @@
 """Our protocols, by their names."""
 
-from c2vl.protocols.settings import SemiSupervisedSettings, TrainingSettings, ZeroShotSettings
+from c2vl.protocols.settings import (
+    RetrievalSettings,
+    SemiSupervisedSettings,
+    TrainingSettings,
+    ZeroShotSettings,
+)
 from c2vl.registry import register
 
 register(
@@ -33,6 +38,13 @@ register(
     "c2vl.protocols.zeroshot:zero_shot",
     settings=ZeroShotSettings,
     help="Classify by the texts of the classes; no label is read.",
+)
+register(
+    "protocol",
+    "retrieval",
+    "c2vl.protocols.retrieval:retrieval",
+    settings=RetrievalSettings,
+    help="Motions by their captions and captions by their motions; no label is read.",
 )
 register(
     "protocol",

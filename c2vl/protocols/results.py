@@ -28,6 +28,8 @@ if TYPE_CHECKING:  # tables of rows are read without torch
     from c2vl.protocols.task import Outcome, Task
 
 FORMAT = 1
+MEDIAN_RANK = "median rank"
+"""The one metric that is no share: tables show it as it is, not in %."""
 RESAMPLES = 2000
 GROUPS = 100  # that the jackknife leaves out in turn, at most
 ENOUGH = 5
@@ -58,7 +60,8 @@ class Result:
 
     Attributes:
         protocol, key, metric, setting: what was measured (see :class:`~.task.Outcome`).
-        value, low, high: the figure and its 95 % bootstrap interval, 0..1 (ARI may be below 0).
+        value, low, high: the figure and its 95 % bootstrap interval, 0..1 (ARI may be below 0), or
+            a rank, from 1.
         interval: what the bootstrap drew: "subjects" or "sequences".
         spread, draws: standard deviation over a protocol's draws, and how many there were.
         sequences: how many were scored.
@@ -161,14 +164,19 @@ def _groups(task: Task, outcome: Outcome) -> NDArray[np.int64]:
     return task.store.index["subject"].to_numpy(np.int64)[outcome.positions]
 
 
+def scale_of(row: Result) -> float:
+    """Return what a figure is multiplied by where tables show it: 100 of a share, 1 of a rank."""
+    return 1.0 if row.metric == MEDIAN_RANK else 100.0
+
+
 def interval(
     outcome: Outcome, subjects: NDArray[np.int64], seed: int
 ) -> tuple[float, float, float, str]:
     """The figure with a 95 % interval, which holds it (Efron and Tibshirani, 1993).
 
-    A mean gets a percentile bootstrap (their chapter 13). Agreement of clusters with classes gets
-    a jackknife by groups (chapter 11): resamples with replacement hold copies of a sequence, which
-    share cluster and class, so that a bootstrap lies above the figure itself.
+    A mean or a median gets a percentile bootstrap (their chapter 13). Agreement of clusters with
+    classes gets a jackknife by groups (chapter 11): resamples with replacement hold copies of a
+    sequence, which share cluster and class, so that a bootstrap lies above the figure itself.
 
     Whole subjects are drawn where there are five or more: sequences of one person are alike, and
     drawing them one by one would make the interval too narrow.
@@ -191,6 +199,10 @@ def interval(
     if outcome.clusters is not None:
         return *_jackknife(outcome, draw.permutation(count)[group] % GROUPS), drawn
     times = draw.multinomial(count, np.full(count, 1 / count), size=RESAMPLES)  # (B, groups)
+    if outcome.metric == MEDIAN_RANK:
+        medians = [np.median(np.repeat(outcome.values, often[group])) for often in times]
+        low, high = np.percentile(medians, [2.5, 97.5])
+        return outcome.value, float(low), float(high), drawn
     weights = np.ones(len(group)) if outcome.weights is None else outcome.weights
     above = np.bincount(group, weights * outcome.values, minlength=count)
     below = np.bincount(group, weights, minlength=count)

@@ -71,8 +71,8 @@ class SemiSupervisedSettings(TrainingSettings):
     draws: int = 5  # of the labelled sequences
 
 
-class ZeroShotSettings(ProtocolSettings):
-    """How features and class texts enter the concept space."""
+class MapSettings(ProtocolSettings):
+    """How features enter the concept space."""
 
     needs_maps = ("language",)
 
@@ -81,11 +81,36 @@ class ZeroShotSettings(ProtocolSettings):
         description="Features enter the concept space by the saved head, or by a map fitted on "
         "captions.",
     )
+    concepts: DataLocation | None = Field(
+        None, description="Language table of the store: captions to retrieve, or to fit a map on."
+    )
+
+
+class RetrievalSettings(MapSettings):
+    """Which captions ask for motions, and which of them count as one."""
+
+    threshold: float = Field(
+        0.95,
+        ge=0.5,
+        le=1,
+        description="Captions whose (1 + cosine) / 2 is above this count as equal, in the "
+        "setting with near-equal texts.",
+    )
+
+    def decisive(self) -> dict[str, Any]:
+        from c2vl.prompts.table import ConceptTable
+
+        found: dict[str, Any] = {"by": self.map, "threshold": self.threshold}
+        if self.concepts is not None:
+            found["concepts"] = ConceptTable.open(self.concepts).digest
+        return found
+
+
+class ZeroShotSettings(MapSettings):
+    """How features and class texts enter the concept space."""
+
     texts: Path | None = Field(
         None, description="YAML: class name → description(s); default: names in three templates."
-    )
-    concepts: DataLocation | None = Field(
-        None, description="Language table of the store, for a fitted map."
     )
 
     def decisive(self) -> dict[str, Any]:

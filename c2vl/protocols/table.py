@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from c2vl.protocols.published import beside
-from c2vl.protocols.results import Result
+from c2vl.protocols.results import Result, scale_of
 
 COLUMNS = {
     "linear": "linear",
@@ -131,11 +131,12 @@ def curves(rows: Iterable[Result]) -> Table:
 def _cell(rows: list[Result]) -> str:
     if not rows:
         return "–"
-    values = [100 * row.value for row in rows]
+    scale = scale_of(rows[0])
+    values = [scale * row.value for row in rows]
     mean = f"{statistics.mean(values):.1f}"
     if len(values) > 1:
         return f"{mean} ± {statistics.stdev(values):.1f}"
-    return f"{mean} ({100 * rows[0].low:.1f}–{100 * rows[0].high:.1f})"
+    return f"{mean} ({scale * rows[0].low:.1f}–{scale * rows[0].high:.1f})"
 
 
 def markdown(title: str, lines: Table) -> str:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from c2vl.encoder import Encoder
 from c2vl.encoder.store_features import store_features
 from c2vl.probes.linear import LinearClassifier, do_nothing, fit_chosen
+from c2vl.protocols.results import MEDIAN_RANK
 from c2vl.skeletons.splits import Split, folds, split
 from c2vl.skeletons.store import Store
 from c2vl.support.errors import UserError
@@ -148,7 +149,7 @@ class Outcome:
 
     Attributes:
         key: short name, the same in every table (``linear``, ``knn1``).
-        metric: what is measured ("top-1", "mAP", "NMI", "ARI").
+        metric: what is measured ("top-1", "mAP", "NMI", "ARI", "median rank").
         setting: which variant of the protocol, in words; empty where there is only one.
         positions: (n,) sequences that were scored.
         values: (n,) value of each: right or wrong, average precision, mean over draws.
@@ -172,7 +173,9 @@ class Outcome:
 
     @property
     def value(self) -> float:
-        """The figure of a mean, 0..1."""
+        """The figure: a mean, 0..1, or a median rank, from 1."""
+        if self.metric == MEDIAN_RANK:
+            return float(np.median(self.values))
         return float(np.average(self.values, weights=self.weights))
 
 

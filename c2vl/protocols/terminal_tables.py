@@ -6,7 +6,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from c2vl.protocols.results import Result
+from c2vl.protocols.results import Result, scale_of
 from c2vl.protocols.table import curves, markdown, tables
 
 
@@ -17,9 +17,10 @@ def show_rows(rows: list[Result]) -> None:
     shown = Table("protocol", "", "figure, %", "95 % interval", title=title)
     for row in rows:
         name = row.protocol if row.metric == "top-1" else f"{row.protocol}, {row.metric}"
-        spread = f" ± {100 * row.spread:.1f}" if row.spread is not None else ""
-        interval = f"{100 * row.low:.1f} to {100 * row.high:.1f}, over {row.interval}"
-        shown.add_row(name, row.setting, f"{100 * row.value:.2f}{spread}", interval)
+        scale = scale_of(row)
+        spread = f" ± {scale * row.spread:.1f}" if row.spread is not None else ""
+        interval = f"{scale * row.low:.1f} to {scale * row.high:.1f}, over {row.interval}"
+        shown.add_row(name, row.setting, f"{scale * row.value:.2f}{spread}", interval)
     Console().print(shown)
 
 

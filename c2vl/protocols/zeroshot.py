@@ -23,7 +23,7 @@ from c2vl.probes.neighbours import unit
 from c2vl.prompts.encoders import text_encoder_of
 from c2vl.prompts.table import ConceptTable
 from c2vl.protocols.descriptions import read_texts
-from c2vl.protocols.settings import ZeroShotSettings
+from c2vl.protocols.settings import MapSettings, ZeroShotSettings
 from c2vl.protocols.task import Floats, Fold, Outcome, Task, pooled
 from c2vl.support.errors import UserError, did_you_mean
 from c2vl.support.remote import Location
@@ -42,7 +42,7 @@ def zero_shot(task: Task, settings: ZeroShotSettings) -> list[Outcome]:
     texts = class_texts(task.store.class_names, described)
     hits = []
     for one in task.folds:
-        space = _head(task) if settings.map == "head" else _fitted(task, one, settings.concepts)
+        space = concept_space(task, one, settings)
         scores = class_scores(task, one, space, texts)
         hits.append((one.scored, scores.argmax(1) == task.labels[one.scored]))
     what = "class names" if described is None else "descriptions"
@@ -84,11 +84,20 @@ def class_texts(
     return [list(described[name]) for name in names]
 
 
+def concept_space(task: Task, one: Fold, settings: MapSettings) -> ConceptSpace:
+    """Return the maps of features and captions into one space: the encoder's own, or fitted ones.
+
+    Raises:
+        UserError: the encoder has no head, or no table is given for a fitted map.
+    """
+    return _head(task) if settings.map == "head" else _fitted(task, one, settings.concepts)
+
+
 def _head(task: Task) -> ConceptSpace:
     space = task.encoder.concepts.get("language")
     if space is None:
         raise UserError(
-            "zero-shot: this encoder keeps no map into a language space (trained without one, or "
+            "this encoder keeps no map into a language space (trained without one, or "
             "by an older version); fit one on captions: --map fitted --concepts TABLE"
         )
     return space
@@ -99,7 +108,7 @@ def _fitted(task: Task, one: Fold, table: Location | None) -> ConceptSpace:
     import torch
 
     if table is None:
-        raise UserError("zero-shot: a fitted map needs captions: --concepts TABLE")
+        raise UserError("a fitted map needs captions: --concepts TABLE")
     opened = ConceptTable.open(table, modality="language")
     ids = [str(name) for name in task.store.index["id"].to_numpy()[one.fit]]
     targets = opened.join(ids).mean(1).astype(np.float64)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from c2vl.encoder.concepts import ConceptSpace
 from c2vl.probes.linear import fit_chosen
+from c2vl.prompts.table import ConceptTable
 from c2vl.protocols import zeroshot
 from c2vl.protocols.clustering import clustering
 from c2vl.protocols.descriptions import read_texts
@@ -25,8 +26,9 @@ from c2vl.protocols.knn import raw_neighbours
 from c2vl.protocols.linear import linear
 from c2vl.protocols.references import raw_joints
 from c2vl.protocols.results import interval
+from c2vl.protocols.retrieval import ranks, retrieval
 from c2vl.protocols.robustness import CURVES, robustness
-from c2vl.protocols.settings import ZeroShotSettings
+from c2vl.protocols.settings import RetrievalSettings, ZeroShotSettings
 from c2vl.protocols.task import Outcome, Task
 from c2vl.protocols.three_streams import WEIGHTS, ensemble
 from c2vl.protocols.zeroshot import class_texts, zero_shot
@@ -188,6 +190,45 @@ def test_zero_shot_goes_through_the_concept_space(
     one.encoder.concepts.clear()
     with pytest.raises(UserError, match="--map fitted --concepts"):
         zero_shot(one, described)
+
+
+def test_ranks_of_retrieval_in_closed_form() -> None:
+    similar = np.array([[0.9, 0.9, 0.1], [0.5, 0.2, 0.3], [0.1, 0.2, 0.3]], np.float32)
+    eye = np.eye(3, dtype=np.float32)
+    assert ranks(similar, eye).tolist() == [1.5, 3, 1]  # equal ones share the mean of their ranks
+    assert ranks(similar.T, eye).tolist() == [1, 2.5, 1.5]
+    alike = np.array([[1, 0], [0, 1], [0.1, 0.995]], np.float32)
+    assert ranks(similar, eye, alike, 0.9).tolist() == [1.5, 2, 1]  # texts 1 and 2 are nearly equal
+
+
+def test_retrieval_of_pairs_that_fit(task: Task, with_rows: WithRows, tmp_path: Path) -> None:
+    """Features that are a rotation of their captions are found; shuffled ones are not."""
+    draw = np.random.default_rng(0)
+    ids = list(task.store.index["id"])
+    captions = draw.normal(size=(len(ids), 2, 8)).astype(np.float32)
+    texts = [["a", "b"] for _ in ids]
+    table = tmp_path / "language"
+    ConceptTable.write(table, ids, captions, modality="language", model="words@1", texts=texts)
+    rotation = np.linalg.qr(draw.normal(size=(8, 8)))[0].astype(np.float32)
+    maps = torch.from_numpy(np.ascontiguousarray(rotation.T)), torch.zeros(8)
+    settings = RetrievalSettings(concepts=table)
+    for fits in (True, False):
+        rows = captions[:, 0] if fits else captions[draw.permutation(len(ids)), 0]
+        one = with_rows(rows @ rotation.T, part="test")
+        space = ConceptSpace(maps, (torch.eye(8), torch.zeros(8)), "words@1")
+        one.encoder.concepts["language"] = space
+        found = {outcome.key: outcome for outcome in retrieval(one, settings)}
+        assert len(found) == 24
+        assert (found["t2m_r1"].value == found["m2t_medr"].value == 1.0) == fits
+        assert (found["t2m_batch_medr"].value < 3) == fits
+        assert len(found["t2m_batch_r1"].positions) == len(one.split.test) // 32 * 32
+    value, low, high, _ = interval(found["t2m_medr"], np.full(len(one.split.test), -1), 0)
+    assert low < value < high and value == np.median(found["t2m_medr"].values)
+    one.encoder.concepts["language"] = ConceptSpace(maps, space.concept, "other@1")
+    with pytest.raises(UserError, match="made with words@1, and the map with other@1"):
+        retrieval(one, settings)
+    with pytest.raises(UserError, match="--concepts TABLE"):
+        retrieval(one, RetrievalSettings())
 
 
 def test_class_texts_are_checked(tmp_path: Path) -> None:
