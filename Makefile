@@ -7,6 +7,8 @@
 # make contracts-newest   tests of what we use beyond the public interfaces of Ray, MLflow and Optuna,
 #             against the newest releases that pyproject.toml allows; it tells, and does not fail
 # make recipes   the recipes of cluster/, on what this machine has of SLURM and Prometheus
+# make cluster-test   from a wheel on a laptop to a served model, over machines made of namespaces,
+#             with a node, MLflow and the bucket away in between (Linux, root; some ten minutes)
 # make image  the container image of cluster/image, by docker, or BUILDER=podman or buildah
 # make clean  what the checks left behind; runs/ and .venv stay
 #
@@ -30,7 +32,7 @@ BIN := $(VENV)/bin
 LOCKS := requirements.lock requirements-nodeps.lock
 STAMP = $(VENV)/.installed-$(shell cat $(LOCKS) pyproject.toml | cksum | cut -d ' ' -f 1)
 
-.PHONY: install demo ui test lint bench bench-gpu contracts-newest recipes image clean
+.PHONY: install demo ui test lint bench bench-gpu contracts-newest recipes cluster-test image clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -106,6 +108,9 @@ contracts-newest: install
 
 recipes: install
 	$(BIN)/python -m pytest tests/cluster/recipes -m "slow or not slow" -s $(ARGS)
+
+cluster-test: install
+	PYTHONPATH=. $(BIN)/python -W ignore -m tests.cluster.three_machines
 
 image: install
 	rm -rf dist && $(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist .

@@ -26,7 +26,9 @@ USERS = """\
 default_permission = READ
 database_uri = {store}
 admin_username = admin
+auth_cache_ttl_seconds = 60
 """
+"""The cache spares each request some half a second, in which a password is hashed."""
 
 
 @click.group()

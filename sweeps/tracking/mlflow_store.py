@@ -28,6 +28,8 @@ ARTIFACTS = "mlartifacts"
 EXISTS = "RESOURCE_ALREADY_EXISTS"
 REFUSALS = {"UNAUTHENTICATED": 401, "PERMISSION_DENIED": 403, EXISTS: 409}
 CREDENTIALS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
+TLS = ("SSLError", "CERTIFICATE_VERIFY_FAILED", "CertificateError", "SSL certificate")
+"""Signs of certificates that do not fit; the last is in nginx's 400 to a client without one."""
 DATABASES = ("mssql", "mysql", "postgresql", "sqlite")
 
 
@@ -140,7 +142,7 @@ def does_not_answer(
 
 def _refusal(error: Exception, why: str) -> str:
     """Return what a store refuses, with the remedy; empty where it just does not answer."""
-    if "SSLError" in why or "CERTIFICATE_VERIFY_FAILED" in why or "CertificateError" in why:
+    if any(sign in str(error) for sign in TLS):
         return (
             "has no certificate that this machine trusts, or wants one of ours: set "
             "MLFLOW_TRACKING_SERVER_CERT_PATH to the file of the authority that signed it, "

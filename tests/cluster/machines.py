@@ -56,7 +56,7 @@ for name in null zero full random urandom; do
 done
 ln -s /proc/self/fd dev/fd
 mkdir dev/shm; mount -t tmpfs -o mode=1777 shm dev/shm
-for pair in {environment}:{prefix} {base}:{base} {shared}; do
+for pair in {environment}:{prefix} {base}:{base}; do
   mkdir -p .${{pair#*:}}; mount --bind ${{pair%:*}} .${{pair#*:}}
 done
 pivot_root . old
@@ -97,9 +97,9 @@ class Lab:
 
     folder = Path("/mnt")
 
-    def __init__(self, names: Mapping[str, str], shared: str = "") -> None:
+    def __init__(self, names: Mapping[str, str]) -> None:
         assert APART in os.environ, "only in namespaces of its own: enter()"
-        self.names, self._shared = {"lab": HUB, **names}, shared
+        self.names = {"lab": HUB, **names}
         _run(f"mount -t tmpfs lab {self.folder}")
         _run(f"ip link set lo up; ip link add br0 type bridge; ip addr add {HUB}/24 dev br0")
         _run("ip link set br0 up")
@@ -121,7 +121,7 @@ class Lab:
         subprocess.run(["unshare", "--mount", "sh", "-ec", script], check=True)
 
     def machine(self, name: str, user: str, uid: int) -> Machine:
-        return Machine(self, name, user, uid, self._shared)
+        return Machine(self, name, user, uid)
 
 
 class Machine:
@@ -132,7 +132,7 @@ class Machine:
         log: takes the output of those that :meth:`start` starts.
     """
 
-    def __init__(self, lab: Lab, name: str, user: str, uid: int, shared: str = "") -> None:
+    def __init__(self, lab: Lab, name: str, user: str, uid: int) -> None:
         self.name, self.address, self.log = name, lab.names[name], lab.folder / f"{name}.log"
         self._uid, self.home = uid, f"/home/{user}"
         self.env = {
@@ -151,7 +151,6 @@ class Machine:
             prefix=sys.prefix,
             base=sys.base_prefix,
             environment=lab.environment,
-            shared=shared,
             hosts="".join(f"{address} {host}\\n" for host, address in lab.names.items()),
         )
         self._unshare = subprocess.Popen(

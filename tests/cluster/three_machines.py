@@ -219,7 +219,7 @@ def whole() -> None:
     laptop.write("sweep.yaml", yaml.safe_dump(sweep()))
     job = laptop.start("c2vl-cluster", "submit", "sweep.yaml", "--address", JOBS)
     lab.disturb(job)
-    if job.wait(420):
+    if job.wait(480):
         raise RuntimeError(f"the job ended with status {job.returncode}")
     say("the job has ended")
     states = lab.database.ask("optuna", "select state, count(*) from trials group by state")

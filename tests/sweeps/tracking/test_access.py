@@ -142,6 +142,9 @@ def test_each_refusal_is_told_before_the_first_trial_with_its_remedy(
     secure = lab.uri.replace("http", "https")
     with pytest.raises(Refused, match=r"MLFLOW_TRACKING_SERVER_CERT_PATH .*MLFLOW_TRACKING_CLIENT"):
         preflight.tracking(sweep(uri=secure))
+    body = "<html>\r\n<head><title>400 No required SSL certificate was sent</title></head>"
+    nginx = MlflowException(f"API request failed with error code 400 != 200. Response body: {body}")
+    assert "MLFLOW_TRACKING_CLIENT_CERT_PATH" in str(does_not_answer(lab.uri, nginx))
 
 
 def training(spec: SweepSettings) -> Training:
