@@ -31,6 +31,11 @@ for _name, _target, _expects in (
         "datasets.bvh:BVH",
         "a folder of .bvh files, with sequences.csv where classes are known, or a zip of it",
     ),
+    (
+        "keypoints",
+        "datasets.keypoints:KEYPOINTS",
+        "a folder of JSON files of OpenPose, COCO or MediaPipe keypoints, or a zip of it",
+    ),
     ("humanml3d", "datasets.text_motion:HUMANML3D", _TEXTS),
     ("kit-ml", "datasets.text_motion:KIT_ML", _TEXTS),
     ("demo", "demo.reader:DEMO", _NTU),

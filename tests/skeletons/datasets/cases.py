@@ -50,6 +50,8 @@ CASES = [
     Case("folder", writers.write_folder),
     Case("bvh", mocap_writers.write_bvh, Options(unit="m")),
     Case("bvh", mocap_writers.write_bvh_listed, Options(layout="h36m17", unit="m"), name="listed"),
+    Case("keypoints", mocap_writers.write_mediapipe, name="mediapipe"),
+    Case("keypoints", mocap_writers.write_openpose, name="openpose"),
     Case("humanml3d", mocap_writers.write_humanml3d),
     Case("kit-ml", mocap_writers.write_kit),
 ]

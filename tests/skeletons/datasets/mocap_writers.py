@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -138,3 +139,51 @@ def write_humanml3d(folder: Path, end: str) -> list[Written]:
 
 def write_kit(folder: Path, end: str) -> list[Written]:
     return _write_texts(folder, end, 21, 12.5, 1e-3)
+
+
+def _seen(seed: int, frames: int, joints: int) -> np.ndarray:
+    """Places (T, V, 3) that JSON and float32 hold exactly."""
+    return np.round(person(np.random.default_rng(seed), frames, joints) * 256) / 256
+
+
+def write_mediapipe(folder: Path, end: str) -> list[Written]:
+    """Two recordings; landmarks in the camera's axes, y down. Nobody is in the fourth frame."""
+    written = []
+    for number in range(2):
+        places = _seen(number, 9, 33)
+        frames: list[dict[str, object]] = []
+        for frame in places * [1, -1, -1]:
+            marks = [dict(zip("xyz", map(float, at), strict=True), visibility=0.5) for at in frame]
+            frames.append({"pose_world_landmarks": [marks], "pose_landmarks": [[{"x": 1}]]})
+        frames.insert(3, {"pose_world_landmarks": [], "pose_landmarks": []})
+        put(
+            folder / f"wave {number}.json",
+            json.dumps({"frames": frames}, indent=1).split("\n"),
+            end,
+        )
+        written.append(Written(f"wave {number}", places[None]))
+    return written
+
+
+def write_openpose(folder: Path, end: str) -> list[Written]:
+    """3D, a frame a file, with a table; a joint is not seen between two frames."""
+    rows = ["id,label,subject,split_mine,file", "one,run,1,train,a.json", "two,walk,2,test,b.json"]
+    put(folder / "sequences.csv", rows, end)
+    written = []
+    for number, (id_, name) in enumerate((("one", "a"), ("two", "b"))):
+        places = _seen(4 + number, 12, 25)
+        places[3, 7] = (places[2, 7] + places[4, 7]) / 2
+        for at, frame in enumerate(places * [1, -1, -1]):
+            joints = np.concatenate([frame, np.ones((25, 1))], axis=1)
+            if at == 3:
+                joints[7] = 0
+            people = [{"person_id": [-1], "pose_keypoints_3d": joints.ravel().tolist()}]
+            text = json.dumps({"version": 1.3, "people": people}, indent=1)
+            put(folder / f"{name}_{at:012d}_keypoints.json", text.split("\n"), end)
+        facts = {
+            "label": number,
+            "subject": 1 + number,
+            "parts": {"mine": ("train", "test")[number]},
+        }
+        written.append(Written(id_, places[None], facts))
+    return written
