@@ -33,6 +33,7 @@ class Batch:
             none); a modality that is not named has all of them.
         views: the same clips augmented anew, as ``ObjectiveSettings.views`` asks for. The averaged
             model sees the first, the student ``x`` and the others.
+        rows: (n,) which of the sequences that pretraining sees; empty where nobody says.
         slots: for each part in which the rows are encoded, the (B,) numbers of its present bodies
             (:func:`c2vl.model.base.body_slots`); empty until :meth:`to` has been called.
     """
@@ -44,6 +45,7 @@ class Batch:
     has: Mapping[str, Tensor] = field(default_factory=dict)
     slots: tuple[Tensor, ...] = ()
     views: tuple[Tensor, ...] = ()
+    rows: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
 
     def to(self, device: torch.device, parts: int = 1) -> Batch:
         """Return a copy on a device; what goes to a GPU passes pinned memory.
@@ -68,11 +70,12 @@ class Batch:
             {name: there(rows) for name, rows in self.has.items()},
             tuple(there(numbers) for numbers in slots),
             tuple(there(view) for view in self.views),
+            there(self.rows),
         )
 
     def record_stream(self, queue: torch.cuda.Stream) -> None:
         """Keep its memory until the work that a queue of a GPU holds by now is done."""
-        tensors = [self.x, self.present, self.labels, *self.slots, *self.views]
+        tensors = [self.x, self.present, self.labels, self.rows, *self.slots, *self.views]
         for value in (*tensors, *self.concepts.values(), *self.has.values()):
             value.record_stream(queue)
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from c2vl.objective.base import Batch, ConceptMap, Objective, Sizes, Step
+from c2vl.objective.gather import gather
 from c2vl.objective.heads import ConceptHeads
 from c2vl.objective.loss import View, c2vl_loss, view
+from c2vl.objective.reliability import PairScores
 from c2vl.objective.schedule import softening
 from c2vl.objective.settings import ContrastSettings
 from c2vl.probes.feature_space import alignment
@@ -35,6 +38,10 @@ class Contrast(Objective):
             adapter=experiment.prompts.adapter,
             edges=[edge for edge, weight in settings.weights if weight > 0],
         )
+        self.scores = nn.ModuleDict()
+        if settings.keep_after < 1:
+            for modality in settings.modalities():
+                self.scores[modality] = PairScores(sizes.sequences)
 
     def loss(
         self, features_nF: Tensor, batch: Batch, step: Step
@@ -47,8 +54,23 @@ class Contrast(Objective):
                 heads = cast(Contrast, averaged).heads
                 teacher = view(heads, features, batch.concepts, batch.has)
         student = view(self.heads, features_nF, batch.concepts, batch.has)
+        if self.scores:
+            student = self._believed(student, gather(batch.rows), step.progress)
         alpha = softening(self.settings.schedule, step.progress)
         return c2vl_loss(self.settings, self.heads, student, alpha=alpha, teacher=teacher)
+
+    def _believed(self, student: View, rows_N: Tensor, progress: float) -> View:
+        """Score the pairs, and return a view without those that look wrong once it is time."""
+        has = dict(student.has)
+        for modality, one in self.scores.items():
+            scores = cast(PairScores, one)
+            with torch.no_grad():
+                similar_N = (student.skeleton[modality] * student.concept[modality]).sum(1)
+                there_N = has.get(modality, torch.ones_like(similar_N, dtype=torch.bool))
+                scores.update(rows_N[there_N], similar_N[there_N])
+                if progress >= self.settings.keep_after:
+                    has[modality] = there_N & scores.believed(rows_N)
+        return replace(student, has=has)
 
     def figures(self, progress: float) -> dict[str, float]:
         """Return the softening degree and the temperature τ of each edge."""

@@ -55,6 +55,13 @@ class ContrastSettings(ObjectiveSettings):
     schedule: Annotated[ScheduleSettings, ByName("schedule", "cosine", "shape")] = (
         chosen_by_default()
     )
+    keep_after: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="share of training after which pairs that look wrong, by a running score of "
+        "each, are left out (ours); 1: never",
+    )
     weights: WeightSettings = WeightSettings()
 
     def modalities(self) -> tuple[str, ...]:

@@ -195,7 +195,8 @@ class TrainingSet:
         wanted = self.experiment.objective.views(self.experiment.data.augment)
         views = tuple(self.augmented(clips, present, draw, how) for how in wanted)
         labels = torch.from_numpy(self.labels)[rows]
-        batch = Batch(x, present, concepts, labels, has, views=views)
+        among = torch.from_numpy(np.searchsorted(self.pretrain, rows.numpy()))  # it ascends
+        batch = Batch(x, present, concepts, labels, has, views=views, rows=among)
         return batch.to(self.device, self.experiment.train.accumulate)
 
 
