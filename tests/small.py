@@ -7,11 +7,32 @@ from typing import Any
 
 import numpy as np
 
+from c2vl.config import reading
+from c2vl.config.experiment import Experiment
 from c2vl.prompts.table import ConceptTable
 from c2vl.skeletons.clips import load_clips
 from c2vl.skeletons.demo.generate import DemoSettings
 from c2vl.skeletons.demo.store import prepare_demo
 from c2vl.skeletons.store import Store
+from sweeps.spec import reading as sweep_reading
+from sweeps.spec.sweep import SweepSettings
+
+
+def on_demo(values: dict[str, Any]) -> dict[str, Any]:
+    """Return an experiment's values over the demo's store and captions, where they name none."""
+    data = {"store": "runs/stores/demo", **(values.get("data") or {})}
+    prompts = {"language": "runs/stores/demo/language", **(values.get("prompts") or {})}
+    return {**values, "data": data, "prompts": prompts}
+
+
+def from_dict(values: dict[str, Any]) -> Experiment:
+    """As the program's, :func:`on_demo`."""
+    return reading.from_dict(on_demo(values))
+
+
+def parse_sweep(values: dict[str, Any], what: str) -> SweepSettings:
+    """As the program's, with a base :func:`on_demo`."""
+    return sweep_reading.parse_sweep({**values, "base": on_demo(values.get("base", {}))}, what)
 
 
 def small_store(out: Path, raw: Path | None = None) -> Store:

@@ -2,7 +2,8 @@
 
 Example:
     >>> from c2vl.config.reading import from_dict
-    >>> type(from_dict({"model": {"name": "stgcn", "hidden": 8}}).model).__name__
+    >>> values = {"data": {"store": "stores/ntu60"}, "prompts": {"language": "captions"}}
+    >>> type(from_dict({**values, "model": {"name": "stgcn", "hidden": 8}}).model).__name__
     'STGCNSettings'
 """
 

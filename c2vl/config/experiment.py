@@ -41,7 +41,7 @@ class Settings(BaseModel):
 
 
 def chosen_by_default() -> Any:
-    """A field's default: the settings of the part that is chosen where none is named."""
+    """A field's default: its settings where none is given."""
     return Field(default_factory=dict, validate_default=True)
 
 
@@ -55,8 +55,7 @@ class DataSettings(Settings):
     """Which sequences, and how they reach the encoder."""
 
     store: DataLocation = Field(
-        Path("runs/stores/demo"),
-        description="prepared store (c2vl data prepare): a folder or a URL (s3://bucket/ntu60)",
+        description="prepared store (c2vl data prepare): a folder or a URL (s3://bucket/ntu60)"
     )
     split: str = Field(
         "xsub",
@@ -89,7 +88,7 @@ class PromptSettings(Settings):
     """Concept features: one table a modality, made by ``c2vl prompts``."""
 
     language: DataLocation | None = Field(
-        Path("runs/stores/demo/language"), description="folder or URL of the language concept table"
+        None, description="folder or URL of the language concept table"
     )
     vision: DataLocation | None = Field(
         None, description="folder or URL of the vision concept table"
@@ -249,8 +248,7 @@ class Experiment(Settings):
     imports: tuple[str, ...] = Field(
         (), description="modules or files (my_parts.py) whose parts the settings below may name"
     )
-    # made when it is asked for: the augmentation's settings import this module
-    data: DataSettings = Field(default_factory=DataSettings)
+    data: DataSettings = chosen_by_default()
     prompts: PromptSettings = PromptSettings()
     model: Annotated[ModelSettings, ByName("backbone", "stgcn")] = chosen_by_default()
     objective: Annotated[ObjectiveSettings, ByName("objective", "c2vl")] = chosen_by_default()

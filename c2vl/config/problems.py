@@ -22,11 +22,13 @@ def explain(model: type[BaseModel], values: Any, what: str, problem: Any) -> str
         what: what to call the whole, usually a file's name.
         problem: one of ``ValidationError.errors()``.
     """
-    path, known = _place(model, values, problem["loc"])
+    path, known, meaning = _place(model, values, problem["loc"])
     where = f"{what}: {'.'.join(path)}" if path else what
     if problem["type"] == "extra_forbidden":
         near = did_you_mean(str(problem["loc"][-1]), known)
         return f"{where}: no such setting{near}"
+    if problem["type"] == "missing":
+        return f"{where}: must be set" + (f": {meaning}" if meaning else "")
     message = problem["msg"].removeprefix("Value error, ")
     given = problem["input"]
     named = isinstance(given, dict) or problem["type"] == "part" or holds_secret(str(given))
@@ -35,24 +37,28 @@ def explain(model: type[BaseModel], values: Any, what: str, problem: Any) -> str
 
 def _place(
     model: type[BaseModel], values: Any, loc: Iterable[str | int]
-) -> tuple[list[str], list[str]]:
-    """Return the path of a problem as it stands in the file, and the names that exist there.
+) -> tuple[list[str], list[str], str]:
+    """Return a problem's path as it stands in the file, the names that exist there, its meaning.
 
     Pydantic's own path also names the member of a union (``space.optim.lr.float.low``).
     """
     kinds: list[Any] = [model]
     path: list[str] = []
-    there: list[str] = []
+    there: dict[str, str] = {}
     for part in loc:
         models = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
         if len(models) > 1 and (chosen := [one for one in models if _tag(one) == part]):
             kinds = list(chosen)
             continue
         path.append(str(part))
-        there = [name for one in models for name in one.model_fields]
+        there = {
+            name: field.description or ""
+            for one in models
+            for name, field in one.model_fields.items()
+        }
         values = values.get(part) if isinstance(values, Mapping) else None
         kinds = [inner for kind in kinds for inner in _below(kind, part, values)]
-    return path, there
+    return path, list(there), there.get(path[-1], "") if path else ""
 
 
 def _tag(model: type[BaseModel]) -> str | None:

@@ -4,7 +4,9 @@ Unknown keys and impossible combinations raise :class:`c2vl.support.errors.UserE
 of the field and the nearest name that exists.
 
 Example:
-    >>> experiment = from_dict({"objective": {"temperature": 0.1}})
+    >>> data, prompts = {"store": "stores/ntu60"}, {"language": "captions"}
+    >>> values = {"data": data, "prompts": prompts, "objective": {"temperature": 0.1}}
+    >>> experiment = from_dict(values)
     >>> experiment.objective.temperature
     0.1
 """
@@ -246,10 +248,15 @@ def described(
 ) -> list[tuple[str, Any, str]]:
     """List settings as (dotted name, default, meaning), in the order of their definition.
 
-    The names of parts in ``values`` decide which settings there are.
+    The names of parts in ``values`` decide which settings there are. What must be set has no
+    default: None.
     """
     return [
-        (name, field.get_default(call_default_factory=True), field.description or "")
+        (
+            name,
+            None if field.is_required() else field.get_default(call_default_factory=True),
+            field.description or "",
+        )
         for name, field, _ in _fields(model, values or {})
     ]
 

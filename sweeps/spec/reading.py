@@ -114,13 +114,11 @@ def parse_sweep(values: Mapping[str, Any], what: str) -> SweepSettings:
     Raises:
         UserError: the problems, with the fields' paths.
     """
-    rest = {key: value for key, value in values.items() if key != "base"}
-    spec = parse(SweepSettings, rest, what)
+    spec = parse(SweepSettings, values, what)
     _check_storage(spec, what)
-    base = values.get("base", {})
-    if isinstance(base, Mapping):  # anything else is refused by `parse`
-        base = {"name": spec.name, **base}
-    spec = spec.model_copy(update={"base": parse(Experiment, base, f"{what}: base")})
+    if "name" not in values.get("base", {}):
+        base = spec.base.model_copy(update={"name": spec.name})
+        spec = spec.model_copy(update={"base": base})
     try:
         return check(spec)
     except UserError as error:

@@ -168,7 +168,7 @@ class SweepSettings(Settings):
     name: str = Field(pattern=NAME)
     description: str = ""
     base: Experiment = Field(
-        default_factory=Experiment, description="experiment, or its file's path"
+        default_factory=dict, validate_default=True, description="experiment, or its file's path"
     )
     space: dict[str, Variable] = Field(min_length=1)
     sampler: SamplerSettings = SamplerSettings()

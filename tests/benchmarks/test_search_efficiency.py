@@ -19,8 +19,8 @@ from optuna.storages import InMemoryStorage
 
 from sweeps.search.rank_correlation import rank_correlation
 from sweeps.search.trial_source import TrialSource
-from sweeps.spec.reading import parse_sweep
 from tests.benchmarks.recorded import Table
+from tests.small import parse_sweep
 
 REPETITIONS, TRIALS, NEAR, WHOLE = 50, 400, (0.005, 0.02), 216
 TRIED = 60

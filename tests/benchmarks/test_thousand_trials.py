@@ -32,11 +32,11 @@ from sweeps.running.dispatcher import Dispatcher
 from sweeps.running.progress import Board
 from sweeps.running.stopping import Stop
 from sweeps.search.trial_source import TrialSource
-from sweeps.spec.reading import parse_sweep
 from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.training import Listener, Row, Training
 from sweeps.tracking.tracker import Tracker
 from tests.benchmarks.finished_sweep import make
+from tests.small import parse_sweep
 
 TRIALS, EPOCHS = 1000, 9
 FLAT = 1.2

@@ -12,14 +12,13 @@ from typing import Any, ClassVar
 
 import pytest
 
-from c2vl.config.experiment import Experiment
 from c2vl.training.run_folder import MetricsFile, RunFolder
 from sweeps.planning.cluster_resources import cluster
 from sweeps.running.engine import run_trainings
 from sweeps.running.stopping import Stop
-from sweeps.spec.reading import parse_sweep
 from sweeps.spec.training import ListedTrainings, Training
 from sweeps.tracking.tracker import Tracker
+from tests.small import from_dict, parse_sweep
 
 EPOCHS = 200
 FIGURES = {f"figure_{i}": 0.1 * i for i in range(12)}
@@ -65,7 +64,7 @@ def test_cost_of_a_reported_epoch(tmp_path: Path) -> None:
     trial: Any = TheirTrial()
     theirs.log_trial_start(trial)
     row = {"epoch": 1, "training_iteration": 1, **FIGURES}
-    training = Training("plain-0", Experiment(name="t"), tmp_path / "driver")
+    training = Training("plain-0", from_dict({"name": "t"}), tmp_path / "driver")
     tracker.started(training, 1)
     training.folder.mkdir()
     metrics = MetricsFile(RunFolder(training.folder))
@@ -84,7 +83,8 @@ def test_cost_of_a_reported_epoch(tmp_path: Path) -> None:
     with cluster("local", cpus=1):
         for who, listeners in (("none", []), ("ours", [tracker]), ("again none", [])):
             trainings = [
-                Training(f"{who}-{i}", Experiment(name="t"), tmp_path / f"{who}{i}") for i in (0, 1)
+                Training(f"{who}-{i}", from_dict({"name": "t"}), tmp_path / f"{who}{i}")
+                for i in (0, 1)
             ]
             run_trainings(
                 ListedTrainings(trainings),

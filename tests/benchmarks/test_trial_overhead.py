@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from c2vl.config.reading import dump, from_dict, override
+from c2vl.config.reading import dump, override
 from c2vl.skeletons.store import Store
 from c2vl.training.run_folder import RunFolder
 from sweeps.planning.cluster_resources import cluster, trial_resources
@@ -23,6 +23,7 @@ from sweeps.running import trial
 from sweeps.running.engine import Trainable, run_trainings
 from sweeps.running.stopping import Stop
 from sweeps.spec.training import End, ListedTrainings, Row, Training
+from tests.small import from_dict
 
 TRIALS = 4
 CPUS = 4  # of Ray: as many processes may start at once

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from c2vl.config.reading import from_dict, load, override, setting_names
+from c2vl.config.reading import load, override, setting_names
 from c2vl.support.errors import UserError
+from tests.small import from_dict
 
 PART = """
 from c2vl.config.experiment import ModelSettings
@@ -24,7 +25,10 @@ register("backbone", "mine_of_a_test", "nowhere:Mine", settings=MineSettings)
 def test_settings_of_an_imported_part(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(PART)
     file = tmp_path / "experiment.yaml"
-    file.write_text("imports: [mine.py]\nmodel: {name: mine_of_a_test, depth: 3}\n")
+    file.write_text(
+        "imports: [mine.py]\nmodel: {name: mine_of_a_test, depth: 3}\ndata: {store: s}\n"
+        "prompts: {language: l}\n"
+    )
     experiment = load(file)
     assert experiment.model.model_dump() == {"name": "mine_of_a_test", "depth": 3}
     assert experiment.imports == (str(tmp_path / "mine.py"),)

@@ -10,11 +10,12 @@ import pytest
 from c2vl.config import experiment as config
 from c2vl.config import reading as config_files
 from c2vl.support.errors import UserError
+from tests.small import from_dict
 
 
 def test_round_trip(tmp_path: Path) -> None:
     changes = {"objective.temperature": 0.05, "data.augment.shear": 0.1, "train.epochs": 7}
-    experiment = config_files.from_dict(config_files.override({}, changes))
+    experiment = from_dict(config_files.override({}, changes))
     path = tmp_path / "experiment.yaml"
     path.write_text(config_files.dump(experiment))
     assert config_files.load(path) == experiment
@@ -22,7 +23,7 @@ def test_round_trip(tmp_path: Path) -> None:
 
 def test_overrides_are_typed(tmp_path: Path) -> None:
     path = tmp_path / "experiment.yaml"
-    path.write_text("optim: {lr: 0.2}\n")
+    path.write_text("optim: {lr: 0.2}\ndata: {store: s}\n")
     experiment = config_files.load(
         path,
         [
@@ -64,7 +65,7 @@ def test_overrides_are_typed(tmp_path: Path) -> None:
 )
 def test_mistakes_are_named(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        config_files.from_dict(config_files.override({}, changes))
+        from_dict(config_files.override({}, changes))
 
 
 def test_a_file_that_is_not_settings(tmp_path: Path) -> None:

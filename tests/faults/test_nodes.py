@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from c2vl.config.experiment import Experiment
-from c2vl.config.reading import from_dict
 from c2vl.support.errors import UserError
 from sweeps import driver
 from sweeps.planning.cluster_resources import Concurrency, trial_resources
@@ -30,6 +29,7 @@ from sweeps.running.stopping import Stop
 from sweeps.spec.reading import parse_sweep
 from sweeps.spec.training import End, ListedTrainings, Row, Training
 from tests.faults.processes import wait_until
+from tests.small import from_dict
 
 pytestmark = [pytest.mark.ray, pytest.mark.faults]
 
@@ -147,7 +147,7 @@ def test_a_ray_that_was_started_here_is_found(nodes: Nodes) -> None:
 def test_two_trials_share_a_gpu(nodes: Nodes, tmp_path: Path) -> None:
     """Half a GPU each: two run at once, on the one node that has it, and the third waits."""
     settings = {"gpus_per_worker": 0.5, "cpus_per_worker": 0.5}
-    experiment = Experiment.model_validate({"train": settings})
+    experiment = from_dict({"train": settings})
     concurrency = Concurrency(experiment.train, None)
     assert concurrency() == 2
     seen = _run_together(experiment, tmp_path, concurrency, trainings=3, together=2)
@@ -158,7 +158,7 @@ def test_two_trials_share_a_gpu(nodes: Nodes, tmp_path: Path) -> None:
 @pytest.mark.parametrize("autoscaling", [False, True])
 def test_a_node_that_joins_is_used(autoscaling: bool, nodes: Nodes, tmp_path: Path) -> None:
     """By default when it is there; where the cluster grows on demand the demand comes first."""
-    experiment = Experiment.model_validate({})
+    experiment = from_dict({})
     concurrency = Concurrency(experiment.train, 3, autoscaling)
     assert concurrency() == (3 if autoscaling else 2)
     demand: list[int] = []
@@ -200,7 +200,7 @@ def test_lost_nodes_are_not_counted_as_failures(nodes: Nodes, tmp_path: Path) ->
 
     The trial's new process learns which epochs it need not report again.
     """
-    experiment = Experiment.model_validate({"train": {"gpus_per_worker": 1}})
+    experiment = from_dict({"train": {"gpus_per_worker": 1}})
     attempts, place = Attempts(), str(tmp_path)
 
     def trainable(config: dict[str, Any]) -> None:
@@ -263,7 +263,7 @@ def test_a_node_that_hides_the_storage_is_found_at_its_first_trial(
     """Whenever it joined: nobody looks at a node before Ray gives it a trial."""
     monkeypatch.chdir(tmp_path)
     Path("id").write_text("sweep")
-    experiment = Experiment.model_validate({"train": {"gpus_per_worker": 1}})
+    experiment = from_dict({"train": {"gpus_per_worker": 1}})
     training, stop, attempts = Training("hidden", experiment, tmp_path / "a"), Stop(), Attempts()
     _run(
         [training, replace(training, name="next")],
@@ -303,7 +303,7 @@ def test_a_process_lost_between_two_trials(nodes: Nodes, tmp_path: Path) -> None
         tune.report({"epoch": 1, "outcome": "complete"})
 
     trainings = [
-        Training(str(number), Experiment(), tmp_path / str(number)) for number in range(10)
+        Training(str(number), from_dict({}), tmp_path / str(number)) for number in range(10)
     ]
     _run(trainings, trainable, lambda: 1, lambda: None, listeners=[attempts], max_failures=3)
     assert attempts.outcomes == ["complete"] * len(trainings)

@@ -19,7 +19,6 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from c2vl.config.reading import from_dict
 from c2vl.model.graph import spatial_partition
 from c2vl.model.stgcn import STGCN
 from c2vl.objective.base import Batch
@@ -30,6 +29,7 @@ from c2vl.training.learner import Learner
 from c2vl.training.outline import operations
 from tests.benchmarks.plain_stgcn import PlainSTGCN
 from tests.scale.make import make_store, make_table
+from tests.small import from_dict
 
 pytestmark = [pytest.mark.gpu, pytest.mark.slow]
 BATCH, FRAMES, HIDDEN, DIM, ALONE = 128, 64, 64, 768, 0.6

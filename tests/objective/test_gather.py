@@ -13,12 +13,12 @@ import torch.multiprocessing as mp
 from torch.nn.parallel import DistributedDataParallel
 
 from c2vl.config.experiment import Experiment
-from c2vl.config.reading import from_dict
 from c2vl.objective.base import Batch, Step
 from c2vl.objective.supervised import Supervised
 from c2vl.skeletons.layout import get_layout
 from c2vl.training.learner import Learner
 from tests.shell import free_port
+from tests.small import from_dict
 
 N = 8
 

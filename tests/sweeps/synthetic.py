@@ -18,10 +18,10 @@ from sweeps.search.study import StudyReader, training_of
 from sweeps.search.trial_record import TrialRecord
 from sweeps.search.warm_start import distribution
 from sweeps.spec.objective import objective_values
-from sweeps.spec.reading import parse_sweep
 from sweeps.spec.space import RandomDraws, draw
 from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.training import Outcome, Training
+from tests.small import parse_sweep
 
 NUMERIC = {
     "objective.temperature": {"type": "float", "low": 0.03, "high": 0.5, "log": True},

@@ -13,10 +13,10 @@ from torch.nn.functional import normalize
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from c2vl.config.experiment import Experiment
-from c2vl.config.reading import from_dict
 from c2vl.objective.base import Batch
 from c2vl.skeletons.layout import get_layout
 from c2vl.training.learner import Learner, Student
+from tests.small import from_dict
 
 N, DIMS = 8, {"language": 6, "vision": 5}
 

@@ -12,7 +12,6 @@ import pytest
 from click.testing import CliRunner
 
 from c2vl.commands.train import train
-from c2vl.config.experiment import Experiment
 from c2vl.config.reading import dump
 from c2vl.support import files
 from c2vl.support.errors import NotShared, StorageAway, UserError
@@ -20,6 +19,7 @@ from c2vl.support.remote import RemoteFolder
 from c2vl.training import launch, mirror
 from c2vl.training.run_folder import RunFolder
 from tests.object_storage import Proxy
+from tests.small import from_dict
 
 
 @pytest.mark.parametrize("end", ["\n", "", '\n{"epoch": 4, "seco', '\n{"epoch": 4, "seconds": 1.5'])
@@ -48,7 +48,7 @@ def test_a_process_that_does_not_see_the_shared_folder_writes_nothing(
         if there is not None:
             mark.write_text(there)
         with pytest.raises(NotShared, match=r"node .*mount the same folder"):
-            launch.fit(Experiment(), run, name="a", shared=(str(mark), "this sweep"))
+            launch.fit(from_dict({}), run, name="a", shared=(str(mark), "this sweep"))
         with pytest.raises(NotShared):
             launch._train(job, print, 0, ())
         assert not run.exists()

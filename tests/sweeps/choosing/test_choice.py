@@ -17,10 +17,10 @@ from sweeps.choosing.final_choice import FinalChoice, write_choice
 from sweeps.choosing.final_trainings import references, trainings_of_row
 from sweeps.choosing.summary import marks, metrics
 from sweeps.spec.objective import Objective
-from sweeps.spec.reading import parse_sweep
 from sweeps.spec.space import experiment
 from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.training import Training
+from tests.small import parse_sweep
 
 
 def sweep(folder: Path) -> SweepSettings:

@@ -11,8 +11,8 @@ import pytest
 from c2vl.support.errors import UserError
 from sweeps.choosing.disk_cleanup import DiskCleanup
 from sweeps.search.trial_source import TrialSource
-from sweeps.spec.reading import parse_sweep
 from sweeps.spec.training import End, Training
+from tests.small import parse_sweep
 
 VALUES = [0.5, 0.7, 0.6, 0.9, 0.8, 0.1]
 

@@ -14,14 +14,14 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from c2vl.config.experiment import Experiment
 from c2vl.support.errors import UserError
 from sweeps.commands.planning import schema, validate
 from sweeps.planning import cost as plan
 from sweeps.planning import preflight
 from sweeps.planning.calibration import Calibration
 from sweeps.spec.checks import check_draws
-from sweeps.spec.reading import load_sweep, parse_sweep
+from sweeps.spec.reading import load_sweep
+from tests.small import from_dict, parse_sweep
 
 ROOT = Path(__file__).parents[3]
 LR: dict[str, Any] = {"optim.lr": {"type": "float", "low": 0.01, "high": 1, "log": True}}
@@ -131,7 +131,7 @@ def test_figures_that_come_rarely_judge_late() -> None:
 
 
 def test_time_of_a_training_is_the_sum_of_its_parts() -> None:
-    experiment = Experiment.model_validate({"train": {"evaluate_every": 5, "checkpoint_every": 10}})
+    experiment = from_dict({"train": {"evaluate_every": 5, "checkpoint_every": 10}})
     measured = Calibration(3.0, 0.1, 50, 2.0, 1.0, 10**6)
     assert measured.training(experiment, 20) == pytest.approx(3 + 20 * 50 * 0.1 + 4 * 2 + 2 * 1)
 
@@ -139,9 +139,9 @@ def test_time_of_a_training_is_the_sum_of_its_parts() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"base": {"optim": {"lrr": 1}}}, r'base: optim\.lrr: no such setting; did you mean "lr"'),
+        ({"base": {"optim": {"lrr": 1}}}, r'base\.optim\.lrr: no such setting; did you mean "lr"'),
         ({"base": {"objective": {"schedule": {"ends": 1}}}}, r'schedule\.ends: .* "end"'),
-        ({"base": {"modle": {}}}, r'base: modle: no such setting; did you mean "model"'),
+        ({"base": {"modle": {}}}, r'base\.modle: no such setting; did you mean "model"'),
         ({"points": [{"optim.rl": 0.1}]}, r'points\[0\]: optim\.rl .* "optim\.lr"'),
         ({"points": [{"optim.lr": 7}]}, r"points\[0\]\.optim\.lr: 7 is outside"),
         ({"sampler": {"startup": 1}}, r'sampler\.startup: .* "startup_trials"'),

@@ -15,9 +15,10 @@ from sweeps.running.claim import claimed
 from sweeps.search.budget import Budget
 from sweeps.spec import provenance
 from sweeps.spec.lock import is_running, locked
-from sweeps.spec.reading import dump_sweep, parse_sweep, read_sweep
+from sweeps.spec.reading import dump_sweep, read_sweep
 from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.sweep_folder import SweepFolder
+from tests.small import parse_sweep
 
 LR = {"type": "float", "low": 0.01, "high": 1.0}
 

@@ -23,8 +23,8 @@ from sweeps.commands.running import extend, stop
 from sweeps.running.stopping import ask_to_stop, stopping, wait_for_end
 from sweeps.search.trial_source import TrialSource
 from sweeps.spec.lock import holder, is_ours_to_signal, is_running, locked
-from sweeps.spec.reading import parse_sweep
 from sweeps.spec.sweep_folder import SweepFolder
+from tests.small import parse_sweep
 from tests.sweeps.command import start
 from tests.sweeps.stores import epochs, outcomes, runs, trials
 
@@ -32,7 +32,6 @@ DRIVER = """
 import sys
 from pathlib import Path
 from sweeps.search.trial_source import TrialSource
-from sweeps.spec.reading import parse_sweep
 from sweeps.spec.lock import locked
 from sweeps.spec.sweep_folder import SweepFolder
 from sweeps.running.stopping import stopping

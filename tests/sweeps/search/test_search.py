@@ -16,9 +16,9 @@ from sweeps.running.dispatcher import Dispatcher
 from sweeps.running.stopping import Stop
 from sweeps.search.rank_correlation import rank_correlation
 from sweeps.search.trial_source import TrialSource
-from sweeps.spec.reading import parse_sweep
 from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.training import End, Training
+from tests.small import parse_sweep
 
 LR = {"type": "float", "low": 0.001, "high": 1.0, "log": True}
 TAU = {"type": "float", "low": 0.05, "high": 0.5}

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from c2vl.config.experiment import Experiment
 from c2vl.support.errors import UserError
 from sweeps.search.trial_record import IMPOSSIBLE
 from sweeps.search.trial_source import TrialSource
 from sweeps.spec.constraints import impossible, parse_constraint, violations
+from tests.small import from_dict
 from tests.sweeps.search.test_search import TAU, TRIALS, TWO, drive, sweep
 
 FIGURES = ("seconds", "rankme")
@@ -56,7 +56,7 @@ def test_anything_else_is_refused(text: str, message: str) -> None:
 
 def test_figures_are_of_the_whole_trial() -> None:
     rules = [parse_constraint(t, FIGURES) for t in ("seconds <= 5", "rankme >= 4 * optim.lr")]
-    experiment = Experiment.model_validate({"optim": {"lr": 1.0}})
+    experiment = from_dict({"optim": {"lr": 1.0}})
     rows: list[dict[str, Any]] = [
         {"epoch": 1, "seconds": 4.0, "rankme": 9.0},
         {"epoch": 2, "seconds": 3.0, "rankme": 3.0},

@@ -16,9 +16,10 @@ from pydantic import TypeAdapter
 from c2vl.config.reading import load
 from c2vl.support.errors import UserError
 from sweeps.search.warm_start import distribution
-from sweeps.spec.reading import dump_sweep, load_sweep, parse_sweep, read_sweep
+from sweeps.spec.reading import dump_sweep, load_sweep, read_sweep
 from sweeps.spec.space import RandomDraws, Variable, choices, draw, experiment, grid, holds
 from sweeps.spec.sweep_folder import SweepFolder
+from tests.small import parse_sweep
 
 PRESETS = Path(__file__).parents[3] / "sweeps" / "presets"
 LR = {"optim.lr": {"type": "float", "low": 0.01, "high": 1, "log": True}}

@@ -15,13 +15,13 @@ from mlflow.protos.databricks_pb2 import UNAUTHENTICATED
 from mlflow.server import get_app_client
 
 from sweeps.planning import preflight
-from sweeps.spec.reading import parse_sweep
 from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.training import End, Training
 from sweeps.tracking import delivery
 from sweeps.tracking.backlog import waiting
 from sweeps.tracking.mlflow_store import CREDENTIALS, Refused, does_not_answer, open_client
 from sweeps.tracking.tracker import Tracker
+from tests.small import parse_sweep
 from tests.sweeps.command import empty_store
 from tests.sweeps.mlflow_server import Server
 from tests.sweeps.stores import outcomes

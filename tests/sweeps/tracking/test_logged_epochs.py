@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
-from c2vl.config.experiment import Experiment
-from sweeps.spec.reading import parse_sweep
 from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.training import End, Training
 from sweeps.tracking.logged_epochs import LoggedEpochs
 from sweeps.tracking.tracker import Tracker
+from tests.small import from_dict, parse_sweep
 from tests.sweeps.stores import epochs, runs
 
 LR = {"type": "float", "low": 0.01, "high": 1.0}
@@ -55,7 +54,7 @@ def test_curves_keep_fifty_points_and_validations(
 def test_a_training_that_ends_goes_on_and_is_told_again(tmp_path: Path) -> None:
     spec = sweep(tmp_path, 120, 3)
     spec.folder.path.mkdir(parents=True)
-    training = Training("long-0000", Experiment(name="t"), spec.folder.trials / "long-0000")
+    training = Training("long-0000", from_dict({"name": "t"}), spec.folder.trials / "long-0000")
     training.folder.mkdir(parents=True)
 
     def train(first: int, last: int, outcome: Any) -> list[int]:
