@@ -38,6 +38,15 @@ def test_overrides_are_typed(tmp_path: Path) -> None:
     assert experiment.prompts.language is None
 
 
+def test_no_default_points_at_anybodys_data(tmp_path: Path) -> None:
+    """A file with a name alone once trained on the demo's generated data."""
+    (path := tmp_path / "experiment.yaml").write_text("name: mine\n")
+    with pytest.raises(UserError, match=r"data\.store: must be set: prepared store"):
+        config_files.load(path)
+    with pytest.raises(UserError, match=r"prompts\.language names no table"):
+        config_files.load(path, ["data.store=mine"])
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from c2vl.config.reading import from_dict
 from c2vl.objective.base import Batch, Sizes, Step
 from c2vl.objective.instance_contrast import (
     SkeletonCLR,
@@ -21,6 +20,7 @@ from c2vl.objective.instance_contrast import (
 )
 from c2vl.skeletons.layout import get_layout
 from c2vl.training.learner import Learner
+from tests.small import from_dict
 
 F, P = 6, 5
 

@@ -20,6 +20,7 @@ from sweeps.spec.reading import dump_sweep
 from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.training import End
 from tests.poison import run_without
+from tests.small import on_demo
 from tests.sweeps.search.test_search import LR, TRIALS, TWO, drive, sweep
 
 DATA = {"store": {"checksum": "a"}}
@@ -101,7 +102,7 @@ def test_trials_are_known_and_are_none_of_the_sweeps_own(
 def test_a_warm_start_that_cannot_be_is_told_before_ray_is_imported(tmp_path: Path) -> None:
     path = tmp_path / "new.yaml"
     space = {"optim.lr": {"type": "float", "low": 0.1, "high": 1.0}}
-    values = {"name": "new", "storage": str(tmp_path), "space": space}
+    values = {"name": "new", "storage": str(tmp_path), "base": on_demo({}), "space": space}
     path.write_text(yaml.safe_dump(values | {"warm_start": {"sweep": "nobody"}}))
     program = f"from sweeps.commands.running import run; run([{str(path)!r}])"
     done = run_without(["ray", "mlflow", "torch"], program)

@@ -13,7 +13,7 @@ from c2vl.support.errors import UserError
 from sweeps.search.trial_record import IMPOSSIBLE
 from sweeps.search.trial_source import TrialSource
 from sweeps.spec.constraints import impossible, parse_constraint, violations
-from tests.small import from_dict
+from tests.small import from_dict, parse_sweep
 from tests.sweeps.search.test_search import TAU, TRIALS, TWO, drive, sweep
 
 FIGURES = ("seconds", "rankme")
@@ -117,8 +117,6 @@ def test_a_grid_has_the_points_that_are_allowed(tmp_path: Path) -> None:
 
 
 def sweep_trials(folder: Path, **changes: Any) -> int:
-    from sweeps.spec.reading import parse_sweep
-
     values = {"name": "g", "storage": str(folder), "sampler": {"name": "grid"}}
     return parse_sweep({**values, **changes}, "g.yaml").trials
 

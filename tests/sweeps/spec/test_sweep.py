@@ -269,6 +269,8 @@ def test_a_copied_folder_is_not_taken_for_the_sweep_in_it(tmp_path: Path) -> Non
 
 
 def test_a_space_may_come_from_the_command_line_alone(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text("name: a\nspace:\n")
+    (tmp_path / "a.yaml").write_text(
+        "name: a\nbase: {data: {store: s}, prompts: {language: l}}\nspace:\n"
+    )
     spec = load_sweep(tmp_path / "a.yaml", ["space.optim.lr={type: float, low: 0.1, high: 1}"])
     assert list(spec.space) == ["optim.lr"]
