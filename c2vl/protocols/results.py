@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c2vl.config.reading import flatten
+from c2vl.protocols.units import MEDIAN_RANK
 from c2vl.support.errors import UserError
 from c2vl.support.files import parse_json, replacing, write_text
 from c2vl.support.versions import versions
@@ -28,8 +29,6 @@ if TYPE_CHECKING:  # tables of rows are read without torch
     from c2vl.protocols.task import Outcome, Task
 
 FORMAT = 1
-MEDIAN_RANK = "median rank"
-"""The one metric that is no share: tables show it as it is, not in %."""
 RESAMPLES = 2000
 GROUPS = 100  # that the jackknife leaves out in turn, at most
 ENOUGH = 5
@@ -162,11 +161,6 @@ def to_results(
 
 def _groups(task: Task, outcome: Outcome) -> NDArray[np.int64]:
     return task.store.index["subject"].to_numpy(np.int64)[outcome.positions]
-
-
-def scale_of(row: Result) -> float:
-    """Return what a figure is multiplied by where tables show it: 100 of a share, 1 of a rank."""
-    return 1.0 if row.metric == MEDIAN_RANK else 100.0
 
 
 def interval(

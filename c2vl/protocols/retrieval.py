@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from c2vl.probes.neighbours import unit
 from c2vl.prompts.table import ConceptTable
-from c2vl.protocols.results import MEDIAN_RANK
 from c2vl.protocols.settings import RetrievalSettings
 from c2vl.protocols.task import Floats, Ints, Outcome, Task
+from c2vl.protocols.units import MEDIAN_RANK
 from c2vl.protocols.zeroshot import concept_space
 from c2vl.support.errors import UserError
 

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from c2vl.protocols.published import beside
-from c2vl.protocols.results import Result, scale_of
+from c2vl.protocols.results import Result
+from c2vl.protocols.units import scale_of
 
 COLUMNS = {
     "linear": "linear",
@@ -131,7 +132,7 @@ def curves(rows: Iterable[Result]) -> Table:
 def _cell(rows: list[Result]) -> str:
     if not rows:
         return "–"
-    scale = scale_of(rows[0])
+    scale = scale_of(rows[0].metric)
     values = [scale * row.value for row in rows]
     mean = f"{statistics.mean(values):.1f}"
     if len(values) > 1:

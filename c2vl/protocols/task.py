@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from c2vl.encoder import Encoder
 from c2vl.encoder.store_features import store_features
 from c2vl.probes.linear import LinearClassifier, do_nothing, fit_chosen
-from c2vl.protocols.results import MEDIAN_RANK
+from c2vl.protocols.units import MEDIAN_RANK
 from c2vl.skeletons.splits import Split, folds, split
 from c2vl.skeletons.store import Store
 from c2vl.support.errors import UserError

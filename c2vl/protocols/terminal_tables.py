@@ -6,8 +6,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from c2vl.protocols.results import Result, scale_of
+from c2vl.protocols.results import Result
 from c2vl.protocols.table import curves, markdown, tables
+from c2vl.protocols.units import scale_of
 
 
 def show_rows(rows: list[Result]) -> None:
@@ -17,7 +18,7 @@ def show_rows(rows: list[Result]) -> None:
     shown = Table("protocol", "", "figure, %", "95 % interval", title=title)
     for row in rows:
         name = row.protocol if row.metric == "top-1" else f"{row.protocol}, {row.metric}"
-        scale = scale_of(row)
+        scale = scale_of(row.metric)
         spread = f" ± {scale * row.spread:.1f}" if row.spread is not None else ""
         interval = f"{scale * row.low:.1f} to {scale * row.high:.1f}, over {row.interval}"
         shown.add_row(name, row.setting, f"{scale * row.value:.2f}{spread}", interval)
