@@ -284,24 +284,38 @@ def corrupt(table: Location, out: Location, **options: Any) -> None:
 @click.argument("table", type=LOCATION)
 @click.argument("out", type=LOCATION)
 @click.option("--split", default="xsub", help="Its training part is looked at.")
+@click.option(
+    "--average", is_flag=True, help="Keep all, each with the mean of its neighbours' prompts."
+)
 @click.option("--overwrite", is_flag=True, help="Replace a table at OUT.")
-def filter_(store: Location, table: Location, out: Location, split: str, overwrite: bool) -> None:
+def filter_(
+    store: Location, table: Location, out: Location, split: str, average: bool, overwrite: bool
+) -> None:
     """Copy TABLE to OUT without the pairs that look wrong; no label is read.
 
     A pair looks wrong where its prompts are unlike those of the 10 nearest raw skeletons. Train
     with prompts.missing=exclude, and with the epochs printed for as many optimizer steps.
     Clean tables lose pairs too, and training on them loses points: docs/evidence.md.
 
+    With --average no pair is left out: what the joints alone put into prompts, a reference.
+
     \b
-    Example:
+    Examples:
       c2vl prompts filter runs/stores/utd runs/stores/utd/language runs/filtered
+      c2vl prompts filter runs/stores/utd runs/random runs/averaged --average
     """
+    from c2vl.prompts import noise
     from c2vl.prompts.noise import fit, keep_fitting
     from c2vl.prompts.table import KIND, ConceptTable
     from c2vl.skeletons.staging import made_at
     from c2vl.skeletons.store import Store
 
     opened = ConceptTable.open(table)
+    if average:
+        with made_at(out, KIND, fresh=overwrite) as folder:
+            noise.averaged(Store.open(store), opened, folder, split_name=split, overwrite=overwrite)
+        click.echo(f"{out}: training prompts are the mean of {noise.NEIGHBOURS} neighbours'")
+        return
     found = fit(Store.open(store), opened, split_name=split)
     with made_at(out, KIND, fresh=overwrite) as folder:
         keep_fitting(opened, folder, found, overwrite=overwrite)

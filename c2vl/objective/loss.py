@@ -112,6 +112,33 @@ def edge_rows(settings: ContrastSettings, edge: str, seen: View) -> Tensor | Non
     return torch.stack(masks).all(0) if masks else None
 
 
+def disentangled_loss(
+    a_ND: Tensor,
+    b_ND: Tensor,
+    soft_NN: Tensor,
+    back_soft_NN: Tensor,
+    alpha: float,
+    temperature: Tensor,
+    kept_N: Tensor | None = None,
+) -> Tensor:
+    """``(1 - α) InfoNCE + α CE`` of the negatives alone, target and prediction without the pair.
+
+    SoftCLIP (arXiv 2303.17561) disentangles the negatives, since the pair's own entry dominates a
+    softened target; the weights are our reconstruction. Arguments as of :func:`edge_loss`; the
+    targets are those of α = 1.
+    """
+    hard_NN = torch.eye(len(a_ND), dtype=a_ND.dtype, device=a_ND.device)
+    pair = edge_loss(a_ND, b_ND, hard_NN, hard_NN, temperature, kept_N)
+    logits_NN = a_ND @ b_ND.t() / temperature
+    losses = []
+    for target_NN, own_NN in ((soft_NN, logits_NN), (back_soft_NN, logits_NN.t())):
+        others_NN = target_NN * (1 - hard_NN)
+        others_NN = others_NN / others_NN.sum(1, keepdim=True).clamp_min(1e-12)
+        least = torch.finfo(own_NN.dtype).min
+        losses.append(_cross_entropy(others_NN, own_NN.masked_fill(hard_NN.bool(), least), kept_N))
+    return (1 - alpha) * pair + alpha * (losses[0] + losses[1]) / 2
+
+
 def edge_loss(
     a_ND: Tensor,
     b_ND: Tensor,
@@ -173,8 +200,12 @@ def c2vl_loss(
         if weight == 0:
             continue
         kept_N = edge_rows(settings, edge, student)
-        t_NN, t_back_NN = edge_targets(settings, alpha, edge, teacher or student, kept_N)
         tau = heads.temperature(edge)
-        parts[edge] = edge_loss(*student.ends(edge), t_NN, t_back_NN, tau, kept_N)
+        if settings.disentangle and settings.targets != "hard":
+            soft = edge_targets(settings, 1.0, edge, teacher or student, kept_N)
+            parts[edge] = disentangled_loss(*student.ends(edge), *soft, alpha, tau, kept_N)
+        else:
+            t_NN, t_back_NN = edge_targets(settings, alpha, edge, teacher or student, kept_N)
+            parts[edge] = edge_loss(*student.ends(edge), t_NN, t_back_NN, tau, kept_N)
         total = total + weight * parts[edge]
     return total, parts

@@ -55,6 +55,9 @@ class ContrastSettings(ObjectiveSettings):
     schedule: Annotated[ScheduleSettings, ByName("schedule", "cosine", "shape")] = (
         chosen_by_default()
     )
+    disentangle: bool = Field(
+        False, description="soften among the negatives alone, the pair apart (SoftCLIP)"
+    )
     keep_after: float = Field(
         1.0,
         ge=0,

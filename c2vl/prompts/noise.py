@@ -94,25 +94,13 @@ def fit(store: Store, table: ConceptTable, *, split_name: str = "xsub") -> Fit:
     """
     from sklearn.metrics import roc_auc_score
     from sklearn.mixture import GaussianMixture
-    from sklearn.neighbors import NearestNeighbors
 
-    train = split(store.index, split_name).train
-    names = store.index["id"].astype(str).to_numpy()
-    train = train[table.places(names[train].tolist()) >= 0]
-    ids = names[train].tolist()
-    if len(ids) < 2 * NEIGHBOURS:
-        raise UserError(
-            f"{table.path}: {len(ids)} training sequences have prompts; the fit of a caption to "
-            f"those of its {NEIGHBOURS} nearest skeletons needs {2 * NEIGHBOURS}"
-        )
-    clips = load_clips(store, frames=FRAMES, centre=True, align=True)
-    rows = clips.tensors(train)[0].flatten(1).numpy()
+    ids, train = _with_prompts(store, table, split_name)
     caption_ND = table.means(ids)
     caption_ND = caption_ND - caption_ND.mean(0)  # captions share a large component
     caption_ND /= np.linalg.norm(caption_ND, axis=1, keepdims=True).clip(1e-12)
-    nearest = NearestNeighbors(n_neighbors=NEIGHBOURS, algorithm="brute").fit(rows)
     mean_ND = np.zeros_like(caption_ND)
-    for near in nearest.kneighbors(return_distance=False).T:  # without the sequence itself
+    for near in _nearest(store, train).T:
         mean_ND += caption_ND[near]
     mean_ND /= np.linalg.norm(mean_ND, axis=1, keepdims=True).clip(1e-12)
     score = (mean_ND * caption_ND).sum(1).astype(np.float64)
@@ -145,6 +133,61 @@ def keep_fitting(
     return _copy(table, out, kept, source_NP, facts, rejected=why, overwrite=overwrite)
 
 
+def averaged(
+    store: Store,
+    table: ConceptTable,
+    out: Path,
+    *,
+    split_name: str = "xsub",
+    overwrite: bool = False,
+) -> ConceptTable:
+    """Copy a table with the prompts of training sequences averaged over the nearest skeletons.
+
+    What raw joints alone put into a table: with random captions below (``corrupt`` with a share of
+    1) it is the reference that captions which mean something have to pass. Texts stay the own ones.
+
+    Raises:
+        UserError: too few training sequences have prompts.
+    """
+    ids, train = _with_prompts(store, table, split_name)
+    places, features = table.places(ids), table.features.astype(np.float32)
+    own = features[places]
+    mean = np.mean([own[near] for near in _nearest(store, train).T], axis=0)
+    features[places] = mean / np.linalg.norm(mean, axis=2, keepdims=True).clip(1e-12)
+    every, prompts = np.arange(len(table.ids)), table.prompts_per_sample
+    source_NP = np.repeat(every[:, None], prompts, axis=1)
+    facts = {"averaged": {"neighbours": NEIGHBOURS, "split": split_name}}
+    return _copy(
+        table, out, every, source_NP, facts, features=features, rejected="", overwrite=overwrite
+    )
+
+
+def _with_prompts(
+    store: Store, table: ConceptTable, split_name: str
+) -> tuple[list[str], NDArray[np.int64]]:
+    """Return names and positions of the training sequences that have prompts."""
+    train = split(store.index, split_name).train
+    names = store.index["id"].astype(str).to_numpy()
+    train = train[table.places(names[train].tolist()) >= 0]
+    if len(train) < 2 * NEIGHBOURS:
+        raise UserError(
+            f"{table.path}: {len(train)} training sequences have prompts; the fit of a caption to "
+            f"those of its {NEIGHBOURS} nearest skeletons needs {2 * NEIGHBOURS}"
+        )
+    return names[train].tolist(), train
+
+
+def _nearest(store: Store, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the k nearest raw skeletons of each sequence among the same, without itself."""
+    from sklearn.neighbors import NearestNeighbors
+
+    clips = load_clips(store, frames=FRAMES, centre=True, align=True)
+    rows = clips.tensors(positions)[0].flatten(1).numpy()
+    nearest = NearestNeighbors(n_neighbors=NEIGHBOURS, algorithm="brute").fit(rows)
+    found: NDArray[np.int64] = nearest.kneighbors(return_distance=False)
+    return found
+
+
 def _copy(
     table: ConceptTable,
     out: Path,
@@ -152,10 +195,11 @@ def _copy(
     source_NP: NDArray[np.int64],
     facts: dict[str, Any],
     *,
+    features: NDArray[np.float32] | None = None,
     rejected: str,
     overwrite: bool,
 ) -> ConceptTable:
-    """Write the kept rows of a table with prompts taken from ``source_NP``."""
+    """Write the kept rows of a table with prompts, or texts alone, taken from ``source_NP``."""
     old, prompts = table.manifest, table.prompts_per_sample
     if not len(kept):
         raise UserError(f"{table.path}: no pair would be left")
@@ -163,7 +207,8 @@ def _copy(
     flat = (source_NP[kept] * prompts + np.arange(prompts)).ravel()
     moved = index.iloc[flat].drop(columns=["id", "prompt", "text"]).reset_index(drop=True)
     texts = index["text"].to_numpy()[flat].reshape(len(kept), prompts).tolist()
-    features = table.features[source_NP[kept], np.arange(prompts)[None]].astype(np.float32)
+    if features is None:
+        features = table.features[source_NP[kept], np.arange(prompts)[None]].astype(np.float32)
     gone = np.setdiff1d(np.arange(len(table.ids)), kept)
     reasons = [(table.ids[row], rejected) for row in gone]
     before = table.path / "rejected.csv"

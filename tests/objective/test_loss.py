@@ -227,3 +227,32 @@ def test_an_edge_that_nobody_has_is_zero_and_harmless() -> None:
     loss.backward()
     assert float(parts["skeleton_vision"]) == 0 and float(parts["skeleton_language"]) > 0
     assert all(torch.isfinite(p.grad).all() for p in module.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+def test_disentangled_negatives_in_closed_form(alpha: float) -> None:
+    """The pair's own entry is in neither target nor prediction of the softened part."""
+    features, concepts = batch()
+    module = heads()
+    student = view(module, features, concepts)
+    settings_ = objective(targets="intra", temperature_intra=0.3, disentangle=True)
+    found, _ = c2vl_loss(settings_, module, student, alpha=alpha)
+    a, b = (one.detach().numpy() for one in student.ends("skeleton_language"))
+    soft, logits = reference.softmax(b @ b.T / 0.3), a @ b.T / 0.2
+    expected = 0.0
+    for own in (logits, logits.T):
+        for i in range(N):
+            others = [j for j in range(N) if j != i]
+            total = sum(math.exp(own[i, j]) for j in others)
+            mass = sum(soft[i, j] for j in others)
+            pair = math.log(total + math.exp(own[i, i])) - own[i, i]
+            rest = -sum(soft[i, j] / mass * (own[i, j] - math.log(total)) for j in others)
+            expected += ((1 - alpha) * pair + alpha * rest) / (2 * N)
+    assert float(found.detach()) == pytest.approx(expected, abs=1e-6)
+    # Rows without concepts change nothing.
+    has = {"language": torch.arange(N) < N - 2}
+    some = c2vl_loss(settings_, module, view(module, features, concepts, has), alpha=alpha)[0]
+    few = view(module, features[: N - 2], {"language": concepts["language"][: N - 2]})
+    assert float(some.detach()) == pytest.approx(
+        float(c2vl_loss(settings_, module, few, alpha=alpha)[0].detach()), abs=1e-6
+    )

@@ -80,5 +80,16 @@ def test_the_filter_finds_wrong_pairs(
     store, out = str(demo_store.path), str(tmp_path / "by command")
     run = CliRunner().invoke(prompts, ["filter", store, str(spoilt.path), out])
     assert ConceptTable.open(out).digest == kept.digest, run.output
+    out = str(tmp_path / "averaged")
+    run = CliRunner().invoke(prompts, ["filter", store, str(table.path), out, "--average"])
+    averaged = ConceptTable.open(out)
+    assert run.exit_code == 0 and averaged.ids == table.ids
+    places = demo_store.index["id"].tolist()
+    near = noise._nearest(demo_store, np.array([places.index(one) for one in found.ids]))
+    mean = table.join([found.ids[place] for place in near[0]]).astype(np.float32).mean(0)
+    mean /= np.linalg.norm(mean, axis=1, keepdims=True)
+    np.testing.assert_allclose(averaged.join(found.ids[:1])[0], mean, atol=2e-3)
+    rest = sorted(set(table.ids) - judged)
+    assert np.array_equal(averaged.join(rest), table.join(rest)), "only training prompts change"
     told = CliRunner().invoke(prompts, ["check", str(spoilt.path), store])
     assert f"wrong pairs: about {found.share:.0%}" in told.output and "AUC" in told.output
