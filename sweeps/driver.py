@@ -46,6 +46,7 @@ from sweeps.search.trial_source import TrialSource
 from sweeps.spec import provenance
 from sweeps.spec.checks import data_needs
 from sweeps.spec.lock import locked
+from sweeps.spec.reading import public_dump
 from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.training import ListedTrainings, Training, TrainingSource
 from sweeps.tracking.tracker import Tracker
@@ -89,7 +90,7 @@ def run(spec: SweepSettings, *, address: str | None = None, resume: bool = False
         tracker = Tracker(spec, claim.identity, must_answer=not resume)
         source = _open_study(claim, tracker)
         claim.keep()
-        provenance.record(spec.folder, data)
+        provenance.record(spec.folder, data, public_dump(spec))
         spec.folder.send()
         driver = _Driver(spec, source, tracker, stop, concurrency, confirm)
         try:

@@ -15,12 +15,6 @@ from sweeps.commands.options import ADDRESS, FILE, NAME, OVERRIDES, STORAGE
 if TYPE_CHECKING:
     from sweeps.spec.sweep import SweepSettings
 
-CHANGEABLE = (
-    "concurrency", "autoscaling", "max_hours", "max_cpu_hours", "max_gpu_hours", "max_failures",
-    "max_failed_trials", "study_patience", "tracking.patience",
-    "tracking.uri", "tracking.experiment", "tracking.model",
-)  # fmt: skip
-
 
 @click.command(
     epilog="""
@@ -97,6 +91,7 @@ def _changed(
 ) -> SweepSettings:
     """Read a sweep that has begun, and change what may still change."""
     from c2vl.config.reading import override, parse_overrides
+    from sweeps.spec.fixed import CHANGEABLE
     from sweeps.spec.reading import parse_sweep, read_sweep
 
     spec = read_sweep(storage, name)
@@ -118,30 +113,19 @@ def _continued(spec: SweepSettings) -> SweepSettings:
     Raises:
         UserError: the file has changed a setting that the sweep must keep.
     """
-    from c2vl.config.reading import flatten
+    from sweeps.spec.fixed import require_kept
     from sweeps.spec.reading import read_sweep
-    from sweeps.spec.store_addresses import shown
 
     known = read_sweep(spec.storage, spec.name)
-    old, new = (flatten(one.model_dump(mode="json")) for one in (known, spec))
-    for key in sorted(old.keys() | new.keys()):
-        before, now = old.get(key), new.get(key)
-        # code that is sent with a job lies in another folder each time, and passwords change
-        same = key in (*CHANGEABLE, "trials", "base.imports") or shown(str(before)) == shown(
-            str(now)
-        )
-        if same:
-            continue
-        raise UserError(
-            f"{key}: the sweep {spec.name} has begun with {before}, and the file says {now}; "
-            "a sweep that has begun keeps it: put it back, or start another: name=OTHER"
-        )
+    require_kept(known, spec, "the file")
     return spec.model_copy(update={"trials": max(spec.trials, known.trials)})  # it was extended
 
 
 def _drive(spec: SweepSettings, address: str | None, *, resume: bool) -> None:
     from sweeps import driver
+    from sweeps.spec.store_addresses import shown
 
+    click.echo(f"MLflow: {shown(spec.tracking_uri)}")
     try:
         driver.run(spec, address=address, resume=resume)
     except driver.Interrupted as interrupted:

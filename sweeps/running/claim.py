@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from c2vl.support.errors import UserError
 from c2vl.support.files import write_text
+from sweeps.spec.fixed import require_unedited
 from sweeps.spec.reading import dump_sweep, public_dump, read_sweep
 from sweeps.spec.sweep import SweepSettings
 
@@ -59,7 +60,8 @@ def claimed(spec: SweepSettings, *, resume: bool) -> Iterator[Claim]:
     """Take the folder of a new sweep, or with ``resume`` of one that has started.
 
     Raises:
-        UserError: the folder is another sweep's, or not there, or has lost files.
+        UserError: the folder is another sweep's, or not there, or has lost files; or its
+            ``sweep.yaml`` was edited.
     """
     started = spec.folder.begun
     if started and not resume:
@@ -69,6 +71,8 @@ def claimed(spec: SweepSettings, *, resume: bool) -> Iterator[Claim]:
         )
     if resume and not started:
         raise UserError(f"{spec.name}: there is no such sweep any more in {spec.folder}")
+    if started:
+        require_unedited(spec)
     if not started and (left := spec.folder.left()):
         raise UserError(
             f"{spec.folder}: holds {', '.join(left)} of a sweep, and no sweep.yaml; bring that "

@@ -29,6 +29,7 @@ INSTALLED = Path(c2vl.__file__).parent / "_installed"
 """What a wheel and the code of a job have of the clone besides the packages (``setup.py``)."""
 CODE = ("c2vl", "sweeps")
 SINCE = "since"  # seconds of the epoch
+SETTINGS = "settings"  # of the start that began the sweep
 KEPT = {"git_commit": str, "lock_sha256": str, "environment": dict, "data": dict}
 
 
@@ -113,17 +114,22 @@ def data_manifest(experiment: Experiment) -> dict[str, Any]:
     return found
 
 
-def record(folder: SweepFolder, data: dict[str, Any]) -> None:
+def record(folder: SweepFolder, data: dict[str, Any], settings: str) -> None:
     """Append the provenance of this start to a sweep's record, unless the last start had the same.
 
     Args:
         data: manifests of its data (:func:`data_manifest`).
+        settings: the resolved sweep file; what the sweep begins with is kept.
     """
-    now = {**code(), "environment": environment(), "data": data}
+    now: dict[str, Any] = {**code(), "environment": environment(), "data": data}
     starts = recorded(folder)
-    last = {key: value for key, value in starts[-1].items() if key != SINCE} if starts else None
-    if last != json.loads(json.dumps(now)):
-        write_text(folder.provenance, json.dumps([*starts, {**now, SINCE: time.time()}], indent=1))
+    begun = any(SETTINGS in start for start in starts)
+    last = dict(starts[-1]) if starts else {}
+    for key in (SINCE, SETTINGS):
+        last.pop(key, None)
+    if last != json.loads(json.dumps(now)) or not begun:
+        now |= {SINCE: time.time()} | ({} if begun else {SETTINGS: settings})
+        write_text(folder.provenance, json.dumps([*starts, now], indent=1))
 
 
 def recorded(folder: SweepFolder) -> list[dict[str, Any]]:

@@ -45,7 +45,8 @@ def load_sweep(path: Path, overrides: Iterable[str] = ()) -> SweepSettings:
 
     The path may be ``preset:NAME``. Overrides name keys of the sweep file (``trials=4``,
     ``base.train.epochs=3``); a setting of the experiment alone (``train.epochs=3``) means the base,
-    and ``base=FILE`` (or ``preset:NAME``) puts another experiment in its place.
+    and ``base=FILE`` (or ``preset:NAME``) puts another experiment in its place. Where no
+    ``tracking.uri`` is given, ``MLFLOW_TRACKING_URI`` counts, as for what reads runs.
 
     Raises:
         UserError: the problems, with the fields' paths.
@@ -59,7 +60,15 @@ def load_sweep(path: Path, overrides: Iterable[str] = ()) -> SweepSettings:
         values["base"] = with_imports(values["base"], home)
     for key, value in changes.items():
         values = _override(values, key, value)
-    return parse_sweep(values, path.name)
+    return parse_sweep(_with_tracking(values), path.name)
+
+
+def _with_tracking(values: dict[str, Any]) -> dict[str, Any]:
+    """Where a file names no place for its runs, MLflow's own variable does, and is kept with it."""
+    tracking, place = values.get("tracking") or {}, os.environ.get("MLFLOW_TRACKING_URI")
+    if not place or not isinstance(tracking, Mapping) or tracking.get("uri"):
+        return values
+    return {**values, "tracking": {**tracking, "uri": place}}
 
 
 def read_file(path: Path) -> tuple[dict[str, Any], Path]:

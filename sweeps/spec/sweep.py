@@ -81,7 +81,11 @@ class WarmStart(Settings):
 class TrackingSettings(Settings):
     """Where MLflow keeps the runs."""
 
-    uri: str | None = Field(None, description="server or database; default: STORAGE/mlflow.db")
+    uri: str | None = Field(
+        None,
+        description="server or database; default: MLFLOW_TRACKING_URI when the sweep begins, else "
+        "STORAGE/mlflow.db",
+    )
     experiment: str = Field("c2vl", min_length=1, description="MLflow experiment of the sweeps")
     model: str | None = Field(
         None,

@@ -8,10 +8,10 @@ import torch
 from sklearn.mixture import GaussianMixture
 from torch.nn.functional import normalize
 
-from c2vl.config.reading import from_dict
 from c2vl.objective.base import Batch, Sizes, Step
 from c2vl.objective.contrast import Contrast
 from c2vl.objective.reliability import DECAY, PairScores, likelier_low
+from tests.small import from_dict
 
 
 def test_scores_are_running_means() -> None:

@@ -175,7 +175,7 @@ def test_a_training_is_reproduced_with_the_code_that_it_began_with(
         monkeypatch.setattr(provenance, "code", lambda code=code: code)
         monkeypatch.setattr("sweeps.spec.provenance.time.time", lambda when=when: float(when))
         for _ in range(2):  # a start on the same is not another
-            provenance.record(folder, {})
+            provenance.record(folder, {}, "")
         write_text(tmp_path / name / "experiment.yaml", "")
         os.utime(tmp_path / name / "experiment.yaml", (when + 50, when + 50))
     assert len(provenance.recorded(folder)) == 2

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from c2vl.support.errors import UserError
 from sweeps.commands.running import _continued
@@ -15,10 +16,11 @@ from sweeps.running.claim import claimed
 from sweeps.search.budget import Budget
 from sweeps.spec import provenance
 from sweeps.spec.lock import is_running, locked
-from sweeps.spec.reading import dump_sweep, read_sweep
+from sweeps.spec.reading import dump_sweep, load_sweep, read_sweep
 from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.sweep_folder import SweepFolder
-from tests.small import parse_sweep
+from sweeps.tracking.registry import tracking_uri
+from tests.small import on_demo, parse_sweep
 
 LR = {"type": "float", "low": 0.01, "high": 1.0}
 
@@ -66,6 +68,49 @@ def test_a_file_that_is_run_again_continues_what_it_began(spec: SweepSettings) -
         values = {**spec.model_dump(mode="json"), **change}
         with pytest.raises(UserError, match=r"has begun with .*keeps it: put it back"):
             _continued(parse_sweep(values, "s.yaml"))
+
+
+def test_a_sweep_file_that_was_edited_is_told(spec: SweepSettings, tmp_path: Path) -> None:
+    """Trials of 2 and of 3 epochs once stood in one ranking."""
+    with claimed(spec, resume=False) as claim:
+        claim.keep()
+    provenance.record(spec.folder, {}, dump_sweep(spec))
+    provenance.record(spec.folder, {"store": {}}, dump_sweep(spec))  # of a later start
+    values = spec.model_dump(mode="json")
+    moved = {**values["base"], "data": {**values["base"]["data"], "store": "elsewhere"}}
+    for change in ({"concurrency": 1}, {"trials": 50}, {"base": moved}):
+        spec.folder.settings.write_text(yaml.safe_dump(values | change))
+        with claimed(read_sweep(tmp_path, "s"), resume=True):
+            pass
+    longer = {**values["base"], "train": {"epochs": 3}}
+    linear = {"optim.lr": {**LR, "log": True}}
+    for change, key in ({"base": longer}, "base.train.epochs"), ({"space": linear}, "space.optim"):
+        spec.folder.settings.write_text(yaml.safe_dump(values | change))
+        message = rf"{key}.* has begun with .*sweep\.yaml says .*put it back"
+        with (
+            pytest.raises(UserError, match=message),
+            claimed(read_sweep(tmp_path, "s"), resume=True),
+        ):
+            pass
+
+
+@pytest.mark.parametrize("named", [None, "sqlite:///mine.db"])
+def test_one_variable_says_where_runs_are_written_and_read(
+    named: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracking = {"uri": named} if named else {}
+    base = on_demo({})
+    values = {"name": "s", "base": base, "space": {"optim.lr": LR}, "tracking": tracking}
+    (path := tmp_path / "s.yaml").write_text(yaml.safe_dump(values))
+    own = load_sweep(path, [f"storage={tmp_path}"]).tracking_uri
+    assert own == (named or f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri := "http://127.0.0.1:5000")
+    spec = load_sweep(path, [f"storage={tmp_path}"])
+    assert spec.tracking_uri == (named or uri) and tracking_uri() == uri
+    spec.folder.path.mkdir(parents=True)
+    spec.folder.settings.write_text(dump_sweep(spec))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert read_sweep(tmp_path, "s").tracking_uri == (named or uri), "a resume writes there too"
 
 
 def test_a_file_with_a_password_is_its_owners_alone(spec: SweepSettings) -> None:
@@ -116,7 +161,7 @@ def test_a_lock_that_went_with_its_folder_locks_nobody_out(tmp_path: Path) -> No
 def test_a_sweep_goes_on_with_the_data_it_began_with(spec: SweepSettings) -> None:
     data = {"store": {"checksum": "one", "licence": ""}, "language": {"digest": "words"}}
     provenance.require_same(spec.folder, data)
-    provenance.record(spec.folder, data)
+    provenance.record(spec.folder, data, "")
     provenance.require_same(spec.folder, {**data, "store": {"checksum": "one", "licence": "CC"}})
     for change, message in (
         ({"store": {"checksum": "two"}}, "the data have changed"),

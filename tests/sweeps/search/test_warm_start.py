@@ -32,7 +32,7 @@ def earlier(tmp_path_factory: pytest.TempPathFactory) -> SweepSettings:
     spec = sweep(tmp_path_factory.mktemp("warm"), pruner={"name": "none"})
     drive(spec, count())
     write_text(spec.folder / "sweep.yaml", dump_sweep(spec))
-    provenance.record(spec.folder, DATA)
+    provenance.record(spec.folder, DATA, "")
     return spec
 
 
