@@ -151,6 +151,8 @@ def refresh(folder: SweepFolder, *, runs: bool = False) -> None:
     with folder.lock.open("a", encoding="utf-8") as file:
         if _taken(file, fcntl.LOCK_SH):
             folder.pull(runs=runs)
+            if not folder.begun:  # a name that was mistyped, say
+                folder.forget()
 
 
 def refresh_run(folder: SweepFolder, path: Path) -> None:

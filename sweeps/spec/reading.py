@@ -193,8 +193,6 @@ def read_sweep(storage: Location, name: str) -> SweepSettings:
         refresh(folder)
     path = folder.settings
     if not re.match(NAME, name) or not path.exists():
-        if folder.mirror is not None:
-            folder.mirror.close(discard=True)
         there = ", ".join(SweepFolder.names(storage)) or "none yet"
         raise UserError(f"{name}: no such sweep in {below(storage, 'sweeps')}; there: {there}")
     spec = parse(SweepSettings, read_yaml(path), str(path))

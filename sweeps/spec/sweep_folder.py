@@ -222,10 +222,15 @@ class SweepFolder:
             for name in remote.listing(deep=False):
                 if name != self.lease.name:
                     remote.delete(name)
-            self.mirror.close(discard=True)
-            _mirror.cache_clear()
+            self.forget()
         else:
             shutil.rmtree(self.path)
+
+    def forget(self) -> None:
+        """Delete this machine's copy of one at a URL."""
+        if self.mirror is not None:
+            self.mirror.close(discard=True)
+            _mirror.cache_clear()
 
 
 @cache

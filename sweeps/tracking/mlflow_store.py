@@ -18,7 +18,7 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from c2vl.support.errors import UserError
+from c2vl.support.errors import StorageAway, UserError
 from c2vl.support.remote import Location
 from sweeps.spec.store_addresses import reason, shown, sqlite_file
 from sweeps.tracking.mlflow_internals import CUT_MIGRATION, hush, make_store
@@ -130,6 +130,8 @@ def does_not_answer(
     uri: str, error: Exception, option: str = "tracking.uri", then: str = ""
 ) -> UserError:
     """Return the error for a store that does not answer, or refuses; hide a password in it."""
+    if isinstance(error, StorageAway):  # of what was to be sent to MLflow
+        return error
     why = reason(error, uri)
     store = f"{option}: MLflow at {shown(uri)}"
     if refusal := _refusal(error, why):

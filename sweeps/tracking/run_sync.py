@@ -22,6 +22,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from c2vl.config.reading import flatten, read_yaml
+from c2vl.support.errors import StorageAway
 from c2vl.support.remote import Location
 from c2vl.training.figures import COUNTERS
 from c2vl.training.run_folder import RunFolder
@@ -379,7 +380,7 @@ def _attempt(write: Callable[[], object]) -> None:
         if error.error_code not in PERMANENT:
             raise
         log.warning("MLflow refused a write: %s", reason(error))
-    except (OSError, SQLAlchemyError):
+    except (OSError, SQLAlchemyError, StorageAway):
         raise
     except Exception:
         log.exception("a write to MLflow is left out")

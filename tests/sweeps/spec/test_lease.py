@@ -18,6 +18,7 @@ from sweeps.running.stopping import ask_to_stop, stopping, wait_for_end
 from sweeps.spec import lease as leases
 from sweeps.spec.lease import Lease, held_at
 from sweeps.spec.lock import holder, is_running, locked, refresh
+from sweeps.spec.reading import read_sweep
 from sweeps.spec.sweep_folder import SweepFolder
 
 DRIVER = """
@@ -155,6 +156,9 @@ def test_what_a_driver_writes_is_seen_elsewhere(bucket: str, tmp_path: Path) -> 
     assert not [name for name in names if name.startswith(("encoder/", "final.json", "lease"))]
     assert list(run.files()) == ["encoder/encoder.json", "metrics.jsonl"]
     refresh(here)
+    with pytest.raises(UserError, match=r"typo: no such sweep in s3://.*/sweeps; there: s$"):
+        read_sweep(bucket, "typo")
+    assert not SweepFolder.of(bucket, "typo").path.exists()
     assert not here.chosen and len(here.former_finals) == 1
     here.remove()
     assert not RemoteFolder(f"{bucket}/sweeps/s").files() and not here.path.exists()
