@@ -63,11 +63,13 @@ class Proxy:
         sick_until: time.monotonic().
         rate: bytes a second of a connection, either way; 0: as fast as it goes.
         requests: method, path and range of bytes, as they came.
+        refused: how many of them were answered with the status.
     """
 
     def __init__(self, server: Server, host: str = HOST, port: int = 0) -> None:
         self.status, self.sick_until, self.rate = 503, 0.0, 0.0
         self.requests: list[tuple[str, str, str]] = []
+        self.refused = 0
         self._open: set[socket.socket] = set()
         self._server = server
         self._listening = socket.create_server((host, port), backlog=64)
@@ -91,6 +93,7 @@ class Proxy:
                     line = (head[1].decode(), head[2].decode(), span[1].decode() if span else "")
                     self.requests.append(line)
                     if time.monotonic() < self.sick_until:
+                        self.refused += 1
                         answer = f"HTTP/1.1 {self.status} X\r\nContent-Length: 0\r\n"
                         client.sendall(f"{answer}Connection: close\r\n\r\n".encode())
                         up.shutdown(socket.SHUT_RDWR)
