@@ -186,11 +186,13 @@ class Dispatcher:
         self._confirm()
         if training.mirror is None:
             return
-        figures = self._figures.get(training.name)
-        if figures is None or row["epoch"] > len(figures.rows) + 1:
+        training.folder.mkdir(parents=True, exist_ok=True)
+        figures = self._figures.get(training.name) or MetricsFile(training.run)
+        if row["epoch"] > len(figures.rows) + 1:
             training.run.newest_rows()  # others are there that this driver was not told of
-            figures = self._figures[training.name] = MetricsFile(training.run)
+            figures = MetricsFile(training.run)
         figures.add(row)
+        self._figures[training.name] = figures
 
     def _fetch(self, training: Training) -> None:
         """Take what a run at a URL has left, but for checkpoints and encoder."""
