@@ -151,6 +151,13 @@ def _check_storage(spec: SweepSettings, what: str) -> None:
                 f"{what}: tracking.uri: MLflow's store cannot lie at {spec.storage}; name a "
                 "server or a database: tracking.uri=https://HOST"
             )
+        for key, uri in (("study", spec.study), ("tracking.uri", spec.tracking.uri)):
+            if shown(uri) != uri:
+                raise UserError(
+                    f"{what}: {key}: has a password, which would lie at {spec.storage} for all who "
+                    "read there; give the address without it, and the password to the driver: "
+                    "PGPASSWORD, MLFLOW_TRACKING_PASSWORD"
+                )
         return
     path = str(spec.storage.absolute())
     if "/runtime_resources/" in os.path.realpath(path) + "/":

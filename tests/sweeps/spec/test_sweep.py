@@ -131,6 +131,7 @@ def test_presets_have_names(tmp_path: Path) -> None:
         ({"storage": "odd%41 folder"}, r"storage: .*has a % in it"),
         ({"storage": "s3://lab/runs"}, r"study: SQLite cannot lie at s3://lab/runs; .*postgresql"),
         ({"storage": "s3://lab/runs", "study": "sqlite:////d/s.db"}, r"tracking\.uri: .*s3://lab"),
+        ({**AT_URL, "study": "postgresql://me:word@db/s"}, r"study: has a password[^@]*PGPASSWORD"),
         (
             {**AT_URL, "base": {"train": {"reuse_workers": False}}},
             r"train\.reuse_workers: .*s3://lab/runs",
