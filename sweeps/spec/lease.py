@@ -68,10 +68,26 @@ def held_at(remote: RemoteFolder) -> Held | None:
         return None
 
 
-def is_held(remote: RemoteFolder) -> bool:
-    """Say whether a driver has renewed its lease lately, by this machine's clock."""
+def is_held(remote: RemoteFolder, copy: Path) -> bool:
+    """Say whether a driver of another machine has renewed its lease lately, by this one's clock.
+
+    Args:
+        copy: this machine's copy, whose lock is free.
+    """
     changed = remote.changed(NAME)
-    return changed is not None and abs(time.time() - changed) < EXPIRES + CLOCKS
+    if changed is None or abs(time.time() - changed) > EXPIRES + CLOCKS:
+        return False
+    held = held_at(remote)
+    return held is not None and not _is_of(held, copy)
+
+
+def _is_of(held: Held, copy: Path) -> bool:
+    """Say whether a lease is that of the last driver of this machine: a free lock shows its end."""
+    own = copy / NAME
+    if held.host != socket.gethostname() or not own.exists():
+        return False
+    before = Held.parse(own.read_bytes())
+    return before is not None and before.token == held.token
 
 
 class Lease:
@@ -93,8 +109,7 @@ class Lease:
         holder: Callable[[], str],
         lost: Callable[[str], None] | None = None,
     ) -> None:
-        self._remote, self._own, self._name, self._holder = remote, copy / NAME, name, holder
-        self._stop_file = copy / STOP
+        self._remote, self._copy, self._name, self._holder = remote, copy, name, holder
         self._lost = lost or _end
         self._held = Held(uuid.uuid4().hex, socket.gethostname(), holder())
         self._over = threading.Event()
@@ -113,7 +128,7 @@ class Lease:
         now = held_at(self._remote)
         if now is None or now.token != self._held.token:
             raise self._taken(now)
-        write_text(self._own, json.dumps(asdict(self._held)))
+        write_text(self._copy / NAME, json.dumps(asdict(self._held)))
         self._remote.delete(STOP)  # meant for an earlier driver
         self._thread = threading.Thread(target=self._work, daemon=True, name="lease")
         self._thread.start()
@@ -144,7 +159,7 @@ class Lease:
 
     def _wait_for_the_last(self) -> None:
         """Wait until an earlier driver has had time to renew its lease."""
-        if (last := held_at(self._remote)) is None or self._is_ours(last):
+        if (last := held_at(self._remote)) is None or _is_of(last, self._copy):
             return
         log.warning("%s: waiting whether %s still runs it", self._name, _said(last))
         until = time.monotonic() + EXPIRES
@@ -154,13 +169,6 @@ class Lease:
                 return
             if now != last:
                 raise self._taken(now)
-
-    def _is_ours(self, last: Held) -> bool:
-        """Say whether the last driver was this machine's: the lock shows that it is gone."""
-        if last.host != socket.gethostname() or not self._own.exists():
-            return False
-        before = Held.parse(self._own.read_bytes())
-        return before is not None and before.token == last.token
 
     def _taken(self, by: Held | None) -> UserError:
         return UserError(
@@ -185,7 +193,7 @@ class Lease:
                     return
                 self._write()
                 if self._remote.changed(STOP):
-                    self._stop_file.touch()
+                    (self._copy / STOP).touch()
             except UserError as error:  # the server is away: no other driver gets the lease either
                 log.warning("%s", error)
 

@@ -163,7 +163,9 @@ def refresh_run(folder: SweepFolder, path: Path) -> None:
 
 def is_running(folder: SweepFolder) -> bool:
     """Say whether a process drives the sweep in ``folder``."""
-    return _is_running_here(folder) or (folder.mirror is not None and is_held(folder.mirror.remote))
+    if _is_running_here(folder):
+        return True
+    return folder.mirror is not None and is_held(folder.mirror.remote, folder.path)
 
 
 def _is_running_here(folder: SweepFolder) -> bool:

@@ -74,6 +74,7 @@ def test_a_killed_driver_is_followed_at_once_here_and_later_elsewhere(
     process.kill()
     process.wait()
     left = RemoteFolder(f"{bucket}/sweeps/s").read("lease")
+    assert not is_running(SweepFolder.of(bucket, "s"))  # the lock of this machine shows it
     for other, least in ((False, 0.0), (True, leases.EXPIRES)):
         RemoteFolder(f"{bucket}/sweeps/s").write("lease", left)
         with machine(tmp_path / ("other" if other else "cache")):
