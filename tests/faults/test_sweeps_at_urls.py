@@ -109,9 +109,9 @@ def test_killed_again_and_again_and_resumed_from_nothing(
 ) -> None:
     """Each start is another machine's: another cache, another lease."""
     url, tracking = f"{bucket}/lab", f"sqlite:///{tmp_path}/runs/mlflow.db"
-    long = ["pruner.name=none", "train.epochs=12", "trials=3", "points=[]"]
+    long = ["pruner.name=none", "train.epochs=12", "trials=2", "points=[]"]
     words = ["--or-resume", sweep_file, f"storage={url}", *stores(tmp_path), *long]
-    moments = [("small-0000", 3), ("small-0001", 11), ("small-0002", 1)]
+    moments = [("small-0000", 3), ("small-0001", 11)]
     for start, (trial, epoch) in enumerate(moments):
         cache = str(tmp_path / f"machine{start}")
         with running(*words, cwd=tmp_path, C2VL_CACHE=cache) as process:
@@ -125,8 +125,8 @@ def test_killed_again_and_again_and_resumed_from_nothing(
             process.wait()
     monkeypatch.setenv("C2VL_CACHE", str(tmp_path / "last"))
     c2vl_sweep("run", *words, cwd=tmp_path)
-    assert [t.state for t in trials(f"sqlite:///{tmp_path}/study.db")] == [TrialState.COMPLETE] * 3
-    assert outcomes(tracking) == {("FINISHED", "complete"): 3}
+    assert [t.state for t in trials(f"sqlite:///{tmp_path}/study.db")] == [TrialState.COMPLETE] * 2
+    assert outcomes(tracking) == {("FINISHED", "complete"): 2}
     assert outcomes(tracking, "sweep") == {("FINISHED", "complete"): 1}
     there = RemoteFolder(f"{url}/sweeps/small")
     for name, run in runs(tracking, "trial").items():
