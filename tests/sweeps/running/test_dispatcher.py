@@ -30,7 +30,12 @@ def test_figures_of_a_run_at_a_url(bucket: str, proxy: Proxy) -> None:
     assert folder.mirror is not None
     folder.mirror.remote = RemoteFolder(folder.mirror.url, 0.5)
     listed = [
-        Training(name, Experiment(name="t"), folder.trials / name, mirror=folder.mirror)
+        Training(
+            name,
+            Experiment.model_validate({"data": {"store": "none"}}),
+            folder.trials / name,
+            mirror=folder.mirror,
+        )
         for name in ("s-0000", "s-0001")
     ]
     stop, ends = Stop(), Ends()
