@@ -32,7 +32,7 @@ def test_figures_of_a_run_at_a_url(bucket: str, proxy: Proxy) -> None:
     listed = [
         Training(
             name,
-            Experiment.model_validate({"data": {"store": "none"}}),
+            Experiment.model_validate({"data": {"store": "s"}, "prompts": {"language": "l"}}),
             folder.trials / name,
             mirror=folder.mirror,
         )
