@@ -39,6 +39,7 @@ from sweeps.running.claim import Claim, claimed
 from sweeps.running.engine import run_trainings
 from sweeps.running.failure_limit import FailureLimit
 from sweeps.running.metrics import Metrics
+from sweeps.running.nodes_wanted import NodesWanted
 from sweeps.running.progress import Board, show_table
 from sweeps.running.sending import Sending
 from sweeps.running.stopping import Stop, heed_signals, stopping
@@ -252,6 +253,7 @@ class _Driver:
                     self._cleanup,
                     self._source.budget,
                     self._metrics,
+                    NodesWanted(spec, board.say),
                     Sending(spec.folder, self._stop),
                 ],
                 stop=self._stop,

@@ -24,6 +24,7 @@ from c2vl.support.ray_session import connected, quiet_train
 from c2vl.support.remote import Location, absolute, parse_location, require_reachable
 from c2vl.training.group_run import GroupRun, Report
 from c2vl.training.mirror import PATIENCE
+from c2vl.training.node_notice import NodeNotice
 from c2vl.training.run_folder import RunFolder
 from c2vl.training.worker_errors import WorkersFailed, true_error
 
@@ -216,7 +217,7 @@ def _loop(job: dict[str, Any], report: Report) -> None:
     quiet_train()
     rank = ray.train.get_context().get_world_rank()
     with _working_on(parse_location(job["folder"]), discard=rank == 0):
-        _train(job, report, rank, ray.get_gpu_ids())
+        _train(job, report, rank, ray.get_gpu_ids(), NodeNotice())
 
 
 @contextmanager
@@ -252,7 +253,13 @@ def _warn_of_restart(why: str) -> None:
     log.warning("%s; the workers start again and go on from the last checkpoint", why)
 
 
-def _train(job: dict[str, Any], report: Report, rank: int, assigned: Sequence[int | str]) -> None:
+def _train(
+    job: dict[str, Any],
+    report: Report,
+    rank: int,
+    assigned: Sequence[int | str],
+    node_leaves: Callable[[], bool] = lambda: False,
+) -> None:
     from c2vl.training.device import worker_device
     from c2vl.training.loop import Session, train
 
@@ -267,7 +274,7 @@ def _train(job: dict[str, Any], report: Report, rank: int, assigned: Sequence[in
                 run.pull(checkpoints=True)
             else:
                 run.pull_checkpoints()
-            train(experiment, Session(run, report, rank=rank, device=device, threads=threads))
+            train(experiment, Session(run, report, rank, device, threads, node_leaves))
     except (StorageAway, NotShared):
         raise
     except (UserError, TrainingError) as error:

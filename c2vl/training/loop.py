@@ -46,6 +46,7 @@ class Session:
         rank: number of this worker.
         device: where tensors live.
         threads: torch threads; fixed, since sums over threads differ in their last bits.
+        node_leaves: asked after each step by rank 0, whether to save a checkpoint.
     """
 
     run: RunFolder
@@ -53,6 +54,7 @@ class Session:
     rank: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     threads: int = 1
+    node_leaves: Callable[[], bool] = lambda: False
 
 
 def train(experiment: Experiment, session: Session) -> dict[str, Any]:
@@ -143,7 +145,7 @@ def _train(experiment: Experiment, session: Session) -> dict[str, Any]:
         # --- checkpoint, before the report, which may end the run ---------------------------------
         by_epoch = place == 0 and (epoch % settings.checkpoint_every == 0 or done == steps)
         by_step = settings.checkpoint_steps and done % settings.checkpoint_steps == 0
-        if metrics is not None and (by_epoch or by_step):
+        if metrics is not None and (by_epoch or by_step or session.node_leaves()):
             state = {"step": done, **tally.state(), "learner": learner.state_dict()}
             state["metrics"] = metrics.text()
             checkpoint.save(run.checkpoints, state, step=done, keep=settings.keep_checkpoints)

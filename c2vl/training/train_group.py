@@ -72,7 +72,7 @@ FROZEN = 60.0  # seconds without an answer after which a worker counts as lost; 
 LOOK_AGAIN = 10.0  # seconds in which the cause of an error that only says "peer gone" appears
 NODE_NEWS = 40.0  # seconds after which a node's death has reached everybody
 ENVIRONMENT = {
-    ENABLE_PREEMPTION_WATCHER_ENV_VAR: "0",  # a process a run; Policy forgives lost nodes
+    ENABLE_PREEMPTION_WATCHER_ENV_VAR: "0",  # a process a run; see c2vl.training.node_notice
     ENABLE_CONTROLLER_STRUCTURED_LOGGING_ENV_VAR: "0",  # it would take over this process's logs
 }
 

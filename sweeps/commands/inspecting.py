@@ -66,6 +66,8 @@ def status(name: str, storage: Location, as_json: bool) -> None:
     rows = [{k.split(".")[-1]: number(v) for k, v in row.items()} for row in now["trials"]]
     _print([{k: v for k, v in row.items() if k != "run"} for row in rows], name)
     click.echo("  ".join(f"{key} {now[key]}" for key in (*COUNTS, "driven")))
+    if now["nodes_wanted"]:
+        click.echo(now["nodes_wanted"])
 
 
 @click.command(epilog="\b\nExample:\n  c2vl-sweep best demo\n")

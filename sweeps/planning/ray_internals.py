@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 if TYPE_CHECKING:  # Ray reads some of the environment when it is imported
+    from ray.autoscaler.v2.schema import ClusterStatus
     from ray.tune.experiment import Trial
 
 ENVIRONMENT = {
@@ -97,3 +98,15 @@ def started_rays() -> Iterator[StartedRay]:
             continue  # it has ended, is another user's, or is a driver's own
         if told == address:
             yield StartedRay(address, temp_dir, job)
+
+
+def autoscaler() -> ClusterStatus:
+    """Return what Ray's autoscaler knows: demand, nodes that start, launches that failed.
+
+    Raises:
+        RuntimeError: it does not answer.
+    """
+    import ray
+    from ray.autoscaler.v2.sdk import get_cluster_status
+
+    return get_cluster_status(ray.get_runtime_context().gcs_address)

@@ -17,8 +17,9 @@ def state(spec: SweepSettings) -> dict[str, Any]:
     """Return counts and trials; a trial that nobody drives is "interrupted", not "running".
 
     Returns:
-        The keys of ``COUNTS``, "driven", "unfinished" (trials to come, or no choice made yet) and
-        "trials" (:func:`sweeps.report.tables.rows_of`).
+        The keys of ``COUNTS``, "driven", "unfinished" (trials to come, or no choice made yet),
+        "nodes_wanted" (those that its trials wait for in vain, in words) and "trials"
+        (:func:`sweeps.report.tables.rows_of`).
     """
     refresh(spec.folder, runs=True)
     driven = is_running(spec.folder)
@@ -28,8 +29,17 @@ def state(spec: SweepSettings) -> dict[str, Any]:
         **counts(spec, study, driven=driven),
         "driven": driven,
         "unfinished": unfinished(spec, study),
+        "nodes_wanted": nodes_wanted(spec) if driven else "",
         "trials": rows_of(spec, read_ended(study)),
     }
+
+
+def nodes_wanted(spec: SweepSettings) -> str:
+    """Return which nodes a running sweep's trials wait for in vain; empty if for none."""
+    try:
+        return spec.folder.nodes_wanted.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
 
 
 def counts(spec: SweepSettings, study: StudyReader, *, driven: bool) -> dict[str, int]:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from sweeps.report.status import counts
+from sweeps.report.status import counts, nodes_wanted
 from sweeps.report.tables import clock
 from sweeps.report.trials import Trial, read_trial
 from sweeps.search.study import ENDED, StudyReader, name_of, reader
@@ -41,6 +41,7 @@ class Moment:
         driven: whether a process drives it.
         best: name and value of the best trial, or None.
         left: seconds to the end of the search, or None where nothing has ended yet.
+        nodes_wanted: nodes that trials wait for in vain, in words.
     """
 
     spec: SweepSettings
@@ -49,6 +50,7 @@ class Moment:
     driven: bool
     best: tuple[str, float] | None
     left: float | None
+    nodes_wanted: str = ""
 
     def line(self) -> str:
         """Return all of it in one line."""
@@ -63,6 +65,8 @@ class Moment:
             parts.append(f"best {metric} {self.best[1]:.4f} ({self.best[0]})")
         if self.left is not None and self.driven:
             parts.append(f"about {clock(self.left)} left")
+        if self.nodes_wanted:
+            parts.append(self.nodes_wanted)
         return ", ".join(parts)
 
 
@@ -89,6 +93,7 @@ def moment(spec: SweepSettings, study: StudyReader) -> Moment:
         driven,
         (name_of(spec, ranked[0].number), ranked[0].values[0]) if ranked else None,
         left,
+        nodes_wanted(spec) if driven else "",
     )
 
 

@@ -121,6 +121,8 @@ class TuneStopper(Stopper):
 
     def stop_all(self) -> bool:
         stop = self._dispatcher.stop
+        for listener in self._dispatcher.listeners:
+            listener.turned()
         if not stop and self._node.gone():
             stop.error = NodeLost("the Ray node that this driver runs on is lost")
             stop.request("node")

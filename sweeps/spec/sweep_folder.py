@@ -56,6 +56,7 @@ class SweepFolder:
     provenance = _Below("provenance.json")  # code, versions and data of each start
     lock = _Below("lock")  # held by the process that drives the sweep
     stop_request = _Below("stop")  # asks the driver to stop, from any host that sees the folder
+    nodes_wanted = _Below("nodes_wanted")  # which nodes trials wait for in vain
     notes = _Below("tracking")  # what MLflow has still to be told, a file a run
     journal = _Below("tracking.jsonl")  # the same as earlier versions kept it: operations,
     journal_position = _Below("tracking.position")  # and how many bytes of them are delivered
@@ -199,6 +200,7 @@ class SweepFolder:
     @property
     def _sent(self) -> list[Path]:
         own = [self.identity_file, self.settings, self.provenance, self.budget, self.notes]
+        own.append(self.nodes_wanted)
         own += [self.final, self.encoder, self.results, self.report]
         return own + [path for path in self.path.glob("*-*") if _NUMBERED.fullmatch(path.name)]
 

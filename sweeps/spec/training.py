@@ -86,6 +86,9 @@ class Listener:
     def ended(self, training: Training, end: End) -> None:
         """A training has ended."""
 
+    def turned(self) -> None:
+        """The loop of the engine has turned; it always does, whether trainings run or not."""
+
 
 class TrainingSource(Protocol):
     """Gives trainings to the engine, which reports on them."""

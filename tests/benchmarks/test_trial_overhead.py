@@ -22,7 +22,7 @@ from sweeps.planning.cluster_resources import cluster, trial_resources
 from sweeps.running import trial
 from sweeps.running.engine import Trainable, run_trainings
 from sweeps.running.stopping import Stop
-from sweeps.spec.training import End, ListedTrainings, Row, Training
+from sweeps.spec.training import End, ListedTrainings, Listener, Training
 from tests.small import from_dict
 
 TRIALS = 4
@@ -88,7 +88,7 @@ def _configs(config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-class Meter:
+class Meter(Listener):
     """Listens to trials, and reads what this process and all below it have spent at each end.
 
     Ray's processes leave no record when they end, so each is looked at five times a second.
@@ -115,10 +115,6 @@ class Meter:
             except psutil.Error:
                 continue
             self._seen[key] = times.user + times.system
-
-    def started(self, training: Training, attempt: int) -> None: ...
-
-    def reported(self, training: Training, row: Row) -> None: ...
 
     def ended(self, training: Training, end: End) -> None:
         self._look()

@@ -172,16 +172,16 @@ class Lab:
             say(f"{number} {what} have ended")
 
         complete = "trials where state = 'COMPLETE'"
-        reach("epochs", "trial_intermediate_values", EPOCHS, 240)
+        reach("epochs", "trial_intermediate_values", EPOCHS, 420)
         self.nodes[2].kill()
         say("node2 is switched off")
-        reach("trials", complete, 3, 240)
+        reach("trials", complete, 3, 420)
         self.mlflow.kill()
         say("MLflow is away")
         time.sleep(40)
         self.mlflow.start()
         say("MLflow is started again")
-        reach("trials", complete, 5, 180)
+        reach("trials", complete, 5, 300)
         self.gate.sick(503, 20)
         say("the bucket answers 503 for 20 s")
 
@@ -204,22 +204,23 @@ def whole() -> None:
     lab = Lab()
     laptop, head = lab.laptop, lab.nodes[0]
     lab.serve()
+    ray(head, "--head", "--dashboard-host=0.0.0.0")
     lab.put_data()
     words = ("s3://lab/demo", "s3://lab/language", "--windows=3")
     laptop.run("c2vl", "prompts", "kinematic", *words)
     say("the laptop has put captions into the bucket")
-    ray(head, "--head", "--dashboard-host=0.0.0.0")
     lab.add_user()
+    listing = ("c2vl-cluster", "status", "--address", JOBS)
+    until(lambda: said(laptop, *listing).count("alive") == 1, "the head", 120)
     for node in lab.nodes[1:]:
         ray(node, f"--address={head.address}:6379")
-    listing = ("c2vl-cluster", "status", "--address", JOBS)
-    until(lambda: said(laptop, *listing).count("alive") == 3, "three nodes", 120)
+    until(lambda: said(laptop, *listing).count("alive") == 3, "three nodes", 180)
     say("three nodes are up, MLflow has a user")
 
     laptop.write("sweep.yaml", yaml.safe_dump(sweep()))
     job = laptop.start("c2vl-cluster", "submit", "sweep.yaml", "--address", JOBS)
     lab.disturb(job)
-    if job.wait(480):
+    if job.wait(600):
         raise RuntimeError(f"the job ended with status {job.returncode}")
     say("the job has ended")
     states = lab.database.ask("optuna", "select state, count(*) from trials group by state")

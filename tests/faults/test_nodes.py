@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +29,7 @@ from sweeps.running import trial
 from sweeps.running.engine import run_trainings
 from sweeps.running.stopping import Stop
 from sweeps.spec.reading import parse_sweep
-from sweeps.spec.training import End, ListedTrainings, Row, Training
+from sweeps.spec.training import End, ListedTrainings, Listener, Row, Training
 from tests.faults.processes import wait_until
 from tests.small import from_dict
 
@@ -63,6 +65,13 @@ class Nodes:
             return self._cluster.add_node(num_cpus=1, num_gpus=num_gpus)
         finally:
             os.chdir(before)
+
+    def announce(self, node: Any) -> None:
+        """Give Ray the notice of a spot node that will be taken away."""
+        words = [sys.executable, "-m", "ray.scripts.scripts", "drain-node"]
+        words += ["--address", self._cluster.address, "--node-id", node.node_id]
+        words += ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "spot"]
+        subprocess.run([*words, "--deadline-remaining-seconds", "120"], check=True)
 
     def leave(self, node: Any) -> None:
         """End a node without a word to Ray, and wait until Ray has noticed."""
@@ -176,7 +185,7 @@ def test_a_node_that_joins_is_used(autoscaling: bool, nodes: Nodes, tmp_path: Pa
     assert {at for _, at in seen} == {"3"}
 
 
-class Attempts:
+class Attempts(Listener):
     """Listens which attempts start, what is reported, and how trainings end."""
 
     def __init__(self) -> None:
@@ -239,13 +248,19 @@ def test_lost_nodes_are_not_counted_as_failures(nodes: Nodes, tmp_path: Path) ->
 def test_a_group_on_two_nodes_survives_one(
     nodes: Nodes, sweep_values: dict[str, Any], tmp_path: Path
 ) -> None:
-    """Its two workers need both nodes; the loss counts neither for Ray Train nor for Tune."""
-    settings = {"train.workers": 2, "train.epochs": 12}
+    """Its two workers need both nodes; the loss counts neither for Ray Train nor for Tune.
+
+    The notice before it leads to the only checkpoint, which the other node goes on from.
+    """
+    settings = {"train.workers": 2, "train.epochs": 40, "train.checkpoint_every": 1000}
     experiment = from_dict({**_changed(sweep_values["base"], settings), "name": "wide"})
     attempts, training = Attempts(), Training("wide", experiment, tmp_path / "wide")
 
     def take_away() -> None:
         wait_until(lambda: len(training.rows()) >= 2)
+        assert not list(training.run.checkpoints.glob("*"))
+        nodes.announce(nodes.gpu)
+        wait_until(lambda: list(training.run.checkpoints.glob("*")))
         nodes.leave(nodes.gpu)
         nodes.gpu = nodes.join(num_gpus=1)
 
@@ -254,7 +269,7 @@ def test_a_group_on_two_nodes_survives_one(
     # trial once more then.
     assert attempts.seen in ([1, 2], [1, 2, 3])
     assert attempts.outcomes == ["complete"]
-    assert attempts.epochs == list(range(1, 13))
+    assert attempts.epochs == list(range(1, 41))
 
 
 def test_a_node_that_hides_the_storage_is_found_at_its_first_trial(

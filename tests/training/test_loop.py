@@ -26,6 +26,7 @@ from c2vl.protocols.linear import linear
 from c2vl.protocols.task import Task
 from c2vl.skeletons.store import Store
 from c2vl.support.errors import StorageFull, TrainingError, UserError
+from c2vl.training import loop
 from c2vl.training.batches import TrainingSet
 from c2vl.training.figures import short_names
 from c2vl.training.launch import fit
@@ -134,6 +135,17 @@ def test_killed_in_the_middle_of_an_epoch(experiment: Any, tmp_path: Path) -> No
     subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
     assert weights(tmp_path / "straight") == weights(cut)
     assert same_figures(tmp_path / "straight", cut)
+
+
+def test_a_node_that_is_about_to_go_leaves_a_checkpoint(experiment: Any, tmp_path: Path) -> None:
+    settings = experiment(train__checkpoint_every=1000)
+    for name, leaves in (("stays", False), ("goes", True)):
+        run = RunFolder(tmp_path / name)
+        with pytest.raises(Stop):
+            loop.train(settings, loop.Session(run, stop_at(2), node_leaves=lambda: leaves))  # noqa: B023
+        assert run.checkpoints.exists() == leaves
+        fit(settings, run.path, name=name)
+    assert weights(tmp_path / "stays") == weights(tmp_path / "goes")
 
 
 def cut_short(data: bytes) -> bytes:

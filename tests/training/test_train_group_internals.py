@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import pytest
+from ray._private.state import GlobalState
 from ray.train.v2._internal.execution.worker_group import WorkerGroup
 
 from c2vl.config.experiment import TrainSettings
 from c2vl.training import launch, train_group
+from c2vl.training.node_notice import draining_nodes
 
 
 @pytest.mark.parametrize(
@@ -39,3 +42,8 @@ def test_another_release_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.delattr(WorkerGroup, "abort")
         assert "WorkerGroup.abort" in launch.documented(TrainSettings())
+
+
+def test_ray_tells_which_nodes_are_about_to_go() -> None:
+    assert [*inspect.signature(GlobalState.get_draining_nodes).parameters] == ["self"]
+    assert draining_nodes.__code__.co_consts.count("get_draining_nodes") == 1

@@ -49,6 +49,11 @@ def head(tmp_path: Path) -> Iterator[dict[str, str]]:
         "available_node_types": {
             "head": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
             "cpu": {"resources": {"CPU": 1}, "node_config": {}, "max_workers": 4},
+            "gpu": {
+                "resources": {"CPU": 1, "GPU": 1},
+                "node_config": {"refuse": "quota exceeded: 0 GPUs in this region"},
+                "max_workers": 1,
+            },
         },
         "head_node_type": "head",
         "auth": {"ssh_user": "nobody"},
@@ -173,3 +178,38 @@ def test_nodes_come_go_and_are_taken_away(tmp_path: Path, head: dict[str, str]) 
     print(f"sweep {ended - began:.0f} s; last node gone {time.time() - ended:.0f} s after it")
     for line in events(tmp_path):
         print(f"{line['time'] - began:6.0f} s {line['event']} {line['node'][-6:]}")
+
+
+def test_a_kind_of_node_that_cannot_be_had_is_told(tmp_path: Path, head: dict[str, str]) -> None:
+    store = small_store(tmp_path / "store")
+    small_language(tmp_path / "language", store)
+    sweep = small_sweep(tmp_path / "store", tmp_path / "language")
+    sweep["base"]["train"]["gpus_per_worker"] = 1
+    sweep |= {"autoscaling": True, "concurrency": 2}
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(sweep))
+
+    def told() -> str:
+        done = subprocess.run(
+            [BIN / "c2vl-sweep", "status", "small", "--json"],
+            cwd=tmp_path, env=head, capture_output=True, text=True,
+        )  # fmt: skip
+        return str(json.loads(done.stdout)["nodes_wanted"]) if done.returncode == 0 else ""
+
+    log = tmp_path / "sweep.log"
+    with log.open("w") as out:
+        driver = subprocess.Popen(
+            [BIN / "c2vl-sweep", "run", "sweep.yaml"],
+            cwd=tmp_path,
+            env=head,
+            stdout=out,
+            stderr=out,
+        )
+    try:
+        wait_until(lambda: "quota exceeded" in log.read_text() or driver.poll(), "a message")
+        assert told().startswith("trials wait for nodes with 1 CPU + 1 GPU; no node of type gpu: ")
+        assert "quota exceeded: 0 GPUs in this region" in told()
+        driver.send_signal(signal.SIGINT)
+        assert driver.wait(120) == 130, log.read_text()
+        assert told() == ""
+    finally:
+        driver.kill()

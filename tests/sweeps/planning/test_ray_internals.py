@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from sweeps.planning.ray_internals import (
     error_text,
     forgive_failure,
 )
+from sweeps.running.nodes_wanted import wanted
 
 NO_FIGURES = {
     "config",
@@ -69,3 +71,24 @@ def test_ray_train_says_only_what_is_wrong() -> None:
     names += [name for name in logging.root.manager.loggerDict if name.startswith("ray.train")]
     assert names
     assert all(logging.getLogger(name).getEffectiveLevel() >= logging.WARNING for name in names)
+
+
+def test_the_autoscaler_tells_demand_and_launches_that_failed() -> None:
+    from ray.autoscaler.v2.schema import (
+        ClusterStatus,
+        LaunchRequest,
+        PlacementGroupResourceDemand,
+        ResourceDemandSummary,
+        ResourceRequestByCount,
+    )
+    from ray.autoscaler.v2.sdk import get_cluster_status
+
+    assert next(iter(inspect.signature(get_cluster_status).parameters)) == "gcs_address"
+    bundles = [ResourceRequestByCount({}, 2), ResourceRequestByCount({"CPU": 1.0, "GPU": 1.0}, 2)]
+    demand = PlacementGroupResourceDemand(bundles, "")
+    now = ClusterStatus(resource_demands=ResourceDemandSummary([demand]))
+    assert wanted(ClusterStatus(), alone=True) == wanted(now, alone=False) == ""
+    assert "with 1 CPU + 1 GPU; no type of node" in wanted(now, alone=True)
+    failed = LaunchRequest("p3", "gpu", 1, LaunchRequest.Status.FAILED, 0, details="no quota")
+    now.failed_launches.append(failed)
+    assert wanted(now, alone=True).endswith("; no node of type gpu: no quota")
