@@ -1,5 +1,6 @@
 # make demo   a sweep on generated data, tracked, its best encoder exported and scored;
 #             on real data: make demo DATA=path/to/utd_mhad. Interrupted, it goes on.
+# make shell  a shell with the commands c2vl, c2vl-sweep and c2vl-cluster on its path
 # make ui     MLflow's pages on the demo's store, at http://127.0.0.1:5000
 # make test   the tests, without the slow ones;  make lint   ruff, mypy, import-linter, manifests
 # make bench  speed, side by side with plain implementations
@@ -32,12 +33,12 @@ BIN := $(VENV)/bin
 LOCKS := requirements.lock requirements-nodeps.lock
 STAMP = $(VENV)/.installed-$(shell cat $(LOCKS) pyproject.toml | cksum | cut -d ' ' -f 1)
 
-.PHONY: install demo ui test lint bench bench-gpu contracts-newest recipes cluster-test image clean
+.PHONY: install demo shell ui test lint bench bench-gpu contracts-newest recipes cluster-test image clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
 install: $(STAMP)
 
@@ -71,6 +72,10 @@ demo: install
 	  echo "$(BIN)/c2vl-sweep run sweeps/presets/$(PRESET).yaml"; \
 	  $(BIN)/c2vl-sweep run sweeps/presets/$(PRESET).yaml; \
 	fi
+	@echo "MLflow's pages on it: make ui. The commands of README, in this shell: . $(BIN)/activate"
+
+shell: install
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $${SHELL:-/bin/sh}
 
 ui: install
 	@test -f runs/mlflow.db || { echo "make: no sweep has run yet: make demo"; exit 2; }

@@ -30,7 +30,8 @@ from sweeps.choosing.export import keep_encoder, publish
 from sweeps.choosing.final_choice import FinalChoice, former_choices
 from sweeps.choosing.final_trainings import Ranked, references
 from sweeps.choosing.scoring import score_on_test
-from sweeps.choosing.summary import chosen, marks, metrics
+from sweeps.choosing.summary import chosen, marks, metrics, short
+from sweeps.choosing.verdict import verdict
 from sweeps.planning.cluster_resources import Concurrency, NodeLost, cluster, trial_resources
 from sweeps.planning.nodes import require_fit_nodes
 from sweeps.report.write import write_report
@@ -43,6 +44,7 @@ from sweeps.running.nodes_wanted import NodesWanted
 from sweeps.running.progress import Board, show_table
 from sweeps.running.sending import Sending
 from sweeps.running.stopping import Stop, heed_signals, stopping
+from sweeps.search.study import name_of
 from sweeps.search.trial_source import TrialSource
 from sweeps.spec import provenance
 from sweeps.spec.checks import data_needs
@@ -216,6 +218,10 @@ class _Driver:
         left = tracker.finish("complete")
         self.untold = self.untold or left
         board = Board(spec.name, spec.trials, source.counts(), spec.objectives[0])
+        for sentence in verdict(final):
+            board.say(sentence)
+        drawn = "  ".join(f"{key}={short(value)}" for key, value in final.values.items())
+        board.say(f"winner:  {name_of(spec, final.trial)}  {drawn}")
         board.say(f"encoder: {place}\nreport:  {spec.folder.place(report)}\nmodel:   {version}")
         if view:
             board.say(f"trials:  {view}")

@@ -78,10 +78,14 @@ class FinalChoice:
     def candidates(self) -> list[dict[str, str]]:
         """Return a row for each candidate: its mean over seeds on validation; the winner first."""
         rows = []
+        several = any(len(values) > 1 for values in self.candidate_values.values())
         for trial, values in sorted(
             self.candidate_values.items(), key=lambda row: row[0] != str(self.trial)
         ):
             mean = f"{statistics.mean(values):.4f}"
+            if not several:
+                rows.append({"trial": trial, "seeds": "1", self.metric: mean})
+                continue
             row = {"trial": trial, "seeds": str(len(values)), f"{self.metric}, mean": mean}
             rows.append(
                 {**row, "95 % interval": interval(values, ".4f", top_of(self.metric)) or "–"}

@@ -24,7 +24,7 @@ def chosen(spec: SweepSettings, final: FinalChoice, model: str = "") -> str:
     values = list(final.validation.values())
     spread = interval(values, ".4f", top_of(final.metric))
     over = f"95 % interval {spread}; {len(values)} seeds" if spread else "one seed, no interval"
-    drawn = [{"setting": f"`{key}`", "value": _short(value)} for key, value in final.values.items()]
+    drawn = [{"setting": f"`{key}`", "value": short(value)} for key, value in final.values.items()]
     said = f"`{metric_name(final.metric)}` on validation: {statistics.mean(values):.4f} ({over})."
     parts = [f"## Winner: {name_of(spec, final.trial)}", said, _table(drawn)]
     if final.test:
@@ -34,7 +34,8 @@ def chosen(spec: SweepSettings, final: FinalChoice, model: str = "") -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """Return a value in few digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

@@ -150,13 +150,31 @@ def _space(trials: Trials) -> tuple[list[Picture], list[Picture]]:
 
 
 def _importance_note(found: Importances) -> str:
-    note = (
-        f"fANOVA on bootstrap resamples of {found.trials} complete trials, bars at 90 %; what "
+    note = _mattered(found) + (
+        f" fANOVA on bootstrap resamples of {found.trials} complete trials, bars at 90 %; what "
         "does not reach past the dashed line may be chance."
     )
     if any(variable.conditional for variable in found.variables.values()):
         note += " Pale: drawn in some trials only; the share is of those."
     return note
+
+
+def _mattered(found: Importances) -> str:
+    """Say which variables mattered, or that none can be told from chance."""
+    above = [(name, one) for name, one in found.variables.items() if one.low > found.noise]
+    if not above:
+        return (
+            f"No setting can be told from chance: a variable without meaning gets up to "
+            f"{100 * found.noise:.0f} % of the variance."
+        )
+    told = [
+        f"{name} ({100 * one.share:.0f} % of the variance, {100 * one.low:.0f} to "
+        f"{100 * one.high:.0f})"
+        for name, one in above
+    ]
+    return f"What mattered: {', '.join(told)}; a variable without meaning gets up to " + (
+        f"{100 * found.noise:.0f} %."
+    )
 
 
 def _cost(spent: Costs) -> list[Picture]:
@@ -187,7 +205,8 @@ def _agreement(trials: Trials) -> list[Picture]:
     """What scores without labels would have chosen, against the first labelled figure."""
     return [
         _picture(f"agreement-{one.score}", one.score,
-                 f"Spearman {one.correlation:.2f} ({one.low:.2f} to {one.high:.2f})",
+                 f"Spearman {one.correlation:.2f} ({one.low:.2f} to {one.high:.2f}), "
+                 f"n = {one.trials}",
                  choice_pictures.agreement, one, trials, size=SMALL)
         for one in trials.agreements
         if one.labelled == trials.agreements[0].labelled

@@ -13,10 +13,11 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from c2vl.config.reading import dump
+from sweeps.choosing.verdict import verdict
 from sweeps.report.about import about, steps
 from sweeps.report.costs import costs
 from sweeps.report.gallery import gallery
-from sweeps.report.tables import clock, number, score_tables
+from sweeps.report.tables import clock, hours, number, score_tables
 from sweeps.report.trials import Trials
 from sweeps.report.winner import candidate_summaries, winning_training
 from sweeps.search.study import ENDED
@@ -32,7 +33,7 @@ def page(trials: Trials) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"number": number, "clock": clock}
+    environment.filters |= {"number": number, "clock": clock, "hours": hours}
     return environment.from_string(_read("page.html")).render(
         script=Markup(_read("page.js")),  # ours: nothing to escape
         style=Markup(_read("page.css")),
@@ -48,6 +49,8 @@ def page(trials: Trials) -> str:
         winner_yaml=dump(training.experiment) if training else "",
         sweep_yaml=public_dump(spec),
         tables=score_tables(spec.folder.results, final),
+        verdict=verdict(final) if final else [],
+        seeds=max((len(one.by_seed) for one in candidates), default=1),
         agreements=[one.row() for one in trials.agreements],
         pictures=gallery(trials, spent, candidates),
         data=_data(trials),

@@ -53,6 +53,7 @@ def summary(trials: Trials, rows: list[dict[str, Any]]) -> str:
         rows: the same as :func:`rows_of` gives them.
     """
     from c2vl.protocols.table import markdown
+    from sweeps.choosing.verdict import verdict
 
     spec, final = trials.spec, trials.final
     lines = [f"# Sweep {spec.name}", "", spec.description, ""]
@@ -75,6 +76,7 @@ def summary(trials: Trials, rows: list[dict[str, Any]]) -> str:
         lines += ["", final.title, "", markdown("", scored)]
     if apart := final.differences():
         lines += ["", _APART, "", markdown("", apart)]
+        lines += ["", *(f"- {sentence}" for sentence in verdict(final))]
     return "\n".join(lines) + "\n"
 
 
@@ -101,6 +103,11 @@ def score_tables(folder: Path, final: FinalChoice | None) -> list[tuple[str, Tab
 def number(value: Any) -> str:
     """A value for people."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def hours(value: float) -> str:
+    """Hours for people: three digits, never as a power of ten."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}" if value >= 0.01 else f"{value:.3f}"
 
 
 def clock(seconds: float) -> str:

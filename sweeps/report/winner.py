@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from c2vl.config.experiment import Experiment
 from c2vl.config.reading import flatten
+from sweeps.choosing.final_choice import top_of
 from sweeps.choosing.final_trainings import seeded
-from sweeps.choosing.intervals import half_width
+from sweeps.choosing.intervals import half_width, interval
 from sweeps.report.trials import Trials
 from sweeps.spec.training import Training
 
@@ -22,12 +23,14 @@ class CandidateSummary:
     Attributes:
         name: of its trial.
         number: of its trial.
+        metric: name of the first objective.
         by_seed: the first objective by seed.
         winner: whether it was chosen.
     """
 
     name: str
     number: int
+    metric: str
     by_seed: Mapping[int, float]
     winner: bool
 
@@ -40,6 +43,11 @@ class CandidateSummary:
     def half(self) -> float | None:
         """Half of the 95 % interval of the mean (Student's t); None with one seed."""
         return half_width(list(self.by_seed.values()))
+
+    @property
+    def interval(self) -> str:
+        """That interval in words, within what the figure can be; empty with one seed."""
+        return interval(list(self.by_seed.values()), ".4g", top_of(self.metric))
 
 
 def candidate_summaries(trials: Trials) -> list[CandidateSummary]:
@@ -58,7 +66,9 @@ def candidate_summaries(trials: Trials) -> list[CandidateSummary]:
         if not values:
             values[trial.training.experiment.seed] = trial.value
         won = final is not None and trial.number == final.trial
-        found.append(CandidateSummary(trial.training.name, trial.number, values, won))
+        found.append(
+            CandidateSummary(trial.training.name, trial.number, objective.metric, values, won)
+        )
     return sorted(found, key=lambda one: (not one.winner, -objective.sign * one.mean))
 
 

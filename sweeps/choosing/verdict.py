@@ -1,0 +1,65 @@
+"""What the test figures of a choice say, in sentences: told apart, or not, and by how much."""
+
+from __future__ import annotations
+
+import math
+import statistics
+
+from sweeps.choosing.final_choice import COLUMNS, NO_SEED, WINNER, FinalChoice, row_title
+from sweeps.choosing.intervals import half_width
+
+
+def verdict(final: FinalChoice) -> list[str]:
+    """Return a sentence for each row that the winner stands beside, of the table's first column.
+
+    Differences are paired: the same seed with the winner's settings and with the other's.
+    """
+    return [*_ties(final), *_comparisons(final)]
+
+
+def _ties(final: FinalChoice) -> list[str]:
+    means = {trial: statistics.mean(values) for trial, values in final.candidate_values.items()}
+    own = str(final.trial)
+    same = [trial for trial, mean in means.items() if trial != own and mean == means.get(own)]
+    if not same:
+        return []
+    others = ", ".join(same)
+    return [
+        f"Trial {own} ties with {others} on {final.metric}; the one that ranked first is taken."
+    ]
+
+
+def _comparisons(final: FinalChoice) -> list[str]:
+    winner = final.test.get(WINNER, {})
+    key = next((key for key in COLUMNS if any(key in one for one in winner.values())), None)
+    if key is None:
+        return []
+    found = []
+    for who, by_seed in final.test.items():
+        if who == WINNER or NO_SEED in by_seed:
+            continue
+        pairs = [
+            (100 * winner[seed][key], 100 * scores[key])
+            for seed, scores in by_seed.items()
+            if key in scores and key in winner.get(seed, {})
+        ]
+        if pairs:
+            name = row_title(who)
+            found.append(f"{COLUMNS[key]}, test part: {_told(name, pairs)}.")
+    return found
+
+
+def _told(name: str, pairs: list[tuple[float, float]]) -> str:
+    differences = [ours - other for ours, other in pairs]
+    mean, count = statistics.mean(differences), len(differences)
+    if not any(differences):
+        return f"the winner scores what the {name} scores, seed by seed"
+    way = f"{abs(mean):.1f} points {'above' if mean > 0 else 'below'} the {name}"
+    if (half := half_width(differences)) is None:
+        return f"the winner is {way} with one seed, which tells nothing apart"
+    interval = (
+        f"95 % interval of the difference {mean - half:.1f} to {mean + half:.1f}, n = {count}"
+    )
+    if math.copysign(1, mean - half) == math.copysign(1, mean + half):
+        return f"the winner is {way} ({interval})"
+    return f"the winner CANNOT be told from the {name}: {way} ({interval})"

@@ -1,0 +1,100 @@
+"""Every command of README and docs, page after page, in one fresh clone (slow).
+
+As printed, but that the presets which are trained are first made small in the clone: two epochs.
+What cannot run is marked in the page's source (:mod:`tests.docs.pages`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import PAGES, ROOT, blocks, environment, shell
+from tests.shell import BIN
+
+_SERVES = re.compile(r"^c2vl serve |^make ui")
+_INSTALLS = re.compile(r"^pip |^make test")  # the clone has the environment of this test
+_ELSEWHERE = ("docs/own-data.md", "docs/scale.md")  # the first has a test, the second takes hours
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.timeout(3600)
+def test_every_command_runs(tmp_path: Path) -> None:
+    clone = tmp_path / "c2vl"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+    (clone / ".venv").symlink_to(BIN.parent)
+    _make_small(clone)
+    wrong, ran = [], 0
+    for page in (page for page in PAGES if page not in _ELSEWHERE):
+        python = ""  # blocks of a page go on from one another
+        for block in blocks(page):
+            if not block.runs or block.language not in ("sh", "python"):
+                continue
+            if block.language == "python":
+                python += block.text
+                (tmp_path / "page.py").write_text(python)
+                commands = [(block.line, f"{sys.executable} {tmp_path / 'page.py'}")]
+            else:
+                commands = block.commands()
+            for line, command in commands:
+                if _INSTALLS.match(command):
+                    continue
+                began = time.monotonic()
+                try:
+                    said = serve(command, clone) if _SERVES.match(command) else shell(
+                        command, clone, clone)  # fmt: skip
+                    assert "Traceback" not in said, said
+                except AssertionError as error:
+                    wrong.append(f"{page}:{line}: {error}")
+                ran += 1
+                print(f"{page}:{line}: {time.monotonic() - began:.1f} s: {command}", flush=True)
+    assert not wrong, "\n\n".join(wrong)
+    assert ran > 40
+    litter = subprocess.run(
+        ["git", "status", "--short", "--untracked-files=all"],
+        cwd=clone, capture_output=True, text=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    assert not [line for line in litter if line.startswith("??")], litter  # runs/ is ignored
+
+
+def serve(command: str, clone: Path) -> str:
+    """Start what serves until it is ended; end it once it says where."""
+    process = subprocess.Popen(
+        ["bash", "-c", f"exec {command}"], cwd=clone, env=environment(clone), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+    )  # fmt: skip
+    said = ""
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            said += line
+            if "http://127.0.0.1" in line:
+                return said
+        raise AssertionError(f"{command}\n{said}")
+    finally:
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait(60)
+
+
+def _make_small(clone: Path) -> None:
+    for name, old, new in (
+        ("c2vl/presets/demo.yaml", r"epochs: \d+", "epochs: 2"),
+        ("c2vl/presets/demo.yaml", r"evaluate_every: \d+", "evaluate_every: 1"),
+        ("c2vl/presets/demo.yaml", r"hidden: \d+", "hidden: 4"),
+        ("sweeps/presets/demo.yaml", r"trials: \d+", "trials: 3"),
+        ("sweeps/presets/demo.yaml", r"min_epochs: \d+", "min_epochs: 1"),
+        ("sweeps/presets/demo.yaml", r"seeds: \[.*?\]", "seeds: [0]"),
+        ("sweeps/presets/debug.yaml", r"epochs: 4", "epochs: 2"),
+    ):
+        text = (clone / name).read_text()
+        changed, count = re.subn(old, new, text, count=1)
+        assert count == 1, (name, old)
+        (clone / name).write_text(changed)
