@@ -84,10 +84,10 @@ def blocks(page: str) -> list[Block]:
 
 
 def environment(code: Path) -> dict[str, str]:
-    """Return the variables of a shell in which .venv is activated, and make installs nothing."""
+    """Return the variables of a shell in which .venv is activated."""
     path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    return {**kept, "PATH": path, "PYTHONPATH": str(code), "MAKEFLAGS": "-o install"}
+    return {**kept, "PATH": path, "PYTHONPATH": str(code)}
 
 
 def shell(command: str, cwd: Path, code: Path = ROOT) -> str:
