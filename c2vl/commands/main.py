@@ -28,7 +28,7 @@ COMMANDS = {
     "index": ("c2vl.commands.serve:index", "Index a store's motions for search."),
     "search": ("c2vl.commands.serve:search", "Find motions like an example or a text."),
     "serve": ("c2vl.commands.serve:serve", "Serve an encoder over HTTP."),
-    "settings": ("c2vl.commands.train:settings", "List every setting, its default and meaning."),
+    "settings": ("c2vl.commands.train:settings", "List every setting: default, meaning, range."),
 }
 
 

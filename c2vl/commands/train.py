@@ -86,7 +86,7 @@ def train(
 @click.argument("overrides", metavar="[KEY=VALUE]...", nargs=-1)
 @imports_option("parts")
 def settings(config: Path | None, overrides: tuple[str, ...], imports: tuple[str, ...]) -> None:
-    """List every setting of an experiment: name, default, meaning.
+    """List every setting of an experiment: name, default, meaning, choices or range.
 
     Settings of parts are those of the parts that CONFIG or KEY=VALUE names; what else could be
     named stands beside the name.
@@ -99,7 +99,7 @@ def settings(config: Path | None, overrides: tuple[str, ...], imports: tuple[str
     """
     from c2vl.config.experiment import Experiment
     from c2vl.config.reading import (
-        alternatives,
+        allowed,
         described,
         override,
         parse_overrides,
@@ -113,8 +113,8 @@ def settings(config: Path | None, overrides: tuple[str, ...], imports: tuple[str
     import_modules(imports)
     values = with_imports(read_yaml(config), config.parent) if config is not None else {}
     values = override(values, parse_overrides(overrides))
-    others = alternatives(Experiment, values)
+    may_be = allowed(Experiment, values)
     for name, default, meaning in described(Experiment, values):
         click.echo(f"{name}={default}" + (f"\n    {meaning}" if meaning else ""))
-        if name in others:
-            click.echo(f"    one of: {', '.join(others[name])}")
+        if name in may_be:
+            click.echo(f"    {may_be[name]}")

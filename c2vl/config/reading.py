@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -243,6 +243,9 @@ def resolved(experiment: Experiment) -> Experiment:
     )
 
 
+_BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+
+
 def described(
     model: type[BaseModel], values: Mapping[str, Any] | None = None
 ) -> list[tuple[str, Any, str]]:
@@ -267,6 +270,27 @@ def alternatives(
     """Return the dotted settings that name a part, with the names that are registered now."""
     found = _fields(model, values or {})
     return {name: names(chosen.kind) for name, _, chosen in found if chosen is not None}
+
+
+def allowed(model: type[BaseModel], values: Mapping[str, Any] | None = None) -> dict[str, str]:
+    """Return what each setting may be, in words: choices or a range; others are left out."""
+    found = {name: _allowed(field) for name, field, _ in _fields(model, values or {})}
+    parts = {
+        name: f"one of: {', '.join(known)}" for name, known in alternatives(model, values).items()
+    }
+    return {name: said for name, said in (found | parts).items() if said}
+
+
+def _allowed(field: FieldInfo) -> str:
+    if field.annotation is bool:
+        return "true or false"
+    literals = [get_args(one) for one in (field.annotation, *get_args(field.annotation))
+                if get_origin(one) is Literal]  # fmt: skip
+    if literals:
+        return f"one of: {', '.join(map(str, literals[0]))}"
+    bounds = [(word, getattr(one, name)) for one in field.metadata for name, word in _BOUNDS.items()
+              if hasattr(one, name)]  # fmt: skip
+    return ", ".join(f"{word} {bound:g}" for word, bound in bounds)
 
 
 def _fields(

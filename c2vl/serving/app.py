@@ -9,13 +9,14 @@ Shapes: n sequences, M bodies, T frames, V joints, F features.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from importlib.resources import files
 from typing import Annotated, Any
 
 import numpy as np
 from fastapi import Depends, FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from fastapi.security import HTTPBearer
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
@@ -165,6 +166,8 @@ def make_app(
     app = FastAPI(
         title="C²VL skeleton encoder",
         version="1",
+        docs_url=None,  # FastAPI's page takes its script from a server elsewhere
+        redoc_url=None,
         responses=PROBLEMS,
         dependencies=[Depends(HTTPBearer(auto_error=False))] if token else [],
     )
@@ -186,6 +189,17 @@ def make_app(
             )
         clips = await run_in_threadpool(_clips, body.sequences, encoder, max_frames)
         return await embed(clips)
+
+    described = app.openapi
+    app.openapi = lambda: {**described(), "x-joints": len(encoder.layout.joints)}  # type: ignore[method-assign]
+
+    @app.get("/", include_in_schema=False)
+    def root() -> RedirectResponse:
+        return RedirectResponse("docs")
+
+    @app.get("/docs", include_in_schema=False, response_class=HTMLResponse)
+    def page() -> str:
+        return (files("c2vl.serving") / "page.html").read_text(encoding="utf-8")
 
     @app.get("/v1/health")
     def health() -> dict[str, str]:

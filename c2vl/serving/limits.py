@@ -16,7 +16,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
-OPEN_PATHS = ("/docs", "/openapi.json")
+OPEN_PATHS = ("/", "/docs", "/openapi.json")
 """Need no token: the API's description is no secret, and a browser's address line brings none."""
 CLIENTS = 10_000  # whose buckets are kept; the one that was quiet longest is dropped first
 

@@ -103,3 +103,12 @@ def test_every_setting_says_what_it_means() -> None:
     assert [
         name for name, _, meaning in config_files.described(config.Experiment) if not meaning
     ] == []
+
+
+def test_settings_say_what_they_may_be() -> None:
+    allowed = config_files.allowed(config.Experiment)
+    assert allowed["data.frames"] == "at least 8, at most 1000"
+    assert allowed["data.stream"] == "one of: joint, bone, motion"
+    assert allowed["objective.temperature"].startswith("above 0")
+    assert allowed["model.name"].startswith("one of: ") and "stgcn" in allowed["model.name"]
+    assert allowed["data.centre"] == "true or false" and "data.split" not in allowed
