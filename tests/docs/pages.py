@@ -104,7 +104,7 @@ def shell(command: str, cwd: Path, code: Path = ROOT) -> str:
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
         text=True,
-        timeout=470,
+        timeout=1500,  # captions of the demo, on a machine that others use
         check=False,
     )
     assert done.returncode == 0, f"{command}\nstatus {done.returncode}\n{done.stdout}"
