@@ -177,7 +177,10 @@ def show_splits(store: Store, extra: str | None = None, console: Console | None 
             continue
         sizes = (len(parts.train), len(parts.test))
         table.add_row(
-            name, *map(str, sizes), _official(name, sizes, store), _folds(store, parts.train)
+            _called(store, name),
+            *map(str, sizes),
+            _official(name, sizes, store),
+            _folds(store, parts.train),
         )
     console = console or Console()
     console.print(table)
@@ -186,6 +189,14 @@ def show_splits(store: Store, extra: str | None = None, console: Console | None 
         shown = "any store has subject:…, camera:…, setup:… (to train on these), loso:N and"
         lines = (shown if names else unknown, "FILE.csv with the columns id and part")
         console.print("\n".join(lines), markup=False, highlight=False)
+
+
+def _called(store: Store, name: str) -> str:
+    """Return a split's name, and the short one that means the same for this dataset."""
+    rule = RULES.get(name)
+    if rule is None or split(store.index, rule.short).name != name:
+        return name
+    return f"{name}, or {rule.short}"
 
 
 def _official(name: str, sizes: tuple[int, int], store: Store) -> str:

@@ -65,7 +65,8 @@ def status(name: str, storage: Location, as_json: bool) -> None:
         return
     rows = [{k.split(".")[-1]: number(v) for k, v in row.items()} for row in now["trials"]]
     _print([{k: v for k, v in row.items() if k != "run"} for row in rows], name)
-    click.echo("  ".join(f"{key} {now[key]}" for key in (*COUNTS, "driven")))
+    driven = "its driver runs" if now["driven"] else "no driver runs"
+    click.echo("  ".join([*(f"{key} {now[key]}" for key in COUNTS), driven]))
     if now["nodes_wanted"]:
         click.echo(now["nodes_wanted"])
 
@@ -162,12 +163,12 @@ def compare(names: tuple[str, ...], storage: Location, as_json: bool) -> None:
 def watch(name: str, storage: Location) -> None:
     """Watch the sweep NAME: running trials, best so far, time left; ends when the sweep does.
 
-    On a terminal a table that keeps itself up to date, else a line for each change.
+    On a terminal a table that keeps itself up to date, else a line for each change. A sweep that
+    has only just been started is waited for.
     """
-    from sweeps.report.watch import follow
-    from sweeps.spec.reading import read_sweep
+    from sweeps.report.watch import begun, follow
 
-    follow(read_sweep(storage, name))
+    follow(begun(storage, name))
 
 
 def _print(rows: list[dict[str, str]], title: str) -> None:

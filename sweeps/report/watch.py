@@ -9,10 +9,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import click
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from c2vl.support.errors import UserError
+from c2vl.support.remote import Location
 from sweeps.report.status import counts, nodes_wanted
 from sweeps.report.tables import clock
 from sweeps.report.trials import Trial, read_trial
@@ -28,6 +31,7 @@ REQUESTS_SECONDS = 10.0  # of a sweep at a URL
 ENDED_SHOWN = 5
 BARS = "▁▂▃▄▅▆▇█"
 WIDTH = 24
+START_SECONDS = 20  # from `run` to the study on disk, on a busy machine
 
 
 @dataclass(frozen=True)
@@ -130,6 +134,28 @@ def sparkline(values: Sequence[float], width: int = WIDTH) -> str:
     low, span = min(shown), max(shown) - min(shown)
     top = len(BARS) - 1
     return "".join(BARS[round((value - low) / span * top) if span else 0] for value in shown)
+
+
+def begun(storage: Location, name: str, patience: float = START_SECONDS) -> SweepSettings:
+    """Return a sweep's settings; wait for one that has only just been started.
+
+    Raises:
+        UserError: there is no such sweep after ``patience`` seconds either.
+    """
+    deadline, told = time.monotonic() + patience, False
+    while True:
+        try:
+            spec = read_sweep(storage, name)
+            reader(spec)
+        except UserError as error:
+            if time.monotonic() > deadline:
+                raise
+            if not told:
+                click.echo(f"{error}; waits {patience:.0f} s for it to begin", err=True)
+                told = True
+            time.sleep(0.5)
+        else:
+            return spec
 
 
 def follow(spec: SweepSettings, console: Console | None = None) -> None:

@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -176,3 +177,21 @@ def run(*words: str, input: str | None = None) -> Result:
 
 def _cut(*_: object) -> None:
     raise InterruptedError
+
+
+def test_a_sweep_that_has_just_been_started_is_waited_for(
+    finished: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    storage, _ = finished
+    late = tmp_path / "runs"
+
+    def start() -> None:
+        late.symlink_to(storage)
+
+    timer = threading.Timer(0.7, start)
+    timer.start()
+    assert watch.begun(late, "small", 20).name == "small"
+    timer.join()
+    assert "no such sweep" in (said := capsys.readouterr().err) and "waits 20 s" in said
+    with pytest.raises(UserError, match="no such sweep"):
+        watch.begun(late, "smal", 0.1)
