@@ -45,12 +45,17 @@ def train(
       c2vl train experiment.yaml --tracking-uri http://mlflow.lab:5000
     """
     from c2vl.config.reading import load
+
+    experiment = load(config, overrides)
+    from c2vl.training.beforehand import require_data
+
+    if not isinstance(experiment.data.store, str):  # what lies at a URL is fetched by who needs it
+        require_data(experiment)
     from c2vl.encoder.sources import plugin
     from c2vl.training.launch import fit
     from c2vl.training.progress import following
     from c2vl.training.run_folder import RunFolder
 
-    experiment = load(config, overrides)
     folder = out or Path("runs/train") / experiment.name
     made = isinstance(folder, Path) and not folder.exists()
     log: Any = nullcontext()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -12,8 +13,28 @@ from c2vl.config.by_name import choice, settings_at
 from c2vl.support.errors import did_you_mean
 from c2vl.support.remote import holds_secret
 
+_SETTINGS = "must be settings (name: value)"
+_MESSAGES = (  # pydantic's words, and ours
+    (re.compile(r"^Input should be a valid (dictionary|mapping).*"), _SETTINGS),
+    (re.compile(r"^expected settings \(name: value\)"), _SETTINGS),
+    (re.compile(r"^Input should be a valid integer.*"), "must be a whole number"),
+    (re.compile(r"^Input should be a valid number.*"), "must be a number"),
+    (re.compile(r"^Input should be a valid boolean.*"), "must be true or false"),
+    (re.compile(r"^Input should be a valid string"), "must be text"),
+    (re.compile(r"^Input should be a valid"), "must be a"),
+    (re.compile(r"^(Input|String|List|Tuple|Dictionary|Set) should "), "must "),
+    (re.compile(r" after validation, not (\d+)$"), r", not \1"),
+)
 
-def explain(model: type[BaseModel], values: Any, what: str, problem: Any) -> str:
+
+def explain(
+    model: type[BaseModel],
+    values: Any,
+    what: str,
+    problem: Any,
+    every: Collection[str] = (),
+    said: Collection[str] = (),
+) -> str:
     """Word one of pydantic's problems: the field by its path, what is wrong, the value given.
 
     Args:
@@ -21,18 +42,48 @@ def explain(model: type[BaseModel], values: Any, what: str, problem: Any) -> str
         values: nested mappings, as YAML gives them.
         what: what to call the whole, usually a file's name.
         problem: one of ``ValidationError.errors()``.
+        every: all settings by their dotted names, to tell where one belongs.
+        said: dotted names of what the command line gave.
     """
     path, known, meaning = _place(model, values, problem["loc"])
+    dotted = ".".join(path).removeprefix("base.") + "."
+    if any(dotted.startswith(f"{key.removeprefix('base.')}.") for key in said):
+        what = "command line"
     where = f"{what}: {'.'.join(path)}" if path else what
     if problem["type"] == "extra_forbidden":
-        near = did_you_mean(str(problem["loc"][-1]), known)
-        return f"{where}: no such setting{near}"
+        return f"{where}: no such setting{_near(str(problem['loc'][-1]), known, every)}"
     if problem["type"] == "missing":
         return f"{where}: must be set" + (f": {meaning}" if meaning else "")
-    message = problem["msg"].removeprefix("Value error, ")
-    given = problem["input"]
+    message, given = _message(problem), problem["input"]
+    if message == _SETTINGS and isinstance(given, str):
+        return f"{where}: {message}; of a part by its name: {'.'.join(path)}.name={given}"
     named = isinstance(given, dict) or problem["type"] == "part" or holds_secret(str(given))
     return f"{where}: {message}" + ("" if named else f" (given: {given!r})")
+
+
+def _message(problem: Any) -> str:
+    """Return what is wrong, without the library's words and patterns."""
+    message, given = problem["msg"].removeprefix("Value error, "), problem["input"]
+    if problem["type"] == "string_pattern_mismatch":
+        pattern = problem["ctx"]["pattern"]
+        if odd := [sign for sign in dict.fromkeys(given) if not re.match(pattern, f"a{sign}")]:
+            return f"cannot have {' or '.join(map(repr, odd))} in it"
+        return (
+            "is too long" if re.match(pattern, given[:1]) else "must begin with a letter or digit"
+        )
+    for pattern, ours in _MESSAGES:
+        message = pattern.sub(ours, message)
+    return str(message)
+
+
+def _near(name: str, known: Collection[str], every: Collection[str]) -> str:
+    """Return the setting of this level that may be meant, or the one of this name elsewhere."""
+    here = did_you_mean(name, known)
+    if not here.startswith("; did"):
+        for setting in every:
+            if setting.rpartition(".")[2] == name:
+                return f'; did you mean "{setting}"?'
+    return here
 
 
 def _place(

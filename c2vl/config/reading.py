@@ -13,7 +13,7 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -41,12 +41,15 @@ def from_dict(values: Mapping[str, Any]) -> Experiment:
     return parse(Experiment, values, "experiment")
 
 
-def parse(model: type[SettingsT], values: Mapping[str, Any], what: str) -> SettingsT:
+def parse(
+    model: type[SettingsT], values: Mapping[str, Any], what: str, said: Collection[str] = ()
+) -> SettingsT:
     """Validate ``values`` as ``model``; one message names every mistake.
 
     Args:
         model: any settings class (the sweep file uses it too).
         what: what to call the whole in a message (a file's name, usually).
+        said: dotted names of what the command line gave, which messages then name as the place.
 
     Raises:
         UserError: naming each field by its path, the value given and the nearest known name.
@@ -56,7 +59,8 @@ def parse(model: type[SettingsT], values: Mapping[str, Any], what: str) -> Setti
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        lines = [explain(model, values, what, problem) for problem in error.errors()]
+        every = [name for name, _, _ in described(model, values)]
+        lines = [explain(model, values, what, one, every, said) for one in error.errors()]
         raise UserError("\n".join(dict.fromkeys(lines))) from None
 
 
@@ -200,7 +204,8 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Experiment:
     """
     path = named_file(path, PRESETS)
     values = with_imports(read_yaml(path), path.parent)
-    return parse(Experiment, override(values, parse_overrides(overrides)), path.name)
+    changes = parse_overrides(overrides)
+    return parse(Experiment, override(values, changes), path.name, changes)
 
 
 def with_imports(values: dict[str, Any], folder: Path) -> dict[str, Any]:

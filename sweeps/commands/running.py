@@ -39,7 +39,6 @@ def run(file: Path, overrides: tuple[str, ...], address: str | None, or_resume: 
 
     An override names a key of the sweep file, or a setting of its base experiment.
     """
-    from sweeps.search.warm_start import check_warm_start
     from sweeps.spec.lock import refresh
     from sweeps.spec.reading import load_sweep
 
@@ -48,7 +47,7 @@ def run(file: Path, overrides: tuple[str, ...], address: str | None, or_resume: 
     if begun := or_resume and spec.folder.begun:
         spec = _continued(spec)
     else:
-        check_warm_start(spec)  # before Ray is imported; a resumed sweep has what it takes from it
+        _look_ahead(spec)
     _drive(spec, address, resume=begun)
 
 
@@ -84,6 +83,20 @@ def extend(
     number. The winner is then chosen among all trials; the former choice stays on record.
     """
     _drive(_changed(storage, name, overrides, more=trials), address, resume=True)
+
+
+def _look_ahead(spec: SweepSettings) -> None:
+    """Tell what is missing before Ray and torch are imported; a resumed sweep has it."""
+    from c2vl.training.beforehand import require_data
+    from sweeps.spec.checks import data_needs
+
+    if spec.warm_start is not None:
+        from sweeps.search.warm_start import check_warm_start
+
+        check_warm_start(spec)
+    for experiment in data_needs(spec):
+        if not isinstance(experiment.data.store, str):
+            require_data(experiment)
 
 
 def _changed(

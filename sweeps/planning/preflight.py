@@ -15,15 +15,10 @@ from pathlib import Path
 
 import optuna
 
-from c2vl.config.experiment import Experiment
-from c2vl.prompts.table import ConceptTable
-from c2vl.skeletons.cache import Cache
-from c2vl.skeletons.splits import folds, split
-from c2vl.skeletons.store import Store, read_manifest
 from c2vl.support.cpus import usable_cpus
 from c2vl.support.errors import UserError
-from c2vl.support.files import require_writable
 from c2vl.support.remote import RemoteFolder, absolute
+from c2vl.training.beforehand import require_data
 from sweeps.planning.cluster_resources import Node, cluster, living_nodes, ray_address, slots
 from sweeps.planning.nodes import require_fit_nodes
 from sweeps.search.storage import open_storage
@@ -101,40 +96,10 @@ def data(spec: SweepSettings) -> Finding:
     says, problems = [], []
     for experiment in data_needs(spec):
         try:
-            says.append(_data(experiment))
+            says.append(require_data(experiment))
         except UserError as error:
             problems.append(str(error))
     return Finding("data", "; ".join(dict.fromkeys(says)), list(dict.fromkeys(problems)))
-
-
-def _data(experiment: Experiment) -> str:
-    settings, prompts = experiment.data, experiment.prompts
-    store = Store.open(settings.store)
-    require_writable(Cache.of(store).folder)
-    parts = split(store.index, settings.split)
-    folds(store.index, parts.train, by=settings.validation_by, k=settings.validation_folds)
-    ids = [str(name) for name in store.index["id"].to_numpy()[parts.train]]
-    says = f"{read_manifest(settings.store)['dataset']} {settings.split}: {len(ids)} for training"
-    for modality, folder in experiment.concept_tables().items():
-        assert folder is not None, "checked with the settings"
-        try:
-            table = ConceptTable.open(folder, modality=modality)
-        except UserError as error:
-            raise UserError(f"prompts.{modality}: {error}") from None
-        there = int(table.joined(ids).present.sum())
-        says += f", {modality} for {there}"
-        if there < len(ids) and prompts.missing == "error":
-            raise UserError(
-                f"prompts.{modality}: {folder} has nothing for {len(ids) - there} of {len(ids)} "
-                "training sequences; make them with `c2vl prompts`, or set prompts.missing to "
-                "exclude or mask"
-            )
-        if prompts.per_sample > table.features.shape[1]:
-            raise UserError(
-                f"prompts.per_sample: {prompts.per_sample} asked, but {folder} has "
-                f"{table.features.shape[1]} prompts a sequence; lower it"
-            )
-    return says
 
 
 def tracking(spec: SweepSettings) -> str:

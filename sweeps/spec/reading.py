@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ from sweeps.spec.sweep import NAME, SweepSettings
 from sweeps.spec.sweep_folder import SweepFolder
 
 PRESETS = Path(__file__).parents[1] / "presets"
+_SHORT = ("sampler", "pruner")  # `sampler: random` is short for `sampler: {name: random}`
 
 
 def load_sweep(path: Path, overrides: Iterable[str] = ()) -> SweepSettings:
@@ -60,7 +61,7 @@ def load_sweep(path: Path, overrides: Iterable[str] = ()) -> SweepSettings:
         values["base"] = with_imports(values["base"], home)
     for key, value in changes.items():
         values = _override(values, key, value)
-    return parse_sweep(_with_tracking(values), path.name)
+    return parse_sweep(_with_tracking(values), path.name, changes)
 
 
 def _with_tracking(values: dict[str, Any]) -> dict[str, Any]:
@@ -85,6 +86,7 @@ def read_file(path: Path) -> tuple[dict[str, Any], Path]:
     """
     path = named_file(path, PRESETS)
     values = dict(read_yaml(path))
+    values |= {key: {"name": values[key]} for key in _SHORT if isinstance(values.get(key), str)}
     base = values.get("base", {})
     if not isinstance(base, str):
         return {**values, "base": base}, path.parent
@@ -108,22 +110,25 @@ def _override(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
         else:
             space[rest] = value
         return {**values, "space": space}
+    if head in _SHORT and not rest and isinstance(value, str):
+        rest = "name"
     if head == "base" and rest:
         return {**values, "base": override(values.get("base") or {}, {rest: value})}
     return override(values, {f"{head}.{rest}" if rest else head: value})
 
 
-def parse_sweep(values: Mapping[str, Any], what: str) -> SweepSettings:
+def parse_sweep(values: Mapping[str, Any], what: str, said: Collection[str] = ()) -> SweepSettings:
     """Validate a sweep, fill in every default, and check its settings against each other.
 
     Args:
         values: nested mappings, as YAML gives them.
         what: the file's name in messages.
+        said: names of what the command line gave, for messages.
 
     Raises:
         UserError: the problems, with the fields' paths.
     """
-    spec = parse(SweepSettings, values, what)
+    spec = parse(SweepSettings, values, what, said)
     _check_storage(spec, what)
     if "name" not in values.get("base", {}):
         base = spec.base.model_copy(update={"name": spec.name})

@@ -38,6 +38,15 @@ def test_overrides_are_typed(tmp_path: Path) -> None:
     assert experiment.prompts.language is None
 
 
+def test_messages_name_the_command_line_or_the_file(tmp_path: Path) -> None:
+    (path := tmp_path / "mine.yaml").write_text("data: {store: s}\ntrain: {epochs: few}\n")
+    with pytest.raises(UserError) as told:
+        config_files.load(path, ["optim.lr=fast", "prompts.language=l"])
+    lines = sorted(str(told.value).splitlines())
+    assert lines[0].startswith("command line: optim.lr: must be a number")
+    assert lines[1].startswith("mine.yaml: train.epochs: must be a whole number")
+
+
 def test_no_default_points_at_anybodys_data(tmp_path: Path) -> None:
     """A file with a name alone once trained on the demo's generated data."""
     (path := tmp_path / "experiment.yaml").write_text("name: mine\n")
@@ -70,6 +79,13 @@ def test_no_default_points_at_anybodys_data(tmp_path: Path) -> None:
         ({"train.evaluate_ema": True}, "evaluate_ema needs ema"),
         ({"optim.lr": float("nan")}, "finite"),
         ({"objective": 3}, "objective"),
+        ({"temperature": 0.07}, r'temperature: no such setting; did you mean "objective\.temp'),
+        ({"name": "a/b"}, r"name: cannot have '/' in it"),
+        ({"name": "-a"}, "name: must begin with a letter or digit"),
+        ({"name": "a" * 101}, "name: is too long"),
+        ({"train.epochs": "many"}, r"train\.epochs: must be a whole number \(given: 'many'\)"),
+        ({"optim": "adamw"}, r"optim: must be settings .*: optim\.name=adamw"),
+        ({"data.stream": "joints"}, r"data\.stream: must be 'joint', 'bone' or 'motion'"),
     ],
 )
 def test_mistakes_are_named(changes: dict[str, Any], message: str) -> None:

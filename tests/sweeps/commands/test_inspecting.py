@@ -78,10 +78,10 @@ def test_a_sweep_that_cannot_be_read_is_listed_with_the_reason(
     done = CliRunner().invoke(list_, ["--json"])
     found = {row["sweep"]: row for row in json.loads(done.output)}
     assert done.exit_code == 0 and found["good"]["asked"] == 2 and "error" not in found["good"]
-    assert "trials: Input should be a valid integer" in found["broken"]["error"]
+    assert "trials: must be a whole number" in found["broken"]["error"]
     assert "has no study yet" in found["studyless"]["error"]
     shown = CliRunner().invoke(list_, [])
-    assert shown.exit_code == 0 and "valid integer" in shown.output and "good" in shown.output
+    assert shown.exit_code == 0 and "whole number" in shown.output and "good" in shown.output
 
 
 def test_watching_what_has_ended_and_what_runs(finished_copy: Path) -> None:

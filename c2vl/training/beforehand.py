@@ -1,0 +1,54 @@
+"""What training needs of its data, looked at in under a second: nothing here imports torch."""
+
+from __future__ import annotations
+
+from c2vl.config.experiment import Experiment
+from c2vl.prompts.table import ConceptTable
+from c2vl.skeletons.cache import Cache
+from c2vl.skeletons.splits import folds, split
+from c2vl.skeletons.store import Store, read_manifest
+from c2vl.support.errors import UserError
+from c2vl.support.files import require_writable
+
+
+def require_data(experiment: Experiment) -> str:
+    """Open the store and the concept tables, and cut the split.
+
+    Returns:
+        What is there, in words.
+
+    Raises:
+        UserError: something is absent, of other data, or not enough.
+    """
+    settings, prompts = experiment.data, experiment.prompts
+    store = Store.open(settings.store)
+    require_writable(Cache.of(store).folder)
+    parts = split(store.index, settings.split)
+    folds(store.index, parts.train, by=settings.validation_by, k=settings.validation_folds)
+    ids = [str(name) for name in store.index["id"].to_numpy()[parts.train]]
+    says = f"{read_manifest(settings.store)['dataset']} {settings.split}: {len(ids)} for training"
+    for modality, folder in experiment.concept_tables().items():
+        assert folder is not None, "checked with the settings"
+        try:
+            table = ConceptTable.open(folder, modality=modality)
+        except UserError as error:
+            raise UserError(f"prompts.{modality}: {error}") from None
+        there = int(table.joined(ids).present.sum())
+        says += f", {modality} for {there}"
+        if ids and not there:
+            raise UserError(
+                f"prompts.{modality}: {folder} is of another store: none of its {len(table.ids)} "
+                f"names ({table.ids[0]}, …) is in {settings.store} ({ids[0]}, …)"
+            )
+        if there < len(ids) and prompts.missing == "error":
+            raise UserError(
+                f"prompts.{modality}: {folder} has nothing for {len(ids) - there} of {len(ids)} "
+                "training sequences; make them with `c2vl prompts`, or set prompts.missing to "
+                "exclude or mask"
+            )
+        if prompts.per_sample > table.features.shape[1]:
+            raise UserError(
+                f"prompts.per_sample: {prompts.per_sample} asked, but {folder} has "
+                f"{table.features.shape[1]} prompts a sequence; lower it"
+            )
+    return says

@@ -1,0 +1,53 @@
+"""Mistakes are told within a CPU second: before torch is imported or Ray starts."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from c2vl.prompts.table import ConceptTable
+from c2vl.skeletons.store import Store
+from tests.small import small_sweep
+
+
+def _said(module: str, *words: str) -> tuple[str, float]:
+    """Return the message of a command that fails, and the CPU seconds that it took."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, "-m", module, *words], capture_output=True, text=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 2, done.stderr
+    return done.stderr, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("temperature=0.07", 'did you mean "objective.temperature"?'),
+        ("data.split=xsubb", 'data.split: "xsubb" is not known; did you mean "xsub"?'),
+        ("prompts.language=nowhere", "prompts.language: nowhere: there is no language concept"),
+        ("prompts.language=OTHER", "is of another store: none of its 2 names (a, …) is in"),
+    ],
+)
+@pytest.mark.parametrize("module", ["c2vl", "sweeps"])
+def test_mistakes_are_told_at_once(
+    module: str, word: str, message: str, demo_store: Store, language: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    rows = np.ones((2, 1, 4), np.float32)
+    ConceptTable.write(other, ["a", "b"], rows, modality="language", model="test")
+    values = small_sweep(demo_store.path, language)
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump(values if module == "sweeps" else values["base"]))
+    words = ["run" if module == "sweeps" else "train", str(config)]
+    words.append(word.replace("OTHER", str(other)))
+    words.append(f"storage={tmp_path}" if module == "sweeps" else f"--out={tmp_path / 'run'}")
+    said, seconds = _said(module, *words)
+    assert message in said
+    assert seconds < 1.5, "1 on an idle machine; torch alone takes 3"
+    assert not (tmp_path / "run").exists() and not (tmp_path / "sweeps").exists()
