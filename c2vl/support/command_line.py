@@ -15,7 +15,7 @@ from typing import Any, NoReturn, TextIO
 
 import click
 
-from c2vl.support.errors import TrainingError, UserError
+from c2vl.support.errors import TrainingError, UserError, is_disk_full
 from c2vl.support.files import require_local
 from c2vl.support.remote import Location, parse_location
 
@@ -110,6 +110,19 @@ class LastingStream:
         os.close(nowhere)
 
 
+_NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS)  # the machine's: no bug, and no traceback
+
+
+def reach_this_machine() -> None:
+    """Keep requests to this machine (MLflow, an endpoint) away from a proxy of the network."""
+    said = {name.lower(): value for name, value in os.environ.items() if value}
+    if not any(f"{kind}_proxy" in said for kind in ("http", "https", "all", "grpc")):
+        return
+    given = [word.strip() for word in said.get("no_proxy", "").split(",") if word.strip()]
+    ours = ",".join(dict.fromkeys([*given, "localhost", "127.0.0.1", "::1"]))
+    os.environ.update(no_proxy=ours, NO_PROXY=ours)
+
+
 def run(group: click.Group, name: str) -> NoReturn:
     """Run a command line; a user's mistake ends in its message and status 2, never a traceback.
 
@@ -117,6 +130,7 @@ def run(group: click.Group, name: str) -> NoReturn:
     nobody takes ends no work; output that could not be written ends in status 2 afterwards.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    reach_this_machine()
     output = LastingStream(sys.stdout)
     sys.stdout, sys.stderr = output, LastingStream(sys.stderr)
     try:
@@ -137,4 +151,10 @@ def _run(group: click.Group, name: str) -> NoReturn:
     except TrainingError as error:
         click.echo(f"{name}: {error}", err=True)
         sys.exit(3)
+    except OSError as error:
+        if not (is_disk_full(error) or error.errno in _NOT_OURS):
+            raise
+        where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        click.echo(f"{name}: {where}{error.strerror or error}", err=True)
+        sys.exit(2)
     sys.exit(0)

@@ -37,7 +37,7 @@ from c2vl.skeletons.preparing.existing import (
 from c2vl.skeletons.rejected import write_rejected
 from c2vl.skeletons.store import FORMAT, Store, content_checksum
 from c2vl.support.errors import UserError
-from c2vl.support.files import write_text
+from c2vl.support.files import write_error, write_text
 from c2vl.support.progress import Progress
 
 _STORED = {"float32": "<f4", "float16": "<f2"}
@@ -156,15 +156,18 @@ def _locked(work: Path) -> Iterator[None]:
     """Lock the working folder, which stays after a failure for the next attempt.
 
     Raises:
-        UserError: another process holds it.
+        UserError: another process holds it, or files cannot be written there.
     """
-    work.mkdir(parents=True, exist_ok=True)
-    with (work / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(f"{work}: another process is preparing this store") from None
-        yield
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        with (work / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise UserError(f"{work}: another process is preparing this store") from None
+            yield
+    except OSError as error:  # a reader's become rejections
+        raise write_error(work, error) from None
 
 
 def _in_order(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -17,7 +18,7 @@ from c2vl.skeletons.demo.ntu_files import TrackedBody, skeleton_text
 from c2vl.skeletons.describe import missing_later
 from c2vl.skeletons.preparing.prepare import prepare
 from c2vl.skeletons.store import Store
-from c2vl.support.errors import UserError
+from c2vl.support.errors import StorageFull, UserError
 from tests.skeletons.datasets.writers import write_folder
 
 BAD = "S001C001P004R001A001.skeleton"
@@ -259,3 +260,12 @@ def test_what_later_steps_miss_is_said_at_once(tmp_path: Path) -> None:
     joints = "left_elbow, left_wrist, left_hip, left_knee, left_ankle, right_elbow"
     assert any(f"need {joints}" in line for line in lines)
     assert any("who was recorded" in line for line in lines)
+
+
+def test_a_full_disk_is_told(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("c2vl.skeletons.preparing.prepare.read_chunks", full)
+    with pytest.raises(StorageFull, match=r"store\.preparing: cannot be written .No space left"):
+        prepare("ntu60", raw, tmp_path / "store")

@@ -1,0 +1,43 @@
+"""What the machine refuses is told in one line, and requests to it take no way round."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import NoReturn
+
+import click
+import pytest
+import requests
+
+from c2vl.support.command_line import reach_this_machine, run
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_what_the_machine_refuses_is_one_message(
+    number: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["c2vl", "work"])
+    group = click.Group()
+
+    @group.command()
+    def work() -> NoReturn:
+        raise OSError(number, os.strerror(number), "store/lock")
+
+    with pytest.raises(SystemExit) as end:
+        run(group, "c2vl")
+    assert end.value.code == 2
+    assert capsys.readouterr().err == f"c2vl: store/lock: {os.strerror(number)}\n"
+
+
+@pytest.mark.parametrize("name", ["no_proxy", "NO_PROXY"])
+def test_requests_to_this_machine_go_there(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for one in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(one, "")
+    monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
+    monkeypatch.setenv(name, "lab.example")
+    reach_this_machine()
+    for host, proxied in (("127.0.0.1:5000", False), ("localhost", False), ("lab.example", False),
+                          ("elsewhere.example", True)):  # fmt: skip
+        found = requests.utils.get_environ_proxies(f"http://{host}/")
+        assert ("http" in found) == proxied, host
