@@ -192,7 +192,8 @@ class Lease:
                     self._lost(f"{self._name}: {_said(now)} has taken the sweep over")
                     return
                 self._write()
-                if self._remote.changed(STOP):
+                with suppress(FileNotFoundError):
+                    self._remote.read(STOP)  # `changed` would list the folder where it is absent
                     (self._copy / STOP).touch()
             except UserError as error:  # the server is away: no other driver gets the lease either
                 log.warning("%s", error)

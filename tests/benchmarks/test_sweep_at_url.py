@@ -23,7 +23,7 @@ from c2vl.training.launch import fit
 from tests.object_storage import Proxy
 from tests.sweeps.command import start
 
-TRIALS, ROUNDS, EPOCHS = 12, 3, 8
+TRIALS, ROUNDS, EPOCHS = 8, 3, 8
 LIMIT = 1.5
 """Of the driver's CPU in a folder: with so few trials its start is most of it."""
 
