@@ -23,7 +23,7 @@ from c2vl.training.launch import fit
 from tests.object_storage import Proxy
 from tests.sweeps.command import start
 
-TRIALS, ROUNDS, EPOCHS = 8, 3, 8
+TRIALS, ROUNDS, EPOCHS = 8, 2, 4
 LIMIT = 1.5
 """Of the driver's CPU in a folder: with so few trials its start is most of it."""
 
@@ -69,7 +69,7 @@ def test_checkpoints_of_a_trial(
     sweep_values: dict[str, Any], tmp_path: Path, proxy: Proxy, bucket: str
 ) -> None:
     """A training of its own, in this process, that writes a checkpoint each epoch."""
-    changes = {"train.epochs": EPOCHS, "name": "t", "model.hidden": 16, "model.feature": 64}
+    changes = {"train.epochs": EPOCHS, "name": "t"}
     settings: Experiment = from_dict(override(sweep_values["base"], changes))
     fit(settings, tmp_path / "first", name="t")
     times: dict[str, list[tuple[float, float]]] = {"folder": [], "url": []}
