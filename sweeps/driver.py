@@ -50,6 +50,7 @@ from sweeps.spec import provenance
 from sweeps.spec.checks import data_needs
 from sweeps.spec.lock import locked
 from sweeps.spec.reading import public_dump
+from sweeps.spec.rungs import rungs_of_all
 from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.training import ListedTrainings, Training, TrainingSource
 from sweeps.tracking.tracker import Tracker
@@ -165,7 +166,7 @@ class _Driver:
         self._cleanup = DiskCleanup(spec, ended)
         counts, ranked = source.counts(), source.ranked()
         best = ranked[0][1] if ranked else None
-        board = Board(spec.name, spec.trials, counts, spec.objectives[0], best)
+        board = Board(spec.name, spec.trials, counts, spec.objectives[0], best, rungs_of_all(spec))
         limit = FailureLimit(self._stop, spec.max_failed_trials, TRIALS_FAILED, counts["failed"])
         self._train(source, board, limit)
         self._tracker.keep(self._cleanup.encoders())

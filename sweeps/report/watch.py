@@ -23,7 +23,7 @@ from sweeps.search.study import ENDED, StudyReader, name_of, reader
 from sweeps.search.trial_record import TrialRecord
 from sweeps.spec.lock import is_running, refresh_run
 from sweeps.spec.reading import read_sweep
-from sweeps.spec.rungs import rungs
+from sweeps.spec.rungs import rungs_of_all
 from sweeps.spec.sweep import SweepSettings
 
 EVERY_SECONDS = 2.0
@@ -109,9 +109,7 @@ def _read(spec: SweepSettings, trial: TrialRecord) -> Trial:
 def table(now: Moment) -> Table:
     """Return it as a table for a terminal."""
     metric = now.spec.objectives[0].metric
-    marks = []
-    if now.spec.pruner.name == "asha":
-        marks = rungs(now.spec, now.spec.pruner.min_epochs, now.spec.max_epochs)
+    marks = rungs_of_all(now.spec)
     shown = Table(title=now.spec.name, caption=now.line())
     for name in ("trial", "outcome", "epoch", *(["rung"] if marks else []), metric, ""):
         shown.add_column(name, overflow="fold")

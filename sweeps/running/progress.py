@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -14,6 +15,7 @@ from sweeps.spec.training import End, Listener, Row, Training
 
 QUIET_SECONDS = 60.0
 UNBOUND = 200  # columns
+_SHOWN = 4  # trainings below the bar
 
 
 class Board(Listener):
@@ -25,6 +27,7 @@ class Board(Listener):
         counts: how many had which outcome before this start.
         objective: what "best" means.
         best: the best value before this start.
+        rungs: epochs at which trainings are compared.
     """
 
     def __init__(
@@ -34,10 +37,13 @@ class Board(Listener):
         counts: Counter[str],
         objective: Objective,
         best: float | None = None,
+        rungs: Sequence[int] = (),
     ) -> None:
         self._counts = Counter({k: v for k, v in counts.items() if k != "running"})
         self._objective, self._best, self._total = objective, best, total
         self._running: dict[str, int] = {}
+        self._epochs: dict[str, int] = {}  # of each training in all
+        self._rungs = rungs
         self._seconds: list[float] = []
         self._began: dict[str, float] = {}
         self._width = 1
@@ -55,6 +61,7 @@ class Board(Listener):
     def started(self, training: Training, attempt: int) -> None:
         """A training runs."""
         self._running[training.name] = 0
+        self._epochs[training.name] = training.experiment.train.epochs
         self._began.setdefault(training.name, time.monotonic())
         self._width = max(self._width, len(self._running))
         if attempt > 1:
@@ -100,10 +107,27 @@ class Board(Listener):
         parts += [f"{self._counts[key]} {key}" for key in ("complete", "pruned", "failed")]
         if self._best is not None:
             parts.append(f"best {self._objective.metric} {self._best:.4f}")
-        if self._seconds and done < self._total:
-            mean = sum(self._seconds) / len(self._seconds)
-            parts.append(f"about {_clock(mean * (self._total - done) / self._width)} left")
-        return ", ".join(parts)
+        return ", ".join([*parts, *self._left()])
+
+    def _left(self) -> list[str]:
+        """Say how long the rest will take, once anything has ended."""
+        done = sum(self._counts.values())
+        if not self._seconds or done >= self._total:
+            return []
+        mean = sum(self._seconds) / len(self._seconds)
+        return [f"about {_clock(mean * (self._total - done) / self._width)} left"]
+
+    def beside(self) -> str:
+        """What stands beside the bar, in 40 columns: best and time left; below it, who is where."""
+        best = [f"best {self._best:.4f}"] if self._best is not None else []
+        lines = [", ".join([*best, *self._left()])]
+        for name, epoch in list(self._running.items())[:_SHOWN]:
+            number = f"{name[-12:]} epoch {epoch}/{self._epochs[name]}"
+            passed = sum(rung <= epoch for rung in self._rungs)
+            lines.append(number + (f" rung {passed}/{len(self._rungs)}" if self._rungs else ""))
+        if len(self._running) > _SHOWN:
+            lines.append(f"and {len(self._running) - _SHOWN} more")
+        return "\n".join(line for line in lines if line)
 
     def say(self, text: str) -> None:
         """Print lines above the bar."""
@@ -112,7 +136,7 @@ class Board(Listener):
 
     def _show(self) -> None:
         done = sum(self._counts.values())
-        self._bar.show(done, self._total, self.line())
+        self._bar.show(done, self._total, self.beside())
 
 
 def show_table(rows: list[dict[str, str]], title: str) -> None:

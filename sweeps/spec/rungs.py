@@ -17,3 +17,10 @@ def rungs(spec: SweepSettings, start: int, total: int) -> list[int]:
         found.add(-(-epoch // every) * every)
         epoch *= spec.pruner.reduction
     return sorted(rung for rung in found if rung < total)
+
+
+def rungs_of_all(spec: SweepSettings) -> list[int]:
+    """Return the rungs that all trials share: ASHA's; Hyperband has others in each bracket."""
+    if spec.pruner.name != "asha":
+        return []
+    return rungs(spec, spec.pruner.min_epochs, spec.max_epochs)
