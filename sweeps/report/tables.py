@@ -107,6 +107,8 @@ def number(value: Any) -> str:
 
 def hours(value: float) -> str:
     """Hours for people: three digits, never as a power of ten."""
+    if not value:
+        return "0"
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}" if value >= 0.01 else f"{value:.3f}"
 
 
