@@ -112,13 +112,20 @@ def describe(card: Mapping[str, Any]) -> str:
         f"Joints in order: {', '.join(layout['joints'])}.",
     ]
     if figures := card.get("figures", {}):
-        lines += ["", "Measured on held-out training subjects, never on the test part:", ""]
+        lines += ["", _VALIDATION, ""]
         lines += [f"- {name}: {value:.4f}" for name, value in figures.items()]
     if results := card.get("results", []):
         lines += ["", "Measured with the protocols of `c2vl evaluate`:", ""]
         lines += ["| data | protocol | figure | 95 % interval |", "|---|---|---|---|"]
         lines += [_result(row) for row in results]
     return "\n".join(lines) + "\n"
+
+
+_VALIDATION = (
+    "Measured on folds of the training part, each by a probe that was fitted on the other folds. "
+    "Training itself saw these sequences, unless data.pretrain_on_validation was false. The test "
+    "part was not read:"
+)
 
 
 def _architecture(card: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Figures of an encoder during training: on held-out training subjects, and without labels."""
+"""Figures of an encoder during training: by probes over folds of it, and without labels."""
 
 from __future__ import annotations
 
