@@ -36,7 +36,7 @@ NAMES = {
     for number, name in enumerate(("laptop", "head", "node1", "node2"), 2)
 }
 BUCKET, MLFLOW, POSTGRES = 9000, 5000, 5432
-TRIALS, EPOCHS, FEATURE = 9, 40, 16
+TRIALS, EPOCHS, FEATURE = 8, 25, 16
 SECRETS = {name: secrets.token_hex(32) for name in ("user", "database", "ray", "bucket")}
 URI, JOBS = f"https://lab:{MLFLOW}", "http://head:8265"
 STORAGE = "s3://lab/runs"
