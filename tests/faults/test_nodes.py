@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -68,10 +66,15 @@ class Nodes:
 
     def announce(self, node: Any) -> None:
         """Give Ray the notice of a spot node that will be taken away."""
-        words = [sys.executable, "-m", "ray.scripts.scripts", "drain-node"]
-        words += ["--address", self._cluster.address, "--node-id", node.node_id]
-        words += ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "spot"]
-        subprocess.run([*words, "--deadline-remaining-seconds", "120"], check=True)
+        from ray._raylet import GcsClient
+        from ray.core.generated.autoscaler_pb2 import DrainNodeReason
+
+        reason = DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
+        deadline = int(1000 * (time.time() + 120))
+        taken, why = GcsClient(address=self._cluster.address).drain_node(
+            node.node_id, reason, "spot", deadline
+        )
+        assert taken, why
 
     def leave(self, node: Any) -> None:
         """End a node without a word to Ray, and wait until Ray has noticed."""
