@@ -38,8 +38,8 @@ def test_both_stores_agree(finished: tuple[Path, str]) -> None:
     states = [trial.state for trial in trials(storage)]
     assert states == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.COMPLETE]
     assert outcomes(storage) == {("FINISHED", "complete"): 2, ("FINISHED", "pruned"): 1}
-    # Of the winner's two seeds one is the trial's own; base, hard and supervised train both.
-    assert outcomes(storage, "final") == {("FINISHED", "complete"): 7}
+    # Of the winner's two seeds one is the trial's own; six references train both.
+    assert outcomes(storage, "final") == {("FINISHED", "complete"): 13}
     (parent,) = runs(storage, "sweep").values()
     assert parent.info.status == "FINISHED"
     for name, run in runs(storage, "trial").items():
