@@ -84,7 +84,7 @@ ui: install
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --host 127.0.0.1 --port $(PORT) --workers 1 --backend-store-uri sqlite:///runs/mlflow.db
 
 test: install
-	$(BIN)/python -m pytest -m "not slow" $(PARALLEL) $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" --durations 40 --durations-min 8 $(PARALLEL) $(ARGS)
 
 lint: install
 	$(BIN)/ruff check .
