@@ -96,9 +96,13 @@ def test_a_server_that_is_away_and_slow_costs_no_trial(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lost", ["driver", "machine"])
+@pytest.mark.parametrize(
+    ("lost", "moments"),
+    [("driver", [("small-0000", 3), ("small-0001", 11)]), ("machine", [("small-0001", 3)])],
+)
 def test_killed_again_and_again_and_resumed_from_nothing(
     lost: str,
+    moments: list[tuple[str, int]],
     bucket: str,
     proxy: Proxy,
     s3_server: Server,
@@ -111,13 +115,12 @@ def test_killed_again_and_again_and_resumed_from_nothing(
     url, tracking = f"{bucket}/lab", f"sqlite:///{tmp_path}/runs/mlflow.db"
     long = ["pruner.name=none", "train.epochs=12", "trials=2", "points=[]"]
     words = ["--or-resume", sweep_file, f"storage={url}", *stores(tmp_path), *long]
-    moments = [("small-0000", 3), ("small-0001", 11)]
     for start, (trial, epoch) in enumerate(moments):
         cache = str(tmp_path / f"machine{start}")
         with running(*words, cwd=tmp_path, C2VL_CACHE=cache) as process:
             wait_until(lambda t=trial, e=epoch: rows_at(s3_server, url, t) >= e, process)
-            if start == 1:
-                proxy.sick(503, AWAY)
+            if start == len(moments) - 1:
+                proxy.sick(503, AWAY)  # also for the next one
             if lost == "machine":
                 for one in session([process.pid]):
                     one.kill()
