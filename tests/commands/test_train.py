@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from c2vl.commands.main import c2vl
+from c2vl.skeletons.store import Store
 from c2vl.training.run_folder import RunFolder
 
 DEMO = Path(__file__).parents[2] / "c2vl" / "presets" / "demo.yaml"
@@ -16,7 +17,11 @@ DEMO = Path(__file__).parents[2] / "c2vl" / "presets" / "demo.yaml"
 
 @pytest.mark.parametrize("saved", [False, True])
 def test_stopped_with_and_without_a_checkpoint(
-    saved: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    saved: bool,
+    demo_store: Store,
+    language: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def stopped(_: object, folder: Path, **others: Any) -> None:
         checkpoints = RunFolder(folder).checkpoints
@@ -26,7 +31,9 @@ def test_stopped_with_and_without_a_checkpoint(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("c2vl.training.launch.fit", stopped)
-    result = CliRunner().invoke(c2vl, ["train", str(DEMO), "--out", str(tmp_path / "run")])
+    words = [f"data.store={demo_store.path}", f"prompts.language={language}"]
+    words += ["data.validation_folds=2", "--out", str(tmp_path / "run")]
+    result = CliRunner().invoke(c2vl, ["train", str(DEMO), *words])
     said = "from the last checkpoint" if saved else "starts anew"
     assert f"stopped; the same command {'continues ' if saved else ''}{said}" in str(
         result.exception
