@@ -6,20 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from c2vl.commands.main import c2vl
-from c2vl.skeletons.store import Store
 from c2vl.training.run_folder import RunFolder
-
-DEMO = Path(__file__).parents[2] / "c2vl" / "presets" / "demo.yaml"
 
 
 @pytest.mark.parametrize("saved", [False, True])
 def test_stopped_with_and_without_a_checkpoint(
     saved: bool,
-    demo_store: Store,
-    language: Path,
+    sweep_values: dict[str, Any],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -31,9 +28,9 @@ def test_stopped_with_and_without_a_checkpoint(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("c2vl.training.launch.fit", stopped)
-    words = [f"data.store={demo_store.path}", f"prompts.language={language}"]
-    words += ["data.validation_folds=2", "--out", str(tmp_path / "run")]
-    result = CliRunner().invoke(c2vl, ["train", str(DEMO), *words])
+    file = tmp_path / "experiment.yaml"
+    file.write_text(yaml.safe_dump({"name": "mine", **sweep_values["base"]}))
+    result = CliRunner().invoke(c2vl, ["train", str(file), "--out", str(tmp_path / "run")])
     said = "from the last checkpoint" if saved else "starts anew"
     assert f"stopped; the same command {'continues ' if saved else ''}{said}" in str(
         result.exception
