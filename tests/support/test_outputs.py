@@ -47,7 +47,8 @@ def places(
     demo_store: Store, demo_raw: Path, encoder_folder: Path, language: Path, tmp_path: Path
 ) -> dict[str, Path]:
     """What stands for the capital words of a command."""
-    values = {"name": "x", "data": {"store": str(demo_store.path), "frames": 16}}
+    data = {"store": str(demo_store.path), "frames": 16, "validation_folds": 2}
+    values = {"name": "x", "data": data}
     values["prompts"] = {"language": str(language), "per_sample": 3}
     path = tmp_path / "experiment.yaml"
     path.write_text(yaml.safe_dump(values))
