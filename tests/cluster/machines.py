@@ -21,6 +21,7 @@ import psutil
 NETWORK = "10.77.0"
 HUB = f"{NETWORK}.1"  # this process's own address among the machines
 APART = "C2VL_TEST_APART"
+_PATH = {"PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}  # ip, pivot_root
 _NAMESPACES = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child"]
 # an environment without the checkout: the wheel takes the place of the editable installation
 _ENVIRONMENT = """
@@ -65,6 +66,15 @@ rmdir /old
 echo ready
 read -r _
 """
+# the steps that a container may refuse
+_PROBE = """
+ip link add probe type bridge
+mount -t tmpfs probe /mnt
+cd /mnt
+mkdir below upper work merged
+mount -t overlay overlay -o lowerdir=below,upperdir=upper,workdir=work merged
+command -v pivot_root nsenter > /dev/null
+"""
 
 
 def refusal() -> str:
@@ -72,11 +82,12 @@ def refusal() -> str:
     if not sys.platform.startswith("linux") or os.geteuid():
         return "network and mount namespaces need Linux and root"
     tried = subprocess.run(
-        [*_NAMESPACES, "sh", "-c", "ip link add probe type bridge && mount -t tmpfs probe /mnt"],
+        [*_NAMESPACES, "sh", "-ec", _PROBE],
+        env=os.environ | _PATH,
         capture_output=True,
         text=True,
     )
-    return tried.stderr.strip()
+    return (tried.stderr.strip() or "no machine can be made") if tried.returncode else ""
 
 
 def enter(module: str, *words: str) -> None:
@@ -84,7 +95,7 @@ def enter(module: str, *words: str) -> None:
     if APART in os.environ:
         return
     command = [*_NAMESPACES, "--mount-proc", sys.executable, "-m", module, *words]
-    os.execvpe(command[0], command, os.environ | {APART: "1"})
+    os.execvpe(command[0], command, os.environ | _PATH | {APART: "1"})
 
 
 class Lab:

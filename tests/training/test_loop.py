@@ -224,7 +224,7 @@ def test_a_mistake_takes_no_folder(experiment: Any, tmp_path: Path, workers: int
     assert not out.exists()
     if workers > 1:  # the rest is the same, and Ray takes a while to start
         return
-    out.mkdir()
+    out.mkdir(parents=True)
     (out / "notes.txt").write_text("mine")
     assert CliRunner().invoke(train, [*words, "data.split=nope"]).exit_code == 1
     assert [path.name for path in out.iterdir()] == ["notes.txt"]

@@ -172,7 +172,7 @@ def test_an_encoder_that_mlflow_refused_is_kept_and_registered_later(
     monkeypatch.setattr(driver, "keep_encoder", lambda *_: folder.encoder)
     tracker = Tracker(spec, folder.identity(), must_answer=False)
     source = TrialSource(spec, folder.identity())
-    start = driver._Driver(spec, source, tracker, Stop(), cast(Any, None))
+    start = driver._Driver(spec, source, tracker, Stop(), cast(Any, None), lambda: None)
     start._publish(final)
     source.close()
     assert re.search(r"not registered.* stays in .*resume small \(tracking\.model=", start.untold)

@@ -92,5 +92,5 @@ def test_a_sweep_that_goes_on_in_another_experiment_has_all_its_runs_there(
     there = reader.get_experiment_by_name("elsewhere")
     found = reader.search_runs([there.experiment_id])
     counted = Counter(run.data.tags["kind"] for run in found)
-    assert counted == {"sweep": 1, "trial": 3, "final": 7}
+    assert counted == {"sweep": 1, "trial": 3, "final": 13}
     assert all(run.data.params for run in found if run.data.tags["kind"] != "sweep")
