@@ -47,16 +47,17 @@ def train(
     from c2vl.config.reading import load
 
     experiment = load(config, overrides)
-    from c2vl.training.beforehand import require_data
-
-    if not isinstance(experiment.data.store, str):  # what lies at a URL is fetched by who needs it
-        require_data(experiment)
-    from c2vl.encoder.sources import plugin
-    from c2vl.training.launch import fit
-    from c2vl.training.progress import following
+    from c2vl.training.beforehand import require_data  # these take longer
     from c2vl.training.run_folder import RunFolder
 
     folder = out or Path("runs/train") / experiment.name
+    ended = isinstance(folder, Path) and RunFolder(folder).done
+    if not ended and not isinstance(experiment.data.store, str):  # a URL's is fetched when needed
+        require_data(experiment)
+    from c2vl.encoder.sources import plugin  # and these import torch
+    from c2vl.training.launch import fit
+    from c2vl.training.progress import following
+
     made = isinstance(folder, Path) and not folder.exists()
     log: Any = nullcontext()
     if tracking_uri:
