@@ -161,12 +161,11 @@ def all_(encoders: tuple[str, ...], store: Location, **options: Any) -> None:
 
     if options["label"] is not None:
         raise UserError("--label: `all` names its rows itself; give it to a single protocol")
-    run, make = _prepared(store, options, names("protocol"))
-    trained = [name for name in ("fine-tune", "semi-supervised", "supervised") if name in
-               names("protocol")]  # fmt: skip
+    every = names("protocol")
+    run, make = _prepared(store, options, every)
     run.say(
-        f"all: {len(names('protocol'))} protocols of {len(encoders)} encoder(s); "
-        f"{', '.join(trained)} train networks, most of the time. For less: c2vl evaluate NAME "
+        f"all: {len(every)} protocols of {len(encoders)} encoder(s); fine-tune, semi-supervised "
+        "and supervised train networks, most of the time. For less: c2vl evaluate NAME "
         "(linear, knn …), then c2vl evaluate table; fewer --epochs shorten them"
     )
     rows = run.all([_load(source, run.out) for source in encoders], make)

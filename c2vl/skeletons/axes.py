@@ -101,6 +101,23 @@ def require_bodies(
     Raises:
         UserError: with the option that mends it.
     """
+    direction, size = stature(sequences, layout)
+    if size is not None:
+        _check_size(size, conversion.metres, unit)
+    if direction is not None and up != "y":
+        _check_direction(direction, conversion.up)
+
+
+def stature(
+    sequences: Iterable[NDArray[np.floating]], layout: JointLayout
+) -> tuple[NDArray[np.floating] | None, float | None]:
+    """Return where heads lie from feet, a mean of unit vectors (3,), and how long a body is.
+
+    Each is None where nothing tells it: no named joints, no bodies.
+
+    Args:
+        sequences: (M, T, V, 3) each.
+    """
     directions, sizes = [], []
     for joints in sequences:
         present = joints[np.any(joints, axis=(2, 3))]  # bodies in their frames: (n, V, 3)
@@ -109,10 +126,21 @@ def require_bodies(
         sizes.append(np.median((present.max(1) - present.min(1)).max(1)))
         if (direction := _upward(present, layout)) is not None:
             directions.append(direction)
-    if sizes:
-        _check_size(float(np.median(sizes)), conversion.metres, unit)
-    if directions and up != "y":
-        _check_direction(np.mean(directions, axis=0), conversion.up)
+    size = float(np.median(sizes)) if sizes else None
+    return (np.mean(directions, axis=0) if directions else None), size
+
+
+def axis_of(direction_C: NDArray[np.floating]) -> tuple[str, float]:
+    """Return the axis that a direction lies along, of :data:`UP`, and its share of it."""
+    axis = int(np.abs(direction_C).argmax())
+    return ("-" if direction_C[axis] < 0 else "") + "xyz"[axis], float(abs(direction_C[axis]))
+
+
+def units_of(size: float) -> list[str]:
+    """Return the units in which a length may be that of a body, the likeliest first."""
+    sizes = {name: size * length for name, length in UNITS.items()}
+    fits = [name for name, metres in sizes.items() if _SHORTEST <= metres <= _LONGEST]
+    return sorted(fits, key=lambda name: float(abs(np.log(sizes[name] / _USUAL))))
 
 
 def looked_at(count: int) -> NDArray[np.int64]:
@@ -120,7 +148,7 @@ def looked_at(count: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, count - 1, min(count, _LOOKED_AT)).astype(np.int64))
 
 
-def _upward(present_nVC: NDArray[np.float32], layout: JointLayout) -> NDArray[np.float32] | None:
+def _upward(present_nVC: NDArray[np.floating], layout: JointLayout) -> NDArray[np.floating] | None:
     """Return the mean unit vector from the lowest named joints to the highest, (3,)."""
     top = _named(layout, _TOPS) or list(layout.shoulders)
     bottom = _named(layout, _BOTTOMS)
@@ -128,7 +156,7 @@ def _upward(present_nVC: NDArray[np.float32], layout: JointLayout) -> NDArray[np
         return None
     along = present_nVC[:, top].mean(1) - present_nVC[:, bottom].mean(1)
     length = np.linalg.norm(along, axis=1, keepdims=True)
-    mean: NDArray[np.float32] = (along / np.maximum(length, 1e-9)).mean(0)
+    mean: NDArray[np.floating] = (along / np.maximum(length, 1e-9)).mean(0)
     return mean
 
 
@@ -143,11 +171,9 @@ def _named(layout: JointLayout, words: tuple[str, ...]) -> list[int]:
 def _check_size(size: float, metres: float, said: str | None) -> None:
     if _SHORTEST <= size <= _LONGEST:
         return
-    sizes = {name: size / metres * length for name, length in UNITS.items()}
-    fits = [name for name, other in sizes.items() if _SHORTEST <= other <= _LONGEST]
+    fits = units_of(size / metres)
     taken = next((name for name, length in UNITS.items() if length == metres), f"{metres:g}")
     if fits:
-        fits.sort(key=lambda name: abs(np.log(sizes[name] / _USUAL)))
         remedy = f"give --unit {' or '.join(fits)}"
     elif said is None:
         remedy = f"give the unit's length in metres as --unit, or --unit {taken} if this is right"
@@ -158,11 +184,10 @@ def _check_size(size: float, metres: float, said: str | None) -> None:
     )
 
 
-def _check_direction(mean_C: NDArray[np.float32], up: str) -> None:
+def _check_direction(mean_C: NDArray[np.floating], up: str) -> None:
     source_C = np.array(UP[up]).T @ mean_C  # in the source's axes
-    axis = int(np.abs(source_C).argmax())
-    found = ("-" if source_C[axis] < 0 else "") + "xyz"[axis]
-    if found == up or abs(source_C[axis]) < _CLEAR:
+    found, clear = axis_of(source_C)
+    if found == up or clear < _CLEAR:
         return
     right = "" if up != "y" else ", or --up y if this is right (people who lie, say)"
     raise UserError(

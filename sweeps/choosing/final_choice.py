@@ -109,20 +109,26 @@ class FinalChoice:
     def differences(self) -> list[dict[str, str]]:
         """Return each row's mean difference to the winner, paired by seed, with its interval."""
         rows = []
-        own = self.test.get(WINNER, {})
         for who in (who for who in self._in_order() if who != WINNER):
-            both = sorted(self.test[who].keys() & own.keys())
-            if len(both) < 2:
+            apart = {key: self.apart(who, key) for key in COLUMNS}
+            if (pairs := max(map(len, apart.values()))) < 2:
                 continue
-            row = {"": row_title(who), "pairs": str(len(both))}
+            row = {"": row_title(who), "pairs": str(pairs)}
             for key, label in COLUMNS.items():
-                pairs = [(self.test[who][seed], own[seed]) for seed in both]
-                apart = [100 * (a[key] - b[key]) for a, b in pairs if key in a and key in b]
-                row[label] = f"{statistics.mean(apart):+.1f}" if apart else "–"
-                if spread := interval(apart, "+.1f"):
+                row[label] = f"{statistics.mean(apart[key]):+.1f}" if apart[key] else "–"
+                if spread := interval(apart[key], "+.1f"):
                     row[label] += f" ({spread})"
             rows.append(row)
         return rows
+
+    def apart(self, who: str, key: str) -> list[float]:
+        """Return how many points a row is above the winner, of each seed that both have."""
+        own = self.test.get(WINNER, {})
+        return [
+            100 * (scores[key] - own[seed][key])
+            for seed, scores in self.test[who].items()
+            if key in scores and key in own.get(seed, {})
+        ]
 
     def _in_order(self) -> list[str]:
         return [who for who in dict.fromkeys([*ROWS, *self.test]) if who in self.test]

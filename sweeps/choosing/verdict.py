@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 
-from sweeps.choosing.final_choice import COLUMNS, NO_SEED, WINNER, FinalChoice, row_title
+from sweeps.choosing.final_choice import COLUMNS, WINNER, FinalChoice, row_title
 from sweeps.choosing.intervals import half_width
 
 
@@ -35,22 +35,15 @@ def _comparisons(final: FinalChoice) -> list[str]:
     if key is None:
         return []
     found = []
-    for who, by_seed in final.test.items():
-        if who == WINNER or NO_SEED in by_seed:
-            continue
-        pairs = [
-            (100 * winner[seed][key], 100 * scores[key])
-            for seed, scores in by_seed.items()
-            if key in scores and key in winner.get(seed, {})
-        ]
-        if pairs:
-            name = row_title(who)
-            found.append(f"{COLUMNS[key]}, test part: {_told(name, pairs)}.")
+    for who in final.test:
+        apart = final.apart(who, key)
+        if who != WINNER and apart:
+            told = _told(row_title(who), [-points for points in apart])
+            found.append(f"{COLUMNS[key]}, test part: {told}.")
     return found
 
 
-def _told(name: str, pairs: list[tuple[float, float]]) -> str:
-    differences = [ours - other for ours, other in pairs]
+def _told(name: str, differences: list[float]) -> str:
     mean, count = statistics.mean(differences), len(differences)
     if not any(differences):
         return f"the winner scores what the {name} scores, seed by seed"

@@ -25,7 +25,7 @@ from sweeps.tracking.backlog import OUTCOME, RUNNING, Note, now
 from sweeps.tracking.logged_epochs import LoggedEpochs
 from sweeps.tracking.mlflow_store import Refused, answering, does_not_answer
 from sweeps.tracking.pages import NOTE, TRAINING_PAGES, figures_explained
-from sweeps.tracking.run_sync import EPOCH, IDENTITY, MARKER, STATUS, Place, Runs
+from sweeps.tracking.run_sync import IDENTITY, STATUS, Place, Runs, epoch_metric
 
 EXPERIMENT = "c2vl-trainings"
 TRAINING = "training"
@@ -169,8 +169,7 @@ def _found(runs: Runs, digest: str, epochs: set[int]) -> str | None:
     """
     query = f"tags.{TRAINING} = '{digest}'"
     for run in runs.client.search_runs([runs.experiment], query, max_results=1):
-        marker = EPOCH if EPOCH in run.data.metrics else MARKER
-        history = runs.client.get_metric_history(run.info.run_id, marker)
+        history = runs.client.get_metric_history(run.info.run_id, epoch_metric(run))
         if {metric.step for metric in history} <= epochs:
             return run.data.tags.get(IDENTITY)
     return None

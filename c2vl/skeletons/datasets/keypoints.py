@@ -96,13 +96,12 @@ def read(item: Item) -> Iterator[Motion]:
     trunk = _trunk(persons, _LAYOUTS[wanted])
     scale = _TRUNK / trunk if persons[0].flat else 1.0
     tracks = [_track(one, scale) for one in _followed(frames, trunk)]
-    joints, decisions = two_persons([track for track in tracks if track is not None] or _nobody())
+    whole = [track for track in tracks if track is not None]
+    if not whole:
+        raise RejectedError("each person in it lacks a joint in every frame")
+    joints, decisions = two_persons(whole)
     motion = whole_item(item, joints, **facts)
     yield replace(motion, decisions={**motion.decisions, **decisions})
-
-
-def _nobody() -> list[Track]:
-    raise RejectedError("each person in it lacks a joint in every frame")
 
 
 def _trunk(persons: list[Person], layout: JointLayout) -> float:

@@ -12,13 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 
-from c2vl.skeletons.joint_names import roles
+from c2vl.skeletons.axes import axis_of, stature, units_of
 from c2vl.skeletons.layout import LAYOUTS, JointLayout
 
 Floats = NDArray[np.float64]
 DOUBTFUL = 0.35
 """Misfit from which a layout is likely wrong; real Kinect data fit theirs with 0.1 to 0.2."""
-_UNITS = (("m", 0.3, 3.0), ("cm", 30.0, 300.0), ("mm", 300.0, 3000.0))
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Guess:
             joints that keep their distance, without names, where there is none.
         misfits: built-in layout → misfit of its bones, the best first.
         up: the axis that points from the feet to the head.
-        unit: m, cm or mm by the height of the body, or "" where none fits or nobody knows.
+        unit: of :data:`~c2vl.skeletons.axes.UNITS`, or "" where none fits or nobody knows.
     """
 
     layout: JointLayout
@@ -59,15 +58,11 @@ def guess(samples: list[Floats]) -> Guess:
 
 
 def axis_and_unit(samples: list[Floats], layout: JointLayout) -> tuple[str, str]:
-    """Return the axis that points up, and the unit by the distance from ankles to head."""
-    places = roles(layout.joints)[0]
-    ankles = [*places["left_ankle"], *places["right_ankle"]]
-    body = [x[:, list(places["head"])].mean(1) - x[:, ankles].mean(1) for x in samples]
-    upright = np.mean([np.median(one, axis=0) for one in body], axis=0)
-    axis = int(np.abs(upright).argmax())
-    up = ("" if upright[axis] > 0 else "-") + "xyz"[axis]
-    height = float(np.median([np.median(np.linalg.norm(one, axis=1)) for one in body]))
-    return up, next((unit for unit, low, high in _UNITS if low <= height < high), "")
+    """Return the axis that points up, and the unit, as ``c2vl data prepare`` looks at them."""
+    direction, size = stature((x_TVC[None] for x_TVC in samples), layout)
+    if direction is None or size is None:
+        return "y", ""
+    return axis_of(direction)[0], next(iter(units_of(size)), "")
 
 
 def misfit(x_TVC: Floats, layout: JointLayout) -> float:
