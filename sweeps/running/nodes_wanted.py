@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 10.0
 ALONE_SECONDS = 60.0  # without any node that starts, before that is said
+# Ray passes on the reason of KubeRay, but of no other provider of nodes
+NO_REASON = "refused; the autoscaler's monitor.log, on the head, has the reason"
 
 
 class NodesWanted(Listener):
@@ -72,7 +74,7 @@ def wanted(now: ClusterStatus, *, alone: bool) -> str:
     ]
     if not waiting:
         return ""
-    refused = {one.ray_node_type_name: one.details or "" for one in now.failed_launches}
+    refused = {one.ray_node_type_name: one.details or NO_REASON for one in now.failed_launches}
     why = [f"no node of type {name}: {details}" for name, details in sorted(refused.items())]
     if alone and not why:
         why = ["no type of node of the cluster has so much, or may be started"]
