@@ -221,6 +221,8 @@ class _Driver:
         board = Board(spec.name, spec.trials, source.counts(), spec.objectives[0])
         for sentence in verdict(final):
             board.say(sentence)
+        if count := figures.get("test/scorings"):
+            board.say(f"{count:.0f} test scorings, each of an encoder by a protocol")
         drawn = "  ".join(f"{key}={short(value)}" for key, value in final.values.items())
         board.say(f"winner:  {name_of(spec, final.trial)}  {drawn}")
         board.say(f"encoder: {place}\nreport:  {spec.folder.place(report)}\nmodel:   {version}")

@@ -149,6 +149,8 @@ def search(
       c2vl search exported/demo exported/demo_index joints.npy
       c2vl search exported/demo exported/demo_index --text "a person sits down" -k 3
     """
+    import statistics
+
     require_extra("serving", "c2vl search", "faiss")
     from c2vl.encoder import load_encoder
     from c2vl.serving.index import load_index, text_rows
@@ -162,14 +164,16 @@ def search(
     opened.fits(loaded)
     found = {}
     if text is not None:
-        (found[text],) = opened.by_text(text_rows(loaded, [text]), k)
+        (found[text],) = opened.by_text(text_rows(loaded, [text]), len(opened.rows))
     elif file is not None:
         for name, joints in read_sequences(file, reader):
-            (found[name],) = opened.by_features(_features(loaded, file, joints), k)
+            (found[name],) = opened.by_features(_features(loaded, file, joints), len(opened.rows))
     for name, near in found.items():
         click.echo(f"{name}:")
-        for one in near:
+        for one in near[:k]:
             click.echo(f"  {one.score:.3f}  {one.id}  {one.name}")
+        middle = statistics.median(one.score for one in near)
+        click.echo(f"  {middle:.3f}  the median of all {len(near)}")
 
 
 @click.command()

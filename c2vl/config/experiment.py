@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from c2vl.config.by_name import ByName
 from c2vl.config.earlier import as_today
+from c2vl.config.held_out import held_out
 from c2vl.registry import import_modules
 from c2vl.support.files import require_local
 from c2vl.support.remote import Location, parse_location
@@ -69,8 +70,8 @@ class DataSettings(Settings):
         4,
         ge=2,
         le=20,
-        description="each fold of groups is scored by a probe fitted on the others; the test part "
-        "is never looked at",
+        description="each fold of groups is scored by a probe fitted on the labels of the others; "
+        "the test part is left alone",
     )
     pretrain_on_validation: bool = Field(
         True,
@@ -258,6 +259,11 @@ class Experiment(Settings):
     def concept_tables(self) -> dict[str, Location | None]:
         """The modalities that the objective reads, and their tables."""
         return {name: getattr(self.prompts, name) for name in self.objective.modalities()}
+
+    @property
+    def held_out(self) -> str:
+        """What validation figures are measured on, and what training saw of it, in words."""
+        return held_out(self.data.pretrain_on_validation, self.objective.uses_labels)
 
     def __reduce__(self) -> Any:
         # Another process must import `imports` before it can make the classes of the settings.

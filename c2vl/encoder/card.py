@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from c2vl.config.held_out import held_out
 from c2vl.support.errors import UserError
 from c2vl.support.files import parse_json
+from c2vl.support.tables import markdown, scale_of
 
 FORMAT = "c2vl-encoder"
 VERSION = 2
@@ -112,20 +114,14 @@ def describe(card: Mapping[str, Any]) -> str:
         f"Joints in order: {', '.join(layout['joints'])}.",
     ]
     if figures := card.get("figures", {}):
-        lines += ["", _VALIDATION, ""]
+        data = origin.get("experiment", {}).get("data", {})
+        seen = data.get("pretrain_on_validation", True), bool(origin.get("labels used"))
+        lines += ["", "Figures of training, by their names there.", held_out(*seen), ""]
         lines += [f"- {name}: {value:.4f}" for name, value in figures.items()]
     if results := card.get("results", []):
         lines += ["", "Measured with the protocols of `c2vl evaluate`:", ""]
-        lines += ["| data | protocol | figure | 95 % interval |", "|---|---|---|---|"]
-        lines += [_result(row) for row in results]
+        lines.append(markdown([_result(row) for row in results]))
     return "\n".join(lines) + "\n"
-
-
-_VALIDATION = (
-    "Measured on folds of the training part, each by a probe that was fitted on the other folds. "
-    "Training itself saw these sequences, unless data.pretrain_on_validation was false. The test "
-    "part was not read:"
-)
 
 
 def _architecture(card: Mapping[str, Any]) -> str:
@@ -136,10 +132,15 @@ def _architecture(card: Mapping[str, Any]) -> str:
     return f"{name}{by} {settings}"
 
 
-def _result(row: Mapping[str, Any]) -> str:
-    data = f"{row['dataset']}, {row['split']}, {row['part']}"
-    what = f"{row['protocol']}: {row['metric']}" + (
-        f" ({row['setting']})" if row["setting"] else ""
-    )
-    figure = f"{100 * row['value']:.1f} %"
-    return f"| {data} | {what} | {figure} | {100 * row['low']:.1f} to {100 * row['high']:.1f} |"
+def _result(row: Mapping[str, Any]) -> dict[str, str]:
+    setting = f" ({row['setting']})" if row["setting"] else ""
+    scale = scale_of(row["metric"])
+    unit = " %" if scale > 1 else ""
+    chance = row.get("chance")  # rows of earlier versions have none
+    return {
+        "data": f"{row['dataset']}, {row['split']}, {row['part']} part",
+        "protocol": f"{row['protocol']}: {row['metric']}{setting}",
+        "figure": f"{scale * row['value']:.1f}{unit}",
+        "95 % interval": f"{scale * row['low']:.1f} to {scale * row['high']:.1f}",
+        "chance": "" if chance is None else f"{scale * chance:.1f}{unit}",
+    }

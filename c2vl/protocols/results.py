@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c2vl.config.reading import flatten
-from c2vl.protocols.units import MEDIAN_RANK
 from c2vl.support.errors import UserError
 from c2vl.support.files import parse_json, replacing, write_text
+from c2vl.support.tables import MEDIAN_RANK
 from c2vl.support.versions import versions
 
 if TYPE_CHECKING:  # tables of rows are read without torch
@@ -44,6 +44,7 @@ CARD_FIELDS = (
     "low",
     "high",
     "interval",
+    "chance",
     "dataset",
     "split",
     "part",
@@ -71,10 +72,11 @@ class Result:
         data: checksum and counts of the store.
         seed: of the protocol's own draws.
         options: the protocol's options, and what was chosen on the way.
-        test_scoring: how often this encoder has been scored on the test part; 0 for validation.
+        test_scoring: number of this test scoring among those of the encoder; 0 on validation.
         versions: of Python and the packages that decide numbers.
         experiment: settings of the encoder's training by dotted name, but name and seed: encoders
             that differ in them are different experiments. Rows of earlier versions have none.
+        chance: what guessing scores, of protocols that read no label; None of others.
     """
 
     protocol: str
@@ -102,6 +104,7 @@ class Result:
     test_scoring: int
     versions: dict[str, str]
     experiment: dict[str, Any] = dataclasses.field(default_factory=dict)
+    chance: float | None = None
 
 
 def to_results(
@@ -154,6 +157,7 @@ def to_results(
                 test_scoring=test_scoring,
                 versions=versions(PACKAGES),
                 experiment=dict(sorted(experiment.items())),
+                chance=outcome.chance,
             )
         )
     return rows

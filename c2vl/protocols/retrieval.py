@@ -7,11 +7,15 @@ Synthesis" (ICCV 2023): each scored motion and its first caption, R@1, 5 and 10 
 * among all, where a caption that is nearly equal to the wanted one counts as right as well;
 * within batches of 32, drawn once, an incomplete one left out.
 
-Their "dissimilar subset" is a list of ids and so a split of its own. Equal similarities share the
-mean of their ranks. Features and captions enter the concept space as for zero-shot; nothing else is
-fitted, and no label is read.
+Their "dissimilar subset" is a list of ids and so a split of its own. Where similarities are equal,
+a rank is its mean over the orders of the equal ones. Features and captions enter the concept space
+as for zero-shot; nothing else is fitted, and no label is read.
 
-Shapes: Q pairs, K concept space.
+Chance is what motions and captions score that are paired at random: each rank is then equally
+likely where one answer is right; where several are, pairs are shuffled, since captions that are
+alike stand together in any order.
+
+Shapes: Q pairs, K concept space, D text features.
 """
 
 from __future__ import annotations
@@ -23,14 +27,17 @@ from c2vl.probes.neighbours import unit
 from c2vl.prompts.table import ConceptTable
 from c2vl.protocols.settings import RetrievalSettings
 from c2vl.protocols.task import Floats, Ints, Outcome, Task
-from c2vl.protocols.units import MEDIAN_RANK
 from c2vl.protocols.zeroshot import concept_space
 from c2vl.support.errors import UserError
+from c2vl.support.tables import MEDIAN_RANK
 
 AT = (1, 5, 10)
 BATCH = 32
+SHUFFLES = 8
 _ROWS = 1024  # queries compared at a time
 Ranks = NDArray[np.float64]
+Part = tuple[Ints, Ranks, Ranks]
+"""Positions of queries, their ranks, and ranks that are equally likely by chance."""
 
 
 def retrieval(task: Task, settings: RetrievalSettings) -> list[Outcome]:
@@ -44,7 +51,7 @@ def retrieval(task: Task, settings: RetrievalSettings) -> list[Outcome]:
         raise UserError("retrieval needs the captions of the store: --concepts TABLE")
     table = ConceptTable.open(settings.concepts, modality="language")
     ids = task.store.index["id"].astype(str).to_numpy()
-    found: dict[str, list[tuple[Ints, Ranks]]] = {}
+    found: dict[str, list[Part]] = {}
     for one in task.folds:
         space = concept_space(task, one, settings)
         if space.encoder != str(table.manifest["model"]):
@@ -56,16 +63,21 @@ def retrieval(task: Task, settings: RetrievalSettings) -> list[Outcome]:
         texts_QK = space.of_concepts(captions_QD)
         motions_QK = space.of_features(task.rows[one.scored])
         alike_QD = unit(captions_QD)
-        draw = np.random.default_rng(0).permutation(len(one.scored))
-        batches = draw[: len(draw) // BATCH * BATCH].reshape(-1, BATCH)
+        draw, count = np.random.default_rng(0), len(one.scored)
+        order = draw.permutation(count)
+        batches = order[: count // BATCH * BATCH].reshape(-1, BATCH)
+        shuffled = [draw.permutation(count) for _ in range(SHUFFLES)]
+        near = alike_QD, 2 * settings.threshold - 1
         for way, ask, answer in (("t2m", texts_QK, motions_QK), ("m2t", motions_QK, texts_QK)):
             kept = found.setdefault(f"{way} all", [])
-            kept.append((one.scored, ranks(ask, answer)))
+            kept.append((one.scored, ranks(ask, answer), np.arange(1.0, count + 1)))
             kept = found.setdefault(f"{way} near-equal texts", [])
-            kept.append((one.scored, ranks(ask, answer, alike_QD, 2 * settings.threshold - 1)))
+            guessed = np.concatenate([ranks(ask[rows], answer, *near) for rows in shuffled])
+            kept.append((one.scored, ranks(ask, answer, *near), guessed))
             kept = found.setdefault(f"{way} batches of {BATCH}", [])
             for rows in batches:
-                kept.append((one.scored[rows], ranks(ask[rows], answer[rows])))
+                own = ranks(ask[rows], answer[rows])
+                kept.append((one.scored[rows], own, np.arange(1.0, BATCH + 1)))
     return [outcome for name, parts in found.items() if parts for outcome in _outcomes(name, parts)]
 
 
@@ -86,20 +98,24 @@ def ranks(
         if alike_QD is not None:
             right_qQ |= alike_QD[rows] @ alike_QD.T > least
         best_q1 = np.where(right_qQ, near_qQ, -np.inf).max(1, keepdims=True)
-        equal_q = (near_qQ == best_q1).sum(1)
-        result[rows] = (near_qQ > best_q1).sum(1) + (equal_q + 1) / 2
+        equal_qQ = near_qQ == best_q1
+        first_q = (equal_qQ.sum(1) + 1) / ((equal_qQ & right_qQ).sum(1) + 1)
+        result[rows] = (near_qQ > best_q1).sum(1) + first_q
     return result
 
 
-def _outcomes(name: str, parts: list[tuple[Ints, Ranks]]) -> list[Outcome]:
+def _outcomes(name: str, parts: list[Part]) -> list[Outcome]:
     way, _, setting = name.partition(" ")
     words = {"t2m": "text to motion", "m2t": "motion to text"}[way]
-    positions = np.concatenate([at for at, _ in parts])
-    found = np.concatenate([rank for _, rank in parts])
+    positions, found, guessed = (np.concatenate(each) for each in zip(*parts, strict=True))
     short = {"all": "", "near-equal texts": "_near"}.get(setting, "_batch")
     key, setting = f"{way}{short}", f"{words}, {setting}"
-    outcomes = [
-        Outcome(f"{key}_r{k}", f"R@{k}", setting, positions, (found <= k).astype(np.float64))
-        for k in AT
+    outcomes = []
+    for k in AT:
+        hits, chance = (found <= k).astype(np.float64), float((guessed <= k).mean())
+        outcomes.append(Outcome(f"{key}_r{k}", f"R@{k}", setting, positions, hits, chance=chance))
+    middle = float(np.median(guessed))
+    return [
+        *outcomes,
+        Outcome(f"{key}_medr", MEDIAN_RANK, setting, positions, found, chance=middle),
     ]
-    return [*outcomes, Outcome(f"{key}_medr", MEDIAN_RANK, setting, positions, found)]

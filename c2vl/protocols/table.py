@@ -10,7 +10,7 @@ from typing import Any
 
 from c2vl.protocols.published import beside
 from c2vl.protocols.results import Result
-from c2vl.protocols.units import scale_of
+from c2vl.support.tables import MEDIAN_RANK, scale_of
 
 COLUMNS = {
     "linear": "linear",
@@ -37,7 +37,8 @@ def tables(rows: Iterable[Result]) -> list[tuple[str, Table]]:
 
     A cell is mean ± standard deviation over seeds, in %; with one seed, the figure and its 95 %
     interval. Seeds are those of the encoders, and the column says how many a line has at most.
-    Encoders of different experiments stand in different lines, named by what differs.
+    Encoders of different experiments stand in different lines, named by what differs. A line says
+    what chance alone scores, where protocols tell it.
 
     Returns:
         Title and lines of each.
@@ -51,6 +52,7 @@ def tables(rows: Iterable[Result]) -> list[tuple[str, Table]]:
     for (dataset, split, part, transferred), group in groups.items():
         measured = dict.fromkeys(row.key for row in group)  # protocols of others have own keys
         titles = {key: COLUMNS.get(key, key) for key in (*COLUMNS, *measured) if key in measured}
+        titles |= {row.key: f"{row.key} (rank)" for row in group if row.metric == MEDIAN_RANK}
         keys = list(titles)
         lines: Table = []
         for who, own in by_experiment(group):
@@ -59,6 +61,9 @@ def tables(rows: Iterable[Result]) -> list[tuple[str, Table]]:
             for key in keys:
                 line[titles[key]] = _cell([row for row in own if row.key == key])
             lines.append(line)
+        chances = {titles[key]: _chance([row for row in group if row.key == key]) for key in keys}
+        if any(chances.values()):
+            lines.append({"": "chance", "seeds": "", **chances})
         for key in () if transferred else ("linear", "ensemble"):
             for method, source, figure in beside(split, key) if key in keys else []:
                 empty = {"seeds": "", **{titles[other]: "" for other in keys}}
@@ -129,6 +134,15 @@ def curves(rows: Iterable[Result]) -> Table:
     ]
 
 
+def _chance(rows: list[Result]) -> str:
+    """What guessing scores in a column; a range where its rows differ, of retrieval from others."""
+    found = sorted(
+        {f"{scale_of(row.metric) * row.chance:.1f}" for row in rows if row.chance is not None},
+        key=float,
+    )
+    return "–".join(dict.fromkeys([*found[:1], *found[-1:]]))
+
+
 def _cell(rows: list[Result]) -> str:
     if not rows:
         return "–"
@@ -138,12 +152,3 @@ def _cell(rows: list[Result]) -> str:
     if len(values) > 1:
         return f"{mean} ± {statistics.stdev(values):.1f}"
     return f"{mean} ({scale * rows[0].low:.1f}–{scale * rows[0].high:.1f})"
-
-
-def markdown(title: str, lines: Table) -> str:
-    """A table as Markdown."""
-    head = list(lines[0])
-    rule = ["---"] * len(head)
-    body = [[line.get(column, "") for column in head] for line in lines]
-    text = [f"### {title}", ""] if title else []
-    return "\n".join([*text, *("| " + " | ".join(row) + " |" for row in (head, rule, *body))])

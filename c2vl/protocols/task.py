@@ -1,6 +1,6 @@
 """What is evaluated: an encoder on a part of a split, with the folds to fit on and to score.
 
-The test part is scored once, by what is fitted on all of training. Validation scores each fold of
+The test part is scored by what is fitted on all of training. Validation scores each fold of
 training groups by what is fitted on the others. Everything that a protocol chooses is chosen
 within ``fit``.
 """
@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from c2vl.encoder import Encoder
 from c2vl.encoder.store_features import store_features
 from c2vl.probes.linear import LinearClassifier, do_nothing, fit_chosen
-from c2vl.protocols.units import MEDIAN_RANK
 from c2vl.skeletons.splits import Split, folds, split
 from c2vl.skeletons.store import Store
 from c2vl.support.errors import UserError
+from c2vl.support.tables import MEDIAN_RANK
 from c2vl.training.device import Precision
 
 SplitPart = Literal["validation", "test"]
@@ -158,6 +158,8 @@ class Outcome:
         draws: how many.
         clusters: for figures that are no mean (NMI, ARI): the cluster of each sequence.
         chosen: what was chosen on the way, and what it scored there.
+        chance: what guessing scores, where no label is read; None elsewhere, where a random
+            encoder is the lower bound.
     """
 
     key: str
@@ -170,6 +172,7 @@ class Outcome:
     draws: int = 1
     clusters: Ints | None = None
     chosen: Mapping[str, Any] = field(default_factory=dict)
+    chance: float | None = None
 
     @property
     def value(self) -> float:

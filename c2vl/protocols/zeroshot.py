@@ -46,7 +46,8 @@ def zero_shot(task: Task, settings: ZeroShotSettings) -> list[Outcome]:
         scores = class_scores(task, one, space, texts)
         hits.append((one.scored, scores.argmax(1) == task.labels[one.scored]))
     what = "class names" if described is None else "descriptions"
-    return [pooled("zeroshot", "top-1", f"{what}, {settings.map}", hits)]
+    chance = 1 / len(texts)
+    return [pooled("zeroshot", "top-1", f"{what}, {settings.map}", hits, chance=chance)]
 
 
 def class_scores(task: Task, one: Fold, space: ConceptSpace, texts: list[list[str]]) -> Floats:

@@ -21,6 +21,7 @@ from typing import Any, Literal, get_args
 from c2vl.config.experiment import Experiment
 from c2vl.config.reading import flatten
 from c2vl.objective.settings import Edge
+from c2vl.support import tables
 from c2vl.support.errors import UserError
 
 COUNTERS = ("epoch", "step")  # every row has them; they locate the row and are no figures
@@ -166,10 +167,17 @@ def markdown(shown: Callable[[str], str] = str) -> str:
     """
     when = {"step": "mean over steps", "epoch": "each epoch", "validation": "validation"}
     labels = {True: "yes", False: "no", None: "–"}
-    rows = ["| figure | meaning | unit | better | reported | labels |", "|---|---|---|---|---|---|"]
-    for one in FIGURES:
-        name = f"`{shown(one.name)}`" + (f" ({', '.join(one.over)})" if one.over else "")
-        cells = (name, one.meaning, one.unit or "–", one.better or "–", when[one.when],
-                 labels[one.labels])  # fmt: skip
-        rows.append(f"| {' | '.join(cells)} |")
-    return "\n".join(rows)
+    return tables.markdown(
+        [
+            {
+                "figure": f"`{shown(one.name)}`"
+                + (f" ({', '.join(one.over)})" if one.over else ""),
+                "meaning": one.meaning,
+                "unit": one.unit or "–",
+                "better": one.better or "–",
+                "reported": when[one.when],
+                "labels": labels[one.labels],
+            }
+            for one in FIGURES
+        ]
+    )

@@ -7,28 +7,25 @@ import statistics
 from collections.abc import Sequence
 
 
-def half_width(values: Sequence[float]) -> float | None:
-    """Half of the 95 % interval of a mean, by Student's t; None with fewer than two values."""
+def ends(values: Sequence[float], top: float = math.inf) -> tuple[float, float] | None:
+    """Return the 95 % interval of a mean, by Student's t; None with fewer than two values.
+
+    Args:
+        top: the highest value that there can be, of a figure that cannot be below 0: of few seeds
+            the interval is wide, and a share is no less than 0 and no more than 1.
+    """
     if len(values) < 2:
         return None
     from scipy.stats import t
 
-    return float(t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
+    mean = statistics.mean(values)
+    half = float(t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
+    if top < math.inf:
+        return max(mean - half, 0.0), min(mean + half, top)
+    return mean - half, mean + half
 
 
 def interval(values: Sequence[float], form: str, top: float = math.inf) -> str:
-    """The same interval in words, each end as ``form`` says; empty with fewer than two values.
-
-    Args:
-        top: the highest value that there can be, of a figure that cannot be below 0.
-    """
-    half = half_width(values)
-    if half is None:
-        return ""
-    mean = statistics.mean(values)
-    low, high = mean - half, mean + half
-    if (
-        top < math.inf
-    ):  # of few seeds the interval is wide; a share is no less than 0, no more than 1
-        low, high = max(low, 0.0), min(high, top)
-    return f"{low:{form}} to {high:{form}}"
+    """Return the same interval in words, each end as ``form`` says; empty where there is none."""
+    found = ends(values, top)
+    return "" if found is None else f"{found[0]:{form}} to {found[1]:{form}}"

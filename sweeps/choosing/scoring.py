@@ -1,4 +1,4 @@
-"""Scores the winner and its references once on the test part."""
+"""Scores the winner and its references on the test part: a test scoring each, by each protocol."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from c2vl.support.tables import markdown
 from sweeps.choosing.final_choice import FinalChoice, top_of
 from sweeps.choosing.intervals import interval
 from sweeps.search.study import name_of
@@ -34,16 +35,13 @@ def chosen(spec: SweepSettings, final: FinalChoice, model: str = "") -> str:
     return "\n\n".join(part for part in parts if part)
 
 
+def _table(rows: list[dict[str, str]]) -> str:
+    return markdown(rows) if rows else ""
+
+
 def short(value: Any) -> str:
     """Return a value in few digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _table(rows: list[dict[str, str]]) -> str:
-    if not rows:
-        return ""
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def metrics(final: FinalChoice, counts: Mapping[str, int]) -> dict[str, float]:

@@ -6,7 +6,7 @@ import math
 import statistics
 
 from sweeps.choosing.final_choice import COLUMNS, WINNER, FinalChoice, row_title
-from sweeps.choosing.intervals import half_width
+from sweeps.choosing.intervals import ends
 
 
 def verdict(final: FinalChoice) -> list[str]:
@@ -48,11 +48,10 @@ def _told(name: str, differences: list[float]) -> str:
     if not any(differences):
         return f"the winner scores what the {name} scores, seed by seed"
     way = f"{abs(mean):.1f} points {'above' if mean > 0 else 'below'} the {name}"
-    if (half := half_width(differences)) is None:
+    if (found := ends(differences)) is None:
         return f"the winner is {way} with one seed, which tells nothing apart"
-    interval = (
-        f"95 % interval of the difference {mean - half:.1f} to {mean + half:.1f}, n = {count}"
-    )
-    if math.copysign(1, mean - half) == math.copysign(1, mean + half):
+    low, high = found
+    interval = f"95 % interval of the difference {low:.1f} to {high:.1f}, n = {count}"
+    if math.copysign(1, low) == math.copysign(1, high):
         return f"the winner is {way} ({interval})"
     return f"the winner CANNOT be told from the {name}: {way} ({interval})"

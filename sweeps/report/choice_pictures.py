@@ -23,12 +23,13 @@ def seeds(axes: Any, candidates: Sequence[CandidateSummary], objective: Objectiv
         values = list(one.by_seed.values())
         marks = axes.scatter(values, [place] * len(values), s=30, color=colour, alpha=0.6, zorder=3)
         link(marks, [one.number] * len(values))
-        if one.half is not None:
-            axes.errorbar(one.mean, place, xerr=one.half, color=colour, capsize=5, lw=1.6, zorder=2)
+        if one.ends is not None:
+            reach = [[abs(end - one.mean)] for end in one.ends]
+            axes.errorbar(one.mean, place, xerr=reach, color=colour, capsize=5, lw=1.6, zorder=2)
         axes.scatter([one.mean], [place], marker="|", s=320, linewidth=2.4, color=colour, zorder=4)
         found += values
-        if one.winner and one.half:
-            found += [one.mean - one.half, one.mean + one.half]
+        if one.winner and one.ends:
+            found += one.ends
     margin = 0.15 * (max(found) - min(found)) or 0.01
     axes.set_xlim(min(found) - margin, max(found) + margin)  # of two seeds the interval is vast
     axes.set_yticks(range(len(candidates)), [one.name for one in reversed(candidates)])

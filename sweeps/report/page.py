@@ -13,6 +13,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from c2vl.config.reading import dump
+from c2vl.encoder.ledger import scorings
 from sweeps.choosing.verdict import verdict
 from sweeps.report.about import about, steps
 from sweeps.report.costs import costs
@@ -50,6 +51,8 @@ def page(trials: Trials) -> str:
         sweep_yaml=public_dump(spec),
         tables=score_tables(spec.folder.results, final),
         verdict=verdict(final) if final else [],
+        scorings=scorings(spec.folder.results),
+        held_out=spec.base.held_out,
         seeds=max((len(one.by_seed) for one in candidates), default=1),
         agreements=[one.row() for one in trials.agreements],
         pictures=gallery(trials, spent, candidates),

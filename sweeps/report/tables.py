@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from c2vl.support.tables import markdown
 from sweeps.report.trials import Trial, Trials
 from sweeps.search.study import ENDED
 from sweeps.spec.sweep import SweepSettings
@@ -52,7 +53,6 @@ def summary(trials: Trials, rows: list[dict[str, Any]]) -> str:
     Args:
         rows: the same as :func:`rows_of` gives them.
     """
-    from c2vl.protocols.table import markdown
     from sweeps.choosing.verdict import verdict
 
     spec, final = trials.spec, trials.final
@@ -62,21 +62,26 @@ def summary(trials: Trials, rows: list[dict[str, Any]]) -> str:
         own = [row for row in rows if row["outcome"] == outcome]
         seconds = f"{sum(row['seconds'] for row in own):.0f}"
         counts.append({"outcome": outcome, "trials": str(len(own)), "training seconds": seconds})
-    lines.append(markdown("", counts))
+    lines.append(markdown(counts))
     if compared := trials.agreements:
         title = "How well scores without labels ranked the complete trials, on validation"
-        lines += ["", title, "", markdown("", [one.row() for one in compared])]
+        lines += ["", title, "", markdown([one.row() for one in compared])]
     if final is None:
         return "\n".join(lines) + "\n"
-    lines += ["", f"Winner: trial {final.trial}, chosen by {final.metric} on validation:", ""]
+    lines += [
+        "",
+        f"Winner: trial {final.trial}, chosen by {final.metric}. {spec.base.held_out}",
+        "",
+    ]
     lines += [f"- {run}: {final.metric} {value:.4f}" for run, value in final.validation.items()]
     drawn = [f"- {name}: {json.dumps(value)}" for name, value in final.values.items()]
     lines += ["", "Drawn:", "", *drawn]
     if scored := final.table():
-        lines += ["", final.title, "", markdown("", scored)]
+        lines += ["", final.title, "", markdown(scored)]
     if apart := final.differences():
-        lines += ["", _APART, "", markdown("", apart)]
-        lines += ["", *(f"- {sentence}" for sentence in verdict(final))]
+        lines += ["", _APART, "", markdown(apart)]
+    if told := verdict(final):
+        lines += ["", *(f"- {sentence}" for sentence in told)]
     return "\n".join(lines) + "\n"
 
 

@@ -11,7 +11,7 @@ from c2vl.config.experiment import Experiment
 from c2vl.config.reading import flatten
 from sweeps.choosing.final_choice import top_of
 from sweeps.choosing.final_trainings import seeded
-from sweeps.choosing.intervals import half_width, interval
+from sweeps.choosing.intervals import ends, interval
 from sweeps.report.trials import Trials
 from sweeps.spec.training import Training
 
@@ -40,13 +40,13 @@ class CandidateSummary:
         return statistics.mean(self.by_seed.values())
 
     @property
-    def half(self) -> float | None:
-        """Half of the 95 % interval of the mean (Student's t); None with one seed."""
-        return half_width(list(self.by_seed.values()))
+    def ends(self) -> tuple[float, float] | None:
+        """The 95 % interval of the mean, within what the figure can be; None with one seed."""
+        return ends(list(self.by_seed.values()), top_of(self.metric))
 
     @property
     def interval(self) -> str:
-        """That interval in words, within what the figure can be; empty with one seed."""
+        """That interval in words; empty with one seed."""
         return interval(list(self.by_seed.values()), ".4g", top_of(self.metric))
 
 

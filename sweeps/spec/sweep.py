@@ -120,7 +120,9 @@ def _registered(protocols: list[str]) -> list[str]:
 class FinalSettings(Settings):
     """The choice and the test figures, after the last trial."""
 
-    test: bool = Field(True, description="score the chosen encoder once on the test part")
+    test: bool = Field(
+        True, description="score the winner and what stands beside it on the test part"
+    )
     protocols: Annotated[list[str], AfterValidator(_registered)] = Field(
         ["linear", "knn", "clustering", "few-shot"],
         description="registered protocols that score the encoders; zero-shot needs a table",

@@ -12,6 +12,7 @@ import os
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
+from c2vl.config.experiment import Experiment
 from c2vl.training.figures import SYSTEM, describe, markdown
 from sweeps.spec.space import Variant
 from sweeps.spec.sweep import SweepSettings
@@ -77,14 +78,14 @@ def description(spec: SweepSettings, chosen: str = "") -> str:
         f"Ranked by `{metric_name(objective.metric)}` ({describe(objective.metric).meaning}; "
         f"{objective.direction}). Trials side by side: saved view *{view_name(spec)}*.",
         chosen,
-        figures_explained(),
+        figures_explained(spec.base),
     ]
     return "\n\n".join(part for part in parts if part)
 
 
-def figures_explained() -> str:
+def figures_explained(experiment: Experiment) -> str:
     """Return what each figure means, as Markdown: MLflow has no notes on metrics."""
-    return f"## Figures\n\n{markdown(metric_name)}"
+    return f"## Figures\n\n{experiment.held_out}\n\n{markdown(metric_name)}"
 
 
 # --- a saved view -----------------------------------------------------------------------------

@@ -23,7 +23,8 @@ def log_results(
     """Log rows and pictures (the plugin of ``c2vl evaluate --tracking-uri``).
 
     A figure is a metric named after part and key (``test/linear``) with the protocol's seed as its
-    step; all of a row is an artefact. ``test/scorings`` is how often the test part has been read.
+    step, beside it ``test/zeroshot_chance`` where guessing scores something known; all of a row is
+    an artefact. ``test/scorings`` is the number of test scorings of the encoder.
 
     Args:
         rows: of any number of encoders.
@@ -58,6 +59,11 @@ def log_results(
                 run = client.create_run(experiment, tags=tags, run_name=name)
                 run_id = run.info.run_id
             metrics = [Metric(name_of(row), row.value, now, row.seed) for row in own]
+            metrics += [
+                Metric(f"{name_of(row)}_chance", row.chance, now, row.seed)
+                for row in own
+                if row.chance is not None
+            ]
             if counts := [row.test_scoring for row in own if row.test_scoring]:
                 metrics.append(Metric("test/scorings", max(counts), now, 0))
             for first in range(0, len(metrics), 900):

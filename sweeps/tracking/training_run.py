@@ -95,7 +95,7 @@ class _Run:
                 tags={
                     TRAINING: digest,
                     OUTCOME: "running",
-                    NOTE: figures_explained(),
+                    NOTE: figures_explained(experiment),
                     **provenance.code(),
                 },
             )

@@ -30,7 +30,7 @@ from c2vl.protocols.published import PUBLISHED, beside
 from c2vl.protocols.results import read_folder, read_results
 from c2vl.protocols.settings import SemiSupervisedSettings, TrainingSettings
 from c2vl.protocols.supervised import supervised_scores
-from c2vl.protocols.table import markdown, tables
+from c2vl.protocols.table import tables
 from c2vl.protocols.task import Outcome, Task
 from c2vl.protocols.transfer import converted_store
 from c2vl.registry import register
@@ -38,6 +38,7 @@ from c2vl.skeletons.layout import get_layout
 from c2vl.skeletons.store import Store, content_checksum
 from c2vl.support.errors import UserError
 from c2vl.support.ray_session import connected
+from c2vl.support.tables import markdown
 from c2vl.training import checkpoint
 from c2vl.training.device import Precision
 from c2vl.training.launch import fit
@@ -307,7 +308,8 @@ def test_every_protocol_from_one_call(demo_store: Store, tmp_path: Path) -> None
         *("random encoder", "supervised from scratch", "raw joints"),
     ]
     assert lines[5]["fine-tune"] != "–" and lines[6]["1-NN"] != "–" and "fine-tune" in lines[0]
-    assert markdown(title, lines).count("\n|") == len(lines) + 2 - 0
+    assert all(-1 <= row.low <= row.value <= row.high <= 1 for row in rows)  # of all protocols
+    assert "in %" in title and markdown(lines).count("\n|") == len(lines) + 1
     left = {path.suffix for path in (tmp_path / "r/.unfinished").iterdir()}
     assert left == {".lock"}
     said.clear()
@@ -326,6 +328,7 @@ def test_transfer_between_layouts(demo_store: Store, encoder_folder: Path, tmp_p
     words = ("--split", "xsub", "--folds", 2, "--out", out, "--epochs", 1, "--part", "test")
     shown = ask("transfer", folder, kinect.path, *words).output
     assert "fine-tune" in shown
+    assert all(0 <= row.low <= row.value <= row.high <= 1 for row in read_folder([out]))
     (table,) = tables(read_folder([out]))
     assert table[0].startswith("transfer from demo (generated) to demo (generated)")
     refused = ask("linear", folder, kinect.path, *words[:6], code=2)

@@ -35,6 +35,7 @@ from c2vl.protocols.zeroshot import class_texts, zero_shot
 from c2vl.skeletons.layout import get_layout
 from c2vl.skeletons.preprocess import preprocess
 from c2vl.support.errors import UserError
+from c2vl.support.tables import MEDIAN_RANK
 
 SCORES = ("NMI", "ARI")
 WithRows = Callable[..., Task]
@@ -109,7 +110,7 @@ def test_the_interval_of_a_share() -> None:
     assert interval(outcome, subjects, 0) == interval(outcome, subjects, 0)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 @given(st.integers(0, 2**16), st.integers(2, 80), st.integers(1, 7), st.booleans())
 def test_every_interval_holds_its_figure(seed: int, size: int, people: int, few: bool) -> None:
     draw = np.random.default_rng(seed)
@@ -120,9 +121,17 @@ def test_every_interval_holds_its_figure(seed: int, size: int, people: int, few:
     share = Outcome("linear", "top-1", "", at, (labels == clusters).astype(float))
     weighted = replace(share, weights=1 / (1.0 + draw.integers(0, 3, size)))
     kinds = [Outcome("x", name, "", at, labels.astype(float), clusters=clusters) for name in SCORES]
-    for outcome in (share, weighted, *kinds):
-        value, low, high, _ = interval(outcome, subjects, seed)
-        assert -1 <= low <= value <= high <= 1 and (low >= 0 or outcome.metric == "ARI")
+    rank = Outcome("medr", MEDIAN_RANK, "", at, draw.integers(1, 9, size).astype(float))
+    for outcome in (share, weighted, rank, *kinds):
+        holds(outcome, subjects, seed)
+
+
+def holds(outcome: Outcome, subjects: np.ndarray, seed: int = 0) -> None:
+    """Its interval holds the figure, within what the figure can be."""
+    value, low, high, _ = interval(outcome, subjects, seed)
+    least = {"ARI": -1.0, MEDIAN_RANK: 1.0}.get(outcome.metric, 0.0)
+    most = float(outcome.values.max()) if outcome.metric == MEDIAN_RANK else 1.0
+    assert least <= low <= value <= high <= most, (outcome.key, low, value, high)
 
 
 def test_spoiling_does_what_it_says() -> None:
@@ -199,6 +208,42 @@ def test_ranks_of_retrieval_in_closed_form() -> None:
     assert ranks(similar.T, eye).tolist() == [1, 2.5, 1.5]
     alike = np.array([[1, 0], [0, 1], [0.1, 0.995]], np.float32)
     assert ranks(similar, eye, alike, 0.9).tolist() == [1.5, 2, 1]  # texts 1 and 2 are nearly equal
+    same = ranks(eye, np.ones_like(eye), alike, 0.9)  # all are equal: of two right ones the first
+    assert same == pytest.approx([2, 4 / 3, 4 / 3])
+
+
+def test_chance_is_what_random_features_score(
+    task: Task, with_rows: WithRows, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(zeroshot, "text_encoder_of", lambda _: Words())
+    draw, ids = np.random.default_rng(0), list(task.store.index["id"])
+    captions = np.eye(40, dtype=np.float32)[draw.integers(0, 12, len(ids))][:, None]
+    table, space = tmp_path / "language", (torch.eye(40), torch.zeros(40))
+    texts = [["a"] for _ in ids]
+    ConceptTable.write(table, ids, captions, modality="language", model="words@1", texts=texts)
+    (tmp_path / "texts.yaml").write_text(
+        json.dumps({name: f"it is {n}" for n, name in enumerate(task.store.class_names)})
+    )
+    values: dict[str, list[float]] = {}
+    chances: dict[str, list[float]] = {}
+    for times in range(40):
+        one = with_rows(draw.normal(size=(len(ids), 40)), part="test")
+        one.encoder.concepts["language"] = ConceptSpace(space, space, "words@1")
+        for outcome in [
+            *retrieval(one, RetrievalSettings(concepts=table)),
+            *zero_shot(one, ZeroShotSettings(texts=tmp_path / "texts.yaml")),
+        ]:
+            if not times:
+                holds(outcome, one.store.index["subject"].to_numpy(np.int64)[outcome.positions])
+            assert outcome.chance is not None
+            values.setdefault(outcome.key, []).append(outcome.value)
+            chances.setdefault(outcome.key, []).append(outcome.chance)
+    chance = {key: float(np.mean(found)) for key, found in chances.items()}
+    assert chance["zeroshot"] == pytest.approx(1 / 13)
+    assert chance["t2m_near_r1"] > 2 * chance["t2m_r1"] and chance["t2m_medr"] > 20
+    for key, each in chance.items():
+        width = 0.2 * each if key.endswith("medr") else 0.04
+        assert np.mean(values[key]) == pytest.approx(each, abs=width), key
 
 
 def test_retrieval_of_pairs_that_fit(task: Task, with_rows: WithRows, tmp_path: Path) -> None:
