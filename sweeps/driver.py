@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from c2vl.encoder.card import CARD, read_card
 from c2vl.encoder.ledger import scorings
 from c2vl.support.errors import StorageFull, TrainingError, UserError
 from c2vl.training.launch import documented
@@ -53,6 +54,7 @@ from sweeps.spec.reading import public_dump
 from sweeps.spec.rungs import rungs_of_all
 from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.training import ListedTrainings, Training, TrainingSource
+from sweeps.tracking.pages import WINNER
 from sweeps.tracking.tracker import Tracker
 
 TRIALS_FAILED, FINAL_FAILED = "trials failed", "a final training failed"  # reasons to stop
@@ -214,7 +216,9 @@ class _Driver:
                 f"gone: c2vl-sweep resume {spec.words} (tracking.model=OTHER for another model)"
             )
         marked = marks(spec, final, former_choices(spec.folder))
-        tracker.chosen(chosen(spec, final, model), marked)
+        origin = read_card(encoder / CARD)["provenance"]
+        settings = {WINNER: final.run, **origin.get("experiment", {})}
+        tracker.chosen(chosen(spec, final, model), marked, settings)
         source.budget.note()
         left = tracker.finish("complete")
         self.untold = self.untold or left

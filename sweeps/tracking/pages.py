@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 NOTE = "mlflow.note.content"
 CHOICE = "choice"
 """Tag of the runs of a sweep's candidates: "winner" or "candidate"."""
+WINNER = "winner"
+"""Parameter of a sweep's run: the run whose settings its other parameters are."""
 USER, SOURCE, SOURCE_TYPE, COMMIT = (
     "mlflow.user", "mlflow.source.name", "mlflow.source.type", "mlflow.source.git.commit",
 )  # fmt: skip
@@ -78,6 +80,9 @@ def description(spec: SweepSettings, chosen: str = "") -> str:
         f"Ranked by `{metric_name(objective.metric)}` ({describe(objective.metric).meaning}; "
         f"{objective.direction}). Trials side by side: saved view *{view_name(spec)}*.",
         chosen,
+        chosen
+        and f"This run's parameters are those of the run that `{WINNER}` names among them. "
+        "MLflow cannot change them: after an extension with another winner they stay.",
         figures_explained(spec.base),
     ]
     return "\n\n".join(part for part in parts if part)

@@ -34,7 +34,7 @@ from sweeps.spec.training import Outcome, Row
 from sweeps.tracking.backlog import OUTCOME, RUNNING, Note
 from sweeps.tracking.logged_epochs import LoggedEpochs
 from sweeps.tracking.mlflow_store import open_client, open_experiment
-from sweeps.tracking.pages import metric_name, origin
+from sweeps.tracking.pages import WINNER, metric_name, origin
 
 STATUS: dict[Outcome, str] = {
     "complete": "FINISHED",
@@ -193,6 +193,8 @@ class Runs:
         known.says = says
 
     def _log_params(self, run: Run, config: dict[str, Any]) -> None:
+        if run.data.params.get(WINNER, config.get(WINNER)) != config.get(WINNER):
+            return  # a sweep's, of its first winner: MLflow cannot change parameters
         found = {key: str(value) for key, value in flatten(config).items() if key != "name"}
         absent = [Param(*item) for item in found.items() if item[0] not in run.data.params]
         if absent:

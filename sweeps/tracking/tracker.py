@@ -171,14 +171,16 @@ class Tracker(Listener):
         with answering(self.spec.tracking_uri):
             return view_address(self.spec.tracking_uri, self.runs.experiment, self._identity)
 
-    def chosen(self, words: str, marks: Mapping[str, str]) -> None:
+    def chosen(self, words: str, marks: Mapping[str, str], settings: Mapping[str, Any]) -> None:
         """Write what was chosen.
 
         Args:
             words: for the sweep's description, in Markdown.
             marks: tag :data:`.CHOICE` by run.
+            settings: of the winner, with :data:`.WINNER`: they become the sweep's parameters.
         """
-        self._tell(self.spec.name, kind="sweep", tags={NOTE: description(self.spec, words)})
+        tags = {NOTE: description(self.spec, words)}
+        self._tell(self.spec.name, kind="sweep", tags=tags, config=dict(settings))
         for run, mark in marks.items():
             self._tell(run, tags={CHOICE: mark})
 

@@ -39,6 +39,7 @@ def test_the_saved_view_and_the_model(finished: tuple[Path, str], server: str) -
     marks = {name: run.data.tags.get("choice") for name, run in trials.items()}
     assert sorted(filter(None, marks.values())) == ["winner"]
     assert "Winner: small-000" in parent.data.tags["mlflow.note.content"]
+    assert "Training saw the motions, not the labels" in parent.data.tags["mlflow.note.content"]
     for run in (parent, *trials.values()):
         assert run.data.tags["mlflow.user"] and run.data.tags["mlflow.source.name"]
         assert not {"name", "epoch"} & {*run.data.params, *run.data.metrics}
@@ -46,6 +47,7 @@ def test_the_saved_view_and_the_model(finished: tuple[Path, str], server: str) -
     assert "Winner: small-000" in version.description
     source = client(storage).get_run(version.run_id)
     assert source.data.tags["choice"] == "winner"
+    assert parent.data.params == {**source.data.params, "winner": source.info.run_name}
     assert 0 < source.data.metrics["test/linear"] <= 1
     (address,) = [line.split()[-1] for line in out.splitlines() if line.startswith("trials: ")]
     table = address.replace("http://127.0.0.1:5000", server).replace("CHART", "TABLE")
