@@ -83,8 +83,9 @@ def test_files_are_classified(parts: Path, demo_store: Store, demo_raw: Path) ->
 
 
 def test_motions_are_found(parts: Path, demo_store: Store) -> None:
-    lines = ask("search", parts / "encoder", parts / "index", parts / "one.npy", "-k", 3)
-    near = [line.split()[:2] for line in lines.splitlines()[1:]]
+    lines = ask("search", parts / "encoder", parts / "index", parts / "one.npy", "-k", 30)
+    near = [line.split()[:2] for line in lines.splitlines()[1:-1]]
+    assert len(near) == 30 and lines.splitlines()[-1].endswith("the median of all 104")
     assert ["1.000", str(demo_store.index["id"].iloc[7])] in near  # a random encoder's tie
     index, encoder = load_index(parts / "index"), load_encoder(parts / "encoder")
     rows = encoder.embed([demo_store.joints(at) for at in range(len(demo_store))])
