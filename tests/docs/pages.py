@@ -22,6 +22,7 @@ _BLOCK = re.compile(
     r"(?P<text>.*?)^(?P=pad)```$",
     re.MULTILINE | re.DOTALL,
 )
+_HEADING = re.compile(r"^#{1,3} (.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Block:
 
     Attributes:
         page: its file, from the root of the repository.
+        section: the heading that it stands under.
         line: of its first line.
         language: sh, python, yaml, or none.
         text: what stands in it.
@@ -37,6 +39,7 @@ class Block:
     """
 
     page: str
+    section: str
     line: int
     language: str
     text: str
@@ -74,6 +77,7 @@ def blocks(page: str) -> list[Block]:
     return [
         Block(
             page,
+            (_HEADING.findall(text[: match.start("text")]) or [""])[-1],
             text[: match.start("text")].count("\n") + 1,
             match["language"],
             match["text"],

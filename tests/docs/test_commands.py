@@ -1,7 +1,11 @@
-"""Every command of README and docs, page after page, in one fresh clone (slow).
+"""Every command of README and docs, section after section, in one fresh clone (slow).
 
-As printed, but that the presets which are trained are first made small in the clone: two epochs.
-What cannot run is marked in the page's source (:mod:`tests.docs.pages`).
+As printed, but that what is trained is first made small in the clone: two epochs. What cannot run
+is marked in the page's source (:mod:`tests.docs.pages`).
+
+A section alone, in a clone that is kept and in which README's sections have run before::
+
+    C2VL_DOCS_CLONE=FOLDER pytest tests/docs/test_commands.py -m slow -k Judging
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,47 +27,62 @@ from tests.shell import BIN
 _SERVES = re.compile(r"^c2vl serve |^make ui")
 _INSTALLS = re.compile(r"^pip |^make test")  # the clone has the environment of this test
 _ELSEWHERE = ("docs/own-data.md", "docs/scale.md")  # the first has a test, the second takes hours
+SECTIONS = dict.fromkeys(
+    (page, block.section)
+    for page in PAGES
+    if page not in _ELSEWHERE
+    for block in blocks(page)
+    if block.runs and block.language in ("sh", "python")
+)
+
+pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(1800)]
 
 
-@pytest.mark.slow
-@pytest.mark.ray
-@pytest.mark.timeout(3600)
-def test_every_command_runs(tmp_path: Path) -> None:
-    clone = tmp_path / "c2vl"
-    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
-    _installed(clone)
-    _make_small(clone)
-    wrong, ran = [], 0
-    for page in (page for page in PAGES if page not in _ELSEWHERE):
-        python = ""  # blocks of a page go on from one another
-        for block in blocks(page):
-            if not block.runs or block.language not in ("sh", "python"):
-                continue
-            if block.language == "python":
-                python += block.text
-                (tmp_path / "page.py").write_text(python)
-                commands = [(block.line, f"{sys.executable} {tmp_path / 'page.py'}")]
-            else:
-                commands = block.commands()
-            for line, command in commands:
-                if _INSTALLS.match(command):
-                    continue
-                began = time.monotonic()
-                try:
-                    said = serve(command, clone) if _SERVES.match(command) else shell(
-                        command, clone, clone)  # fmt: skip
-                    assert "Traceback" not in said, said
-                except AssertionError as error:
-                    wrong.append(f"{page}:{line}: {error}")
-                ran += 1
-                print(f"{page}:{line}: {time.monotonic() - began:.1f} s: {command}", flush=True)
-    assert not wrong, "\n\n".join(wrong)
-    assert ran > 40
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    kept = os.environ.get("C2VL_DOCS_CLONE")
+    path = Path(kept) if kept else tmp_path_factory.mktemp("docs") / "c2vl"
+    if not path.exists():
+        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(path)], check=True)
+        _installed(path)
+    else:
+        subprocess.run(["git", "fetch", "--quiet", str(ROOT), "HEAD"], cwd=path, check=True)
+        subprocess.run(["git", "reset", "--hard", "--quiet", "FETCH_HEAD"], cwd=path, check=True)
+    _make_small(path)
+    yield path
     litter = subprocess.run(
         ["git", "status", "--short", "--untracked-files=all"],
-        cwd=clone, capture_output=True, text=True, check=True,
+        cwd=path, capture_output=True, text=True, check=True,
     ).stdout.splitlines()  # fmt: skip
     assert not [line for line in litter if line.startswith("??")], litter  # runs/ is ignored
+
+
+@pytest.mark.parametrize(("page", "section"), SECTIONS, ids=lambda word: word.replace(" ", "-"))
+def test_every_command_runs(page: str, section: str, clone: Path) -> None:
+    python = ""  # blocks of a page go on from one another
+    wrong = []
+    for block in blocks(page):
+        if block.runs and block.language == "python":
+            python += block.text
+        if block.section != section or not block.runs:
+            continue
+        if block.language == "python":
+            (clone / "runs/page.py").write_text(python)
+            commands = [(block.line, f"{sys.executable} runs/page.py")]
+        else:
+            commands = block.commands() if block.language == "sh" else []
+        for line, command in commands:
+            if _INSTALLS.match(command):
+                continue
+            began = time.monotonic()
+            try:
+                said = serve(command, clone) if _SERVES.match(command) else shell(
+                    command, clone, clone)  # fmt: skip
+                assert "Traceback" not in said, said
+            except AssertionError as error:
+                wrong.append(f"{page}:{line}: {error}")
+            print(f"{page}:{line}: {time.monotonic() - began:.1f} s: {command}", flush=True)
+    assert not wrong, "\n\n".join(wrong)
 
 
 def serve(command: str, clone: Path) -> str:
@@ -106,6 +126,8 @@ def _make_small(clone: Path) -> None:
         ("sweeps/presets/demo.yaml", r"min_epochs: \d+", "min_epochs: 1"),
         ("sweeps/presets/demo.yaml", r"seeds: \[.*?\]", "seeds: [0]"),
         ("sweeps/presets/debug.yaml", r"epochs: 4", "epochs: 2"),
+        ("c2vl/protocols/settings.py", r"epochs: int = Field\(EPOCHS", "epochs: int = Field(2"),
+        ("c2vl/protocols/settings.py", r"draws: int = 5", "draws: int = 1"),
     ):
         text = (clone / name).read_text()
         changed, count = re.subn(old, new, text, count=1)
