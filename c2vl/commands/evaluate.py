@@ -146,29 +146,27 @@ def ensemble(encoders: tuple[str, ...], store: Location, **options: Any) -> None
 
 @evaluate.command("all", cls=_Settings, of=lambda: parts("protocol"))
 @click.argument("encoders", nargs=-1, required=True)
+@click.option("--only", multiple=True, metavar="PROTOCOL", help="Run this alone; repeatable.")
 @store_argument
-def all_(encoders: tuple[str, ...], store: Location, **options: Any) -> None:
+def all_(encoders: tuple[str, ...], store: Location, only: tuple[str, ...], **options: Any) -> None:
     """Run every protocol on ENCODERS, and the baselines beside them; print the table.
 
     Encoders of several seeds become mean and deviation; with bone and motion encoders of the same
     seeds there is the ensemble too. What has a result in --out already is not run again.
+    It says first about how long it will take.
 
     \b
-    Example:
+    Examples:
       c2vl evaluate all runs/train/utd-*/encoder runs/stores/utd_mhad --split xsub --part test
+      c2vl evaluate all ENCODER runs/stores/demo --split xsub --only linear --only knn
     """
     from c2vl.protocols.terminal_tables import show_tables
 
     if options["label"] is not None:
         raise UserError("--label: `all` names its rows itself; give it to a single protocol")
-    every = names("protocol")
-    run, make = _prepared(store, options, every)
-    run.say(
-        f"all: {len(every)} protocols of {len(encoders)} encoder(s); fine-tune, semi-supervised "
-        "and supervised train networks, most of the time. For less: c2vl evaluate NAME "
-        "(linear, knn …), then c2vl evaluate table; fewer --epochs shorten them"
-    )
-    rows = run.all([_load(source, run.out) for source in encoders], make)
+    chosen = [find("protocol", name).name for name in only] or names("protocol")
+    run, make = _prepared(store, options, chosen)
+    rows = run.all([_load(source, run.out) for source in encoders], make, only=chosen)
     _track(rows, options)
     show_tables(rows)
 

@@ -55,13 +55,11 @@ def kinematic(store: Location, out: Location, **options: Any) -> None:
     from c2vl.prompts.table import KIND
     from c2vl.skeletons.staging import made_at
     from c2vl.skeletons.store import Store
-    from c2vl.support.progress import progress
 
     opened = Store.open(store)
     text = opens_encoder(options)()
-    there = made_at(out, KIND, fresh=options["overwrite"])
-    with there as folder, progress("captions encoded") as shown:
-        made = build(opened, folder, text, progress=shown, **options)
+    with made_at(out, KIND, fresh=options["overwrite"]) as folder:
+        made = build(opened, folder, text, **options)
     _report(made, out)
 
 
@@ -101,13 +99,11 @@ def import_(captions: Path, out: Location, store: Location | None, **options: An
     from c2vl.prompts.table import KIND
     from c2vl.skeletons.staging import made_at
     from c2vl.skeletons.store import Store
-    from c2vl.support.progress import progress
 
     text = opens_encoder(options)()
     opened = Store.open(store) if store is not None else None
-    there = made_at(out, KIND, fresh=options["overwrite"])
-    with there as folder, progress("captions encoded") as shown:
-        made = import_captions(captions, folder, text, store=opened, progress=shown, **options)
+    with made_at(out, KIND, fresh=options["overwrite"]) as folder:
+        made = import_captions(captions, folder, text, store=opened, **options)
     _report(made, out)
 
 

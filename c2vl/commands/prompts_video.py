@@ -204,15 +204,11 @@ def encode(run: Path, out: Location, modality: Any, store: Location | None, **op
     from c2vl.prompts.video.tables import encode_prompts
     from c2vl.skeletons.staging import made_at
     from c2vl.skeletons.store import Store
-    from c2vl.support.progress import progress
 
     opening = opens_encoder(options, modality)
     opened = Store.open(store) if store is not None else None
-    what = "captions encoded" if modality == "language" else "sequences encoded"
-    with made_at(out, KIND, fresh=options["overwrite"]) as folder, progress(what) as shown:
-        made = encode_prompts(
-            run, folder, opening, modality, store=opened, progress=shown, **options
-        )
+    with made_at(out, KIND, fresh=options["overwrite"]) as folder:
+        made = encode_prompts(run, folder, opening, modality, store=opened, **options)
     counts = made.table.manifest["counts"]
     click.echo(
         f"{out}: {counts['sequences']} sequences × {counts['prompts_per_sequence']} {modality} "

@@ -28,6 +28,7 @@ Hits = NDArray[np.bool_]
 
 STRENGTHS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 """L2 strengths on standardised features, strong to weak, so that each fit starts warm."""
+SGD_EPOCHS = 100
 PAST = 2  # strengths tried past the best
 TOLERANCE = 1e-7  # of the largest component of the gradient
 LARGE = 20e6
@@ -244,11 +245,12 @@ def sgd_hits(
     *,
     classes: int,
     seed: int = 0,
+    passed: Callable[[], None] = do_nothing,
     device: torch.device = CPU,
 ) -> dict[str, Hits]:
     """The published protocol: SGD lr 3.0, momentum 0.9, ×0.1 at epoch 80 of 100, batch 128.
 
-    Features are standardised first.
+    Features are standardised first. ``passed`` is called after each epoch.
 
     Returns:
         Which of the scored sequences are right, (n,): after the ``last`` epoch, and after the
@@ -267,7 +269,7 @@ def sgd_hits(
     bias = torch.zeros(classes, device=device, requires_grad=True)
     solver = torch.optim.SGD([weight, bias], lr=3.0, momentum=0.9)
     best = last = np.zeros(len(test), dtype=bool)
-    for epoch in range(100):
+    for epoch in range(SGD_EPOCHS):
         if epoch == 80:
             solver.param_groups[0]["lr"] = 0.3
         for rows in torch.randperm(len(x), generator=draw).to(device).split(128):
@@ -279,4 +281,5 @@ def sgd_hits(
         last = guess == test_labels
         if last.mean() > best.mean():
             best = last
+        passed()
     return {"last": last, "best": best}

@@ -11,7 +11,6 @@ from c2vl.prompts.encoders import Encoder
 from c2vl.prompts.language_table import BuiltTable
 from c2vl.prompts.table import within_store
 from c2vl.skeletons.store import Store
-from c2vl.support.progress import Progress
 
 
 def import_captions(
@@ -24,7 +23,6 @@ def import_captions(
     short: Short | None = None,
     cache: Path | None = None,
     overwrite: bool = False,
-    progress: Progress | None = None,
 ) -> BuiltTable:
     """Make a table of a file of captions, unless exactly this table is there.
 
@@ -36,7 +34,6 @@ def import_captions(
         short: as :func:`.captions_file.even` has it; when not given, captions of such a folder are
             repeated, other sequences with too few are left out.
         cache: where features are kept between runs; beside ``out`` when not given.
-        progress: called with captions encoded and to encode.
 
     Raises:
         UserError: the file cannot be read, no sequence is left, or ``out`` holds something else.
@@ -74,5 +71,4 @@ def import_captions(
         settings=settings,
         counts=counts | {"filled": even.filled},
         overwrite=overwrite,
-        progress=progress,
     )

@@ -14,7 +14,7 @@ from c2vl.prompts.encoders import Encoder
 from c2vl.prompts.encoders.feature_cache import FeatureCache
 from c2vl.prompts.table import CHUNK, ConceptTable, may_write
 from c2vl.support.errors import UserError
-from c2vl.support.progress import Progress
+from c2vl.support.progress import progress
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,6 @@ def build(
     cache: Path | None = None,
     counts: dict[str, Any] | None = None,
     overwrite: bool = False,
-    progress: Progress | None = None,
     **recorded: Any,
 ) -> BuiltTable:
     """Encode captions and write their table.
@@ -47,7 +46,6 @@ def build(
         cache: where features are kept between runs; beside ``out`` when not given.
         counts: more figures for the manifest.
         **recorded: what else the table records of its making, as :meth:`ConceptTable.write` takes.
-        progress: called with captions encoded and to encode.
 
     Raises:
         UserError: ``out`` holds something else, or a caption is empty.
@@ -59,14 +57,15 @@ def build(
     new = features.missing(distinct)
     done = 0
 
-    def on_new(more: int) -> None:
-        nonlocal done
-        done += more
-        if progress is not None:
-            progress(done, len(new))
-
     # All new captions go first, so that a shard sees many of them and batches of like length.
-    features.add(new, encoder, on_new=on_new)
+    with progress("captions encoded") as shown:
+
+        def on_new(more: int) -> None:
+            nonlocal done
+            done += more
+            shown(done, len(new))
+
+        features.add(new, encoder, on_new=on_new)
 
     def parts() -> Iterator[NDArray[np.float32]]:
         for start in range(0, len(names), CHUNK):

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from c2vl.encoder import Encoder
 from c2vl.encoder.ledger import count_scoring
+from c2vl.protocols.cost import expected
 from c2vl.protocols.results import Result, file_of, read_results, to_results, write_results
 from c2vl.protocols.settings import ProtocolSettings
 from c2vl.protocols.supervised import fresh
@@ -89,12 +90,6 @@ class Evaluation:
                 transfer.
         """
         settings = settings_of(protocol, self.values)
-        if settings is None:
-            decisive = {}
-        elif isinstance(settings, ProtocolSettings):
-            decisive = settings.decisive()
-        else:
-            decisive = settings.model_dump(mode="json")
 
         def outcomes(task: Task) -> list[Outcome]:
             function = find("protocol", protocol).load()
@@ -102,7 +97,8 @@ class Evaluation:
             return found
 
         name = f"transfer-{protocol}" if transferred else protocol
-        return self._kept(name, task, outcomes, decisive, ledger, label or label_of(task.encoder))
+        label, decisive = label or label_of(task.encoder), _decisive(settings, task)
+        return self._kept(name, task, outcomes, decisive, ledger, label)
 
     def ensemble(
         self, tasks: Mapping[str, Task], *, ledger: Path, label: str | None = None
@@ -116,62 +112,77 @@ class Evaluation:
         """
         encoders = {stream: task.encoder.digest for stream, task in tasks.items()}
         first = tasks.get("joint") or next(iter(tasks.values()))
-        decisive = {"encoders": encoders, "weights": WEIGHTS}
+        decisive = {"encoders": encoders, "weights": WEIGHTS, **_format(first)}
         label = label or "C²VL, 3 streams"
         return self._kept("ensemble", first, lambda _: ensemble(tasks), decisive, ledger, label)
 
     def all(
-        self, encoders: Sequence[tuple[Encoder, Path]], task: Callable[[Encoder], Task]
+        self,
+        encoders: Sequence[tuple[Encoder, Path]],
+        task: Callable[[Encoder], Task],
+        only: Sequence[str] = (),
     ) -> list[Result]:
         """Run every protocol on any number of encoders, and the baselines beside them.
 
         Joint encoders pass every protocol; bone and motion enter the features' protocols, and an
         ensemble with the other streams of their training seed. The baselines are a random encoder,
-        raw joints, and the same network trained with the labels from random weights.
+        raw joints, and the same network trained with the labels from random weights. What it will
+        cost is said first.
 
         Args:
             encoders: each with its ledger's folder.
             task: makes the task of an encoder (store, split, part).
+            only: protocols to run; all if empty.
+
+        Raises:
+            UserError: there is no protocol of a name in ``only``.
         """
-        rows: list[Result] = []
-        streams: dict[int, dict[str, tuple[Task, Path]]] = {}
+        chosen = [find("protocol", name).name for name in only] or list(names("protocol"))
+        plan: list[_Planned] = []
+        streams: dict[int, dict[str, _Planned]] = {}
         for encoder, ledger in encoders:
             one, stream = task(encoder), encoder.card["stream"]
-            streams.setdefault(one.seed, {})[stream] = (one, ledger)
-            for name in names("protocol") if stream == "joint" else FEATURES_ALONE:
-                if name in BASELINES:
-                    continue
-                evaluation = self
-                tableless = self.values.get("concepts") is None
-                if name == "retrieval" and tableless:
-                    self.say("retrieval: no captions (--concepts); left out")
-                    continue
-                if name in ("zero-shot", "retrieval") and "language" not in encoder.concepts:
-                    if tableless:
-                        self.say(f"{name}: {label_of(encoder)} keeps no map; left out")
-                        continue
-                    evaluation = replace(self, values={**self.values, "map": "fitted"})
-                rows += evaluation.run(name, one, ledger=ledger)
-        for found in streams.values():
-            if set(found) == set(WEIGHTS):
-                tasks = {stream: one for stream, (one, _) in found.items()}
-                rows += self.ensemble(tasks, ledger=found["joint"][1])
-        joint = [found["joint"][0] for found in streams.values() if "joint" in found]
-        for one in joint:
-            rows += self._beside(one)
+            first = _Planned(self, "", one, ledger)
+            streams.setdefault(one.seed, {})[stream] = first
+            for name in chosen if stream == "joint" else FEATURES_ALONE:
+                if name in chosen and name not in BASELINES:
+                    if evaluation := self._with_captions(name, encoder):
+                        plan.append(replace(first, evaluation=evaluation, protocol=name))
+        complete = [found for found in streams.values() if set(found) == set(WEIGHTS)]
+        joint = [found["joint"] for found in streams.values() if "joint" in found]
+        beside = [planned for one in joint for planned in self._beside(one.task)]
         if joint:  # no network, so no seed: once
-            one = replace(joint[0], seed=0)
-            rows += self.run("raw-neighbours", one, ledger=self.out, label=JOINTS)
-        return rows
+            one = replace(joint[0].task, seed=0)
+            beside.append(_Planned(self, "raw-neighbours", one, self.out, JOINTS))
+        beside = [planned for planned in beside if planned.protocol in chosen]
+        todo = [one for one in (*plan, *beside) if not one.is_done]
+        for line in expected([(one.protocol, one.task, one.settings) for one in todo]):
+            self.say(line)
+        rows = [row for planned in plan for row in planned.run()]
+        for found in complete if "linear" in chosen else ():
+            tasks = {stream: one.task for stream, one in found.items()}
+            rows += self.ensemble(tasks, ledger=found["joint"].ledger)
+        return rows + [row for planned in beside for row in planned.run()]
 
-    def _beside(self, task: Task) -> list[Result]:
-        """Run the baselines that have a task's seed, architecture and preprocessing."""
-        rows: list[Result] = []
+    def _with_captions(self, protocol: str, encoder: Encoder) -> Evaluation | None:
+        """Return what runs a protocol on an encoder; None, told, where it lacks captions."""
+        tableless = self.values.get("concepts") is None
+        if protocol == "retrieval" and tableless:
+            self.say("retrieval: no captions (--concepts); left out")
+            return None
+        if protocol in ("zero-shot", "retrieval") and "language" not in encoder.concepts:
+            if tableless:
+                self.say(f"{protocol}: {label_of(encoder)} keeps no map; left out")
+                return None
+            return replace(self, values={**self.values, "map": "fitted"})
+        return self
+
+    def _beside(self, task: Task) -> list[_Planned]:
+        """Plan the baselines that have a task's seed, architecture and preprocessing."""
         random = replace(task, encoder=fresh(task.encoder, task.seed).to(task.device))
-        for name in FEATURES_ALONE:
-            rows += self.run(name, random, ledger=self.out, label="random encoder")
-        label = "supervised from scratch"
-        return rows + self.run("supervised", random, ledger=self.out, label=label)
+        of_random = _Planned(self, "", random, self.out, "random encoder")
+        plan = [replace(of_random, protocol=name) for name in FEATURES_ALONE]
+        return [*plan, _Planned(self, "supervised", random, self.out, "supervised from scratch")]
 
     def _kept(
         self,
@@ -182,8 +193,6 @@ class Evaluation:
         ledger: Path,
         label: str,
     ) -> list[Result]:
-        if (form := task.precision.name) != "fp32":
-            decisive = {**decisive, "precision": form}
         path = file_of(self.out, protocol, task, label, decisive)
         what = f"{protocol}: {label}, seed {task.seed}, {task.part} part"
         if path.exists() and not self.again:
@@ -206,6 +215,56 @@ class Evaluation:
             write_results(path, rows)
             shutil.rmtree(work, ignore_errors=True)
         return rows
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """A protocol that is to be run.
+
+    Attributes:
+        evaluation: what runs it, with the settings' values.
+        protocol: its registered name.
+        task: what is evaluated.
+        ledger: folder of the count of test scorings.
+        label: row of the table; None: :func:`label_of`.
+    """
+
+    evaluation: Evaluation
+    protocol: str
+    task: Task
+    ledger: Path
+    label: str | None = None
+
+    @property
+    def settings(self) -> BaseModel | None:
+        """The protocol's settings."""
+        return settings_of(self.protocol, self.evaluation.values)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether its rows are there and would be returned."""
+        label = self.label or label_of(self.task.encoder)
+        decisive = _decisive(self.settings, self.task)
+        path = file_of(self.evaluation.out, self.protocol, self.task, label, decisive)
+        return path.exists() and not self.evaluation.again
+
+    def run(self) -> list[Result]:
+        """Run it, or return its rows."""
+        return self.evaluation.run(self.protocol, self.task, ledger=self.ledger, label=self.label)
+
+
+def _decisive(settings: BaseModel | None, task: Task) -> dict[str, Any]:
+    """Return what decides a protocol's figures beyond its task, as its rows record it."""
+    if settings is None:
+        return _format(task)
+    if isinstance(settings, ProtocolSettings):
+        return settings.decisive() | _format(task)
+    return settings.model_dump(mode="json") | _format(task)
+
+
+def _format(task: Task) -> dict[str, str]:
+    name = task.precision.name
+    return {} if name == "fp32" else {"precision": name}
 
 
 def _run_id(work: Path, result: Path) -> str:

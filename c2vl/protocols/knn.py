@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
 from c2vl.probes.neighbours import blocks, rank, unit
 from c2vl.protocols.task import Floats, Fold, Ints, Outcome, Task, pooled
 from c2vl.skeletons.clips import Clips, load_clips
+from c2vl.support.progress import progress
 
 NEIGHBOURS = (1, 20)
 _READ = 2048  # sequences whose joints are read at a time
@@ -60,12 +62,23 @@ def joint_sides(clips: Clips, fit: Ints, scored: Ints) -> Sides:
 def _neighbours(task: Task, sides: Callable[[Fold], Sides]) -> list[Outcome]:
     hits: dict[int, list[tuple[Ints, np.ndarray]]] = {k: [] for k in NEIGHBOURS}
     precisions = []
-    for one in task.folds:
-        labels, truth = task.labels[one.fit], task.labels[one.scored]
-        known, queries = sides(one)
-        found = rank(known, labels, queries, votes=NEIGHBOURS, truth=truth, device=task.device)
-        for k, predicted in found.predicted.items():
-            hits[k].append((one.scored, predicted == truth))
-        precisions.append((one.scored, found.precisions))
+    total, done = sum(len(one.scored) for one in task.folds), 0
+    with progress("sequences compared") as shown:
+
+        def counted(queries: Iterator[Floats]) -> Iterator[Floats]:
+            nonlocal done
+            for block in queries:
+                yield block
+                done += len(block)
+                shown(done, total)
+
+        for one in task.folds:
+            labels, truth = task.labels[one.fit], task.labels[one.scored]
+            known, queries = sides(one)
+            how: Any = {"votes": NEIGHBOURS, "truth": truth, "device": task.device}
+            found = rank(known, labels, counted(queries), **how)
+            for k, predicted in found.predicted.items():
+                hits[k].append((one.scored, predicted == truth))
+            precisions.append((one.scored, found.precisions))
     outcomes = [pooled(f"knn{k}", "top-1", f"k={k}", hits[k]) for k in NEIGHBOURS]
     return [*outcomes, pooled("map", "mAP", "", precisions)]

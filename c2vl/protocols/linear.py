@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from c2vl.probes.linear import (
+    SGD_EPOCHS,
     STRENGTHS,
     counting,
     hits_by_strength,
@@ -31,7 +32,7 @@ def linear(task: Task) -> list[Outcome]:
     tested = task.part == "test"
     fits = most_fits(folds[0].inner) if tested else len(folds) * len(STRENGTHS)
     with progress("probes") as shown:
-        fitted = counting(shown, fits + len(folds))
+        fitted = counting(shown, fits)
         if tested:
             (only,), ((*_, query, truth),) = folds, parts
             probe, on_folds = task.probe(only, fitted)
@@ -41,10 +42,9 @@ def linear(task: Task) -> list[Outcome]:
             table = hits_by_strength(parts, fitted=fitted, **how)
             best = int(np.argmax([np.mean([hits.mean() for hits in row]) for row in table]))
             chosen, convex = {"strength": STRENGTHS[best]}, table[best]
-        sgd = []
-        for part in parts:
-            sgd.append(sgd_hits(*part, seed=task.seed, **how))
-            fitted()
+    with progress("SGD epochs") as shown:
+        passed = counting(shown, SGD_EPOCHS * len(parts))
+        sgd = [sgd_hits(*part, seed=task.seed, passed=passed, **how) for part in parts]
     scored = [one.scored for one in folds]
     last, best_epoch = ([hits[name] for hits in sgd] for name in ("last", "best"))
     return [

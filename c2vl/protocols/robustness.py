@@ -85,6 +85,9 @@ CURVES = {
     "noise": Curve(noisy, (0.0, 0.01, 0.02, 0.05, 0.1), "metres"),
 }
 
+SPOILT = sum(len(curve.levels) - 1 for curve in CURVES.values())
+"""How often the scored part is embedded anew."""
+
 
 def robustness(task: Task) -> list[Outcome]:
     """Score the convex probe at every level of every curve; keys are ``noise@0.02`` and the like.

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +27,14 @@ from c2vl.skeletons.clips import load_clips
 from c2vl.skeletons.store import Store
 from c2vl.skeletons.streams import to_stream
 from c2vl.support.files import write_text
+from c2vl.support.progress import every_second
 from c2vl.training import checkpoint
 from c2vl.training.batches import generator
 from c2vl.training.device import Precision, precision
 
 log = logging.getLogger(__name__)
 SCORES = "scores.npy"
+_STEPS = "steps"  # how many are done, for those who wait
 
 
 class Classifier(nn.Module):
@@ -62,6 +66,16 @@ def fresh(encoder: Encoder, seed: int) -> Encoder:
     return Encoder(build(encoder.layout, card["architecture"]), card)
 
 
+def steps_of(rows: int, settings: TrainingSettings) -> int:
+    """Return the optimizer steps of a training on some sequences."""
+    return settings.epochs * -(-rows // settings.batch_size)
+
+
+def is_scored(scratch: Path) -> bool:
+    """Tell whether a job has its scores already."""
+    return (scratch / SCORES).exists()
+
+
 def supervised_scores(
     encoder: Encoder,
     store: Store,
@@ -71,6 +85,7 @@ def supervised_scores(
     scratch: Path,
     seed: int,
     settings: TrainingSettings,
+    stepped: Callable[[int], None] = lambda _: None,
 ) -> Floats:
     """Fine-tune on some sequences and score others.
 
@@ -83,11 +98,12 @@ def supervised_scores(
             keeps the scores, so that a protocol of many jobs repeats none of them after a kill.
         seed: of the classifier, the order and dropout.
         settings: how to train, and on how many workers.
+        stepped: called every second with the steps that are done.
 
     Returns:
         (len(scored), classes) class scores after the last epoch.
     """
-    if not (scratch / SCORES).exists():
+    if not is_scored(scratch):
         scratch.mkdir(parents=True, exist_ok=True)
         save_encoder(scratch / "encoder", encoder.model, encoder.card)
         np.savez(scratch / "positions.npz", fit=fit, scored=scored)
@@ -95,7 +111,8 @@ def supervised_scores(
         job = {"store": str(store.location), "seed": seed, "settings": trained}
         write_text(scratch / "job.json", json.dumps(job))
         workers, gpus = settings.workers, settings.gpus_per_worker
-        run_job(train_and_score, scratch, workers=workers, gpus_per_worker=gpus)
+        with every_second(lambda: stepped(_steps(scratch / _STEPS))):
+            run_job(train_and_score, scratch, workers=workers, gpus_per_worker=gpus)
     scores = np.asarray(np.load(scratch / SCORES), np.float32)
     for path in scratch.iterdir():
         if path.is_dir():
@@ -103,6 +120,12 @@ def supervised_scores(
         elif path.name != SCORES:
             path.unlink()
     return scores
+
+
+def _steps(file: Path) -> int:
+    """Return the number in a file, 0 before it is there."""
+    text = file.read_text(encoding="utf-8") if file.exists() else ""
+    return int(text or 0)  # nothing in it: it is being written
 
 
 def train_and_score(folder: Path, share: Share, device: torch.device) -> None:
@@ -140,10 +163,18 @@ def train_and_score(folder: Path, share: Share, device: torch.device) -> None:
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         wrapped = nn.parallel.DistributedDataParallel(model)
     clips = _Clips(encoder, store, device)
+    per_epoch, written = steps_of(len(labels), settings) // settings.epochs, time.monotonic()
+
+    def stepped(step: int) -> None:
+        nonlocal written
+        if share.rank == 0 and time.monotonic() - written > 0.5:
+            written = time.monotonic()
+            (folder / _STEPS).write_text(str(epoch * per_epoch + step), encoding="utf-8")
+
     for epoch in range(first, settings.epochs):
         _epoch(
             wrapped, optimizer, scaler, settings, clips, positions["fit"], labels, job["seed"],
-            epoch, share,
+            epoch, share, stepped,
         )  # fmt: skip
         done = epoch + 1
         if share.rank == 0 and (done % settings.checkpoint_every == 0 or done == settings.epochs):
@@ -172,6 +203,7 @@ def _epoch(
     seed: int,
     epoch: int,
     share: Share,
+    stepped: Callable[[int], None],
 ) -> None:
     for group in optimizer.param_groups:
         group["lr"] = settings.learning_rate(epoch)
@@ -190,6 +222,7 @@ def _epoch(
         scaler.scale(loss * (len(own) * share.world / len(rows))).backward()
         scaler.step(optimizer)
         scaler.update()
+        stepped(step + 1)
 
 
 class _Clips:

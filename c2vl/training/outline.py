@@ -12,6 +12,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from c2vl.model.base import Backbone
+from c2vl.support.progress import span
 from c2vl.training.batches import TrainingSet
 from c2vl.training.learner import Learner
 
@@ -91,11 +92,4 @@ class Pace:
             return None
         each = (time.perf_counter() - self._began) / TIMED
         total = each * (self._left - self._done)
-        return f"an epoch takes about {_span(each * self._epoch)}, what is left {_span(total)}"
-
-
-def _span(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.3g} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+        return f"an epoch takes about {span(each * self._epoch)}, what is left {span(total)}"

@@ -5,13 +5,12 @@ Reading the file works the same for a loop in this process and for workers on ot
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from c2vl.support.errors import StorageAway
-from c2vl.support.progress import Bar
+from c2vl.support.progress import Bar, Rate, every_second
 from c2vl.support.remote import Location
 from c2vl.training.figures import short_names
 from c2vl.training.run_folder import RunFolder
@@ -31,10 +30,14 @@ def following(folder: Location, epochs: int) -> Iterator[None]:
             send to a URL is shown at the end.
         epochs: how many there will be.
     """
-    run, stop = RunFolder.at(folder), threading.Event()
+    run = RunFolder.at(folder)
     run.pull()
     name, bar = run.path.name, Bar(run.path.name, epochs)
-    shown, told = len(run.rows()), len(run.said())  # earlier starts have shown these
+    earlier = run.rows()  # earlier starts have shown these
+    shown, told = len(earlier), len(run.said())
+    reached = earlier[-1]["epoch"] if earlier else 0
+    rate = Rate(reached)
+    bar.show(reached, epochs)
 
     def show() -> None:
         nonlocal shown, told
@@ -43,25 +46,20 @@ def following(folder: Location, epochs: int) -> Iterator[None]:
             bar.say(f"{name}: {text}")
         told = len(said)
         rows = run.rows()
+        left = rate.left(rows[-1]["epoch"], epochs) if len(rows) > shown else ""
         for row in rows[shown:]:
             if bar.is_terminal:
-                bar.show(row["epoch"], epochs, line(row))
-            else:
-                bar.say(f"{name} epoch {row['epoch']}/{epochs}  {line(row)}")
+                bar.show(row["epoch"], epochs, left, below=line(row))
+                continue
+            after = f"  {left}" if left and row is rows[-1] else ""
+            bar.say(f"{name} epoch {row['epoch']}/{epochs}  {line(row)}{after}")
         shown = len(rows)
 
-    def watch() -> None:
-        while not stop.wait(1.0):
-            show()
-
-    thread = threading.Thread(target=watch, daemon=True, name="progress")
     with bar:
-        thread.start()
         try:
-            yield
+            with every_second(show):
+                yield
         finally:
-            stop.set()
-            thread.join()
             with suppress(StorageAway):  # the training's own error tells of it
                 run.pull()
             show()

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from c2vl.support.progress import Bar
+from c2vl.support.progress import Bar, span
 from sweeps.spec.objective import Objective
 from sweeps.spec.training import End, Listener, Row, Training
 
@@ -48,7 +48,7 @@ class Board(Listener):
         self._began: dict[str, float] = {}
         self._width = 1
         self._spoken = time.monotonic()
-        self._bar = Bar(title, total, clock="elapsed")
+        self._bar = Bar(title, total)
 
     def __enter__(self) -> Board:
         self._bar.__enter__()
@@ -115,7 +115,7 @@ class Board(Listener):
         if not self._seconds or done >= self._total:
             return []
         mean = sum(self._seconds) / len(self._seconds)
-        return [f"about {_clock(mean * (self._total - done) / self._width)} left"]
+        return [f"about {span(mean * (self._total - done) / self._width)} left"]
 
     def beside(self) -> str:
         """What stands beside the bar, in 40 columns: best and time left; below it, who is where."""
@@ -156,9 +156,3 @@ def show_table(rows: list[dict[str, str]], title: str) -> None:
 
 def _short(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest:02d} s"

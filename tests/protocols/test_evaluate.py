@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from contextlib import nullcontext
 from dataclasses import replace
@@ -36,6 +37,7 @@ from c2vl.protocols.transfer import converted_store
 from c2vl.registry import register
 from c2vl.skeletons.layout import get_layout
 from c2vl.skeletons.store import Store, content_checksum
+from c2vl.support import progress
 from c2vl.support.errors import UserError
 from c2vl.support.ray_session import connected
 from c2vl.support.tables import markdown
@@ -271,9 +273,17 @@ def test_everything_obeys_the_number_format(
     assert "a format of GPUs" in str(ask("knn", *words, "--precision", "tf32", code=2).exception)
 
 
-def test_semi_supervised_draws(task: Task, tmp_path: Path) -> None:
+def test_semi_supervised_draws(
+    task: Task,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(progress, "_EVERY", 0.0)
     tested = replace(task, part="test", work=tmp_path / "w")
     found = semi_supervised(tested, SemiSupervisedSettings(**SHORT, draws=2))
+    *_, last = [line for line in capsys.readouterr().err.splitlines() if "training steps" in line]
+    assert last.split()[0] == last.split()[2]  # 20 of 20 training steps
     assert [outcome.key for outcome in found] == ["semi1", "semi10"]
     for outcome in found:
         assert outcome.draws == 2 and outcome.spread is not None
@@ -298,7 +308,13 @@ def test_every_protocol_from_one_call(demo_store: Store, tmp_path: Path) -> None
     evaluation = Evaluation(tmp_path / "r", values, say=said.append)
     encoders = [(random_encoder(demo_store, s), tmp_path) for s in ("joint", "bone", "motion")]
     task = lambda encoder: Task(encoder, demo_store, "xsub", "test", k=2)  # noqa: E731
+    few = evaluation.all(encoders, task, only=["knn", "raw-neighbours"])
+    assert {row.key for row in few} == {"knn1", "knn20", "map"}
+    assert "5 runs of protocols" in said[0] and "--only with some of knn, raw-ne" in said[1]
+    said.clear()
     rows = evaluation.all(encoders, task)
+    cost = next(line for line in said if line.startswith("all:"))
+    assert re.search(r"all: 1\d runs of protocols, about .+ for networks by 2 timed steps", cost)
     keys = {row.key for row in rows if "@" not in row.key}
     assert {"linear", "knn20", "map", "nmi", "fewshot5", "semi10", "finetune", "ensemble"} <= keys
     assert any("keeps no map; left out" in line for line in said)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
 from functools import partial
 
 import numpy as np
@@ -14,23 +14,21 @@ from c2vl.support import progress as module
 from c2vl.support.progress import progress
 
 
-def clock(monkeypatch: pytest.MonkeyPatch, times: Iterator[float]) -> None:
-    monkeypatch.setattr(module.time, "monotonic", lambda: next(times))
-
-
 def test_a_log_has_a_line_now_and_then(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    clock(monkeypatch, iter([0.0, 1.0, 16.0, 17.0, 40.0, 41.0]))
+    now = 0.0
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
     with progress("files") as shown, progress("inner") as inner:
         inner(1, 1)
-        for done in (1, 8, 9, 20):
+        for now, done in ((1.0, 1), (16.0, 8), (17.0, 9), (41.0, 20), (60.0, 30)):  # noqa: B007
             shown(done, 30)
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err.splitlines() == [
-        "8 of 30 files, 0.5 a second, 44 s left",
-        "20 of 30 files, 0.5 a second, 20 s left",
+    assert said.err.splitlines() == [  # 7 files in the 15 s after the first
+        "8 of 30 files, 47 s left",
+        "20 of 30 files, 21 s left",
+        "30 of 30 files",
     ]
     with progress("files") as shown:  # the first one has ended
         assert shown is not module.silent
@@ -41,9 +39,14 @@ def test_a_terminal_has_a_bar(
 ) -> None:
     terminal = partial(rich_console.Console, force_terminal=True, width=80)
     monkeypatch.setattr(rich_console, "Console", terminal)
-    with progress("files") as shown:
-        shown(3, 30)
-    assert "3/30" in capsys.readouterr().err
+    now = 0.0
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    with progress("sequences preprocessed") as shown:
+        for now, done in ((1.0, 3), (3601.0, 113_000)):  # noqa: B007
+            shown(done, 500_000)
+    *_, line = re.sub(r"\x1b\[[?0-9;]*[a-zA-Z]", "", capsys.readouterr().err).split("\r")[:-1]
+    line = line.rstrip()
+    assert len(line) <= 80 and line.endswith(" 113000/500000 0:00:00 3 h 25 min left")
 
 
 def test_probes_are_counted_to_the_end() -> None:

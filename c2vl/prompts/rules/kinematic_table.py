@@ -9,16 +9,19 @@ from c2vl.prompts.encoders import Encoder
 from c2vl.prompts.language_table import BuiltTable
 from c2vl.prompts.rules.captions import RULES, WINDOWS, captions
 from c2vl.skeletons.store import Store
-from c2vl.support.progress import Progress
+from c2vl.support.progress import progress
 
 
 def caption_store(store: Store, *, windows: int = WINDOWS) -> list[list[str]]:
     """Return the captions of every sequence, in the store's order."""
     fps = float(store.manifest.get("settings", {}).get("fps") or 30)
-    return [
-        captions(store.joints(position), store.layout, windows=windows, fps=fps)
-        for position in range(len(store))
-    ]
+    found = []
+    with progress("sequences described") as shown:
+        for position in range(len(store)):
+            one = captions(store.joints(position), store.layout, windows=windows, fps=fps)
+            found.append(one)
+            shown(len(found), len(store))
+    return found
 
 
 def build(
@@ -29,13 +32,11 @@ def build(
     cache: Path | None = None,
     windows: int = WINDOWS,
     overwrite: bool = False,
-    progress: Progress | None = None,
 ) -> BuiltTable:
     """Write the kinematic language table of a store, unless exactly this table is there.
 
     Args:
         cache: where features are kept between runs; beside ``out`` when not given.
-        progress: called with captions encoded and to encode.
 
     Raises:
         UserError: ``out`` holds something else.
@@ -54,5 +55,4 @@ def build(
         source="kinematic captions, by rules from the motion alone",
         settings=settings,
         overwrite=overwrite,
-        progress=progress,
     )

@@ -19,7 +19,7 @@ from c2vl.prompts.video.shards import PromptFolder
 from c2vl.prompts.video.stages import Stage, run_stages
 from c2vl.skeletons.store import Store
 from c2vl.support.errors import UserError
-from c2vl.support.progress import Progress
+from c2vl.support.progress import progress
 
 _SEQUENCES = 256  # whose pictures are in memory at once
 
@@ -35,7 +35,6 @@ def encode_prompts(
     workers: int = 0,
     gpus: float = 0.0,
     overwrite: bool = False,
-    progress: Progress | None = None,
 ) -> BuiltTable:
     """Encode the answers (language) or the crops (vision) of a folder of prompts.
 
@@ -47,7 +46,6 @@ def encode_prompts(
         store: sequences that it does not have are left out and listed in ``rejected.csv``.
         cache: where features are kept between runs; beside ``out`` when not given.
         workers: actors of Ray Data that encode; 0: this process does.
-        progress: called with captions (language) or sequences (vision) done and to do.
 
     Raises:
         UserError: there is nothing to encode, or ``out`` holds something else.
@@ -76,12 +74,13 @@ def encode_prompts(
             new = FeatureCache(where, encoder.identity).missing(list(table["text"]))
             items = [new[i : i + SHARD] for i in range(0, len(new), SHARD)]
         fill = _FillCache(where.absolute(), open_encoder, run.absolute())
-        for _ in run_stages(items, [Stage("encode", fill, workers, gpus)], on_ray=True):
-            pass
+        stages = [Stage("encode", fill, workers, gpus)]
+        with progress("shards encoded") as shown:
+            for done, _ in enumerate(run_stages(items, stages, on_ray=True), start=1):
+                shown(done, len(items))
     if modality == "vision":
-        return _vision(
-            folder, out, table, encoder, FeatureCache(where, encoder.identity), record, progress
-        )
+        cache_of = FeatureCache(where, encoder.identity)
+        return _vision(folder, out, table, encoder, cache_of, record)
     statuses = table["status"].value_counts()
     return language_table.build(
         out,
@@ -91,7 +90,6 @@ def encode_prompts(
         columns=table[["question", "status", "crop", "time"]],
         source=f"answers of {folder.settings['model']}",
         counts={"answers": {str(name): int(number) for name, number in statuses.items()}},
-        progress=progress,
         **record,
     )
 
@@ -103,7 +101,6 @@ def _vision(
     encoder: Encoder[bytes],
     cache: FeatureCache,
     record: dict[str, Any],
-    progress: Progress | None,
 ) -> BuiltTable:
     """Write the table of crops part by part: all pictures need not fit the memory."""
     names = list(table["id"].drop_duplicates())
@@ -114,12 +111,12 @@ def _vision(
         read += more
 
     def parts_NPD() -> Iterator[NDArray[np.float32]]:
-        for start in range(0, len(names), _SEQUENCES):
-            rows = table.iloc[start * prompts : (start + _SEQUENCES) * prompts]
-            found = cache.features(folder.pictures(rows), encoder, on_new=on_new)
-            if progress is not None:
-                progress(min(start + _SEQUENCES, len(names)), len(names))
-            yield found.reshape(-1, prompts, found.shape[1])
+        with progress("sequences encoded") as shown:
+            for start in range(0, len(names), _SEQUENCES):
+                rows = table.iloc[start * prompts : (start + _SEQUENCES) * prompts]
+                found = cache.features(folder.pictures(rows), encoder, on_new=on_new)
+                shown(min(start + _SEQUENCES, len(names)), len(names))
+                yield found.reshape(-1, prompts, found.shape[1])
 
     made = ConceptTable.write(
         out,
