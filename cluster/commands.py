@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from c2vl.support.command_line import LocalPath
+from c2vl.support.command_line import LocalPath, LocationType
 from c2vl.support.errors import UserError
+from c2vl.support.remote import Location
 from cluster.state import STATE_FILE, ClusterState, load
 
 if TYPE_CHECKING:
@@ -154,16 +155,22 @@ def resume(
     _submit(_target(address, root, code), command, no_wait=no_wait)
 
 
-@click.command()
+@click.command(epilog="\b\nExample:\n  c2vl-cluster preflight --root s3://lab/runs")
 @address_option
-@root_option
+@click.option(
+    "--root",
+    type=LocationType(),
+    help="Folder or URL that every node should reach and write. Default on a local cluster: the "
+    "folder where `up` ran.",
+)
 @code_option
-def preflight(address: str | None, root: Path | None, code: bool | None) -> None:
-    """Check the shared folder, versions and free disk from every node."""
-    target = _target(address, root, code)
-    if target.root is None:
-        raise UserError("--root: name the folder to check, for example --root /shared/c2vl")
-    _submit(target, "exec python -m cluster.preflight .", no_wait=False)
+def preflight(address: str | None, root: Location | None, code: bool | None) -> None:
+    """Check the shared folder or URL, versions and free disk from every node."""
+    target = _target(address, root if isinstance(root, Path) else None, code)
+    place = "." if root is None or isinstance(root, Path) else root
+    if target.root is None and place == ".":
+        raise UserError("--root: name the folder or URL to check, for example --root /shared/c2vl")
+    _submit(target, f"exec python -m cluster.preflight {shlex.quote(place)}", no_wait=False)
 
 
 @click.command()

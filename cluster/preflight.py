@@ -1,7 +1,7 @@
 """Checks every node before the first trial: ``python -m cluster.preflight ROOT`` in a job.
 
-A sweep needs a folder that all nodes share and can write, the same versions everywhere, and some
-free disk.
+A sweep needs a folder, or a URL, that all nodes share and can write, the same versions everywhere,
+and some free disk.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from pathlib import Path
 
 from c2vl.support.errors import UserError
+from c2vl.support.remote import Location, parse_location
 from c2vl.support.versions import versions
 from sweeps.planning.nodes import PACKAGES, NodeReport, inspect_nodes, problems_of
 
 MIN_FREE_BYTES = 2 * 10**9
 
 
-def check(root: Path) -> tuple[list[NodeReport], list[str]]:
+def check(root: Location) -> tuple[list[NodeReport], list[str]]:
     """Inspect every living node of the cluster that this process can join.
 
     Returns:
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
     """Print each node's findings; return 0 if a sweep may start, else 2."""
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
-        reports, problems = check(Path(arguments[0] if arguments else "."))
+        reports, problems = check(parse_location(arguments[0] if arguments else "."))
     except UserError as error:
         reports, problems = [], [str(error)]
     for result in reports:

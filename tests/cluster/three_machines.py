@@ -216,6 +216,8 @@ def whole() -> None:
         ray(node, f"--address={head.address}:6379")
     until(lambda: said(laptop, *listing).count("alive") == 3, "three nodes", 180)
     say("three nodes are up, MLflow has a user")
+    looked = laptop.run("c2vl-cluster", "preflight", "--address", JOBS, "--root", STORAGE)
+    assert "3 nodes are ready" in looked, looked
 
     laptop.write("sweep.yaml", yaml.safe_dump(sweep()))
     job = laptop.start("c2vl-cluster", "submit", "sweep.yaml", "--address", JOBS)
