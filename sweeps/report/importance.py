@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 import optuna
 from optuna.distributions import FloatDistribution
-from optuna.importance import FanovaImportanceEvaluator
 from optuna.trial import FrozenTrial, create_trial
 
 from sweeps.search.trial_record import TrialRecord
@@ -137,6 +136,8 @@ def _resampled(
 
 
 def _fanova(trials: list[FrozenTrial], seed: int) -> dict[str, float]:
+    from optuna.importance import FanovaImportanceEvaluator  # seconds, for its forests
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study()
     study.add_trials(trials)

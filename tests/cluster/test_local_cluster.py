@@ -179,7 +179,7 @@ def test_a_node_lost_in_the_middle_of_an_epoch(
     one.
     """
     values = {**sweep_values, "name": "lost", "concurrency": 3, "pruner": {"name": "none"}}
-    values["base"] = override(values["base"], {"train.epochs": 30, "train.evaluate_every": 10})
+    values["base"] = override(values["base"], {"train.epochs": 20, "train.evaluate_every": 10})
     values |= {"trials": 3, "points": []}
     (cluster.folder / "lost.yaml").write_text(yaml.safe_dump(values))
     plain = Cluster(cluster.folder, cluster.env | {"RAY_AUTH_MODE": "token"}, cluster.url)
@@ -204,7 +204,7 @@ def test_a_node_lost_in_the_middle_of_an_epoch(
     assert [run.info.status for run in found] == ["FINISHED"] * 3
     assert sorted(run.data.tags["attempts"] for run in found) == ["1", "1", "2"]
     for run in found:
-        assert epochs(storage, run) == list(range(1, 31))  # none twice
+        assert epochs(storage, run) == list(range(1, 21))  # none twice
     hit = next(run.data.tags["run"] for run in found if run.data.tags["attempts"] == "2")
     folder = storage / "sweeps/lost/trials" / hit
     fit(read_experiment(folder / "experiment.yaml"), tmp_path / "undisturbed", name="undisturbed")

@@ -28,7 +28,11 @@ def test_each_part_is_short() -> None:
         assert len(path.read_text(encoding="utf-8").splitlines()) < 40, path
 
 
-def test_dataset_training_sweep_on_two_nodes_export_and_reload(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "nodes",
+    [pytest.param(0, id="here"), pytest.param(2, id="on two nodes", marks=pytest.mark.slow)],
+)
+def test_dataset_training_sweep_export_and_reload(nodes: int, tmp_path: Path) -> None:
     here, home = tmp_path / "mine", tmp_path / "home"
     shutil.copytree(EXAMPLES, here, ignore=shutil.ignore_patterns("runs", "__pycache__"))
     home.mkdir()
@@ -52,13 +56,16 @@ def test_dataset_training_sweep_on_two_nodes_export_and_reload(tmp_path: Path) -
     call("c2vl", "export", run, "exported", **known)
     assert "features: 32" in call("python", "-c", RELOAD)
 
-    port = str(shell.free_port())
-    try:
-        call("c2vl-cluster", "up", "--nodes", "2", "--dashboard-port", port)
-        said = call("c2vl-cluster", "submit", "sweep.yaml")
-        assert "models:/mine@best" in said, said
-    finally:
-        local.down(here / STATE_FILE)
+    if not nodes:
+        said = call("c2vl-sweep", "run", "sweep.yaml")
+    else:
+        try:
+            port = str(shell.free_port())
+            call("c2vl-cluster", "up", "--nodes", str(nodes), "--dashboard-port", port)
+            said = call("c2vl-cluster", "submit", "sweep.yaml")
+        finally:
+            local.down(here / STATE_FILE)
+    assert "models:/mine@best" in said, said
     call("c2vl-sweep", "export", "mine", "exported-best", **known)
     call("c2vl", "embed", "exported-best", "runs/stores/mine", "features.parquet", **known)
     assert (here / "features.parquet").exists()

@@ -30,6 +30,7 @@ def test_a_campaign_that_was_cut_off_goes_on(tmp_path: Path) -> None:
         read(tmp_path / "results.json", seed=4, nodes=3)
 
 
+@pytest.mark.slow  # minutes; the other files of this folder have each kind of kill
 def test_whatever_is_killed_the_sweep_comes_through(tmp_path: Path) -> None:
     (result,) = campaign(tmp_path, sweeps=1, seed=SEED, nodes=0, minutes=1)
     assert result.killed and result.violations == []

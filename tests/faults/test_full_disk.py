@@ -27,8 +27,6 @@ def test_a_full_disk_ends_the_sweep_and_loses_nothing(
         "trials=1",
         "points=[]",
         "tracking.patience=1",
-        "train.workers=2",
-        "train.cpus_per_worker=0.5",
     ]
     with small_disk(storage, megabytes=16) as disk:
         with running(sweep_file, *words, cwd=tmp_path) as process:

@@ -65,12 +65,14 @@ def test_killed_and_resumed(
     assert digest(folder / "small-0001") == again
 
 
+# in `make test`: a node under a group (test_nodes.py), a worker without the sweep around
+# (tests/training/test_train_group.py)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("lost", "words"),
     [
         pytest.param("trial", TWO, id="trial of two workers"),
-        # tests/training/test_train_group.py has it without the sweep around
-        pytest.param("worker", FOUR, id="worker of four", marks=pytest.mark.slow),
+        pytest.param("worker", FOUR, id="worker of four"),
     ],
 )
 def test_a_lost_trial_goes_on_in_its_run(
