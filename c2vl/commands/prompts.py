@@ -14,6 +14,7 @@ from c2vl.support.command_line import LocalPath
 if TYPE_CHECKING:
     from c2vl.prompts.language_table import BuiltTable
     from c2vl.prompts.noise import Fit
+    from c2vl.prompts.probe import ProbeResult, RuleWorth
     from c2vl.support.remote import Location
 
 GIVEN_FILE = LocalPath(exists=True, dir_okay=False)
@@ -40,7 +41,19 @@ for command in (video, encode, estimate):
 @prompts.command()
 @click.argument("store", type=LOCATION)
 @click.argument("out", type=LOCATION)
-@click.option("--windows", default=16, type=click.IntRange(1, 256), help="Captions a sequence.")
+@click.option(
+    "--windows",
+    type=click.IntRange(1, 256),
+    show_default="16",
+    help="Captions a sequence, of windows of time; rules 6 have their own number.",
+)
+@click.option(
+    "--rules",
+    type=click.IntRange(5, 6),
+    default=5,
+    show_default=True,
+    help="Version: 6 writes short sentences on the whole motion, each about one matter.",
+)
 @encoding
 def kinematic(store: Location, out: Location, **options: Any) -> None:
     """Write captions from the motion in STORE and encode them into the table OUT.
@@ -48,14 +61,21 @@ def kinematic(store: Location, out: Location, **options: Any) -> None:
     \b
     Examples:
       c2vl prompts kinematic runs/stores/utd runs/stores/utd/language
+      c2vl prompts kinematic runs/stores/utd runs/stores/utd/richer --rules 6
       c2vl prompts kinematic runs/stores/utd runs/clip --encoder openai/clip-vit-base-patch32
       c2vl prompts kinematic runs/stores/utd runs/mine --encoder mine --imports my_encoder.py
     """
+    from c2vl.prompts.rules.captions import RICHER, WINDOWS
     from c2vl.prompts.rules.kinematic_table import build
     from c2vl.prompts.table import KIND
     from c2vl.skeletons.staging import made_at
     from c2vl.skeletons.store import Store
+    from c2vl.support.errors import UserError
 
+    if options["windows"] is None:
+        options["windows"] = WINDOWS
+    elif options["rules"] == RICHER:
+        raise UserError("--windows: captions of rules 6 are on the whole motion; leave it out")
     opened = Store.open(store)
     text = opens_encoder(options)()
     with made_at(out, KIND, fresh=options["overwrite"]) as folder:
@@ -166,8 +186,11 @@ def show(table: Location, sequence: str | None) -> None:
     type=click.IntRange(1, 16),
     help="Average the prompts over this many parts of time, side by side.",
 )
-def probe(table: Location, store: Location | None, split: str, test: bool, parts: int) -> None:
-    """Predict the action from the mean prompt of unseen subjects, by a linear probe.
+@click.option("--rules", is_flag=True, help="Also without the captions of each rule in turn.")
+def probe(
+    table: Location, store: Location | None, split: str, test: bool, parts: int, rules: bool
+) -> None:
+    """Predict the action from the mean prompt of unseen subjects: linear probe, nearest neighbour.
 
     One training subject is left out at a time; labels measure the prompts and never make them.
     Without a STORE, action and subject are taken from the names of NTU RGB+D, PKU-MMD II or
@@ -177,9 +200,10 @@ def probe(table: Location, store: Location | None, split: str, test: bool, parts
     Examples:
       c2vl prompts probe runs/stores/utd/language runs/stores/utd --split utd_xsub
       c2vl prompts probe runs/stores/utd/language runs/stores/utd --split utd_xsub --test
+      c2vl prompts probe runs/stores/utd/richer runs/stores/utd --split utd_xsub --rules
       c2vl prompts probe runs/pku/language
     """
-    from c2vl.prompts.probe import probe_names, probe_table
+    from c2vl.prompts.probe import probe_names, probe_rules, probe_table
     from c2vl.prompts.table import ConceptTable
     from c2vl.skeletons.store import Store
     from c2vl.support.errors import UserError
@@ -187,10 +211,13 @@ def probe(table: Location, store: Location | None, split: str, test: bool, parts
     opened = ConceptTable.open(table)
     if parts > opened.prompts_per_sample:
         raise UserError(f"--parts: {table} has {opened.prompts_per_sample} prompts a sequence")
+    if rules and (store is None or parts > 1):
+        raise UserError("--rules: needs a STORE, and takes no --parts")
     if store is None:
-        result = probe_names(opened, parts=parts)
+        result = probe_names(opened, parts=parts, nearest=True)
     else:
-        result = probe_table(opened, Store.open(store), split, parts=parts, test=test)
+        there = Store.open(store)
+        result = probe_table(opened, there, split, parts=parts, test=test, nearest=True)
     counts = opened.manifest["counts"]
     if "distinct_captions" in counts:
         click.echo(
@@ -201,9 +228,38 @@ def probe(table: Location, store: Location | None, split: str, test: bool, parts
         click.echo(f"without prompts        {result.left_out} sequences, left out")
     subjects = ", ".join(f"{name}: {value:.1%}" for name, value in result.by_subject.items())
     click.echo(f"left-out {'train ' if store else ''}subject {result.validation:.1%} ({subjects})")
+    near = list(result.nearest.values())
+    click.echo(f"  nearest neighbour    {sum(near) / len(near):.1%}")
     if result.test is not None:
         click.echo(f"test subjects          {result.test:.1%}")
+        click.echo(f"  nearest neighbour    {result.nearest_test:.1%}")
     click.echo(f"chance {1 / result.classes:.1%}; ridge penalty {result.strength:g}")
+    if rules:
+        _tell_rules(result, probe_rules(opened, there, split))
+
+
+def _tell_rules(every: ProbeResult, found: list[RuleWorth]) -> None:
+    """Print what each rule adds, as Markdown, with 95 % intervals over subjects."""
+    from c2vl.prompts.probe import added
+    from c2vl.support.tables import markdown
+
+    lines = []
+    for one in found:
+        near = list(one.alone.nearest.values())
+        line = {
+            "rule": one.rule,
+            "captions": str(one.sentences),
+            "alone, linear": f"{one.alone.validation:.1%}",
+            "alone, 1-NN": f"{sum(near) / len(near):.1%}",
+        }
+        for name, whole, rest in (
+            ("linear", every.by_subject, one.without.by_subject),
+            ("1-NN", every.nearest, one.without.nearest),
+        ):
+            mean, half = (100 * figure for figure in added(whole, rest))
+            line[f"adds, {name}"] = f"{mean:+.1f} ({mean - half:+.1f} to {mean + half:+.1f})"
+        lines.append(line)
+    click.echo(f"\n{markdown(lines)}")
 
 
 @prompts.command()

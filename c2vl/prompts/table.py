@@ -277,17 +277,25 @@ class ConceptTable:
         """
         return self.features[self.every_place(ids)].astype(np.float32, copy=False)
 
-    def means(self, ids: Sequence[str], *, parts: int = 1) -> NDArray[np.float32]:
+    def means(
+        self,
+        ids: Sequence[str],
+        *,
+        parts: int = 1,
+        chosen: NDArray[np.int64] | slice = slice(None),
+    ) -> NDArray[np.float32]:
         """Return the unit-norm mean prompts of the named sequences, (n, parts * D).
 
         Args:
             ids: see :meth:`join`.
             parts: equal parts of the prompts in time, whose means stand side by side.
+            chosen: which of the P prompts count.
         """
-        edges = np.linspace(0, self.prompts_per_sample, parts + 1).round().astype(int)
+        number = len(np.arange(self.prompts_per_sample)[chosen])
+        edges = np.linspace(0, number, parts + 1).round().astype(int)
         found = []
         for start in range(0, len(ids), CHUNK):
-            rows = self.join(ids[start : start + CHUNK])
+            rows = self.join(ids[start : start + CHUNK])[:, chosen]
             spans = itertools.pairwise(edges)
             found.append(np.concatenate([rows[:, a:b].mean(axis=1) for a, b in spans], axis=1))
         mean = np.concatenate(found)

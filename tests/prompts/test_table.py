@@ -16,6 +16,7 @@ from c2vl.prompts import probe
 from c2vl.prompts.encoders.feature_cache import FeatureCache
 from c2vl.prompts.probe import probe_table
 from c2vl.prompts.rules.kinematic_table import build
+from c2vl.prompts.rules.sentences import PARTNER, SENTENCES
 from c2vl.prompts.table import ConceptTable
 from c2vl.skeletons.store import Store
 from c2vl.support.errors import UserError
@@ -193,6 +194,25 @@ def test_commands_on_a_store(demo_store: Store, tiny_bert: Path, tmp_path: Path)
     assert judged.exit_code == 0 and "test subjects" not in judged.output
     with pytest.raises(UserError, match="other|another"):
         build(demo_store, Path(out), Letters(), windows=4)
+
+
+def test_richer_rules_are_asked_for(demo_store: Store, tiny_bert: Path, tmp_path: Path) -> None:
+    store, out = str(demo_store.path), str(tmp_path / "richer")
+    make = ["kinematic", store, out, "--encoder", str(tiny_bert), "--rules", "6"]
+    run = CliRunner().invoke(prompts, make, catch_exceptions=False)
+    rules = SENTENCES | PARTNER  # some sequences of the demo set show two persons
+    assert run.exit_code == 0 and f"× {sum(rules.values())} captions" in run.output
+    table = ConceptTable.open(out)
+    assert table.manifest["settings"] == {"method": "kinematic", "rules": 6}
+    written = table.texts(table.ids[0])["rule"]
+    assert written.value_counts(sort=False).to_dict() == rules
+    judged = CliRunner().invoke(prompts, ["probe", out, store, "--split", "xsub", "--rules"])
+    assert judged.exit_code == 0 and judged.output.count("\n| ") == 2 + len(rules)
+    refused = CliRunner().invoke(prompts, [*make, "--windows", "4"])
+    assert isinstance(refused.exception, UserError) and "--windows" in str(refused.exception)
+    build(demo_store, tmp_path / "plain", Letters(), windows=2)
+    refused = CliRunner().invoke(prompts, ["probe", str(tmp_path / "plain"), store, "--rules"])
+    assert isinstance(refused.exception, UserError) and "rules 6" in str(refused.exception)
 
 
 def test_a_changed_caption_alone_is_encoded(demo_store: Store, tmp_path: Path) -> None:

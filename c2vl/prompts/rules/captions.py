@@ -19,7 +19,11 @@ from c2vl.skeletons.layout import JointLayout
 RULES = 5
 """Version of the rules: raise it whenever a caption of any motion changes."""
 
+RICHER = 6
+"""The rules of :mod:`.sentences`, which are written where they are asked for."""
+
 WINDOWS = 16
+NOBODY = "Nobody is to be seen."
 
 
 def captions(
@@ -36,9 +40,9 @@ def captions(
     Raises:
         UserError: the layout lacks a joint that the rules need.
     """
-    seen, bodies = _measured(joints, layout, fps)
+    seen, bodies = measured(joints, layout, fps)
     if not seen:
-        return ["Nobody is to be seen."] * windows
+        return [NOBODY] * windows
     order, slices = _divided(bodies, windows)
     wholes = [whole_motion(bodies[i]) for i in order]
     gap, touch = distances(seen[order[0]], seen[order[-1]], layout)
@@ -59,14 +63,14 @@ def caption_windows(
     joints: NDArray[np.floating], layout: JointLayout, *, windows: int = WINDOWS, fps: float = 30
 ) -> list[slice]:
     """Return the frames that each of :func:`captions` is about; they overlap."""
-    _, bodies = _measured(joints, layout, fps)
+    _, bodies = measured(joints, layout, fps)
     return _divided(bodies, windows)[1] if bodies else [slice(0, joints.shape[1])] * windows
 
 
-def _measured(
+def measured(
     joints: NDArray[np.floating], layout: JointLayout, fps: float
 ) -> tuple[list[NDArray[np.float64]], list[Body]]:
-    """Return the bodies that are there, and their measures."""
+    """Return the bodies that are there, (T, V, 3) each, and their measures."""
     if joints.shape[1] == 1:  # one frame is a posture that is held
         joints = np.repeat(joints, 2, axis=1)
     seen = [np.asarray(body, dtype=np.float64) for body in joints if np.any(body)]

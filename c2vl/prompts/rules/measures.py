@@ -19,6 +19,19 @@ from c2vl.support.errors import UserError
 
 Array = NDArray[np.float64]
 
+LANDMARKS = {
+    "the head": 0.42,
+    "the chest": 0.4,
+    "its own shoulder": 0.4,
+    "the opposite shoulder": 0.4,
+    "the opposite elbow": 0.35,
+    "the opposite hip": 0.35,
+    "a knee": 0.4,
+    "a foot": 0.45,
+    "the other hand": 0.3,
+}
+"""What a hand may touch, and within how many arm lengths of its middle a hand is taken to."""
+
 _SMOOTH = 0.05  # seconds, Gaussian: a Kinect's jitter is faster than a limb
 
 
@@ -39,6 +52,8 @@ class Body:
         turn: (T,) heading of the shoulder line against the first frames, degrees, left positive.
         twist: (T,) shoulder line against the hip line, degrees, left positive.
         head: (T, 3) from the chest, in torso lengths.
+        elbow_at: (2, T, 3) from the chest: right, up, forward, in arm lengths.
+        gaps: (landmarks, 2, T) from each hand to each of :data:`LANDMARKS`, in arm lengths.
     """
 
     present: NDArray[np.bool_]
@@ -53,6 +68,8 @@ class Body:
     turn: Array
     twist: Array
     head: Array
+    elbow_at: Array
+    gaps: Array
     fps: float
 
 
@@ -110,7 +127,36 @@ def measure(joints: Array, layout: JointLayout, fps: float) -> Body:
         turn=np.degrees(_wrapped(_heading(across) - start)),
         twist=np.degrees(_wrapped(_heading(across) - _heading(hips))),
         head=_turned(at["head"] - chest, slow) / torso,
+        elbow_at=_turned(np.stack([at[f"{s}_elbow"] for s in SIDES]) - chest, slow) / arm,
+        gaps=_gaps(at, hands) / arm,
         fps=fps,
+    )
+
+
+def _gaps(at: dict[str, Array], hands: Array) -> Array:
+    """Return the distances of the hands (2, T, 3) to :data:`LANDMARKS`, (landmarks, 2, T)."""
+
+    def own(joint: str) -> Array:
+        return np.stack([at[f"{side}_{joint}"] for side in SIDES])
+
+    def apart(places: Array) -> Array:
+        return np.asarray(np.linalg.norm(hands - places, axis=-1))
+
+    def either(joint: str) -> Array:
+        return np.minimum(apart(own(joint)), apart(own(joint)[::-1]))
+
+    return np.stack(
+        [
+            apart(at["head"]),
+            apart(at["chest"]),
+            apart(own("shoulder")),
+            apart(own("shoulder")[::-1]),
+            apart(own("elbow")[::-1]),
+            apart(own("hip")[::-1]),
+            either("knee"),
+            either("ankle"),
+            apart(hands[::-1]),
+        ]
     )
 
 

@@ -29,9 +29,8 @@ def windows_of(energy: Array, windows: int) -> list[slice]:
     """
     if not len(energy):
         return [slice(0, 1)] * windows
-    moving = np.flatnonzero(energy >= 0.15 * energy.max())
-    first, last = int(moving[0]), int(moving[-1]) + 2
-    frames = last - first
+    part = moving(energy)
+    first, frames = part.start, part.stop - part.start
     slices = []
     for i in range(windows):
         centre, half = (i + 0.5) * frames / windows, frames / windows
@@ -39,6 +38,12 @@ def windows_of(energy: Array, windows: int) -> list[slice]:
         stop = max(start + 2, int(min(np.ceil(centre + half), frames)))
         slices.append(slice(first + start, first + stop))
     return slices
+
+
+def moving(energy: Array) -> slice:
+    """Return the frames of the moving part, from the movement between frames, (T - 1,)."""
+    frames = np.flatnonzero(energy >= 0.15 * energy.max())
+    return slice(int(frames[0]), int(frames[-1]) + 2)
 
 
 def movement(body: Body) -> Array:

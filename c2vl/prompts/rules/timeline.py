@@ -17,7 +17,8 @@ def timeline(table: ConceptTable, store: Store, position: int) -> tuple[Caption,
     """Return the captions of a sequence with the frames that they describe.
 
     Kinematic captions describe windows of the moving part, computed again from the joints. Others
-    (of a model that saw frames in order of time) divide the sequence evenly.
+    (of a model that saw frames in order of time) divide the sequence evenly; so do the sentences of
+    the richer rules, which are on the whole motion and shown in turn.
 
     Raises:
         UserError: the table has no captions, or none of this sequence.

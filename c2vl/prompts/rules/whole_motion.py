@@ -38,11 +38,11 @@ def activity(body: Body) -> Array:
     return np.asarray(np.linalg.norm(np.diff(body.hand, axis=1), axis=-1).mean(axis=1) * body.fps)
 
 
-def raised(body: Body, side: int) -> slice:
-    """Return the frames in which a hand is away from where it starts."""
+def raised(body: Body, side: int, share: float = 0.45) -> slice:
+    """Return the frames in which a hand is away from where it starts, by a share of the most."""
     x = body.hand[side]
     away = np.linalg.norm(x - x[: max(1, len(x) // 12)].mean(axis=0), axis=-1)
-    frames = np.flatnonzero(away >= 0.45 * away.max())  # all of them where it never leaves
+    frames = np.flatnonzero(away >= share * away.max())  # all of them where it never leaves
     return slice(int(frames[0]), int(frames[-1]) + 1)
 
 
@@ -50,7 +50,11 @@ def path(body: Body, side: int) -> str:
     """Word the strokes of a hand in order."""
     w = raised(body, side)
     x = body.hand[side][max(w.start - 3, 0) : w.stop + 3]
-    marks = x[np.linspace(0, len(x) - 1, 7).round().astype(int)]
+    return way(side, x[np.linspace(0, len(x) - 1, 7).round().astype(int)])
+
+
+def way(side: int, marks: Array) -> str:
+    """Word the directions from mark to mark (n, 3) of a hand."""
     strokes: list[str] = []
     for step in np.diff(marks, axis=0):
         said = directions(step, 0.12)
@@ -190,21 +194,23 @@ def reversals(x: Array, least: float) -> int:
 def hands_together(body: Body) -> str:
     """Word which hands work, and where they meet."""
     left, right = activity(body)
+    ratio = float(right / max(left, 1e-6))
+    return f"{phrase(words.WHO, float(np.log2(max(ratio, 1e-6))))}, {meeting(body)}"
+
+
+def meeting(body: Body) -> str:
+    """Word whether the hands meet or the arms cross, and where."""
     apart = np.linalg.norm(body.hand[0] - body.hand[1], axis=-1)
     closest = int(apart.argmin())
-    ratio = float(right / max(left, 1e-6))
-    who = phrase(words.WHO, float(np.log2(max(ratio, 1e-6))))
     over = float((body.hand[1, :, 0] - body.hand[0, :, 0]).min())
     level = phrase(words.HEIGHT, float(body.height[:, closest].mean()))
     if over < -0.15:
-        met = f"the arms cross {level}"
-    elif apart[closest] < 0.3:
-        met = f"the hands meet {level}"
-    elif apart[closest] < 0.6:
-        met = f"the hands come near each other {level}"
-    else:
-        met = "the hands stay apart"
-    return f"{who}, {met}"
+        return f"the arms cross {level}"
+    if apart[closest] < 0.3:
+        return f"the hands meet {level}"
+    if apart[closest] < 0.6:
+        return f"the hands come near each other {level}"
+    return "the hands stay apart"
 
 
 def posture(body: Body) -> str:

@@ -114,6 +114,72 @@ TEMPO = grades("unhurried <0.6> steady <1.2> lively <2> rapid <3> very rapid")
 PACE = grades("strolling <1.3> walking <2> walking briskly <2.7> jogging")
 COUNT = grades("a few steps <4> several steps <6> many steps <8> very many steps")
 
+# What follows is said by the richer rules alone.
+STROKES = (
+    "to the right",
+    "up to the right",
+    "straight up",
+    "up to the left",
+    "to the left",
+    "down to the left",
+    "straight down",
+    "down to the right",
+)
+"""Directions a person sees, counter-clockwise from the right."""
+PROFILE_STROKES = (
+    "forward",
+    "up and forward",
+    "straight up",
+    "up and back",
+    "back",
+    "down and back",
+    "straight down",
+    "down and forward",
+)
+"""Directions seen from the right side of a person, from forward over up."""
+LEVEL = grades(
+    "low at the floor <-0.9> low by the knees <-0.4> hanging down by the thigh <0.15> at the hips "
+    "<0.5> at the belly <0.85> at the chest <1.1> at the shoulders <1.4> at the face <1.75> above "
+    "the head"
+)
+ASIDE = grades("across on the other side <-0.2> before the body <0.05> <0.5> out to the side")
+AHEAD = grades("behind the back <-0.2> <0.35> in front <0.65> stretched out in front")
+BENT = grades("deeply bent <100> bent <140> a little bent <160> straight")
+STAND = grades("sits low <0.62> is half down <0.8> stands")
+DEPTH = grades("deep down <0.78> a little down")
+HANDS_APART = grades(
+    "together <0.3> near each other <0.6> shoulder-wide apart <1.0> apart <1.6> spread wide"
+)
+BURST = grades("even <1.8> with a swell <2.6> with a sudden burst <3.5> with one jerk")
+WHEN = grades("early <0.42> midway <0.58> late")
+LASTING = grades("a moment <0.9> a second <1.6> two seconds <2.5> several seconds <4> long")
+FOREARM = grades(
+    "the forearm turns about a still elbow <0.3> the forearm swings more than the upper arm <0.45> "
+    "the whole arm swings <0.62> the arm moves stiffly from the shoulder"
+)
+ELBOW_HEIGHT = grades(
+    "the elbow hangs low <-0.45> the elbow is held half up <-0.2> the elbow is raised to the "
+    "shoulder <0.1> the elbow is above the shoulder"
+)
+BEND = grades("bends back <-8> stays upright <10> leans forward <25> bends far forward")
+TILT = grades("tilted to the left <-10> <10> tilted to the right")
+SHOULDERS = grades(
+    "turn far to the right <-40> turn to the right <-18> keep facing ahead <18> turn to the left "
+    "<40> turn far to the left"
+)
+LIFT = grades(
+    "stays on the ground <0.06> is lifted a little <0.15> is lifted high <0.4> is kicked up"
+)
+FOOT_WAY = grades("backward <-0.15> <0.15> forward")
+DISTANCE = grades("half a step <0.4> one step <0.9> a few steps")
+_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
+
+
+def count(number: int, noun: str) -> str:
+    """Word a number of things: ``one stroke``, ``two strokes``, ``many strokes``."""
+    said = _NUMBERS[number] if number < len(_NUMBERS) else "many"
+    return f"{said} {noun}" if number == 1 else f"{said} {noun}s"
+
 
 def directions(step: NDArray[np.float64], least: float) -> str:
     """Word the main directions of a displacement (right, up, forward); empty if it is short."""
