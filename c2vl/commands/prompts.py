@@ -228,8 +228,7 @@ def probe(
         click.echo(f"without prompts        {result.left_out} sequences, left out")
     subjects = ", ".join(f"{name}: {value:.1%}" for name, value in result.by_subject.items())
     click.echo(f"left-out {'train ' if store else ''}subject {result.validation:.1%} ({subjects})")
-    near = list(result.nearest.values())
-    click.echo(f"  nearest neighbour    {sum(near) / len(near):.1%}")
+    click.echo(f"  nearest neighbour    {result.nearest_validation:.1%}")
     if result.test is not None:
         click.echo(f"test subjects          {result.test:.1%}")
         click.echo(f"  nearest neighbour    {result.nearest_test:.1%}")
@@ -239,25 +238,23 @@ def probe(
 
 
 def _tell_rules(every: ProbeResult, found: list[RuleWorth]) -> None:
-    """Print what each rule adds, as Markdown, with 95 % intervals over subjects."""
+    """Print what each rule adds (linear / 1-NN, %), with 95 % intervals over subjects."""
     from c2vl.prompts.probe import added
     from c2vl.support.tables import markdown
 
     lines = []
     for one in found:
-        near = list(one.alone.nearest.values())
-        line = {
-            "rule": one.rule,
-            "captions": str(one.sentences),
-            "alone, linear": f"{one.alone.validation:.1%}",
-            "alone, 1-NN": f"{sum(near) / len(near):.1%}",
-        }
+        line = {"rule": one.rule, "captions": str(one.sentences)}
+        for name, probed in (("alone", one.alone), ("with those above", one.so_far)):
+            line[name] = f"{100 * probed.validation:.1f} / {100 * probed.nearest_validation:.1f}"
         for name, whole, rest in (
             ("linear", every.by_subject, one.without.by_subject),
             ("1-NN", every.nearest, one.without.nearest),
         ):
             mean, half = (100 * figure for figure in added(whole, rest))
-            line[f"adds, {name}"] = f"{mean:+.1f} ({mean - half:+.1f} to {mean + half:+.1f})"
+            line[f"adds to the others, {name}"] = (
+                f"{mean:+.1f} ({mean - half:+.1f} to {mean + half:+.1f})"
+            )
         lines.append(line)
     click.echo(f"\n{markdown(lines)}")
 

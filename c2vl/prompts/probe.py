@@ -53,6 +53,11 @@ class ProbeResult:
     nearest_test: float | None = None
     left_out: int = 0
 
+    @property
+    def nearest_validation(self) -> float:
+        """Mean of ``nearest`` over subjects."""
+        return float(np.mean(list(self.nearest.values())))
+
 
 def probe(
     features: Rows,
@@ -151,17 +156,19 @@ class RuleWorth:
         rule: its name.
         sentences: captions a sequence that it writes.
         alone: the probe of its captions without any other.
+        so_far: the probe of its captions and those of the rules before it.
         without: the probe of all others.
     """
 
     rule: str
     sentences: int
     alone: ProbeResult
+    so_far: ProbeResult
     without: ProbeResult
 
 
 def probe_rules(table: ConceptTable, store: Store, split_name: str) -> list[RuleWorth]:
-    """Probe the captions of each rule alone, and all but them, on left-out training subjects.
+    """Probe the captions of each rule on left-out training subjects.
 
     Raises:
         UserError: the table does not say which rule wrote a caption, or has one rule alone.
@@ -175,12 +182,13 @@ def probe_rules(table: ConceptTable, store: Store, split_name: str) -> list[Rule
     rules = first.sort_values("prompt")["rule"].to_numpy()
     found = []
     for rule in dict.fromkeys(rules):
-        own, others = np.flatnonzero(rules == rule), np.flatnonzero(rules != rule)
-        alone, without = (
-            probe_table(table, store, split_name, chosen=chosen, nearest=True)
-            for chosen in (own, others)
-        )
-        found.append(RuleWorth(str(rule), len(own), alone, without))
+        own = rules == rule
+        so_far = np.arange(len(rules)) <= np.flatnonzero(own)[-1]
+        probes = [
+            probe_table(table, store, split_name, chosen=np.flatnonzero(chosen), nearest=True)
+            for chosen in (own, so_far, ~own)
+        ]
+        found.append(RuleWorth(str(rule), int(own.sum()), *probes))
     return found
 
 
