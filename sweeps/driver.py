@@ -30,9 +30,10 @@ from sweeps.choosing.disk_cleanup import DiskCleanup
 from sweeps.choosing.export import keep_encoder, publish
 from sweeps.choosing.final_choice import FinalChoice, former_choices
 from sweeps.choosing.final_trainings import Ranked, references
+from sweeps.choosing.reliability import told_apart
 from sweeps.choosing.scoring import score_on_test
 from sweeps.choosing.summary import chosen, marks, metrics, short
-from sweeps.choosing.verdict import verdict
+from sweeps.choosing.verdict import heading, verdict
 from sweeps.planning.cluster_resources import Concurrency, NodeLost, cluster, trial_resources
 from sweeps.planning.nodes import require_fit_nodes
 from sweeps.report.write import write_report
@@ -223,12 +224,12 @@ class _Driver:
         left = tracker.finish("complete")
         self.untold = self.untold or left
         board = Board(spec.name, spec.trials, source.counts(), spec.objectives[0])
-        for sentence in verdict(final):
+        for sentence in (*verdict(final), *told_apart(spec, source.trials("complete"), final)):
             board.say(sentence)
         if count := figures.get("test/scorings"):
             board.say(f"{count:.0f} test scorings, each of an encoder by a protocol")
         drawn = "  ".join(f"{key}={short(value)}" for key, value in final.values.items())
-        board.say(f"winner:  {name_of(spec, final.trial)}  {drawn}")
+        board.say(f"{heading(final)}: {name_of(spec, final.trial)}  {drawn}")
         board.say(f"encoder: {place}\nreport:  {spec.folder.place(report)}\nmodel:   {version}")
         if view:
             board.say(f"trials:  {view}")

@@ -9,6 +9,7 @@ from typing import Any
 from c2vl.support.tables import markdown
 from sweeps.choosing.final_choice import FinalChoice, top_of
 from sweeps.choosing.intervals import interval
+from sweeps.choosing.verdict import heading
 from sweeps.search.study import name_of
 from sweeps.spec.sweep import SweepSettings
 from sweeps.tracking.pages import metric_name
@@ -27,7 +28,7 @@ def chosen(spec: SweepSettings, final: FinalChoice, model: str = "") -> str:
     over = f"95 % interval {spread}; {len(values)} seeds" if spread else "one seed, no interval"
     drawn = [{"setting": f"`{key}`", "value": short(value)} for key, value in final.values.items()]
     said = f"`{metric_name(final.metric)}` on validation: {statistics.mean(values):.4f} ({over})."
-    parts = [f"## Winner: {name_of(spec, final.trial)}", said, _table(drawn)]
+    parts = [f"## {heading(final)}: {name_of(spec, final.trial)}", said, _table(drawn)]
     if final.test:
         parts += [f"{final.title}:", _table(final.table())]
     if model:

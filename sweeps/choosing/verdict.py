@@ -17,6 +17,21 @@ def verdict(final: FinalChoice) -> list[str]:
     return [*_ties(final), *_comparisons(final)]
 
 
+def heading(final: FinalChoice) -> str:
+    """Return what the chosen trial may be called: no winner while the default does as well."""
+    apart = final.apart("base", key) if "base" in final.test and (key := _column(final)) else []
+    found = ends(apart)
+    if apart and (found is None or found[1] >= 0):
+        return "Chosen, but not told from the base experiment"
+    return "Winner"
+
+
+def _column(final: FinalChoice) -> str | None:
+    """The first column of the table that the winner has."""
+    winner = final.test.get(WINNER, {})
+    return next((key for key in COLUMNS if any(key in one for one in winner.values())), None)
+
+
 def _ties(final: FinalChoice) -> list[str]:
     means = {trial: statistics.mean(values) for trial, values in final.candidate_values.items()}
     own = str(final.trial)
@@ -30,9 +45,7 @@ def _ties(final: FinalChoice) -> list[str]:
 
 
 def _comparisons(final: FinalChoice) -> list[str]:
-    winner = final.test.get(WINNER, {})
-    key = next((key for key in COLUMNS if any(key in one for one in winner.values())), None)
-    if key is None:
+    if (key := _column(final)) is None:
         return []
     found = []
     for who in final.test:

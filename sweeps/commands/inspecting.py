@@ -69,6 +69,7 @@ def status(name: str, storage: Location, as_json: bool) -> None:
     click.echo("  ".join([*(f"{key} {now[key]}" for key in COUNTS), driven]))
     if now["nodes_wanted"]:
         click.echo(now["nodes_wanted"])
+    click.echo("\n".join(now["told_apart"]))
 
 
 @click.command(epilog="\b\nExample:\n  c2vl-sweep best demo\n")
@@ -76,13 +77,16 @@ def status(name: str, storage: Location, as_json: bool) -> None:
 @STORAGE
 def best(name: str, storage: Location) -> None:
     """Show the best trial of the sweep NAME and the command that trains it again."""
+    from sweeps.choosing.final_choice import read_choice
+    from sweeps.choosing.reliability import told_apart
     from sweeps.report.winner import winning_overrides
     from sweeps.search.study import reader
     from sweeps.spec.lock import refresh_run
     from sweeps.spec.reading import read_sweep
 
     spec = read_sweep(storage, name)
-    ranked = reader(spec).ranked()
+    study = reader(spec).as_it_is_now()
+    ranked = study.ranked()
     if not ranked:
         raise UserError(f"{name}: no trial has run to its end yet; c2vl-sweep status {name}")
     training, value = ranked[0]
@@ -90,6 +94,8 @@ def best(name: str, storage: Location) -> None:
     click.echo("differs from the base: " + " ".join(winning_overrides(spec.base, training)))
     refresh_run(spec.folder, training.folder)
     click.echo(f"c2vl train {training.run.settings} --out runs/train/{training.name}")
+    sentences = told_apart(spec, study.trials("complete"), read_choice(spec.folder))
+    click.echo("\n".join(sentences))
 
 
 @click.command(
@@ -105,7 +111,7 @@ def importance(name: str, storage: Location, as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from sweeps.report.importance import FEWEST, importances
+    from sweeps.report.importance import FEWEST, importances, mattered
     from sweeps.search.study import reader
     from sweeps.spec.reading import read_sweep
 
@@ -128,7 +134,7 @@ def importance(name: str, storage: Location, as_json: bool) -> None:
         for key, one in found.variables.items()
     ]
     _print(rows, f"{name}: importance over {found.trials} complete trials")
-    click.echo(f"noise: a variable without meaning gets up to {found.noise:.2f}")
+    click.echo(mattered(found))
 
 
 @click.command(

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from sweeps.report import choice_pictures, search_pictures, space_pictures
 from sweeps.report.contour import contour, pair
 from sweeps.report.costs import Costs
-from sweeps.report.importance import Importances, importances
+from sweeps.report.importance import Importances, importances, mattered
 from sweeps.report.parallel import AXES, parallel
 from sweeps.report.svg import STYLE, blank, inline
 from sweeps.report.trials import Trials
@@ -150,31 +150,13 @@ def _space(trials: Trials) -> tuple[list[Picture], list[Picture]]:
 
 
 def _importance_note(found: Importances) -> str:
-    note = _mattered(found) + (
+    note = mattered(found) + (
         f" fANOVA on bootstrap resamples of {found.trials} complete trials, bars at 90 %; what "
         "does not reach past the dashed line may be chance."
     )
     if any(variable.conditional for variable in found.variables.values()):
         note += " Pale: drawn in some trials only; the share is of those."
     return note
-
-
-def _mattered(found: Importances) -> str:
-    """Say which variables mattered, or that none can be told from chance."""
-    above = [(name, one) for name, one in found.variables.items() if one.low > found.noise]
-    if not above:
-        return (
-            f"No setting can be told from chance: a variable without meaning gets up to "
-            f"{100 * found.noise:.0f} % of the variance."
-        )
-    told = [
-        f"{name} ({100 * one.share:.0f} % of the variance, {100 * one.low:.0f} to "
-        f"{100 * one.high:.0f})"
-        for name, one in above
-    ]
-    return f"What mattered: {', '.join(told)}; a variable without meaning gets up to " + (
-        f"{100 * found.noise:.0f} %."
-    )
 
 
 def _cost(spent: Costs) -> list[Picture]:

@@ -95,6 +95,22 @@ def importances(
     return Importances({name: found[name] for name in ordered}, level, len(trials))
 
 
+def mattered(found: Importances) -> str:
+    """Say which variables mattered, with 90 % intervals, or that none can be told from chance."""
+    above = {name: one for name, one in found.variables.items() if one.low > found.noise}
+    chance = f"a variable without meaning gets up to {100 * found.noise:.0f} %"
+    if not above:
+        return f"No setting can be told from chance: {chance} of the variance."
+    told = [
+        f"{name} ({100 * one.share:.0f} % of the variance, {100 * one.low:.0f} to "
+        f"{100 * one.high:.0f})"
+        for name, one in above.items()
+    ]
+    rest = [name for name in found.variables if name not in above]
+    said = f"What mattered: {', '.join(told)}; {chance}."
+    return f"{said} Not told from chance: {', '.join(rest)}." if rest else said
+
+
 def _interval(shares: list[float], trials: int, conditional: bool = False) -> Importance:
     mean = float(np.mean(shares))
     low, high = np.percentile(shares, [5, 95])

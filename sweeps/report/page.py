@@ -14,7 +14,8 @@ from markupsafe import Markup
 
 from c2vl.config.reading import dump
 from c2vl.encoder.ledger import scorings
-from sweeps.choosing.verdict import verdict
+from sweeps.choosing.reliability import told_apart
+from sweeps.choosing.verdict import heading, verdict
 from sweeps.report.about import about, steps
 from sweeps.report.costs import costs
 from sweeps.report.gallery import gallery
@@ -50,9 +51,11 @@ def page(trials: Trials) -> str:
         winner_yaml=dump(training.experiment) if training else "",
         sweep_yaml=public_dump(spec),
         tables=score_tables(spec.folder.results, final),
+        heading=heading(final) if final else "Best so far",
         verdict=verdict(final) if final else [],
         scorings=scorings(spec.folder.results),
         held_out=spec.base.held_out,
+        told_apart=told_apart(spec, [trial.record for trial in trials.complete], final),
         seeds=max((len(one.by_seed) for one in candidates), default=1),
         agreements=[one.row() for one in trials.agreements],
         pictures=gallery(trials, spent, candidates),

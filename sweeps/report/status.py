@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from sweeps.choosing.final_choice import read_choice
+from sweeps.choosing.reliability import told_apart
 from sweeps.report.tables import rows_of
 from sweeps.report.trials import read_ended
 from sweeps.search.study import StudyReader, reader
@@ -18,7 +20,8 @@ def state(spec: SweepSettings) -> dict[str, Any]:
 
     Returns:
         The keys of ``COUNTS``, "driven", "unfinished" (trials to come, or no choice made yet),
-        "nodes_wanted" (those that its trials wait for in vain, in words) and "trials"
+        "nodes_wanted" (those that its trials wait for in vain, in words), "told_apart" (how far
+        it could tell settings apart, in sentences) and "trials"
         (:func:`sweeps.report.tables.rows_of`).
     """
     refresh(spec.folder, runs=True)
@@ -30,6 +33,7 @@ def state(spec: SweepSettings) -> dict[str, Any]:
         "driven": driven,
         "unfinished": unfinished(spec, study),
         "nodes_wanted": nodes_wanted(spec) if driven else "",
+        "told_apart": told_apart(spec, study.trials("complete"), read_choice(spec.folder)),
         "trials": rows_of(spec, read_ended(study)),
     }
 

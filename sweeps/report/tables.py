@@ -53,7 +53,8 @@ def summary(trials: Trials, rows: list[dict[str, Any]]) -> str:
     Args:
         rows: the same as :func:`rows_of` gives them.
     """
-    from sweeps.choosing.verdict import verdict
+    from sweeps.choosing.reliability import told_apart
+    from sweeps.choosing.verdict import heading, verdict
 
     spec, final = trials.spec, trials.final
     lines = [f"# Sweep {spec.name}", "", spec.description, ""]
@@ -66,11 +67,13 @@ def summary(trials: Trials, rows: list[dict[str, Any]]) -> str:
     if compared := trials.agreements:
         title = "How well scores without labels ranked the complete trials, on validation"
         lines += ["", title, "", markdown([one.row() for one in compared])]
+    records = [trial.record for trial in trials.complete]
+    lines += ["", *(f"- {sentence}" for sentence in told_apart(spec, records, final))]
     if final is None:
         return "\n".join(lines) + "\n"
     lines += [
         "",
-        f"Winner: trial {final.trial}, chosen by {final.metric}. {spec.base.held_out}",
+        f"{heading(final)}: trial {final.trial}, chosen by {final.metric}. {spec.base.held_out}",
         "",
     ]
     lines += [f"- {run}: {final.metric} {value:.4f}" for run, value in final.validation.items()]

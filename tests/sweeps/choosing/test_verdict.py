@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sweeps.choosing.final_choice import FinalChoice
-from sweeps.choosing.verdict import verdict
+from sweeps.choosing.verdict import heading, verdict
 
 WINNER = {"0": {"linear": 0.70}, "1": {"linear": 0.76}, "2": {"linear": 0.73}}
 
@@ -32,11 +32,13 @@ def test_what_is_said_of_a_winner(base: list[float], said: str) -> None:
     scores = {str(seed): {"linear": value} for seed, value in enumerate(base)}
     tie, sentence = verdict(_choice(winner=WINNER, base=scores, captions={"-": {"linear": 0.9}}))
     assert tie.startswith("Trial 7 ties with 3 on linear_val")
+    no_winner = said.startswith("the winner is 20.3") is False
+    assert heading(_choice(winner=WINNER, base=scores)).startswith("Chosen" if no_winner else "Win")
     assert said in sentence and ("n = 3" in sentence) == ("interval" in sentence)
 
 
 def test_nothing_is_said_where_nothing_was_scored() -> None:
-    assert len(verdict(_choice())) == 1
+    assert len(verdict(_choice())) == 1 and heading(_choice()) == "Winner"
     assert "1-NN, test part" in verdict(
         _choice(winner={"0": {"knn1": 0.7}}, random={"0": {"knn1": 0.2}})
     )[1]  # fmt: skip

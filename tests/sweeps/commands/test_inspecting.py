@@ -132,7 +132,7 @@ def test_importance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = CliRunner().invoke(importance, ["many"]).output
     first = next(iter(found["variables"]))
     assert first in shown and f"{found['variables'][first]['share']:.2f}" in shown
-    assert f"up to {found['noise']:.2f}" in shown
+    assert f"up to {100 * found['noise']:.0f} %" in shown
     assert "are needed" in str(CliRunner().invoke(importance, ["few"]).exception)
 
 

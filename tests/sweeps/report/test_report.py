@@ -195,8 +195,10 @@ def test_a_damaged_record_of_starts_is_told_with_the_remedy(text: str, tmp_path:
 def test_the_winner_is_told_with_its_interval(chosen: tuple[Path, FinalChoice]) -> None:
     folder, final = chosen
     page = (folder / "index.html").read_text()
+    summary = (folder / "summary.md").read_text()
     mean = sum(final.validation.values()) / 3
     assert f"{mean:.4g}" in page and "mean over 3 seeds, 95 % interval" in page
+    assert "tell settings apart by" in page and "tell settings apart by" in summary
     assert "correlation of the value there with the final one: " in page
     assert f"winner.yaml --out {folder.parents[2] / 'train' / final.run}" in page
     with (folder / "trials.csv").open() as file:

