@@ -35,3 +35,24 @@ def imports_option(registers: str) -> Callable[..., Any]:
         callback=lambda _, __, modules: tuple(map(absolute, modules)),
         help=f"Module or .py file that registers {registers} of yours; repeatable.",
     )
+
+
+def axes_options(source: str, unit: str) -> Callable[..., Any]:
+    """Return ``--up`` and ``--unit``: how the joints of files are given.
+
+    Args:
+        source: what the command calls the files.
+        unit: the unit when none is given, in words.
+    """
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        command = click.option(
+            "--unit",
+            show_default=unit,
+            help=f"Of {source}'s numbers: m, cm, mm, inch, or its length in metres.",
+        )(command)
+        return click.option(
+            "--up", show_default="y", help=f"What points up in {source}: x, y, z, -x, -y or -z."
+        )(command)
+
+    return add

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from c2vl.commands.arguments import LOCATION, PATH, imports_option
+from c2vl.commands.arguments import LOCATION, PATH, axes_options, imports_option
 from c2vl.support.errors import UserError
 from c2vl.support.progress import progress
 
@@ -62,12 +62,7 @@ class _Prepare(click.Command):
     show_default="the first file's",
     help="BVH: frames a second to resample to.",
 )
-@click.option("--up", show_default="y", help="What points up in SOURCE: x, y, z, -x, -y or -z.")
-@click.option(
-    "--unit",
-    show_default="m; bvh: cm, kit-ml: mm",
-    help="Of SOURCE's numbers: m, cm, mm, inch, or its length in metres.",
-)
+@axes_options("SOURCE", "m; bvh: cm, kit-ml: mm")
 @click.option(
     "--jobs",
     type=click.IntRange(1),

@@ -11,6 +11,7 @@ import click
 from c2vl.commands.arguments import (
     FOLDER,
     PATH,
+    axes_options,
     encoder_argument,
     overwrite_option,
     store_argument,
@@ -78,9 +79,15 @@ def classify_fit(
 @click.argument("head", type=FOLDER)
 @click.argument("files", nargs=-1, required=True, type=PATH)
 @click.option("--reader", show_default=".npy", help="Dataset whose format FILES are in.")
+@axes_options("FILES", "m, or the reader's")
 @click.option("--top", type=click.IntRange(1), default=5, help="Classes to print.")
 def classify(
-    encoder: str, head: Path, files: tuple[Path, ...], reader: str | None, top: int
+    encoder: str,
+    head: Path,
+    files: tuple[Path, ...],
+    reader: str | None,
+    top: int,
+    **axes: str | None,
 ) -> None:
     """Print the likeliest classes of the sequences in FILES, by a fitted HEAD.
 
@@ -88,6 +95,7 @@ def classify(
     Examples:
       c2vl classify exported/demo exported/demo_head joints.npy
       c2vl classify exported/utd exported/utd_head a1_s1_t1_skeleton.mat --reader utd-mhad --top 3
+      c2vl classify exported/demo exported/demo_head mocap.npy --up z --unit cm
     """
     from c2vl.encoder import load_encoder
     from c2vl.serving.classifier import load_head
@@ -96,7 +104,7 @@ def classify(
     loaded, fitted = load_encoder(encoder), load_head(head)
     fitted.fits(loaded)
     for path in files:
-        for name, joints in read_sequences(path, reader):
+        for name, joints in read_sequences(path, reader, loaded.layout, **axes):
             (best,) = fitted.top(_features(loaded, path, joints), top)
             likely = ", ".join(f"{label} {100 * share:.1f} %" for label, share in best)
             click.echo(f"{name}: {likely}")
@@ -133,6 +141,7 @@ def index(encoder: str, store: Location, out: Path, overwrite: bool) -> None:
 @click.argument("file", required=False, type=PATH)
 @click.option("--text", help="Search by a description instead of an example.")
 @click.option("--reader", show_default=".npy", help="Dataset whose format FILE is in.")
+@axes_options("FILE", "m, or the reader's")
 @click.option("-k", type=click.IntRange(1), default=5, help="Sequences to find.")
 def search(
     encoder: str,
@@ -141,6 +150,7 @@ def search(
     text: str | None,
     reader: str | None,
     k: int,
+    **axes: str | None,
 ) -> None:
     """Find the motions in an INDEX that are most like the one in FILE, or like a text.
 
@@ -166,7 +176,7 @@ def search(
     if text is not None:
         (found[text],) = opened.by_text(text_rows(loaded, [text]), len(opened.rows))
     elif file is not None:
-        for name, joints in read_sequences(file, reader):
+        for name, joints in read_sequences(file, reader, loaded.layout, **axes):
             (found[name],) = opened.by_features(_features(loaded, file, joints), len(opened.rows))
     for name, near in found.items():
         click.echo(f"{name}:")

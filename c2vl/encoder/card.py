@@ -13,7 +13,7 @@ from typing import Any
 
 from c2vl.config.held_out import held_out
 from c2vl.support.errors import UserError
-from c2vl.support.files import parse_json
+from c2vl.support.files import START, parse_json, stand_in
 from c2vl.support.tables import markdown, scale_of
 
 FORMAT = "c2vl-encoder"
@@ -80,7 +80,8 @@ def read_sealed(path: Path, digest: object) -> bytes:
     """Read a file of an artefact whose SHA-256 stands in the card."""
     data = read_file(path)
     if hashlib.sha256(data).hexdigest() != digest:
-        raise UserError(f"{path}: altered or cut short (its digest is not the card's)")
+        told = stand_in(data[:START]) or "altered or cut short (its digest is not the card's)"
+        raise UserError(f"{path}: {told}")
     return data
 
 

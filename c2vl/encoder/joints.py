@@ -16,8 +16,8 @@ from c2vl.skeletons.preprocess import preprocess
 from c2vl.support.errors import UserError
 
 Joints = NDArray[np.floating[Any]]
-WIDEST = 100.0
-"""Metres that a body may be across: far above any body, and below one given in centimetres."""
+WIDEST = 10.0
+"""Metres that a body may be across: far above any body, and below one given in inches."""
 
 
 def clip_batches(
@@ -95,7 +95,7 @@ def _clip(
     if (extent := _extent(kept)) > WIDEST:
         raise UserError(
             f"sequence {index}: a body is {extent:.0f} m across; joints are in metres, and these "
-            "look like millimetres or centimetres: divide them by 1000 or 100"
+            "look like millimetres, centimetres or inches: convert them"
         )
     return preprocess(kept, layout, **preprocessing)
 

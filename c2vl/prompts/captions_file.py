@@ -24,6 +24,7 @@ from c2vl.skeletons.formats.motion_captions import is_caption_file, name_of, rea
 from c2vl.skeletons.formats.raw_files import RawFile, list_files
 from c2vl.skeletons.rejected import RejectedError
 from c2vl.support.errors import UserError, first_line
+from c2vl.support.files import require_itself
 
 Short = Literal["reject", "repeat"]
 _MAX_JSON = 2 << 30  # bytes, unpacked: a small archive must not fill the memory
@@ -54,6 +55,7 @@ def read(path: Path) -> dict[str, list[str]]:
     try:
         if texts := texts_of(path):
             return _from_texts(texts)
+        require_itself(path)
         if kind == ".zip":
             return _from_json(path, _unpacked(path))
         if kind == ".json":

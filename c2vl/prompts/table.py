@@ -34,7 +34,13 @@ from numpy.typing import NDArray
 from c2vl.skeletons.staging import MANIFEST, Kind, staged
 from c2vl.skeletons.store import Store
 from c2vl.support.errors import UserError
-from c2vl.support.files import parse_json, replacing_folder, require_writable, write_text
+from c2vl.support.files import (
+    parse_json,
+    replacing_folder,
+    require_itself,
+    require_writable,
+    write_text,
+)
 from c2vl.support.remote import Location, parse_location
 
 FORMAT = 2
@@ -332,6 +338,7 @@ def import_features(
         UserError: a file cannot be read, or they do not fit each other.
     """
     try:
+        require_itself(features)
         rows = np.load(features, allow_pickle=False)
         names = ids.read_text(encoding="utf-8").split()
     except (OSError, ValueError, EOFError) as error:

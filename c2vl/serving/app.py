@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from importlib.resources import files
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import Depends, FastAPI, Request
@@ -25,6 +25,7 @@ from c2vl.encoder import Encoder
 from c2vl.encoder.joints import to_clips
 from c2vl.serving.classifier import Head
 from c2vl.serving.index import Index, Neighbour, text_rows
+from c2vl.skeletons.axes import Conversion, require_upright
 from c2vl.support.errors import UserError
 
 Floats = NDArray[np.float32]
@@ -35,6 +36,8 @@ Coordinate = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
 Point = Annotated[list[Coordinate], Field(min_length=3, max_length=3)]
 Frames = Annotated[list[Annotated[list[Point], Field(min_length=1)]], Field(min_length=1)]
 Bodies = Annotated[list[Frames], Field(min_length=1, max_length=MOST_BODIES)]
+Up = Literal["y", "-y", "z", "-z", "x", "-x"]
+Unit = Literal["m", "cm", "mm", "inch"]
 LEVELS = {"bodies": ("body", "frame", "joint"), "frames": ("frame", "joint")}
 """What each index into a sequence counts, for messages."""
 
@@ -63,10 +66,12 @@ class Strict(BaseModel):
 
 
 class Sequences(Strict):
-    """Raw joints in metres: each sequence (frames, joints, 3) or (bodies, frames, joints, 3)."""
+    """Raw joints: each sequence (frames, joints, 3) or (bodies, frames, joints, 3)."""
 
     sequences: Annotated[list[Motion], Field(min_length=1, max_length=MOST_SEQUENCES)]
     layout: str | None = Field(None, description="name of the joint layout, to be checked")
+    up: Up | None = Field(None, description="axis that points up; y where it is not said")
+    unit: Unit = Field("m", description="of the coordinates")
 
 
 class ToClassify(Sequences):
@@ -187,7 +192,7 @@ def make_app(
             raise UserError(
                 f"layout: {body.layout} is given, this encoder expects {encoder.layout.name}"
             )
-        clips = await run_in_threadpool(_clips, body.sequences, encoder, max_frames)
+        clips = await run_in_threadpool(_clips, body, encoder, max_frames)
         return await embed(clips)
 
     described = app.openapi
@@ -273,9 +278,9 @@ def _first(errors: Sequence[Any]) -> tuple[int, str]:
     return 422, f"{where}: {one['msg']}"
 
 
-def _clips(sequences: list[Any], encoder: Encoder, max_frames: int) -> Clips:
-    arrays = []
-    for number, sequence in enumerate(sequences):
+def _clips(body: Sequences, encoder: Encoder, max_frames: int) -> Clips:
+    arrays, conversion = [], Conversion.of(body.up or "y", body.unit)
+    for number, sequence in enumerate(body.sequences):
         try:
             joints = np.asarray(sequence, dtype=np.float32)
         except ValueError:
@@ -284,5 +289,11 @@ def _clips(sequences: list[Any], encoder: Encoder, max_frames: int) -> Clips:
             raise UserError(
                 f"sequence {number}: {joints.shape[-3]} frames, at most {max_frames} are taken"
             )
-        arrays.append(joints)
+        arrays.append(conversion(joints))
+        usual = joints.shape[-2:] == (len(encoder.layout.joints), 3)  # others are refused below
+        if usual and body.up is None:
+            try:
+                require_upright(joints.reshape(-1, *joints.shape[-3:]), encoder.layout)
+            except UserError as error:
+                raise UserError(f"sequence {number}: {error}") from None
     return to_clips(arrays, encoder.layout, encoder.card["preprocessing"])

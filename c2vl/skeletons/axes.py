@@ -108,6 +108,22 @@ def require_bodies(
         _check_direction(direction, conversion.up)
 
 
+def require_upright(sequence: NDArray[np.float32], layout: JointLayout) -> None:
+    """Refuse a sequence of a service whose bodies stand on their heads: its y points down.
+
+    Other axes pass, since a single sequence may well be of somebody who lies.
+
+    Args:
+        sequence: (M, T, V, 3).
+
+    Raises:
+        UserError: heads lie clearly below feet.
+    """
+    direction, _ = stature([sequence], layout)
+    if direction is not None and axis_of(direction)[0] == "-y" and -direction[1] >= _CLEAR:
+        raise UserError('heads lie below the feet, and y is taken to point up: send "up": "-y"')
+
+
 def stature(
     sequences: Iterable[NDArray[np.floating]], layout: JointLayout
 ) -> tuple[NDArray[np.floating] | None, float | None]:

@@ -19,6 +19,15 @@ from typing import Any, BinaryIO
 from c2vl.support.errors import NotShared, StorageFull, UserError, is_disk_full
 
 NETWORK_SECONDS = 5.0  # a network file system may answer late
+_STAND_INS = {
+    b"version https://git-lfs": "a pointer of Git LFS, not the file: run `git lfs pull` there",
+    b"<!doctype html": "a web page, not the file: download it again (a page to log in?)",
+    b"<html": "a web page, not the file: download it again (a page to log in?)",
+    b"\x1f\x8b": "compressed by gzip: unpack it with gunzip",
+}
+"""Starts of what downloads leave in place of data, none of whose formats begins so."""
+START = 64
+"""Bytes that tell what lies in place of a file."""
 _PARTIAL = ".tmp-"  # prefix of names that are still being written
 
 
@@ -32,6 +41,24 @@ def parse_json(text: str | bytes) -> Any:
         return json.loads(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def stand_in(start: bytes) -> str:
+    """Say by its first bytes what lies in a file's place, with the remedy; else empty."""
+    beginning = start.lstrip(b"\xef\xbb\xbf \r\n\t").lower()
+    return next((told for known, told in _STAND_INS.items() if beginning.startswith(known)), "")
+
+
+def require_itself(path: Path) -> None:
+    """Refuse a file in whose place something else lies.
+
+    Raises:
+        UserError: it does; the message has the remedy.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        if told := stand_in(file.read(START)):
+            raise UserError(f"{path}: {told}")
 
 
 def require_local(path: str) -> None:

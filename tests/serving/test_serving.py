@@ -69,6 +69,32 @@ def ask(*words: object, wrong: bool = False) -> str:
     return result.output
 
 
+def test_axes_and_units_of_files_and_requests(
+    parts: Path, demo_store: Store, tmp_path: Path
+) -> None:
+    """As `data prepare` does: bodies of no body's size or with heads elsewhere are not believed."""
+    joints = demo_store.joints(7)
+    right = ask("classify", parts / "encoder", parts / "head", parts / "one.npy")
+    asked = {
+        "classify": ("classify", parts / "encoder", parts / "head"),
+        "search": ("search", parts / "encoder", parts / "index"),
+    }
+    turned = joints[..., [0, 2, 1]] * np.array([1, -1, 1], np.float32)  # z up
+    for name, raw, remedy in (
+        ("down", joints * np.array([1, -1, -1], np.float32), ("--up", "-y")),
+        ("z", turned, ("--up", "z")),
+        ("cm", joints * 100, ("--unit", "cm")),
+        ("inch", joints / 0.0254, ("--unit", "inch")),
+    ):
+        np.save(tmp_path / f"{name}.npy", raw)
+        for words in asked.values():
+            told = ask(*words, tmp_path / f"{name}.npy", wrong=True)
+            assert f"{name}.npy: " in told and "give " + " ".join(remedy) in told
+            mended = ask(*words, tmp_path / f"{name}.npy", *remedy)
+            if words[0] == "classify":
+                assert mended.partition(": ")[2] == right.partition(": ")[2]
+
+
 def test_files_are_classified(parts: Path, demo_store: Store, demo_raw: Path) -> None:
     out = ask("classify", parts / "encoder", parts / "head", parts / "one.npy", "--top", 13)
     assert out.startswith("one: ") and out.count("%") == 13
@@ -107,6 +133,7 @@ def test_motions_are_found(parts: Path, demo_store: Store) -> None:
 def test_mistakes_end_in_one_message(parts: Path, demo_store: Store, tmp_path: Path) -> None:
     encoder, head, index = parts / "encoder", parts / "head", parts / "index"
     (tmp_path / "text.npy").write_text("no array")
+    (tmp_path / "page.npy").write_text("<!doctype html><html>")
     np.save(tmp_path / "small.npy", np.zeros((4, 20, 3)))
     nan = np.ones((4, 25, 3))
     nan[2, 3, 1] = np.nan
@@ -126,7 +153,8 @@ def test_mistakes_end_in_one_message(parts: Path, demo_store: Store, tmp_path: P
         ("nothing.npy", "cannot be read as .npy (No such file"),
         ("cut.npy", "cannot be read as .npy ("),
         ("absurd.npy", "cannot be read as .npy ("),
-        ("mm.npy", "look like millimetres or centimetres: divide them by 1000"),
+        ("mm.npy", "m across, with joints taken to be in m: give --unit mm"),
+        ("page.npy", "cannot be read as .npy (a web page, not the file"),
         ("small.npy", "expected joints of shape (frames, 25, 3)"),
         ("nan.npy", "not finite"),
     ):
@@ -189,6 +217,14 @@ def test_the_service_answers_like_the_encoder(
     wanted = load_encoder(parts / "encoder").embed(real)
     found = client.post("/v1/embed", json=body).json()["features"]
     np.testing.assert_allclose(found, wanted, atol=1e-5)
+    zup = [(100 * x[..., [0, 2, 1]] * [1, -1, 1]).tolist() for x in real]
+    converted = client.post("/v1/embed", json={"sequences": zup, "up": "z", "unit": "cm"}).json()
+    np.testing.assert_allclose(converted["features"], wanted, atol=1e-3)
+    down = {"sequences": [(x * [1, -1, -1]).tolist() for x in real]}
+    told = client.post("/v1/embed", json=down)
+    assert told.status_code == 422 and 'send "up": "-y"' in told.json()["detail"]
+    turned = client.post("/v1/embed", json={**down, "up": "-y"}).json()
+    np.testing.assert_allclose(turned["features"], wanted, atol=1e-5)
     single = {"sequences": [real[0][0].tolist()], "layout": "ntu25"}
     np.testing.assert_allclose(
         client.post("/v1/embed", json=single).json()["features"], wanted[:1], atol=1e-5
@@ -230,7 +266,7 @@ def test_requests_that_are_refused(client: TestClient) -> None:
         ),
         ({"sequences": [[frame, [[0, 0, "x"]]]]}, 422, "frame 1, joint 0, coordinate 2: Input"),
         ({"sequences": [[[frame]] * 9]}, 422, '"sequence 0: List should have at most 8 items'),
-        ({"sequences": [[[[0, 0, 99 * z] for z in range(25)]]]}, 422, "divide them by 1000"),
+        ({"sequences": [[[[0, 0, 99 * z] for z in range(25)]]]}, 422, "look like millimetres"),
         ([], 422, "body"),
     ):
         answer = client.post("/v1/embed", json=body)

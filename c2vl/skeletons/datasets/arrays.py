@@ -45,7 +45,7 @@ def discover(source: Path, options: Options) -> Found:
         raise UserError(
             f"{source}: no train_position.npy (AimCLR), train_data.npy (ST-GCN) or "
             "train_data_joint.npy (2s-AGCN, CMD) with its labels, .npz (CTR-GCN) or .pkl (PYSKL) "
-            "in it"
+            f"in it{_lies_there(files[:20])}"
         )
     if len(found) > 1:
         raise UserError(
@@ -57,7 +57,8 @@ def discover(source: Path, options: Options) -> Found:
         try:
             parts = ctrgcn.parts_of(archives[0], options)
         except (RejectedError, OSError) as error:
-            raise UserError(f"{archives[0].path}: {error}") from None
+            reason = str(error).removeprefix(f"{archives[0].name}: ")
+            raise UserError(f"{archives[0].path}: {reason}") from None
         named = {archives[0].name + f"/x_{name}": part for name, part in parts.items()}
         return _rows(named, source, options)
     by_name = {file.name: file for file in files}
@@ -70,6 +71,20 @@ def discover(source: Path, options: Options) -> Found:
         except OSError as error:
             parts_found[position.name] = RejectedError(f"cannot be read: {error}")
     return _rows(parts_found, source, options)
+
+
+def _lies_there(files: list[RawFile]) -> str:
+    """Say what files are that no known name fits, where their first bytes tell."""
+    for file in files:
+        try:
+            with file.open() as opened:
+                start = opened.read(4)
+        except OSError as error:
+            return f"; {file.name} is {error}"
+        for known, suffix in ((b"\x80", ".pkl"), (b"PK\x03\x04", ".npz")):
+            if start.startswith(known):
+                return f"; {file.name} begins like a {suffix}: name it so"
+    return ""
 
 
 def _rows(found: dict[str, PartArrays | RejectedError], source: Path, options: Options) -> Found:

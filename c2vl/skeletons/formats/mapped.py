@@ -8,8 +8,9 @@ import zipfile
 from pathlib import Path
 from typing import IO
 
-from c2vl.skeletons.formats.raw_files import DAMAGE, RawFile, UnreadableError
+from c2vl.skeletons.formats.raw_files import DAMAGE, RawFile, UnreadableError, refuse_stand_in
 from c2vl.skeletons.rejected import RejectedError
+from c2vl.support.files import START
 
 _LOCAL = struct.Struct("<4s5H3I2H")  # a zip's header before the content of a member
 MOST_INFLATION = 200
@@ -73,4 +74,6 @@ def view(file: RawFile, limit: int) -> memoryview:
     start = offset_on_disk(file)
     if start is None:
         return memoryview(file.read(limit))
-    return map_file(file.path)[start : start + file.size]
+    content = map_file(file.path)[start : start + file.size]
+    refuse_stand_in(bytes(content[:START]))
+    return content

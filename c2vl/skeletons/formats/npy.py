@@ -179,7 +179,8 @@ def _damage(name: str) -> Iterator[None]:
     except (RejectedError, OSError):
         raise
     except (*DAMAGE, OverflowError) as error:
-        raise RejectedError(f"{name}: damaged: {error}") from None
+        how = "cut short or damaged" if isinstance(error, zipfile.BadZipFile) else "damaged"
+        raise RejectedError(f"{name}: {how}: {error}") from None
 
 
 def _array(numbers: bytes | memoryview, header: Header, rows: int) -> NDArray[np.generic]:

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from c2vl.support.errors import UserError
+from c2vl.support.files import START, stand_in
 
 DAMAGE = (
     zipfile.BadZipFile,
@@ -59,7 +60,21 @@ class RawFile:
         return self.name.rpartition("/")[0]
 
     def open(self) -> IO[bytes]:
-        """Open for reading from the start."""
+        """Open for reading from the start.
+
+        Raises:
+            UnreadableError: something else lies in its place.
+        """
+        file = self._open()
+        try:
+            refuse_stand_in(file.read(START))
+            file.seek(0)
+        except BaseException:
+            file.close()
+            raise
+        return file
+
+    def _open(self) -> IO[bytes]:
         if self.member is None:
             return self.path.open("rb")
         try:
@@ -95,6 +110,16 @@ class RawFile:
                 return file.read(size)
         except (OSError, *DAMAGE):
             return b""
+
+
+def refuse_stand_in(start: bytes) -> None:
+    """Refuse a file whose first bytes are those of something else that lies in its place.
+
+    Raises:
+        UnreadableError: the message has the remedy.
+    """
+    if told := stand_in(start):
+        raise UnreadableError(told)
 
 
 @functools.lru_cache(maxsize=8)  # to read the directory of 56,880 files takes a second

@@ -63,7 +63,10 @@ class _Unpickler(_Python):  # type: ignore[misc]
     def load(self) -> Any:
         """Run the instructions as the base does, up to :data:`_MOST_STEPS`."""
         if bytes(self.data[:1]) != pickle.PROTO or not 2 <= int.from_bytes(self.data[1:2]) <= 5:
-            raise RejectedError("not a pickle of protocol 2 to 5")
+            raise RejectedError(
+                "not a pickle of protocol 2 to 5; an older one is written anew by "
+                "pickle.dump(x, file, protocol=4)"
+            )
         self.stack: list[Any] = []
         self.metastack: list[list[Any]] = []
         self.append = self.stack.append

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import io
 import pickle
 import tracemalloc
@@ -19,6 +20,7 @@ from tests.skeletons.datasets import writers
 from tests.skeletons.datasets.writers import NTU_SAMPLES, pyskl, write_aimclr, write_ctrgcn
 
 READER = get_reader("arrays")
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 9\n"
 
 
 def read(source: Path, options: Options | None = None) -> tuple[Found, list[Any], list[Rejected]]:
@@ -320,13 +322,32 @@ def test_bad_annotations(tmp_path: Path, bad: Any, message: str, protocol: int) 
             "17, 25 joints",
         ),
         (pickle.dumps({"annotations": [annotation()]})[:-30], "damaged|past the end"),
-        (pickle.dumps({"annotations": [annotation()]}, protocol=0), "protocol 2 to 5"),
+        (pickle.dumps({"annotations": [annotation()]}, protocol=0), "protocol 2 to 5; an older"),
         (b"", "protocol 2 to 5"),
+        (LFS, "a pointer of Git LFS, not the file"),
+        (b"\n <!DOCTYPE HTML><html>", "a web page, not the file"),
+        (gzip.compress(pickle.dumps({})), "unpack it with gunzip"),
     ],
 )
 def test_bad_pickles(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "a.pkl").write_bytes(content)
     with pytest.raises(UserError, match=message):
+        read(tmp_path)
+
+
+def test_the_file_at_fault_is_named(tmp_path: Path) -> None:
+    np.save(tmp_path / "train_data.npy", np.ones((2, 3, 4, 25, 2), np.float32))
+    labels = tmp_path / "train_label.pkl"
+    for content, told in ((pickle.dumps((["a", "b"], [0, 1]), protocol=0), "2 to 5"), (LFS, "LFS")):
+        labels.write_bytes(content)
+        with pytest.raises(UserError, match=f"beside it train_label.pkl: .*{told}"):
+            read(tmp_path)
+    labels.rename(tmp_path / "a.bin")
+    (tmp_path / "train_data.npy").unlink()
+    with pytest.raises(UserError, match=r"a\.bin is a pointer of Git LFS"):
+        read(tmp_path)
+    (tmp_path / "a.bin").write_bytes(pickle.dumps({"annotations": [annotation()]}))
+    with pytest.raises(UserError, match=r"a\.bin begins like a \.pkl: name it so"):
         read(tmp_path)
 
 
