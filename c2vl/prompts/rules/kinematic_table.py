@@ -20,14 +20,15 @@ def caption_store(store: Store, *, windows: int = WINDOWS, rules: int = RULES) -
     """Return the captions of every sequence, in the store's order."""
     fps = float(store.manifest.get("settings", {}).get("fps") or 30)
     layout, partner = store.layout, store.max_bodies > 1
-    found = []
+    found: list[list[str]] = []
+    known: dict[str, str] = {}  # sentences repeat: one object each, however many sequences
     with progress("sequences described") as shown:
         for joints in (store.joints(position) for position in range(len(store))):
             if rules == RICHER:
                 told = sentences(joints, layout, fps=fps, partner=partner)
             else:
                 told = captions(joints, layout, windows=windows, fps=fps)
-            found.append(told)
+            found.append([known.setdefault(text, text) for text in told])
             shown(len(found), len(store))
     return found
 
