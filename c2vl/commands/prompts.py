@@ -52,7 +52,8 @@ for command in (video, encode, estimate):
     type=click.IntRange(5, 6),
     default=5,
     show_default=True,
-    help="Version: 6 writes short sentences on the whole motion, each about one matter.",
+    help="Version: 6 writes short sentences on the whole motion, each about one matter; train on "
+    "all of them (prompts.per_sample=64).",
 )
 @encoding
 def kinematic(store: Location, out: Location, **options: Any) -> None:
