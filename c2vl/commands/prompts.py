@@ -53,7 +53,7 @@ for command in (video, encode, estimate):
     default=5,
     show_default=True,
     help="Version: 6 writes short sentences on the whole motion, each about one matter; train on "
-    "all of them (prompts.per_sample=64).",
+    "all of them (prompts.per_sample).",
 )
 @encoding
 def kinematic(store: Location, out: Location, **options: Any) -> None:
