@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from c2vl.encoder.card import describe
 from c2vl.encoder.concepts import ConceptSpace
 from c2vl.probes.linear import fit_chosen
 from c2vl.prompts.table import ConceptTable
@@ -25,10 +26,11 @@ from c2vl.protocols.finetune import labelled
 from c2vl.protocols.knn import raw_neighbours
 from c2vl.protocols.linear import linear
 from c2vl.protocols.references import raw_joints
-from c2vl.protocols.results import interval
+from c2vl.protocols.results import interval, to_results
 from c2vl.protocols.retrieval import ranks, retrieval
 from c2vl.protocols.robustness import CURVES, robustness
 from c2vl.protocols.settings import RetrievalSettings, ZeroShotSettings
+from c2vl.protocols.table import tables
 from c2vl.protocols.task import Outcome, Task
 from c2vl.protocols.three_streams import WEIGHTS, ensemble
 from c2vl.protocols.zeroshot import class_texts, zero_shot
@@ -229,10 +231,11 @@ def test_chance_is_what_random_features_score(
     for times in range(40):
         one = with_rows(draw.normal(size=(len(ids), 40)), part="test")
         one.encoder.concepts["language"] = ConceptSpace(space, space, "words@1")
-        for outcome in [
+        outcomes = [
             *retrieval(one, RetrievalSettings(concepts=table)),
             *zero_shot(one, ZeroShotSettings(texts=tmp_path / "texts.yaml")),
-        ]:
+        ]
+        for outcome in outcomes:
             if not times:
                 holds(outcome, one.store.index["subject"].to_numpy(np.int64)[outcome.positions])
             assert outcome.chance is not None
@@ -244,6 +247,13 @@ def test_chance_is_what_random_features_score(
     for key, each in chance.items():
         width = 0.2 * each if key.endswith("medr") else 0.04
         assert np.mean(values[key]) == pytest.approx(each, abs=width), key
+    rows = to_results("both", one, outcomes, who="random", options={}, test_scoring=1)
+    ((_, (line, guess)),) = tables(rows)  # each table has a line of it
+    assert (line[""], guess[""], guess["zero-shot"]) == ("random", "chance", "7.7")
+    assert guess["t2m_medr (rank)"] == f"{chance['t2m_medr']:.1f}"  # a rank is not in %
+    card = {**one.encoder.card, "weights_sha256": "0", "architecture": {}, "feature_size": 40}
+    text = describe({**card, "results": [asdict(row) for row in rows]})
+    assert " | 7.7 % |" in text and f" | {chance['t2m_medr']:.1f} |" in text
 
 
 def test_retrieval_of_pairs_that_fit(task: Task, with_rows: WithRows, tmp_path: Path) -> None:
