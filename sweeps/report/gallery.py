@@ -187,7 +187,7 @@ def _agreement(trials: Trials) -> list[Picture]:
     """What scores without labels would have chosen, against the first labelled figure."""
     return [
         _picture(f"agreement-{one.score}", one.score,
-                 f"Spearman {one.correlation:.2f} ({one.low:.2f} to {one.high:.2f}), "
+                 f"Spearman {one.correlation:.2f} ({one.interval}), "
                  f"n = {one.trials}",
                  choice_pictures.agreement, one, trials, size=SMALL)
         for one in trials.agreements

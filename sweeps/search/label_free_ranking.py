@@ -33,7 +33,8 @@ class Agreement:
         trials: how many have both.
         correlation: Spearman's, of better with better: 1 is the same order. NaN where one of the
             two is the same for all trials.
-        low: end of the 95 % percentile interval of the bootstrap over trials.
+        low: end of the 95 % percentile interval of the bootstrap over trials. NaN where all draws
+            of trials agree, as in a perfect order: they cannot tell how sure it is.
         high: its other end.
         chosen: number of the trial that the score would have chosen.
         regret: how much less that trial has on ``labelled`` than the best one (0..1).
@@ -53,6 +54,11 @@ class Agreement:
         """1 where more of the score is better, else -1."""
         return SCORES[self.score]
 
+    @property
+    def interval(self) -> str:
+        """The interval in words."""
+        return "–" if math.isnan(self.low) else f"{self.low:.2f} to {self.high:.2f}"
+
     def row(self) -> dict[str, str]:
         """As a line of a table."""
         return {
@@ -60,7 +66,7 @@ class Agreement:
             "labelled": self.labelled,
             "trials": str(self.trials),
             "Spearman": f"{self.correlation:.2f}",
-            "95 % interval": f"{self.low:.2f} to {self.high:.2f}",
+            "95 % interval": self.interval,
             "it would choose": str(self.chosen),
             "points lost": f"{100 * self.regret:.1f}",
         }
@@ -97,5 +103,7 @@ def _agreement(
     drawn = np.random.default_rng(0).integers(count, size=(resamples, count))
     resampled = spearman(pairs[drawn, 0], pairs[drawn, 1])
     resampled = resampled[np.isfinite(resampled)]
-    low, high = np.percentile(resampled, [2.5, 97.5]) if len(resampled) else (math.nan, math.nan)
+    low = high = math.nan
+    if len(resampled) and np.ptp(resampled) > 1e-9:
+        low, high = np.percentile(resampled, [2.5, 97.5])
     return Agreement(score, labelled, count, rho, float(low), float(high), numbers[chosen], regret)

@@ -39,3 +39,4 @@ def test_rank_correlations(seed: int, trials: int, tied: bool) -> None:
     for one in agreements(rows):
         assert not one.low > one.correlation and not one.high < one.correlation  # nan: undefined
         assert one.trials == trials == int(one.row()["trials"])
+        assert one.row()["95 % interval"] == "–" or one.low < one.high
