@@ -81,6 +81,7 @@ ui: install
 	@test -f runs/mlflow.db || { echo "make: no sweep has run yet: make demo"; exit 2; }
 	@$(BIN)/python -c "import socket; socket.create_server(('127.0.0.1', $(PORT)))" 2>/dev/null \
 	  || { echo "make: port $(PORT) is taken: make ui PORT=5001, or another that is free"; exit 2; }
+	@echo "MLflow: http://127.0.0.1:$(PORT). Choose \"Model training\" at its upper left once: it opens on pages for language models"
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --host 127.0.0.1 --port $(PORT) --workers 1 --backend-store-uri sqlite:///runs/mlflow.db
 
 test: install

@@ -30,7 +30,8 @@ USER, SOURCE, SOURCE_TYPE, COMMIT = (
     "mlflow.user", "mlflow.source.name", "mlflow.source.type", "mlflow.source.git.commit",
 )  # fmt: skip
 TRAINING_PAGES = {KIND_OF_EXPERIMENT: "custom_model_development"}
-"""Tags of an experiment that opens on its runs, not on the traces of a language model."""
+"""Tags of an experiment of model training. MLflow 3.17 ignores them: a browser opens on pages for
+language models until a person chooses "Model training"."""
 
 
 def metric_name(figure: str, *, plain: bool = False) -> str:

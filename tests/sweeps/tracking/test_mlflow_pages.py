@@ -30,7 +30,7 @@ def server(finished: tuple[Path, str]) -> Iterator[str]:
 
 
 def test_the_saved_view_and_the_model(finished: tuple[Path, str], server: str) -> None:
-    """The experiment opens on runs; the view has objective, mark, outcome and what was drawn."""
+    """The experiment opens on runs once model training was chosen, its view on what was drawn."""
     storage, out = finished
     trials = runs(storage, "trial")
     (parent,) = runs(storage, "sweep").values()
@@ -53,6 +53,10 @@ def test_the_saved_view_and_the_model(finished: tuple[Path, str], server: str) -
     table = address.replace("http://127.0.0.1:5000", server).replace("CHART", "TABLE")
     with open_page(1800, 1400) as page:
         page.set_default_timeout(120_000)
+        page.goto(server)
+        page.get_by_text("Model training").first.click()
+        page.goto(f"{server}/#/experiments/{parent.info.experiment_id}")
+        page.wait_for_url("**/runs?workflowType=machine_learning**")
         page.goto(table)
         page.get_by_role("button", name="sweep small").wait_for()
         head = page.locator(".ag-header-cell")
