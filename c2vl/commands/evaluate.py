@@ -76,7 +76,7 @@ def evaluate() -> None:
     """Score encoders by the papers' protocols.
 
     An ENCODER is a folder, an MLflow address or the id of a run. Validation folds of training
-    subjects are scored by default; --part test scores the test part, and counts each scoring.
+    subjects are scored by default; --part test scores the test part, a test scoring that is counted.
     """
 
 

@@ -70,7 +70,7 @@ def classify_fit(
     task = Task(load_encoder(encoder), Store.open(store), split_name, k=folds)
     head = fit_head(task)
     save_head(out, head)
-    figure = f"{100 * head.card['validation']:.1f} % on folds of training subjects"
+    figure = f"{100 * head.card['validation']:.1f} % on folds of the training part"
     click.echo(f"{out}: {len(head.classes)} classes, {figure}")
 
 
