@@ -75,8 +75,8 @@ Examples:
 def evaluate() -> None:
     """Score encoders by the papers' protocols.
 
-    An ENCODER is a folder, an MLflow address or the id of a run. Validation folds of training
-    subjects are scored by default; --part test scores the test part, a test scoring that is counted.
+    An ENCODER is a folder, an MLflow address or the id of a run. Folds of the training part are
+    scored by default (validation); --part test scores the test part, and counts each test scoring.
     """
 
 
