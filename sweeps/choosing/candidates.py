@@ -12,7 +12,7 @@ however its search value ranks among the new trials.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from c2vl.config.experiment import Experiment
@@ -92,17 +92,38 @@ def rounds(spec: SweepSettings, ranked: Ranked) -> Iterator[list[Training]]:
             for training in one.runs[trained:seeds]
             if training is not one.trial
         ]
-        left, trained = _stay(spec.objectives[0], left, seeds), seeds
+        left, trained = _stay(spec.objectives[0], left, seeds)[0], seeds
 
 
-def _stay(objective: Objective, left: list[Candidate], seeds: int) -> list[Candidate]:
-    """Return who stays after ``seeds`` seeds: the better half, rounded up; one after the last."""
+def _tied_out(in_order: Sequence[tuple[int, float]], kept: int, staying: set[int]) -> list[int]:
+    """Return trials past the first ``kept`` that are worth what the last of these is worth.
+
+    Args:
+        in_order: number and value of each, best first.
+        kept: how many stay for their value.
+        staying: all that stay.
+    """
+    worth = in_order[:kept][-1][1]
+    return [n for n, value in in_order[kept:] if value == worth and n not in staying]
+
+
+def _stay(
+    objective: Objective, left: list[Candidate], seeds: int
+) -> tuple[list[Candidate], list[int]]:
+    """Return who stays after ``seeds`` seeds: the better half, rounded up; one after the last.
+
+    Returns:
+        They, and the trials of a half left behind that tie with the last of the better one.
+    """
     mean = {one.trial.number: statistics.mean(one.values(objective, seeds)) for one in left}
     order = sorted(left, key=lambda one: -objective.sign * mean[one.trial.number])
     if seeds == len(left[0].runs):
-        return order[:1]
+        return order[:1], []
     half = (len(left) + 1) // 2
-    return order[:half] + [one for one in order[half:] if one.former]
+    stayed = order[:half] + [one for one in order[half:] if one.former]
+    numbers = [one.trial.number for one in order]
+    values = [(number, mean[number]) for number in numbers]
+    return stayed, _tied_out(values, half, {one.trial.number for one in stayed})
 
 
 def choose(spec: SweepSettings, ranked: Ranked) -> FinalChoice:
@@ -116,9 +137,13 @@ def choose(spec: SweepSettings, ranked: Ranked) -> FinalChoice:
         return known
     objective, left = spec.objectives[0], _candidates(spec, ranked)
     candidate_values: dict[str, list[float]] = {}
+    values_in_search = [(trial.number, value) for trial, value in ranked]
+    candidates = {one.trial.number for one in left}
+    tied = _tied_out(values_in_search, spec.final.candidates, candidates)
     for seeds in _rounds(left, spec.final.rounds):
         candidate_values |= {str(one.trial.number): one.values(objective, seeds) for one in left}
-        left = _stay(objective, left, seeds)
+        left, more = _stay(objective, left, seeds)
+        tied += more
     winner = left[0]
     values = winner.values(objective, len(winner.runs))
     best, _ = max(zip(winner.runs, values, strict=True), key=lambda run: objective.sign * run[1])
@@ -134,6 +159,7 @@ def choose(spec: SweepSettings, ranked: Ranked) -> FinalChoice:
             training.name: value for training, value in zip(winner.runs, values, strict=True)
         },
         candidate_values=candidate_values,
+        tied=tied,
         test=former_scores(spec.folder, winner.trial.number),
     )
     write_choice(spec.folder, final)

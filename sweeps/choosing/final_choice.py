@@ -55,6 +55,8 @@ class FinalChoice:
         validation: the metric of each of the winner's seeds, by run.
         candidate_values: the metric of each candidate's seeds, in their order, by the trial's
             number; one that a round eliminated has fewer.
+        tied: trials that the cut to candidates, or a round, left out although they tie there with
+            one that stayed.
         test: test scores by row of the table (a key of ``ROWS``, or what ``final.beside`` names),
             then by seed.
     """
@@ -69,6 +71,7 @@ class FinalChoice:
     validation: dict[str, float]
     candidate_values: dict[str, list[float]] = field(default_factory=dict)
     test: dict[str, dict[str, Scores]] = field(default_factory=dict)
+    tied: list[int] = field(default_factory=list)
 
     @property
     def title(self) -> str:

@@ -35,12 +35,18 @@ def _column(final: FinalChoice) -> str | None:
 def _ties(final: FinalChoice) -> list[str]:
     means = {trial: statistics.mean(values) for trial, values in final.candidate_values.items()}
     own = str(final.trial)
+    told = [
+        f"Trial {trial} ties on {final.metric} with one that was kept when candidates were chosen; "
+        "the one that ranked first was kept."
+        for trial in final.tied
+    ]
     same = [trial for trial, mean in means.items() if trial != own and mean == means.get(own)]
     if not same:
-        return []
+        return told
     others = ", ".join(same)
     return [
-        f"Trial {own} ties with {others} on {final.metric}; the one that ranked first is taken."
+        *told,
+        f"Trial {own} ties with {others} on {final.metric}; the one that ranked first is taken.",
     ]
 
 

@@ -16,6 +16,7 @@ from sweeps.choosing.candidates import choose, rounds
 from sweeps.choosing.final_choice import FinalChoice, write_choice
 from sweeps.choosing.final_trainings import references, trainings_of_row
 from sweeps.choosing.summary import marks, metrics
+from sweeps.choosing.verdict import verdict
 from sweeps.spec.objective import Objective
 from sweeps.spec.space import experiment
 from sweeps.spec.sweep import SweepSettings
@@ -142,6 +143,18 @@ def test_rounds_leave_the_worse_half_behind(
     (spec.folder / "final.json").write_text("{")
     with pytest.raises(UserError, match=r"final\.json: is damaged"):
         choose(spec, ranked)
+
+
+def test_ties_at_a_cut_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sweeps.choosing.candidates._data", lambda _: "data")
+    plain = sweep(tmp_path)
+    final = plain.final.model_copy(update={"seeds": [0], "candidates": 2})
+    spec = plain.model_copy(update={"final": final, "objectives": [Objective(metric="knn_val")]})
+    values = ((2, 0.9), (5, 0.8), (1, 0.8), (4, 0.7))
+    chosen = choose(spec, [(trial(spec, n, 0.1 * n), value) for n, value in values])
+    assert chosen.trial == 2 and chosen.tied == [1]
+    (sentence,) = verdict(chosen)
+    assert sentence.startswith("Trial 1 ties on knn_val with one that was kept")
 
 
 def test_differences_are_paired_by_seed() -> None:
