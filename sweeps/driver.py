@@ -183,7 +183,7 @@ class _Driver:
             self._train_finals("candidates", trainings)
         final = choose(self._spec, ranked)
         if len(final.candidate_values) > 1 or len(final.validation) > 1:
-            show_table(final.candidates(), f"{self._spec.name}: candidates on validation")
+            show_table(final.candidates(), f"{self._spec.name}: candidates over their seeds")
         return final
 
     def _score(self, final: FinalChoice, ranked: Ranked) -> FinalChoice:

@@ -25,9 +25,13 @@ def chosen(spec: SweepSettings, final: FinalChoice, model: str = "") -> str:
     """
     values = list(final.validation.values())
     spread = interval(values, ".4f", top_of(final.metric))
-    over = f"95 % interval {spread}; {len(values)} seeds" if spread else "one seed, no interval"
+    over = (
+        f"mean of {len(values)} seeds, 95 % interval {spread}"
+        if spread
+        else "one seed, no interval"
+    )
     drawn = [{"setting": f"`{key}`", "value": short(value)} for key, value in final.values.items()]
-    said = f"`{metric_name(final.metric)}` on validation: {statistics.mean(values):.4f} ({over})."
+    said = f"`{metric_name(final.metric)}`: {statistics.mean(values):.4f} ({over})."
     parts = [f"## {heading(final)}: {name_of(spec, final.trial)}", said, _table(drawn)]
     if final.test:
         parts += [f"{final.title}:", _table(final.table())]

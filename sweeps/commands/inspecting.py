@@ -90,7 +90,7 @@ def best(name: str, storage: Location) -> None:
     if not ranked:
         raise UserError(f"{name}: no trial has run to its end yet; c2vl-sweep status {name}")
     training, value = ranked[0]
-    click.echo(f"{training.name}: {spec.objectives[0].metric} {value:.4f} (validation)")
+    click.echo(f"{training.name}: {spec.objectives[0].metric} {value:.4f}")
     click.echo("differs from the base: " + " ".join(winning_overrides(spec.base, training)))
     refresh_run(spec.folder, training.folder)
     click.echo(f"c2vl train {training.run.settings} --out runs/train/{training.name}")
