@@ -80,11 +80,16 @@ def edge_targets(
     a_ND, b_ND = teacher.ends(edge)
     intra_NN = back_intra_NN = inter_NN = back_inter_NN = None
     if settings.targets in ("intra", "both"):
-        # The guide is the concept; on the vision-language edge, each side's own partner.
-        intra_NN = targets.intra(b_ND, settings.temperature_intra, kept_N)
-        back_intra_NN = intra_NN
-        if settings.reverse_guide == "skeleton":
-            back_intra_NN = targets.intra(a_ND, settings.temperature_intra, kept_N)
+        # The paper's guide is the concept; on the vision-language edge "skeleton" is the vision.
+        intra_NN, back_intra_NN = (
+            targets.intra(
+                a_ND if guide == "skeleton" else b_ND,
+                settings.temperature_intra,
+                kept_N,
+                settings.effective_targets,
+            )
+            for guide in (settings.forward_guide, settings.reverse_guide)
+        )
     if settings.targets in ("inter", "both"):
         # A direction is taught by the opposite one, or by the same one of the other modality.
         x_ND, y_ND = b_ND, a_ND

@@ -9,13 +9,14 @@ Shapes: N sequences of a batch, P sequences that pretraining sees.
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 DECAY = 0.8  # of a score at each visit
-_ROUNDS = 30  # of expectation maximisation
 
 
 class PairScores(nn.Module):
@@ -27,11 +28,15 @@ class PairScores(nn.Module):
 
     score_P: Tensor
     visits_P: Tensor
+    wrong_P: Tensor
+    due: Tensor
 
     def __init__(self, sequences: int) -> None:
         super().__init__()
         self.register_buffer("score_P", torch.zeros(sequences))
         self.register_buffer("visits_P", torch.zeros(sequences))
+        self.register_buffer("wrong_P", torch.zeros(sequences, dtype=torch.bool))
+        self.register_buffer("due", torch.zeros((), dtype=torch.long))  # rows until judged anew
 
     @torch.no_grad()
     def update(self, rows_N: Tensor, similar_N: Tensor) -> None:
@@ -42,38 +47,40 @@ class PairScores(nn.Module):
 
     @torch.no_grad()
     def believed(self, rows_N: Tensor) -> Tensor:
-        """Return which pairs are likelier right than wrong, (N,) bool.
+        """Return which pairs of a batch are likelier right than wrong, (N,) bool.
 
-        Two Gaussians are fitted to the scores of all visited pairs.
+        Once an epoch, that is after P rows, all pairs are judged anew by the two Gaussians.
         """
-        seen_P = self.score_P[self.visits_P > 0].double()
-        wrong_N = likelier_low(seen_P, self.score_P[rows_N].double())
-        return ~wrong_N
+        self.due -= len(rows_N)
+        if self.due <= 0:
+            self.due.fill_(len(self.score_P))
+            seen_P = self.visits_P > 0
+            wrong, _ = lower_of_two(self.score_P[seen_P].double().cpu().numpy())
+            self.wrong_P[seen_P] = torch.from_numpy(wrong > 0.5).to(self.wrong_P.device)
+        return ~self.wrong_P[rows_N]
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Checkpoints of earlier releases say nothing of these: the pairs are judged at once."""
+        for name in ("wrong_P", "due"):
+            state.setdefault(prefix + name, torch.zeros_like(getattr(self, name)))
+        super()._load_from_state_dict(state, prefix, *rest)
 
 
-def likelier_low(values_P: Tensor, asked_N: Tensor) -> Tensor:
-    """Say which values belong to the lower of two Gaussians fitted to others, (N,) bool.
+def lower_of_two(values_P: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    """Fit two Gaussians to values; return how likely each is of the lower one, and its weight.
 
-    Nothing above the higher mean does: the wider Gaussian is the likelier one in both tails.
+    Nothing above the higher mean is: the wider Gaussian is the likelier one in both tails. Of
+    values that are all the same none is.
+
+    Returns:
+        (P,) probabilities; an estimate of the share of values of the lower Gaussian.
     """
-    low, high = values_P.quantile(0.25), values_P.quantile(0.75)
-    if not high > low:
-        return torch.zeros_like(asked_N, dtype=torch.bool)
-    mean_2 = torch.stack([low, high])
-    var_2 = values_P.var().expand(2) / 4
-    share_2 = torch.full_like(mean_2, 0.5)
-    least = 1e-6 * float(values_P.var())
+    if len(values_P) < 2 or not np.ptp(values_P) > 0:
+        return np.zeros(len(values_P)), 0.0
+    from sklearn.mixture import GaussianMixture
 
-    def log_density(values: Tensor) -> Tensor:
-        apart = (values[:, None] - mean_2) ** 2 / var_2
-        return share_2.log() - (var_2.log() + math.log(2 * math.pi) + apart) / 2
-
-    for _ in range(_ROUNDS):
-        belongs_P2 = log_density(values_P).softmax(1)
-        size_2 = belongs_P2.sum(0).clamp_min(1e-9)
-        mean_2 = (belongs_P2 * values_P[:, None]).sum(0) / size_2
-        var_2 = (belongs_P2 * (values_P[:, None] - mean_2) ** 2).sum(0) / size_2 + least
-        share_2 = size_2 / len(values_P)
-    lower = int(mean_2.argmin())
-    chosen_N = log_density(asked_N).argmax(1) == lower
-    return chosen_N & (asked_N < mean_2.max())
+    mixture = GaussianMixture(2, random_state=0, n_init=5).fit(values_P[:, None])
+    lower = int(mixture.means_.argmin())
+    likely = mixture.predict_proba(values_P[:, None])[:, lower]
+    likely[values_P >= mixture.means_.max()] = 0.0
+    return likely, float(mixture.weights_[lower])

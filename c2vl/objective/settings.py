@@ -45,6 +45,17 @@ class ContrastSettings(ObjectiveSettings):
     temperature_floor: float = Field(0.01, gt=0, le=1, description="a learnt τ is kept above this")
     temperature_intra: float = Field(0.1, gt=0, le=5, description="τ of the self-similarity")
     temperature_inter: float = Field(0.1, gt=0, le=5, description="τ of the teacher's prediction")
+    effective_targets: float = Field(
+        0.0,
+        ge=0,
+        description="effective number of targets of the self-similarity, a perplexity of 1 or "
+        "more for which each batch's τ is found (ours); 0: temperature_intra",
+    )
+    forward_guide: Literal["concept", "skeleton"] = Field(
+        "concept",
+        description="whose self-similarity softens the skeleton→concept direction; a wrong concept "
+        "guides wrongly, the skeleton does not (ours)",
+    )
     reverse_guide: Literal["concept", "skeleton"] = Field(
         "concept", description="whose self-similarity softens the concept→skeleton direction"
     )
@@ -76,6 +87,10 @@ class ContrastSettings(ObjectiveSettings):
     def check(self, experiment: Experiment) -> None:
         """Check that edges, targets and teacher have the modalities and copies they need."""
         weights = self.weights
+        if 0 < self.effective_targets < 1:
+            raise ValueError(
+                "objective.effective_targets must be 1 (one-hot) or more; 0 for temperature_intra"
+            )
         if weights.vision_language > 0 and not experiment.prompts.adapter:
             raise ValueError(
                 "objective.weights.vision_language > 0 has no gradient with frozen concepts: "

@@ -93,7 +93,8 @@ def fit(store: Store, table: ConceptTable, *, split_name: str = "xsub") -> Fit:
         UserError: too few training sequences have prompts.
     """
     from sklearn.metrics import roc_auc_score
-    from sklearn.mixture import GaussianMixture
+
+    from c2vl.objective.reliability import lower_of_two  # torch: only now
 
     ids, train = _with_prompts(store, table, split_name)
     caption_ND = table.means(ids)
@@ -104,15 +105,11 @@ def fit(store: Store, table: ConceptTable, *, split_name: str = "xsub") -> Fit:
         mean_ND += caption_ND[near]
     mean_ND /= np.linalg.norm(mean_ND, axis=1, keepdims=True).clip(1e-12)
     score = (mean_ND * caption_ND).sum(1).astype(np.float64)
-    mixture = GaussianMixture(2, random_state=0, n_init=5).fit(score[:, None])
-    low = int(mixture.means_.argmin())
-    wrong = mixture.predict_proba(score[:, None])[:, low]
-    # The wider Gaussian is the likelier one in both tails; the best fits are not wrong.
-    wrong[score >= mixture.means_.max()] = 0.0
+    wrong, share = lower_of_two(score)
     known = set(table.manifest["settings"].get("corrupted", {}).get("rows", ()))
     truth = np.array([name in known for name in ids])
     auc = float(roc_auc_score(truth, -score)) if 0 < truth.sum() < len(ids) else None
-    return Fit(ids, score, wrong, float(mixture.weights_[low]), auc)
+    return Fit(ids, score, wrong, share, auc)
 
 
 def keep_fitting(

@@ -32,13 +32,14 @@ def edge(
     tau_intra: float,
     tau_inter: float,
     reverse_guide: str = "concept",
+    forward_guide: str = "concept",
     cross: tuple[Array, Array] | None = None,
 ) -> float:
     """L(a, b) with teacher = the model itself."""
     n = len(a)
     there, back = np.eye(n), np.eye(n)
-    intra_there = softmax(b @ b.T / tau_intra)
-    intra_back = softmax(a @ a.T / tau_intra) if reverse_guide == "skeleton" else intra_there
+    intra_there = softmax((a @ a.T if forward_guide == "skeleton" else b @ b.T) / tau_intra)
+    intra_back = softmax((a @ a.T if reverse_guide == "skeleton" else b @ b.T) / tau_intra)
     if cross is None:
         inter_there, inter_back = softmax(b @ a.T / tau_inter), softmax(a @ b.T / tau_inter)
     else:

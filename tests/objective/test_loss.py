@@ -49,20 +49,24 @@ BOTH = {"skeleton_language": 0.7, "skeleton_vision": 1.3, "vision_language": 0.4
 
 
 @pytest.mark.parametrize(
-    ("kind", "guide", "consistency", "alpha"),
+    ("kind", "guide", "back_guide", "consistency", "alpha"),
     list(
         itertools.product(
             ("hard", "intra", "inter", "both"),
+            ("concept", "skeleton"),
             ("concept", "skeleton"),
             ("swapped", "cross"),
             (0.0, 0.3, 1.0),
         )
     ),
 )
-def test_numpy_reference(kind: str, guide: str, consistency: str, alpha: float) -> None:
+def test_numpy_reference(
+    kind: str, guide: str, back_guide: str, consistency: str, alpha: float
+) -> None:
     settings_ = objective(
         targets=kind,
-        reverse_guide=guide,
+        forward_guide=guide,
+        reverse_guide=back_guide,
         consistency=consistency,
         beta=0.3,
         temperature_intra=0.15,
@@ -94,7 +98,8 @@ def test_numpy_reference(kind: str, guide: str, consistency: str, alpha: float) 
             beta=0.3,
             tau_intra=0.15,
             tau_inter=0.25,
-            reverse_guide=guide,
+            forward_guide=guide,
+            reverse_guide=back_guide,
             cross=ends[other[name]] if consistency == "cross" and name in other else None,
         )
         assert parts[name].item() == pytest.approx(expected, abs=1e-6)
@@ -132,6 +137,29 @@ def test_targets_are_distributions(
     assert not mixed.requires_grad
     assert (mixed >= 0).all()
     torch.testing.assert_close(mixed.sum(1), torch.ones(n, dtype=mixed.dtype))
+
+
+@settings(max_examples=40, deadline=None)
+@given(effective=st.floats(1.2, 9), n=st.integers(10, 14), seed=st.integers(0, 99))
+def test_a_wanted_number_of_effective_targets_is_met(effective: float, n: int, seed: int) -> None:
+    """Also among the rows that take part alone; in closed form for similarities of two values."""
+    guide = batch(n=n, seed=seed)[1]["language"]
+    kept = torch.arange(n) != 3
+    for mask in (None, kept):
+        found = targets.intra(guide, 0.1, mask, effective)
+        rows = found if mask is None else found[mask]
+        perplexity = torch.special.entr(rows).sum(1).mean().exp()
+        assert float(perplexity) == pytest.approx(effective, rel=1e-5)
+        torch.testing.assert_close(rows.sum(1), torch.ones(len(rows), dtype=rows.dtype))
+        assert mask is None or not rows[:, ~mask].any()
+    # One similarity of 1, the others 0: a row is p, q, q, … with p / q = exp(1 / τ)
+    own = targets.tempered(torch.eye(n, dtype=torch.float64), effective)
+    p, q = float(own[0, 0]), float(own[0, 1])
+    assert p + (n - 1) * q == pytest.approx(1)
+    entropy = -p * math.log(p) - (n - 1) * q * math.log(q)
+    assert entropy == pytest.approx(math.log(effective), rel=1e-5)
+    equal = targets.tempered(guide @ guide.t(), 1e6)  # more than there are rows
+    torch.testing.assert_close(equal, torch.full_like(equal, 1 / n), rtol=0, atol=1e-4)
 
 
 def test_permuting_the_batch_permutes_nothing_else() -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
+import pytest
 import torch
-from sklearn.mixture import GaussianMixture
 from torch.nn.functional import normalize
 
 from c2vl.objective.base import Batch, Sizes, Step
 from c2vl.objective.contrast import Contrast
-from c2vl.objective.reliability import DECAY, PairScores, likelier_low
+from c2vl.objective.reliability import DECAY, PairScores, lower_of_two
 from tests.small import from_dict
 
 
@@ -23,15 +24,32 @@ def test_scores_are_running_means() -> None:
     torch.testing.assert_close(scores.score_P, torch.tensor([1.0, 0, expected, 0]))
 
 
-def test_two_gaussians_as_scikit_learn_fits_them() -> None:
-    draw = torch.Generator().manual_seed(0)
-    low, high = (torch.randn(n, generator=draw).double() * 0.1 for n in (300, 200))
-    values = torch.cat([low, high + 0.5])
-    found = likelier_low(values, values)
-    mixture = GaussianMixture(2, random_state=0, tol=1e-8).fit(values[:, None].numpy())
-    wanted = mixture.predict(values[:, None].numpy()) == mixture.means_.argmin()
-    assert (found.numpy() == wanted).mean() > 0.99
-    assert not likelier_low(torch.ones(5).double(), torch.ones(3).double()).any()
+def test_two_gaussians() -> None:
+    """What they are fitted to, where the densities cross, and nothing in the upper tail."""
+    draw = np.random.default_rng(0)
+    low, high = 0.3 * draw.normal(size=3000), 2 + 0.3 * draw.normal(size=1000)
+    likely, share = lower_of_two(np.concatenate([low, high, [9.0]]))
+    assert share == pytest.approx(0.75, abs=0.01)
+    assert likely[-1] == 0
+    assert (likely[:3000] > 0.5).mean() > 0.99 and (likely[3000:] > 0.5).mean() < 0.01
+    none, share = lower_of_two(np.ones(5))
+    assert not none.any() and share == 0
+
+
+def test_pairs_are_judged_once_an_epoch_also_after_a_checkpoint() -> None:
+    scores = PairScores(4)
+    rows = torch.arange(4)
+    scores.update(rows, torch.tensor([0.0, 0.01, 1.0, 1.01]))
+    assert scores.believed(rows[:2]).tolist() == [False, False]
+    scores.score_P += torch.tensor([2.0, 2, 0, 0])
+    state = scores.state_dict()
+    resumed, earlier = PairScores(4), PairScores(4)
+    resumed.load_state_dict(state)
+    earlier.load_state_dict({key: state[key] for key in ("score_P", "visits_P")})
+    for one in (scores, resumed):
+        assert one.believed(rows[:2]).tolist() == [False, False]  # judged with the epoch's first
+        assert one.believed(rows[2:]).tolist() == [False, False]  # the next epoch
+    assert earlier.believed(rows[2:]).tolist() == [False, False]
 
 
 def test_wrong_pairs_are_left_out() -> None:
