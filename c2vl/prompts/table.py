@@ -25,10 +25,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from c2vl.skeletons.staging import MANIFEST, Kind, staged
@@ -42,6 +41,9 @@ from c2vl.support.files import (
     write_text,
 )
 from c2vl.support.remote import Location, parse_location
+
+if TYPE_CHECKING:  # as in store.py
+    import pandas as pd
 
 FORMAT = 2
 """Format 1 has float32 features and does not say so; it is read as well."""
@@ -119,6 +121,8 @@ class ConceptTable:
                 f"{location}: holds {manifest['modality']} concepts, and {modality} ones are asked "
                 "for"
             )
+        import pandas as pd
+
         try:
             features: NDArray[np.floating] = np.load(path / "features.npy", mmap_mode="r")
             first = pd.read_parquet(
@@ -175,6 +179,8 @@ class ConceptTable:
         Raises:
             UserError: shapes, names or values do not fit, or ``path`` is something else.
         """
+        import pandas as pd
+
         path = Path(path)
         if isinstance(features, np.ndarray):
             _check_shape(path, features)
@@ -244,10 +250,14 @@ class ConceptTable:
 
     @cached_property
     def _index(self) -> pd.Index[str]:
+        import pandas as pd
+
         return pd.Index(self.ids)
 
     def places(self, ids: Sequence[str]) -> NDArray[np.int64]:
         """Return the rows of the features that hold the named sequences, (n,); -1: none does."""
+        import pandas as pd
+
         found: NDArray[np.int64] = self._index.get_indexer(pd.Index(ids)).astype(np.int64)
         return found
 
@@ -314,6 +324,8 @@ class ConceptTable:
         Raises:
             UserError: the sequence is not in the table.
         """
+        import pandas as pd
+
         table = pd.read_parquet(self.path / "prompts.parquet")
         if sequence is None:
             return table
@@ -401,6 +413,8 @@ def may_write(path: Path, *, overwrite: bool) -> None:
 
 def write_rejected(path: Path, rows: Sequence[tuple[str, str]]) -> None:
     """Write ``rejected.csv``: id, reason."""
+    import pandas as pd
+
     write_text(path, pd.DataFrame(list(rows), columns=["id", "reason"]).to_csv(index=False))
 
 

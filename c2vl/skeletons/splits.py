@@ -14,14 +14,16 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from c2vl.skeletons.store import SPLIT_PREFIX
 from c2vl.support.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Positions = NDArray[np.int64]
 

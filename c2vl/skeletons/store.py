@@ -20,10 +20,9 @@ import hashlib
 import json
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from c2vl.skeletons.layout import JointLayout
@@ -32,6 +31,9 @@ from c2vl.skeletons.staging import MANIFEST, Kind, staged
 from c2vl.support.errors import UserError
 from c2vl.support.files import parse_json
 from c2vl.support.remote import Location, RemoteFolder, absolute, parse_location
+
+if TYPE_CHECKING:  # half a second of imports, which mistakes need not wait for
+    import pandas as pd
 
 FORMAT = 2
 # fmt: off
@@ -84,6 +86,8 @@ class Store:
         path = location
         manifest = read_manifest(path)
         data = path / manifest["data"]
+        import pandas as pd
+
         try:
             index = pd.read_parquet(data / "index.parquet")
             rows: NDArray[np.floating] = np.load(data / "joints.npy", mmap_mode="r")

@@ -21,18 +21,21 @@ def require_data(experiment: Experiment) -> str:
         UserError: something is absent, of other data, or not enough.
     """
     settings, prompts = experiment.data, experiment.prompts
+    dataset = read_manifest(settings.store)["dataset"]
+    tables = {}  # before the store: what is absent is told before pandas is imported
+    for modality, folder in experiment.concept_tables().items():
+        assert folder is not None, "checked with the settings"
+        try:
+            tables[modality, folder] = ConceptTable.open(folder, modality=modality)
+        except UserError as error:
+            raise UserError(f"prompts.{modality}: {error}") from None
     store = Store.open(settings.store)
     require_writable(Cache.of(store).folder)
     parts = split(store.index, settings.split)
     folds(store.index, parts.train, by=settings.validation_by, k=settings.validation_folds)
     ids = [str(name) for name in store.index["id"].to_numpy()[parts.train]]
-    says = f"{read_manifest(settings.store)['dataset']} {settings.split}: {len(ids)} for training"
-    for modality, folder in experiment.concept_tables().items():
-        assert folder is not None, "checked with the settings"
-        try:
-            table = ConceptTable.open(folder, modality=modality)
-        except UserError as error:
-            raise UserError(f"prompts.{modality}: {error}") from None
+    says = f"{dataset} {settings.split}: {len(ids)} for training"
+    for (modality, folder), table in tables.items():
         there = int(table.joined(ids).present.sum())
         says += f", {modality} for {there}"
         if ids and not there:

@@ -49,5 +49,6 @@ def test_mistakes_are_told_at_once(
     words.append(f"storage={tmp_path}" if module == "sweeps" else f"--out={tmp_path / 'run'}")
     said, seconds = _said(module, *words)
     assert message in said
-    assert seconds < 1.5, "1 on an idle machine; torch alone takes 3"
+    reads_the_store = "xsubb" in word or "OTHER" in word  # with pandas, a third of a second idle
+    assert seconds < (1.5 if reads_the_store else 1.0), "torch alone takes 3"
     assert not (tmp_path / "run").exists() and not (tmp_path / "sweeps").exists()
