@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+
+LONGEST_TEMP_DIR = 36  # of the 107 characters of a socket's path, less those that Ray adds
 
 
 @contextmanager
@@ -29,6 +34,8 @@ def connected(
     import ray
 
     ours, address = not ray.is_initialized(), os.environ.get("RAY_ADDRESS")
+    if ours and not address:
+        fit_to_this_machine()
     if not address:
         options |= starting or {}
         if told:
@@ -40,6 +47,33 @@ def connected(
     finally:
         if ours:
             ray.shutdown()
+
+
+def fit_to_this_machine() -> None:
+    """Let a Ray that is started here do without a short TMPDIR and without a home to write in.
+
+    Its sockets go below /tmp where their paths would be longer than Linux allows. The token that
+    its processes know each other by, which Ray writes to ``~/.ray/auth_token`` if there is none,
+    stands in the environment where nothing can be written there.
+    """
+    if len(default_temp_dir()) > LONGEST_TEMP_DIR:
+        print(
+            f"{default_temp_dir()}: too long for Ray's sockets; /tmp/ray instead", file=sys.stderr
+        )
+        os.environ["RAY_TMPDIR"] = "/tmp"
+    given = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys()
+    token = Path(os.path.expanduser("~"), ".ray", "auth_token")
+    if given or token.exists():
+        return
+    there = next(folder for folder in token.parents if folder.exists())
+    if not os.access(there, os.W_OK | os.X_OK):
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+
+
+def default_temp_dir() -> str:
+    """Return where a plain ``ray start`` puts its sockets and logs."""
+    base = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    return os.path.join(base, "ray")
 
 
 def quiet_train() -> Any:

@@ -15,17 +15,15 @@ from typing import Any
 from c2vl.config.experiment import Experiment, TrainSettings
 from c2vl.support.cpus import usable_cpus
 from c2vl.support.errors import UserError
-from c2vl.support.ray_session import tell_address
+from c2vl.support.ray_session import default_temp_dir, fit_to_this_machine, tell_address
 from sweeps.planning.ray_internals import (
     ASKS_DASHBOARD,
     ENVIRONMENT,
-    default_temp_dir,
     started_rays,
 )
 
 Node = Mapping[str, float]
 CONNECT_SECONDS = 10.0
-LONGEST_TEMP_DIR = 36  # of the 107 characters of a socket's path, less those that Ray adds
 
 
 class NodeLost(UserError):
@@ -61,7 +59,7 @@ def cluster(
     environment: dict[str, Any] = {"worker_process_setup_hook": tell_address} if dashboard else {}
     if address == "local":
         os.environ.pop("RAY_ADDRESS", None)  # it may say so; workers would start their own
-        _shorten_temp_dir()
+        fit_to_this_machine()
         options |= {"include_dashboard": dashboard, "num_cpus": cpus or usable_cpus()}
         os.environ.setdefault(ASKS_DASHBOARD, str(int(dashboard)))
     else:
@@ -129,15 +127,6 @@ def _require_answer(address: str) -> None:
             f"no Ray cluster at {address} ({error}); --address or RAY_ADDRESS may be that of one "
             "that has ended"
         ) from None
-
-
-def _shorten_temp_dir() -> None:
-    """Let Ray put its sockets below /tmp where their paths would be longer than Linux allows."""
-    if len(default_temp_dir()) > LONGEST_TEMP_DIR:
-        print(
-            f"{default_temp_dir()}: too long for Ray's sockets; /tmp/ray instead", file=sys.stderr
-        )
-        os.environ["RAY_TMPDIR"] = "/tmp"
 
 
 def slots(nodes: list[Node], train: TrainSettings) -> int:

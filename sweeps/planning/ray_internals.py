@@ -5,7 +5,6 @@ tests/sweeps/planning/test_ray_internals.py says which of them an upgrade of Ray
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,12 +71,6 @@ class StartedRay:
     address: str
     temp_dir: str
     slurm_job: str
-
-
-def default_temp_dir() -> str:
-    """Return where a plain ``ray start`` puts its sockets and logs."""
-    base = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
-    return os.path.join(base, "ray")
 
 
 def started_rays() -> Iterator[StartedRay]:

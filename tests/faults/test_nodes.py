@@ -15,12 +15,12 @@ import pytest
 
 from c2vl.config.experiment import Experiment
 from c2vl.support.errors import UserError
+from c2vl.support.ray_session import default_temp_dir
 from sweeps import driver
 from sweeps.planning.cluster_resources import Concurrency, trial_resources
 from sweeps.planning.ray_internals import (
     ASKS_DASHBOARD,
     ENVIRONMENT,
-    default_temp_dir,
     started_rays,
 )
 from sweeps.running import trial
