@@ -35,7 +35,7 @@ class Candidate:
 
     Attributes:
         trial: itself.
-        value: what it was ranked by in the search.
+        value: what it was ranked by in the search; with `repeats` a mean over seeds.
         runs: its trainings, one a seed; the trial itself first, where it has one of the seeds.
         former: whether it won before the sweep was extended.
     """
@@ -50,7 +50,7 @@ class Candidate:
         found = []
         for training in self.runs[:seeds]:
             own = objective.value(training.rows())
-            found.append(self.value if training is self.trial or own is None else own)
+            found.append(self.value if own is None else own)
         return found
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from c2vl.config.reading import from_dict, override
 from sweeps.choosing.final_choice import WINNER
+from sweeps.search.study import retraining
 from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.training import Training
 
@@ -27,16 +28,13 @@ def seeded(spec: SweepSettings, trial: Training, who: str = WINNER) -> list[Trai
     if who not in (WINNER, "base"):
         wanted = from_dict(override(wanted.model_dump(mode="json"), spec.final.changes(who)))
     origin = {WINNER: f"{trial.number:04d}", "base": "base"}.get(who, f"{trial.number:04d}-{who}")
-    number, values = (-1, {}) if who == "base" else (trial.number, trial.values)
     trainings = []
     for seed in spec.final.seeds or [wanted.seed]:
         if who == WINNER and seed == wanted.seed:
             trainings.append(trial)
             continue
-        name = f"{spec.name}-final-{origin}-s{seed}"
-        experiment = wanted.model_copy(update={"seed": seed, "name": name})
-        folder, mirror = spec.folder.finals / name, spec.folder.mirror
-        trainings.append(Training(name, experiment, folder, "final", number, values, mirror))
+        whose = None if who == "base" else trial
+        trainings.append(retraining(spec, origin, wanted, seed, whose))
     return trainings
 
 

@@ -1,6 +1,6 @@
 """How far a sweep could tell settings apart: its objective varies by setting, and by seed.
 
-Told of the settings that were trained with two seeds or more: finalists, repeats in the search, and
+Told of the settings that were trained with two seeds or more: finalists, trials with `repeats`, and
 trials that differ in their seed alone.
 """
 
@@ -94,17 +94,20 @@ def repeated(
 ) -> list[tuple[list[float], int]]:
     """Return the first objective of each setting with two seeds or more, and how many it has.
 
-    A finalist's first value is left out where two others remain: it is the highest of many, for
-    which its setting was chosen, and no draw like the others.
+    The first value of a finalist, or of a trial with repeats, is left out where two others remain:
+    it is one of the highest of many, for which its setting was trained again, and no draw like the
+    others. Of two it stays, so that the noise is told too high rather than not at all.
 
     Args:
         trials: that ran to their end.
     """
-    chosen_by = spec.base.seed in spec.final.seeds  # the search's own value is among a finalist's
+    among = spec.repeats > 1 or spec.base.seed in spec.final.seeds  # is that value there?
     found: dict[str, tuple[list[float], int]] = {}
     for trial in trials:
-        values = (final and final.candidate_values.get(str(trial.number))) or trial.values[:1]
-        first = int(len(values) > 2 and chosen_by)
+        values = list(trial.by_seed.values()) or trial.values[:1]
+        if final is not None:
+            values = max(values, final.candidate_values.get(str(trial.number), []), key=len)
+        first = int(len(values) > 2 and among)
         setting = repr(sorted(item for item in trial.drawn.items() if item[0] != SEED))
         known, seeds = found.get(setting, ([], 0))
         found[setting] = [*known, *values[first:]], seeds + len(values)

@@ -25,6 +25,7 @@ class Plan:
     Attributes:
         trials: of the search.
         finals: trainings after the search, at most.
+        repeats: further seeds of trials, in the search, about.
         at_once: trials at the same time; None if unknown.
         epochs: of the longest trial.
         share: expected share of a trial's epochs that the pruner lets it train.
@@ -33,6 +34,7 @@ class Plan:
 
     trials: int
     finals: int
+    repeats: int
     at_once: int | None
     epochs: int
     share: float
@@ -41,14 +43,16 @@ class Plan:
     @property
     def total_epochs(self) -> float:
         """Expected number of epochs of the whole sweep."""
-        return self.epochs * (self.trials * self.share + self.finals)
+        return self.epochs * (self.trials * self.share + self.repeats + self.finals)
 
 
 def plan(spec: SweepSettings, fitting: int | None) -> Plan:
     """Return the size of a sweep; ``fitting`` of its trials fit at once, if that is known."""
     at_once = fitting if spec.concurrency is None else min(spec.concurrency, fitting or 0) or None
     share, assumption = expected_share(spec)
-    return Plan(spec.trials, _finals(spec), at_once, spec.max_epochs, share, assumption)
+    return Plan(
+        spec.trials, _finals(spec), _repeats(spec), at_once, spec.max_epochs, share, assumption
+    )
 
 
 def _finals(spec: SweepSettings) -> int:
@@ -58,6 +62,12 @@ def _finals(spec: SweepSettings) -> int:
     again = spec.final.candidates * max(0, seeds - own)
     beside = len(spec.final.trained)
     return again + (beside * max(1, seeds) if spec.final.test else 0)
+
+
+def _repeats(spec: SweepSettings) -> int:
+    """Return how many further seeds trials get, if none is stopped before it has its first."""
+    rungs = range(1, spec.repeats)
+    return sum(max(spec.trials // spec.pruner.reduction**rung, 1) for rung in rungs)
 
 
 def expected_share(spec: SweepSettings) -> tuple[float, str]:
@@ -119,7 +129,7 @@ def disk(spec: SweepSettings, at_once: int | None) -> float:
         weights = sum(4 * tensor.numel() for tensor in model.state_dict().values())
         copies = 1 + (settings.train.ema > 0) + (2 if settings.optim.name == "adamw" else 1)
         encoder, whole = max(encoder, weights), max(whole, copies * weights)
-    trainings = spec.trials + _finals(spec)
+    trainings = spec.trials + _repeats(spec) + _finals(spec)
     kept = spec.base.train.keep_checkpoints + 1
     return trainings * (2 * encoder + SMALL_FILES) + (at_once or 1) * kept * whole
 
@@ -134,9 +144,10 @@ def lines(spec: SweepSettings, coming: Plan, measured: Calibration | None) -> li
     """Return the size of a sweep in words, as (what, how much)."""
     train = spec.base.train
     at_once = f", {coming.at_once} at once" if coming.at_once else ""
+    again = f", about {coming.repeats} more seeds of the best" if coming.repeats else ""
     after = f", then up to {coming.finals} more trainings" if coming.finals else ""
     found = [
-        ("trials", f"{coming.trials}{at_once}{after}"),
+        ("trials", f"{coming.trials}{again}{at_once}{after}"),
         ("epochs", f"up to {coming.epochs} a trial; about {coming.total_epochs:.0f} in all"),
         ("assumed", coming.assumption),
     ]
@@ -144,7 +155,7 @@ def lines(spec: SweepSettings, coming: Plan, measured: Calibration | None) -> li
         return [*found, ("time", "not known; --calibrate measures it")]
     each = measured.training(spec.base, coming.epochs)
     search = coming.trials * measured.training(spec.base, coming.epochs * coming.share)
-    hours = (search + coming.finals * each) / 3600
+    hours = (search + (coming.repeats + coming.finals) * each) / 3600
     cost = f"{hours * train.workers * train.cpus_per_worker:.2g} CPU hours"
     if train.gpus_per_worker:
         cost += f", {hours * train.workers * train.gpus_per_worker:.2g} GPU hours"

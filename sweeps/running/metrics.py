@@ -59,7 +59,7 @@ class Metrics(Listener):
         self._tell()
 
     def _tell(self) -> None:
-        for kind in ("trial", "final"):
+        for kind in ("trial", "repeat", "final"):
             self._counts[kind, "running"] = sum(k == kind for k in self._running.values())
         for (kind, outcome), count in self._counts.items():
             self._trainings.set(count, {"kind": kind, "outcome": outcome})

@@ -79,16 +79,17 @@ class Board(Listener):
     def ended(self, training: Training, end: End) -> None:
         """A training has ended."""
         self._running.pop(training.name, None)
+        repeat = training.kind == "repeat"  # a part of a trial that has been counted
         began = self._began.pop(training.name, None)
         for line in end.warnings.splitlines():
             self.say(f"{training.name}: {line}")
         if end.outcome == "interrupted":
             return
-        if began is not None:
+        if began is not None and not repeat:
             self._seconds.append(time.monotonic() - began)
-        self._counts[end.outcome] += 1
+        self._counts[end.outcome] += not repeat
         value = self._objective.value(training.rows()) if end.outcome == "complete" else None
-        if value is not None and self._objective.better(value, self._best):
+        if value is not None and not repeat and self._objective.better(value, self._best):
             self._best = value
         drawn = "  ".join(f"{k.split('.')[-1]}={_short(v)}" for k, v in training.values.items())
         figure = f" {self._objective.metric} {value:.4f}" if value is not None else ""

@@ -74,7 +74,7 @@ class Budget(Listener):
     def started(self, training: Training, attempt: int) -> None:
         """A training takes its resources."""
         self._add()
-        if training.kind == "trial":
+        if training.kind != "final":
             self._running.add(training.name)
 
     def reported(self, training: Training, row: Row) -> None:

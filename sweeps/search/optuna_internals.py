@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, DateTime, column, select, table
 
-from sweeps.search.trial_record import IMPOSSIBLE, PRIOR, STATES, TrialRecord
+from sweeps.search.trial_record import BY_SEED, IMPOSSIBLE, PRIOR, STATES, TrialRecord
 
 if TYPE_CHECKING:  # Optuna takes half a second to open a database: readers do without it
     from optuna import Study
@@ -73,7 +73,9 @@ def read_study(connection: Connection, name: str) -> list[TrialRecord]:
         query = select(found).where(found.c.trial_id.in_(own))
         if names[0] == "key":
             keys = found.c.key
-            query = query.where(keys.in_((IMPOSSIBLE, PRIOR)) | keys.startswith(_CONSTRAINT))
+            query = query.where(
+                keys.in_((IMPOSSIBLE, PRIOR, BY_SEED)) | keys.startswith(_CONSTRAINT)
+            )
         return connection.execute(query.order_by(names[0]))
 
     drawn: dict[int, dict[str, Any]] = defaultdict(dict)
@@ -84,7 +86,7 @@ def read_study(connection: Connection, name: str) -> list[TrialRecord]:
     values: dict[int, list[float]] = defaultdict(list)
     for trial, _, value, kind in rows("trial_values", "objective", "value", "value_type"):
         values[trial].append(_INFINITE.get(kind, value))
-    marks: dict[int, dict[str, str]] = defaultdict(dict)
+    marks: dict[int, dict[str, Any]] = defaultdict(dict)
     broken: dict[int, dict[str, float]] = defaultdict(dict)
     for trial, key, value in rows("trial_user_attributes", "key", "value_json"):
         marks[trial][key] = json.loads(value)
@@ -97,6 +99,7 @@ def read_study(connection: Connection, name: str) -> list[TrialRecord]:
         TrialRecord(
             number, STATES[state], drawn[id_], values[id_], broken[id_], began, ended,
             prior=marks[id_].get(PRIOR, ""), impossible=marks[id_].get(IMPOSSIBLE, ""),
+            by_seed=marks[id_].get(BY_SEED, {}),
         )
         for id_, _, number, state, began, ended in every
     ]  # fmt: skip

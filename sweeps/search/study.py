@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from sqlalchemy import create_engine
 
+from c2vl.config.experiment import Experiment
 from c2vl.support.errors import UserError
 from sweeps.search.database import READING_PATIENCE, asked_again, engine_options
 from sweeps.search.optuna_internals import read_study
@@ -63,11 +64,13 @@ class StudyReader:
     def ranking(self) -> list[TrialRecord]:
         """Return complete trials that break no constraint, best first.
 
-        Of several objectives only the trials on the Pareto front are ranked.
+        Trials with more seeds come first: the best of them had another. Of several objectives only
+        the trials on the Pareto front are ranked.
         """
         trials = {one.number: one for one in self.trials("complete") if one.feasible}
         values = {number: trial.values for number, trial in trials.items()}
-        return [trials[number] for number in ranked(self.spec.objectives, values)]
+        best = [trials[number] for number in ranked(self.spec.objectives, values)]
+        return sorted(best, key=lambda trial: -len(trial.by_seed))
 
     def ranked(self) -> list[tuple[Training, float]]:
         """Return the trainings of :meth:`ranking`, each with its first objective."""
@@ -89,6 +92,27 @@ def training_of(spec: SweepSettings, number: int, drawn: Mapping[str, Any]) -> T
     settings = experiment(spec.base, spec.space, drawn).model_copy(update={"name": name})
     place = spec.folder
     return Training(name, settings, place.trials / name, "trial", number, drawn, place.mirror)
+
+
+def retraining(
+    spec: SweepSettings, origin: str, experiment: Experiment, seed: int, trial: Training | None
+) -> Training:
+    """Return the training of an experiment with another seed, among the final ones.
+
+    Args:
+        origin: what is trained again, for its name.
+        trial: whose number and values it bears.
+    """
+    name = f"{spec.name}-final-{origin}-s{seed}"
+    return Training(
+        name,
+        experiment.model_copy(update={"seed": seed, "name": name}),
+        spec.folder.finals / name,
+        "final",
+        -1 if trial is None else trial.number,
+        {} if trial is None else trial.values,
+        spec.folder.mirror,
+    )
 
 
 def reader(spec: SweepSettings) -> StudyReader:

@@ -19,6 +19,7 @@ STATES: dict[str, State] = {  # by Optuna's names
     "FAIL": "failed",
 }
 IMPOSSIBLE, PRIOR = "impossible", "prior"  # user attributes that mark a trial
+BY_SEED = "values_by_seed"  # a user attribute
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class TrialRecord:
         ended: None until then.
         prior: name of the earlier sweep's trial that it repeats; empty for a trial of this sweep.
         impossible: why its draw cannot be trained; empty if it can.
+        by_seed: the objective by seed, in the order of its trainings, where it has several; its
+            value is their mean.
     """
 
     number: int
@@ -46,6 +49,7 @@ class TrialRecord:
     ended: datetime | None = None
     prior: str = ""
     impossible: str = ""
+    by_seed: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, trial: FrozenTrial) -> TrialRecord:
@@ -57,6 +61,7 @@ class TrialRecord:
             trial.datetime_start, trial.datetime_complete,
             prior=trial.user_attrs.get(PRIOR, ""),
             impossible=trial.user_attrs.get(IMPOSSIBLE, ""),
+            by_seed=trial.user_attrs.get(BY_SEED, {}),
         )  # fmt: skip
 
     @property

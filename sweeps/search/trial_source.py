@@ -4,14 +4,21 @@ A restart hands out a trial that a kill left RUNNING again, under its number, wi
 and its run folder: the count stays exact, and the training resumes from its checkpoint. The study
 first receives the epochs in the run folder that it does not know, in order. So proposals and
 pruning do not depend on where a sweep was interrupted.
+
+With ``repeats`` a trial that has run to its end stays RUNNING in the study while it gets further
+seeds, each a training of its own among the final ones, which a choice over seeds then finds done.
+The study receives the mean. A restart hands out the trial's own training again, which is done and
+ends at once, and likewise its repeats.
 """
 
 from __future__ import annotations
 
 import logging
 import math
+import statistics
 from collections import deque
 from concurrent.futures import Future
+from dataclasses import replace
 
 import numpy as np
 import optuna
@@ -23,8 +30,8 @@ from sweeps.search.optuna_internals import is_enqueued, running_trial
 from sweeps.search.pruners import DurablePruner, pruner
 from sweeps.search.samplers import sampler
 from sweeps.search.storage import Order, open_storage
-from sweeps.search.study import StudyReader, name_of, training_of
-from sweeps.search.trial_record import IMPOSSIBLE, TrialRecord
+from sweeps.search.study import StudyReader, name_of, retraining, training_of
+from sweeps.search.trial_record import BY_SEED, IMPOSSIBLE, TrialRecord
 from sweeps.search.warm_start import known_trials, starting_points
 from sweeps.spec.capabilities import grid_points
 from sweeps.spec.constraints import impossible, violations
@@ -86,6 +93,14 @@ class TrialSource(StudyReader):
             self._adopt(running.number)
         self._created = len(self.trials())
         self._order = Order()
+        self._repeats: deque[Training] = deque()
+        self._by_seed: dict[int, dict[str, float]] = {}  # of trials that may get another seed
+        self._own: dict[int, tuple[Training, list[Row]]] = {}  # their first trainings, with figures
+        self._means: dict[int, list[float]] = {}  # of all trials with so many seeds; more is better
+        for trial in self.trials("complete") if spec.repeats > 1 else ():
+            values = list(trial.by_seed.values()) or [*trial.values]
+            for seeds in range(1, len(values) + 1):
+                self._note_mean(values[:seeds])
 
     def close(self) -> None:
         """Stop waiting for the study: the run folders hold all that it has not received."""
@@ -129,7 +144,9 @@ class TrialSource(StudyReader):
 
     def __len__(self) -> int:
         fresh = 0 if self.budget.spent() else max(0, self.spec.trials - self._created)
-        return len(self._interrupted) + fresh + (self._asking is not None)
+        # Any that runs may get another seed, and the engine must ask for it
+        seeds = len(self._trials) if self.spec.repeats > 1 else 0
+        return len(self._interrupted) + fresh + (self._asking is not None) + seeds
 
     def next(self) -> Training | None:
         if self._asking is None:
@@ -144,6 +161,8 @@ class TrialSource(StudyReader):
         return training
 
     def report(self, training: Training, row: Row) -> bool:
+        if training.kind == "repeat":
+            return False  # its trial stands by the mean over whole trainings
         future = self._order.submit(
             lambda: self._catch_up(training, self._trials[training.name], row)
         )
@@ -170,7 +189,7 @@ class TrialSource(StudyReader):
         values = objective_values(self.spec.objectives, rows) if outcome == "complete" else None
         if outcome == "complete" and values is None:
             outcome = "failed"
-        future = self._order.submit(lambda: self._tell(training, outcome, values, rows))
+        future = self._order.submit(lambda: self._settle(training, outcome, values, rows))
         try:
             self._order.wait(future)
         except Exception:
@@ -191,6 +210,8 @@ class TrialSource(StudyReader):
 
     def _ask(self) -> Training | None:
         for _ in range(DRAWS_IN_A_ROW):
+            if self._repeats:
+                return self._repeats.popleft()
             if self._interrupted:
                 training, trial = self._interrupted.popleft()
             elif self._created < self.spec.trials and not self.budget.spent():
@@ -294,10 +315,54 @@ class TrialSource(StudyReader):
             return False
         return self._pruner.stops(trial_id, row["epoch"])
 
-    def _tell(
+    def _settle(
         self, training: Training, outcome: Outcome, values: list[float] | None, rows: list[Row]
     ) -> None:
-        trial = self._trials.pop(training.name)
+        """Tell the study of a trial's end, unless it gets another seed."""
+        ended = training.name
+        trial = self._trials[ended]
+        if self.spec.repeats > 1:
+            own = self._own.setdefault(trial.number, (training, rows))
+            if values is not None:
+                by_seed = self._by_seed.setdefault(trial.number, {})
+                by_seed[str(training.experiment.seed)] = values[0]
+                if (repeat := self._repeat(own[0], list(by_seed.values()))) is not None:
+                    self._trials[repeat.name] = trial
+                    self._repeats.append(repeat)
+                    del self._trials[ended]
+                    return
+                trial.set_user_attr(BY_SEED, by_seed)
+                values = [statistics.mean(by_seed.values())]
+            training, rows = self._own.pop(trial.number)
+            self._by_seed.pop(trial.number, None)
+        del self._trials[ended]
+        self._tell(trial, training, outcome, values, rows)
+
+    def _repeat(self, own: Training, values: list[float]) -> Training | None:
+        """Return a trial's next training: asynchronous successive halving, with seeds as rungs."""
+        spec, seeds = self.spec, len(values)
+        best = self._note_mean(values)
+        if seeds >= spec.repeats or best > max(len(self._means[seeds]) // spec.pruner.reduction, 1):
+            return None
+        others = [seed for seed in spec.final.seeds if seed != spec.base.seed]
+        repeat = retraining(spec, f"{own.number:04d}", own.experiment, others[seeds - 1], own)
+        return replace(repeat, kind="repeat")
+
+    def _note_mean(self, values: list[float]) -> int:
+        """Note the mean over so many seeds; return its place among the others', 1 for the best."""
+        mean = self.spec.objectives[0].sign * statistics.mean(values)
+        others = self._means.setdefault(len(values), [])
+        others.append(mean)
+        return 1 + sum(other > mean for other in others)
+
+    def _tell(
+        self,
+        trial: Trial,
+        training: Training,
+        outcome: Outcome,
+        values: list[float] | None,
+        rows: list[Row],
+    ) -> None:
         if outcome != "failed":
             known = self._storage.get_trial(self._id(trial.number)).constraints
             for rule, broken in violations(self.spec.rules, training.experiment, rows).items():

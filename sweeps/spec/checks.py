@@ -59,10 +59,29 @@ def check(spec: SweepSettings) -> SweepSettings:
             "train.reuse_workers: Ray Train's documented trainer needs a folder that all nodes "
             f"share, and storage is {spec.storage}; leave it true"
         )
+    _check_repeats(spec)
     check_pruner(spec)
     spec = check_sampler(spec)
     check_draws(spec, DRAWS)
     return spec
+
+
+def _check_repeats(spec: SweepSettings) -> None:
+    if spec.repeats == 1:
+        return
+    if "seed" in spec.space:
+        raise UserError("repeats: gives a trial its seeds; take space.seed out, or repeats")
+    if len(spec.objectives) > 1:
+        raise UserError("repeats: which of several objectives decides? Keep one objective")
+    if (seeds := len({spec.base.seed, *spec.final.seeds})) < spec.repeats:
+        raise UserError(
+            f"repeats: {spec.repeats} seeds of a trial, and final.seeds with the base's own gives "
+            f"{seeds}; say final.seeds: {list(range(spec.repeats))}"
+        )
+    if spec.keep.encoders != "all":
+        raise UserError(
+            "keep.encoders: with repeats a trial's rank changes with each seed; keep them all"
+        )
 
 
 def _check_keep(spec: SweepSettings) -> None:

@@ -52,7 +52,7 @@ class PrunerSettings(Settings):
     name: Literal["asha", "hyperband", "median", "none"] = "asha"
     min_epochs: int = Field(1, ge=1, description="no trial is stopped before this epoch")
     reduction: int = Field(
-        3, ge=2, description="ASHA, Hyperband: one in so many goes on at each rung"
+        3, ge=2, description="ASHA, Hyperband, `repeats`: one in so many goes on at each rung"
     )
     startup_trials: int = Field(
         4, ge=0, description="median, min_rank_correlation: trials that are let through first"
@@ -189,6 +189,12 @@ class SweepSettings(Settings):
     pruner: PrunerSettings = PrunerSettings()
     objectives: list[Objective] = Field(default_factory=lambda: [Objective()], min_length=1)
     trials: int = Field(20, ge=1, le=100000)
+    repeats: int = Field(
+        1,
+        ge=1,
+        description="seeds of a trial, those of `final`: as one, judged by their mean. Each after "
+        "the first is for the best one in `pruner.reduction` of trials that have as many",
+    )
     concurrency: int | None = Field(None, ge=1, description="trials at once; default: what fits")
     autoscaling: bool = Field(
         False, description="the cluster grows on demand: `concurrency` trials ask it for nodes"

@@ -24,7 +24,8 @@ class Training:
         name: of its run in every store (``demo-0007``).
         experiment: its settings, with paths as in the sweep file.
         folder: its run folder, absolute.
-        kind: "trial" of the search, or "final", after the search.
+        kind: "trial" of the search; "repeat" of one with another seed, in the search; "final",
+            after the search.
         number: of the trial in the study; -1 for a training of no trial.
         values: drawn by the sampler, by variable.
         mirror: where the sweep lies at a URL, the copy in which ``folder`` is.
@@ -33,7 +34,7 @@ class Training:
     name: str
     experiment: Experiment
     folder: Path
-    kind: Literal["trial", "final"] = "trial"
+    kind: Literal["trial", "repeat", "final"] = "trial"
     number: int = -1
     values: Mapping[str, Any] = field(default_factory=dict)
     mirror: Mirror | None = field(default=None, compare=False, repr=False)

@@ -35,7 +35,7 @@ class Note(BaseModel):
 
     Attributes:
         run: the run's name.
-        kind: "sweep" (the parent), "trial", "final", or "training" (of `c2vl train`).
+        kind: "sweep" (the parent), "trial", "repeat", "final", or "training" (of `c2vl train`).
         folder: the run folder; empty for the parent. Of a sweep at a URL it is relative to the
             sweep's folder, and so are ``folders``.
         status: the MLflow status to set; empty leaves it unchanged.

@@ -253,7 +253,7 @@ class Tracker(Listener):
         return self._data[key]
 
     def _folders(self, training: Training, outcome: Outcome) -> dict[str, str]:
-        wanted = training.kind == "final" or self.spec.keep.encoders == "all"
+        wanted = training.kind != "trial" or self.spec.keep.encoders == "all"
         return {"encoder": self._encoder(training)} if outcome == "complete" and wanted else {}
 
     def _encoder(self, training: Training) -> str:

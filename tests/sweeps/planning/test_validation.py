@@ -146,6 +146,11 @@ def test_time_of_a_training_is_the_sum_of_its_parts() -> None:
         ({"points": [{"optim.lr": 7}]}, r"points\[0\]\.optim\.lr: 7 is outside"),
         ({"sampler": {"startup": 1}}, r'sampler\.startup: .* "startup_trials"'),
         ({"final": {"seed": [1]}}, r'final\.seed: .* "seeds"'),
+        ({"repeats": 2}, r"repeats: 2 seeds .* gives 1; say final\.seeds: \[0, 1\]"),
+        (
+            {"repeats": 2, "final": {"seeds": [1]}, "keep": {"encoders": 3}},
+            r"keep\.encoders: with repeats",
+        ),
         ({"objectives": [{"metrc": "loss"}]}, r'objectives\.0\.metrc: .* "metric"'),
         ({"space": {**LR, "train.ema": {**LR["optim.lr"], "lo": 1}}}, r'ema.*\.lo: .* "low"'),
         (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -53,6 +54,7 @@ def figures(training: Training, epoch: int) -> dict[str, Any]:
     """What a training would report: it falls, sooner or later, to what the settings are worth."""
     settings = training.experiment
     worth = abs(math.log(settings.optim.lr / 0.03)) + settings.objective.temperature
+    worth += 0.1 * settings.seed
     loss = worth + 2 / (epoch + settings.objective.temperature)
     return {"epoch": epoch, "loss": loss, "rankme": 10 * worth % 7, "seconds": 2.0}
 
@@ -140,6 +142,47 @@ def test_a_sweep_goes_on_after_kills_as_if_there_were_none(
     assert len(again) == 0 and sum(again.counts().values()) == TRIALS
     assert (again.counts()["pruned"] > 0) == pruning
     assert len({str(trial.drawn) for trial in again.trials()}) == TRIALS
+
+
+def test_the_best_trials_get_further_seeds_and_stand_by_their_mean(tmp_path: Path) -> None:
+    """``repeats``; killed anywhere, the same trials, and no seed is trained twice."""
+    case = {
+        "repeats": 3, "final": {"seeds": [0, 1, 2]}, "pruner": {"name": "none", "reduction": 2},
+        "sampler": {"name": "tpe", "startup_trials": 2}, "trials": 8,
+    }  # fmt: skip
+    straight = drive(sweep(tmp_path / "straight", **case), clock := count())
+    complete = straight.trials("complete")
+    values = {trial.number: list(trial.by_seed.values()) for trial in complete}
+    assert [len(values[trial.number]) for trial in straight.ranking()] == sorted(
+        map(len, values.values()), reverse=True
+    )
+    assert set(map(len, values.values())) == {1, 2, 3}
+    means: list[list[float]] = [[], []]
+    for trial in complete:
+        own = values[trial.number]
+        assert trial.values == [pytest.approx(statistics.mean(own))]
+        assert own == [pytest.approx(own[0] + 0.1 * seed) for seed in range(len(own))]
+        for seeds, others in enumerate(means, 1):
+            if len(own) >= seeds:
+                others.append(statistics.mean(own[:seeds]))
+                better = sum(other < others[-1] for other in others)
+                assert (better < max(len(others) // 2, 1)) == (len(own) > seeds)
+    finals = sorted(path.name for path in straight.spec.folder.finals.iterdir())
+    assert finals == sorted(
+        f"s-final-{number:04d}-s{seed}"
+        for number, own in values.items()
+        for seed in range(1, len(own))
+    )
+    ticks = next(clock)
+    for kill in range(11, ticks, ticks // 5):
+        spec = sweep(tmp_path / f"killed{kill}", **case)
+        with pytest.raises(Killed):
+            drive(spec, count(), kill)
+        again = drive(spec, count())
+        assert told(again.study.trials) == told(straight.study.trials)
+        assert len(again) == 0
+        for run in spec.folder.finals.iterdir():
+            assert len((run / "metrics.jsonl").read_text().splitlines()) == EPOCHS
 
 
 def test_trials_are_stopped_only_where_early_figures_have_ranked_others_right(
