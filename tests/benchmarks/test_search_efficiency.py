@@ -3,7 +3,8 @@
 How many epochs a search trains until it comes near the best point, by sampler and pruner: the real
 study source proposes, judges and prunes, one trial at a time, and the epochs come from the table
 instead of a training. Early epochs rank these trainings badly; and a point's figure with one seed
-says little of its figure with the other one, which bounds what any search can find.
+says little of its figure with the other one, which bounds what any search can find. So a search
+that sees one seed, or gives its best trials the other one too, is judged by what it would choose.
 """
 
 from __future__ import annotations
@@ -14,16 +15,19 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from optuna.storages import InMemoryStorage
 
-from sweeps.search.rank_correlation import rank_correlation
+from sweeps.search.rank_correlation import rank_correlation, spearman
 from sweeps.search.trial_source import TrialSource
 from tests.benchmarks.recorded import Table
 from tests.small import parse_sweep
 
 REPETITIONS, TRIALS, NEAR, WHOLE = 50, 400, (0.005, 0.02), 216
 TRIED = 60
+Array = NDArray[np.float64]
 SPACE = {
     "objective.temperature": {"type": "float", "low": 0.03, "high": 1.0, "log": True},
     "objective.schedule.shape": {
@@ -119,6 +123,113 @@ def test_what_a_winner_by_one_seed_is_worth() -> None:
         print(f"rank correlation of epoch {epoch:>2} with the end: {own[epoch]:.2f}; with the end "
               f"of the other seed: {other[epoch]:.2f}")  # fmt: skip
     assert average < statistics.mean(true) < statistics.mean(said)
+
+
+def test_which_estimate_of_a_setting_ranks_another_seed() -> None:
+    """Mean of the last five evaluations, at four fifths of the epochs, beats the last figure."""
+    tables = [Table(seed=seed) for seed in Table().seeds]
+    linear, knn = (
+        np.array([[[row[f] for row in table[at]] for at in table] for table in tables])
+        for f in ("linear_val", "knn_val")
+    )  # (seeds, points, evaluations)
+
+    def smooth(values: Array, decay: float) -> Array:
+        found = values[..., 0]
+        for at in range(1, values.shape[-1]):
+            found = decay * found + (1 - decay) * values[..., at]
+        return found
+
+    found: dict[tuple[str, int], Array] = {}
+    for upto in (6, 8, 10):
+        for last in (1, 3, 5):
+            found[f"linear, last {last}", upto] = linear[..., upto - last : upto].mean(-1)
+            both = (linear + knn)[..., upto - last : upto].mean(-1)
+            found[f"linear + kNN, last {last}", upto] = both
+        found["linear, EMA 0.7", upto] = smooth(linear[..., :upto], 0.7)
+    draw, points = np.random.default_rng(0), linear.shape[1]
+    chosen = np.vstack([np.arange(points), draw.integers(points, size=(1000, points))])
+    end = linear[..., -1]
+    ranks = {
+        name: (spearman(one[0][chosen], end[1][chosen]) + spearman(one[1][chosen], end[0][chosen]))
+        / 2
+        for name, one in found.items()
+    }
+    plain = ranks["linear, last 1", 10]
+    for (name, upto), rank in ranks.items():
+        low, high = np.percentile((rank - plain)[1:], [2.5, 97.5])
+        print(f"{name:>22} at epoch {3 * upto}: {rank[0]:.2f}; to the last figure "
+              f"{(rank - plain)[0]:+.2f} ({low:+.2f} to {high:+.2f})")  # fmt: skip
+    for upto in (8, 10):
+        assert np.percentile((ranks["linear, last 5", upto] - plain)[1:], 2.5) > 0
+
+
+BUDGET, SEEDED = 2400, {"random": "random", "TPE": "tpe"}
+
+
+def chosen_over(
+    tables: list[Table], sampler: str, repeats: int, seed: int, folder: Path
+) -> list[tuple[int, float]]:
+    """Epochs spent and how far the point that would be chosen lies from the best, in points."""
+    truth = last(Table())
+    best = max(truth.values())
+    values = {
+        "name": f"s{seed}",
+        "storage": str(folder),
+        "base": {
+            "objective": {"targets": "both"},
+            "train": {"epochs": tables[0].epochs, "evaluate_every": 3},
+        },
+        "space": SPACE,
+        "objectives": [{"metric": "linear_val"}],
+        "trials": BUDGET // tables[0].epochs,
+        "sampler": {"name": sampler, "seed": seed},
+        "pruner": NONE,
+        "repeats": repeats,
+        "final": {"seeds": [0, 1]},
+    }
+    source, spent, found = TrialSource(parse_sweep(values, "s.yaml"), "benchmark"), 0, []
+    while (training := source.next()) is not None and spent < BUDGET:
+        table = tables[training.experiment.seed]
+        row = table[table.point(training.values)][-1]
+        source.end(training, "complete", row)
+        spent += table.epochs
+        if ranking := source.ranking():
+            found.append((spent, 100 * (best - truth[table.point(ranking[0].drawn)])))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_what_further_seeds_in_the_search_gain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``repeats``: sooner near the best mean than with one seed for all."""
+    monkeypatch.setattr("sweeps.search.trial_source.open_storage", lambda *_: Memory())
+    tables = [Table(seed=seed) for seed in Table().seeds]
+    found: dict[tuple[str, int, float], list[float]] = {}
+    for name, sampler in SEEDED.items():
+        for repeats in (1, 2):
+            ends = []
+            for seed in range(REPETITIONS):
+                runs = chosen_over(tables, sampler, repeats, seed, tmp_path / f"{name}{repeats}")
+                ends.append(runs[-1][1])
+                for near in NEAR:
+                    after = [spent for spent, far in runs if far > 100 * near]
+                    epochs = math.inf if runs[-1][1] > 100 * near else max(after, default=0) + 30
+                    found.setdefault((name, repeats, near), []).append(epochs)
+            print(
+                f"\n{name}, {repeats} seeds: after {BUDGET} epochs {statistics.mean(ends):.2f} "
+                "points below the best; what would be chosen stays near from",
+                end="",
+            )
+            for near in NEAR:
+                epochs = found[name, repeats, near]
+                print(f" {statistics.median(epochs):.0f} ({100 * near:g} points, "
+                      f"{sum(map(math.isfinite, epochs))} of {len(epochs)})", end="")  # fmt: skip
+    for near in NEAR:
+        assert statistics.median(found["random", 2, near]) < statistics.median(
+            found["random", 1, near]
+        )
 
 
 @pytest.mark.slow
