@@ -20,6 +20,7 @@ import pytest
 from numpy.typing import NDArray
 from optuna.storages import InMemoryStorage
 
+from sweeps.choosing.reliability import reliability
 from sweeps.search.rank_correlation import rank_correlation, spearman
 from sweeps.search.trial_source import TrialSource
 from tests.benchmarks.recorded import Table
@@ -139,6 +140,13 @@ def test_which_estimate_of_a_setting_ranks_another_seed() -> None:
             found = decay * found + (1 - decay) * values[..., at]
         return found
 
+    beta = np.array([point[tables[0].settings.index("objective.beta")] for point in tables[0]])
+    for which, some in (("all", beta >= 0), ("β ≤ 0.5", beta <= 0.5)):
+        told = reliability(linear[:, some, -1].T.tolist())
+        assert told is not None and told.icc is not None
+        print(f"\n{which}: ICC {told.icc:.2f} ({told.low:.2f} to {told.high:.2f}) of "
+              f"{told.settings} points; told apart by {100 * told.difference(2):.1f} points with two "
+              f"seeds, {100 * told.difference(1):.1f} with one")  # fmt: skip
     found: dict[tuple[str, int], Array] = {}
     for upto in (6, 8, 10):
         for last in (1, 3, 5):
