@@ -144,9 +144,10 @@ def test_which_estimate_of_a_setting_ranks_another_seed() -> None:
     for which, some in (("all", beta >= 0), ("β ≤ 0.5", beta <= 0.5)):
         told = reliability(linear[:, some, -1].T.tolist())
         assert told is not None and told.icc is not None
+        two, one = (100 * told.difference(seeds) for seeds in (2, 1))
         print(f"\n{which}: ICC {told.icc:.2f} ({told.low:.2f} to {told.high:.2f}) of "
-              f"{told.settings} points; told apart by {100 * told.difference(2):.1f} points with two "
-              f"seeds, {100 * told.difference(1):.1f} with one")  # fmt: skip
+              f"{told.settings} points; told apart by {two:.1f} points with two seeds, {one:.1f} "
+              "with one")  # fmt: skip
     found: dict[tuple[str, int], Array] = {}
     for upto in (6, 8, 10):
         for last in (1, 3, 5):

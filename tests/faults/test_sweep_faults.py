@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -99,20 +100,32 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_resume(
     c2vl_sweep: Callable[..., Any],
     tmp_path: Path,
 ) -> None:
+    """Asked while a trial trains with its second seed, which then goes on."""
     storage = tmp_path / "runs"
-    with running(sweep_file, *LONG, *TWO, "trials=2", "points=[]", cwd=tmp_path) as process:
-        wait_for_epoch(process, storage / "sweeps/small/trials/small-0000", 2)
+    words = [*LONG, *TWO, "trials=2", "points=[]", "repeats=2", "final.seeds=[0,1]"]
+    with running(sweep_file, *words, cwd=tmp_path) as process:
+        seconds = storage / "sweeps/small/finals"
+        wait_until(lambda: any(seconds.glob("*/metrics.jsonl")), process)
         os.kill(process.pid, signal.SIGINT)
         out, _ = process.communicate(timeout=120)
     assert process.returncode == 130, out
     assert "c2vl-sweep resume small" in out
     assert "Traceback" not in out
-    assert set(outcomes(storage)) == {("KILLED", "interrupted")}
+    assert ("KILLED", "interrupted") in outcomes(storage, "repeat")
     assert outcomes(storage, "sweep") == {("KILLED", "interrupted"): 1}
     # as a scheduler starts a job again: the same command, which continues what it has begun
-    again = ["run", "--or-resume", sweep_file, *LONG, *TWO, "trials=2", "points=[]"]
-    c2vl_sweep(*again, cwd=tmp_path)
+    c2vl_sweep("run", "--or-resume", sweep_file, *words, cwd=tmp_path)
     assert outcomes(storage) == {("FINISHED", "complete"): 2}
+    assert set(outcomes(storage, "repeat")) == {("FINISHED", "complete")}
+    assert not outcomes(storage, "final")  # the choice over seeds finds them done
+    repeats = runs(storage, "repeat")
+    assert all(epochs(storage, run) == list(range(1, 13)) for run in repeats.values())
+    by_seed = {trial.number: trial.user_attrs["values_by_seed"] for trial in trials(storage)}
+    assert repeats.keys() == {
+        f"small-final-{number:04d}-s1" for number, values in by_seed.items() if "1" in values
+    }
+    for trial in trials(storage):
+        assert trial.value == pytest.approx(statistics.mean(by_seed[trial.number].values()))
 
 
 def test_a_driver_whose_own_node_is_lost_ends(sweep_file: Path, tmp_path: Path) -> None:
