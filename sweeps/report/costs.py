@@ -10,7 +10,7 @@ from c2vl.training.run_folder import RunFolder
 from sweeps.report.trials import Trials
 from sweeps.search.study import ENDED
 
-AFTER = "after the search"
+AFTER = "other seeds, references"
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Costs:
     """Training time, in seconds, and what it takes of the machine.
 
     Attributes:
-        seconds: by outcome of the trials; AFTER for the trainings after the search.
+        seconds: by outcome of the trials; AFTER for other seeds and references.
         saved: what the stopped trials would have taken to their end, at their own pace.
         cpus, gpus: of one training.
     """
