@@ -82,6 +82,8 @@ def kinematic(store: Location, out: Location, **options: Any) -> None:
     with made_at(out, KIND, fresh=options["overwrite"]) as folder:
         made = build(opened, folder, text, **options)
     _report(made, out)
+    if options["rules"] == RICHER:
+        click.echo(f"train on all of them: prompts.per_sample={made.table.prompts_per_sample}")
 
 
 @prompts.command("import")
