@@ -16,7 +16,7 @@ from typing import Any
 
 from c2vl.support.errors import UserError
 from c2vl.support.files import require_free
-from c2vl.support.remote import Location, RemoteFolder, is_url, parse_location
+from c2vl.support.remote import Location, RemoteFolder, below, is_url, parse_location
 
 GROUP = "c2vl.encoders"
 ADDRESS = re.compile(r"^(models:/|runs:/|mlflow-artifacts:/)")
@@ -62,7 +62,7 @@ def find(source: str | Path) -> Iterator[Path]:
         with TemporaryDirectory(prefix="c2vl-encoder-") as folder:
             _fetch(str(parse_location(text)), Path(folder))
             try:
-                yield Path(folder)
+                yield folder_of(Path(folder))
             except UserError as error:
                 raise type(error)(str(error).replace(folder, text)) from None
     else:
@@ -105,15 +105,18 @@ def made_at(out: Location, *, overwrite: bool) -> Iterator[Path]:
 
 
 def _fetch(url: str, folder: Path) -> None:
-    """Copy the files at a URL, without those in folders below it.
+    """Copy the files at a URL, without those in folders below it; of a run those of its encoder.
 
     Raises:
         UserError: there are none.
     """
     remote = RemoteFolder(url)
-    files = {name: size for name, size in remote.files().items() if "/" not in name}
+    listed = remote.files()
+    if f"encoder/{CARDS[0]}" in listed and not any(card in listed for card in CARDS):
+        return _fetch(below(url, "encoder"), folder)
+    files = {name: size for name, size in listed.items() if "/" not in name}
     if not files:
-        raise UserError(f"{url}: nothing lies here; `c2vl export RUN {url}` puts an encoder here")
+        raise UserError(f"{url}: nothing lies here; `c2vl export RUN '{url}'` puts an encoder here")
     for name, size in files.items():
         remote.fetch(name, size, folder / name, lambda _: None)
 

@@ -329,6 +329,12 @@ def test_an_encoder_at_a_url(folder: Path, bucket: str, tmp_path: Path) -> None:
     assert scorings(back) == 1  # the count goes with the encoder
     with pytest.raises(UserError, match=rf"{bucket}/none: nothing lies here; `c2vl export"):
         load_encoder(f"{bucket}/none")
+    run = RemoteFolder(f"{bucket}/run")  # a run's is found, as in a folder
+    run.write("experiment.yaml", b"name: run")
+    with pytest.raises(UserError, match=rf"{bucket}/run: this run has no encoder yet"):
+        load_encoder(f"{bucket}/run")
+    assert CliRunner().invoke(export, [url, f"{bucket}/run/encoder"]).exit_code == 0
+    assert load_encoder(f"{bucket}/run").digest == load_encoder(url).digest
     there = RemoteFolder(url)
     there.write("encoder.safetensors", there.read("encoder.safetensors")[:-1])
     with pytest.raises(UserError, match=rf"^{url}/encoder.safetensors: altered or cut short"):
