@@ -342,11 +342,16 @@ class TrialSource(StudyReader):
         """Return a trial's next training: asynchronous successive halving, with seeds as rungs."""
         spec, seeds = self.spec, len(values)
         best = self._note_mean(values)
-        if seeds >= spec.repeats or best > max(len(self._means[seeds]) // spec.pruner.reduction, 1):
+        if seeds >= spec.repeats:
             return None
         others = [seed for seed in spec.final.seeds if seed != spec.base.seed]
-        repeat = retraining(spec, f"{own.number:04d}", own.experiment, others[seeds - 1], own)
-        return replace(repeat, kind="repeat")
+        origin = f"{own.number:04d}"
+        again = retraining(spec, origin, own.experiment, others[seeds - 1], own)
+        among = max(len(self._means[seeds]) // spec.pruner.reduction, 1)
+        # What began before a restart goes on, whatever others have reached since
+        if (best <= among and not self.budget.spent()) or again.rows():
+            return replace(again, kind="repeat")
+        return None
 
     def _note_mean(self, values: list[float]) -> int:
         """Note the mean over so many seeds; return its place among the others', 1 for the best."""

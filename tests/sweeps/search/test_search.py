@@ -185,6 +185,55 @@ def test_the_best_trials_get_further_seeds_and_stand_by_their_mean(tmp_path: Pat
             assert len((run / "metrics.jsonl").read_text().splitlines()) == EPOCHS
 
 
+def test_a_seed_that_began_goes_on_after_a_restart_though_others_are_better(tmp_path: Path) -> None:
+    spec = sweep(
+        tmp_path, repeats=2, final={"seeds": [0, 1]}, pruner={"name": "none", "reduction": 2},
+        trials=2,
+    )  # fmt: skip
+
+    def train(source: TrialSource, training: Training, *, wholly: bool = True) -> None:
+        training.folder.mkdir(parents=True, exist_ok=True)
+        rows = [
+            {"epoch": epoch, "loss": 2.0 - training.number, "seconds": 1.0}
+            for epoch in range(1, EPOCHS + 1 if wholly else 2)
+        ]
+        (training.folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
+        if wholly:
+            source.end(training, "complete", rows[-1])
+
+    def following(source: TrialSource) -> Training:
+        training = source.next()
+        assert training is not None
+        return training
+
+    source = TrialSource(spec, "me")
+    worse, better = following(source), following(source)
+    train(source, worse)
+    begun = following(source)
+    train(source, begun, wholly=False)
+    train(source, better)
+    train(source, following(source))
+    again = TrialSource(spec, "me")  # after a kill
+    train(again, following(again))
+    assert following(again) == begun
+    train(again, begun)
+    assert [len(trial.by_seed) for trial in again.trials("complete")] == [2, 2]
+    assert again.next() is None and not len(again)
+
+
+def test_no_further_seed_begins_once_a_budget_is_spent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = sweep(tmp_path, repeats=2, final={"seeds": [0, 1]}, max_hours=1.0, trials=1)
+    source = TrialSource(spec, "me")
+    training = source.next()
+    assert training is not None
+    monkeypatch.setattr(source.budget, "spent", lambda: True)
+    source.end(training, "complete", figures(training, EPOCHS))
+    assert source.next() is None
+    assert len(source.trials("complete")[0].by_seed) == 1
+
+
 def test_trials_are_stopped_only_where_early_figures_have_ranked_others_right(
     tmp_path: Path,
 ) -> None:
