@@ -238,6 +238,23 @@ class ConceptTable:
         """P, the prompts of a sequence."""
         return int(self.features.shape[1])
 
+    def untold(self, drawn: int) -> str:
+        """Say what a training misses that draws so many of a sequence's prompts at each step.
+
+        Captions of rules 6 are about one matter each. Empty where all prompts are used, or each
+        tells of the whole.
+        """
+        if drawn >= (number := self.prompts_per_sample):
+            return ""
+        from c2vl.prompts.rules.captions import RICHER
+
+        if self.manifest["settings"].get("rules") != RICHER:
+            return ""
+        return (
+            f"{drawn} of {number} captions a sequence are drawn at each step, and each is about "
+            f"one matter: train on all of them with prompts.per_sample={number}"
+        )
+
     @property
     def dim(self) -> int:
         """D, the size of a feature."""

@@ -54,4 +54,6 @@ def require_data(experiment: Experiment) -> str:
                 f"prompts.per_sample: {prompts.per_sample} asked, but {folder} has "
                 f"{table.features.shape[1]} prompts a sequence; lower it"
             )
+        if untold := table.untold(prompts.per_sample):
+            says += f" ({untold})"
     return says

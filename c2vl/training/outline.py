@@ -48,6 +48,9 @@ def outline(learner: Learner, source: TrainingSet, resident: Sequence[str]) -> l
         f"{source.batch_size}, {settings.epochs} epochs"
     )
     lines = [", ".join(words), ", ".join(size), length]
+    for modality, rows in source.concepts.items():
+        if untold := rows.table.untold(learner.experiment.prompts.per_sample):
+            lines.append(f"prompts.{modality}: {untold}")
     if device.type == "cpu" and torch.cuda.is_available():
         lines.append("a GPU is visible and not used: set train.gpus_per_worker=1 to use it")
     return lines

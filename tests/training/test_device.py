@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from torch import nn
 from c2vl.config.experiment import TrainSettings
 from c2vl.skeletons.layout import get_layout
 from c2vl.support.errors import TrainingError, UserError
+from c2vl.training.beforehand import require_data
 from c2vl.training.device import precision, told_plainly, worker_device
 from c2vl.training.launch import fit
 from c2vl.training.learner import Learner
@@ -143,6 +146,27 @@ def test_a_start_says_what_it_does(
     assert "steps of 8, 3 epochs" in length
     assert "set train.gpus_per_worker=1 to use it" in unused
     assert pace.startswith("an epoch takes about")
+
+
+def test_a_start_says_that_captions_of_rules_6_should_all_be_used(
+    experiment: Any, language: Path, tmp_path: Path
+) -> None:
+    table = Path(shutil.copytree(language, tmp_path / "table"))
+    manifest = json.loads((table / "manifest.json").read_text())
+    every = manifest["counts"]["prompts_per_sequence"]
+    advice = f"train on all of them with prompts.per_sample={every}"
+
+    def drawing(prompts: int) -> Any:
+        given = {"prompts__language": str(table), "prompts__per_sample": prompts}
+        return experiment(**given, train__epochs=1)
+
+    assert advice not in require_data(drawing(every - 1))
+    manifest["settings"] = {"rules": 6}
+    (table / "manifest.json").write_text(json.dumps(manifest))
+    assert advice not in require_data(drawing(every))
+    assert advice in require_data(drawing(every - 1))
+    train(drawing(every - 1), Session(RunFolder(tmp_path / "run"), report=lambda _: None))
+    assert any(advice in line for line in RunFolder(tmp_path / "run").said())
 
 
 def test_a_compiled_network_is_the_same(
