@@ -48,7 +48,11 @@ def read_sequences(
         found, conversion = _by_reader(path, reader, up, unit)
     bodies = [_bodies(joints) for _, joints in found]
     wanted = (len(layout.joints), 3)
-    usual = [one for one in bodies if one.shape[2:] == wanted and np.isfinite(one).all()]
+    usual = [
+        one
+        for one in bodies
+        if one.dtype.kind in "fiu" and one.shape[2:] == wanted and np.isfinite(one).all()
+    ]
     try:  # others are refused by the encoder
         require_bodies(usual, layout, conversion, up=up, unit=unit)
     except UserError as error:

@@ -64,8 +64,9 @@ class StudyReader:
     def ranking(self) -> list[TrialRecord]:
         """Return complete trials that break no constraint, best first.
 
-        Trials with more seeds come first: the best of them had another. Of several objectives only
-        the trials on the Pareto front are ranked.
+        Trials with more seeds come first: each was among the best when it got another, the first
+        trial for want of others. Of several objectives only the trials on the Pareto front are
+        ranked.
         """
         trials = {one.number: one for one in self.trials("complete") if one.feasible}
         values = {number: trial.values for number, trial in trials.items()}

@@ -138,6 +138,7 @@ def test_mistakes_end_in_one_message(parts: Path, demo_store: Store, tmp_path: P
     nan = np.ones((4, 25, 3))
     nan[2, 3, 1] = np.nan
     np.save(tmp_path / "nan.npy", nan)
+    np.save(tmp_path / "bool.npy", np.ones((4, 25, 3), dtype=bool))
     np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
     one = np.load(parts / "one.npy")
     np.save(tmp_path / "mm.npy", 1000 * one)
@@ -157,6 +158,7 @@ def test_mistakes_end_in_one_message(parts: Path, demo_store: Store, tmp_path: P
         ("page.npy", "cannot be read as .npy (a web page, not the file"),
         ("small.npy", "expected joints of shape (frames, 25, 3)"),
         ("nan.npy", "not finite"),
+        ("bool.npy", "joints must be numbers"),
     ):
         said = ask("classify", encoder, head, tmp_path / name, wrong=True)
         assert message in said and name in said
