@@ -51,6 +51,8 @@ def train(
     from c2vl.training.run_folder import RunFolder
 
     folder = out or Path("runs/train") / experiment.name
+    if isinstance(folder, Path):
+        RunFolder(folder).require_own()
     ended = isinstance(folder, Path) and RunFolder(folder).done
     if not ended and not isinstance(experiment.data.store, str):  # a URL's is fetched when needed
         require_data(experiment)

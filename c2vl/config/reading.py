@@ -233,7 +233,9 @@ def dump(experiment: Experiment) -> str:
 def resolved(experiment: Experiment) -> Experiment:
     """Return an experiment with absolute paths: workers start in folders of their own."""
     data, prompts = experiment.data, experiment.prompts
-    split = str(Path(data.split).absolute()) if data.split.endswith(".csv") else data.split
+    split = (
+        str(remote.at_home(data.split).absolute()) if data.split.endswith(".csv") else data.split
+    )
     tables = {
         name: remote.absolute(path)
         for name, path in (("language", prompts.language), ("vision", prompts.vision))

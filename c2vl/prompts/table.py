@@ -116,6 +116,12 @@ class ConceptTable:
             raise UserError(f"{location}/manifest.json: cannot be read ({error})") from None
         if not isinstance(manifest, dict) or manifest.get("format") not in (1, FORMAT):
             raise UserError(f"{location}/manifest.json: no concept table of format 1 or {FORMAT}")
+        if not {"modality", "counts"} <= manifest.keys():
+            held = "a store of sequences" if "reader" in manifest else "something else"
+            raise UserError(
+                f"{location}: holds {held}, and a {what} table is asked for; `c2vl prompts "
+                f"kinematic STORE OUT` makes one"
+            )
         if modality is not None and manifest["modality"] != modality:
             raise UserError(
                 f"{location}: holds {manifest['modality']} concepts, and {modality} ones are asked "

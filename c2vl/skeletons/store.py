@@ -181,6 +181,11 @@ def read_manifest(path: Location) -> dict[str, Any]:
         raise
     except (ValueError, OSError) as error:
         raise UserError(f"{path}/manifest.json: cannot be read ({error}); {_REMEDY}") from None
+    if isinstance(manifest, dict) and "modality" in manifest:
+        raise UserError(
+            f"{path}: holds a concept table, and a store of sequences is asked for; `c2vl data "
+            "prepare` makes one"
+        )
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         found = manifest.get("format") if isinstance(manifest, dict) else None
         raise UserError(

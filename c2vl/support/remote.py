@@ -63,6 +63,8 @@ def holds_secret(url: str) -> bool:
 def parse_location(value: Any) -> Location:
     """Return a path, or a URL without a slash at its end; ``file:///folder`` is a path.
 
+    ``~`` at its start is the home folder: no shell expands that of ``data.store=~/ntu60``.
+
     Raises:
         UserError: it is neither, or the URL holds a secret.
     """
@@ -71,7 +73,7 @@ def parse_location(value: Any) -> Location:
     if not isinstance(value, str) or not value:
         raise UserError("expected a folder, or the URL of one")
     if not is_url(value):
-        return Path(value)
+        return at_home(value)
     if found := _SECRET.search(value):
         raise UserError(
             f"{value[: found.start()]}…: holds a secret, which would be stored with every run; "
@@ -83,6 +85,14 @@ def parse_location(value: Any) -> Location:
     if not place.partition("://")[2].strip("/"):
         raise UserError(f"{value}: names no folder; give one, like s3://bucket/folder")
     return place.rstrip("/") + question + options
+
+
+def at_home(path: str) -> Path:
+    """Return a path with ``~`` at its start replaced by the home folder, where that is known."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # no such user
+        return Path(path)
 
 
 def absolute(location: Location) -> Location:

@@ -33,6 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c2vl.config.reading import dump, from_dict
+from c2vl.skeletons.staging import MANIFEST
 from c2vl.support.errors import StorageFull, TrainingError, UserError
 from c2vl.support.files import write_text
 from c2vl.support.remote import Location, below
@@ -176,6 +177,25 @@ class RunFolder:
         if not self.settings.exists():
             write_text(self.settings, resolved)
         self.send(self.settings)
+
+    def require_own(self) -> None:
+        """Refuse a place of something else, before anything is written there.
+
+        Raises:
+            UserError: it is a file, a store or a concept table, or a folder without a run's files.
+        """
+        if not self.path.exists():
+            return
+        if not self.path.is_dir():
+            raise UserError(f"{self}: is a file; give another folder for the run")
+        there = {path.name for path in self.path.iterdir() if not path.name.startswith(".")}
+        own = (self.settings, self.metrics, self.checkpoints, self.encoder, self.ray, self._done,
+               self._error, self._warnings, self._starts, self._answer, self._failures)  # fmt: skip
+        if MANIFEST in there or (there and there.isdisjoint(path.name for path in own)):
+            raise UserError(
+                f"{self}: holds something else than a run (such as {min(there)}); give another "
+                "folder for the run"
+            )
 
     def reopen(self, resolved: str) -> None:
         """Remove the error that ended the last start.

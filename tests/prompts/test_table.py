@@ -152,6 +152,16 @@ def test_a_failed_write_leaves_the_old_table(
     assert [path.name for path in tmp_path.iterdir()] == ["t"]
 
 
+def test_stores_and_tables_taken_for_each_other(demo_store: Store, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds a store of sequences, and a vision concept table"):
+        ConceptTable.open(demo_store.path, modality="vision")
+    with pytest.raises(UserError, match="holds a store of sequences, and a concept table"):
+        ConceptTable.open(demo_store.path)
+    _table(tmp_path / "t")
+    with pytest.raises(UserError, match="holds a concept table, and a store of sequences"):
+        Store.open(tmp_path / "t")
+
+
 def test_an_absent_modality_says_so(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no vision concept table"):
         ConceptTable.open(tmp_path / "vision", modality="vision")

@@ -287,4 +287,6 @@ def test_locations() -> None:
     assert parse_location("s3://lab/a/?region=x") == "s3://lab/a?region=x"
     assert parse_location("file:///a%20b/c") == Path("/a b/c")
     assert parse_location("runs/a") == Path("runs/a")
+    assert parse_location("~/a") == Path.home() / "a", "no shell expands data.store=~/a"
+    assert parse_location("a~/b") == Path("a~/b")
     assert os.sep in str(remote.absolute(Path("runs/a")))

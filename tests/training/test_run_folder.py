@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from c2vl.commands.train import train
 from c2vl.config.reading import dump
+from c2vl.skeletons.store import Store
 from c2vl.support import files
 from c2vl.support.errors import NotShared, StorageAway, UserError
 from c2vl.support.remote import RemoteFolder
@@ -90,3 +91,16 @@ def test_a_run_at_a_url_is_continued_on_another_machine(
     assert "done.json" in there.files() and not there.files("checkpoints")
     with pytest.raises(UserError, match=f"{url}: holds a run with other settings"):
         launch.fit(experiment(train__epochs=4), url, name="first")
+
+
+def test_a_run_takes_no_place_of_something_else(demo_store: Store, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds something else than a run"):
+        RunFolder(demo_store.path).require_own()
+    (file := tmp_path / "notes.txt").write_text("")
+    with pytest.raises(UserError, match="is a file"):
+        RunFolder(file).require_own()
+    with pytest.raises(UserError, match=r"such as notes.txt"):
+        RunFolder(tmp_path).require_own()
+    RunFolder(tmp_path / "new").require_own()
+    (tmp_path / "new" / "ray").mkdir(parents=True)
+    RunFolder(tmp_path / "new").require_own()  # a start that was killed early

@@ -183,6 +183,8 @@ def _check_columns(table: RawFile, columns: list[str]) -> list[str]:
             splits.append(match[1])
         elif name not in _COLUMNS:
             hint = did_you_mean(name, [*_COLUMNS, "split_NAME"])
+            if len(columns) == 1 and (";" in name or "\t" in name):
+                hint = "; separate columns by commas (spreadsheets: save as CSV, comma delimited)"
             raise UserError(f'{where}: column "{name[:40]}" is not known{hint}')
         if columns.count(name) > 1:
             raise UserError(f'{where}: column "{name}" is there twice')

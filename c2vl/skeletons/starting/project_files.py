@@ -58,8 +58,11 @@ def divide(found: Survey) -> Division:
         place = counts[label] = counts.get(label, -1) + 1
         parts.append("test" if place % 3 == 2 else "train")
         groups_.append(str(place % _FOLDS))
+    said = "the names do not say who was recorded"
+    if people := set(values.get("subject", ())):
+        said = f"subjects: {len(people)}, too few to train on some and test on others"
     why = (
-        "the names do not say who was recorded: takes are dealt out, and the same people may be in "
+        f"{said}: takes are dealt out, and the same people may be in "
         "both parts, so that figures are too high for new people"
     )
     return Division("dealt", "setup", _FOLDS, why, {"setup": groups_, "split_dealt": parts})

@@ -148,7 +148,7 @@ def _arrays(files: list[RawFile]) -> Look:
         variable = _largest(first, set.intersection(*(set(found) for _, found in named)))
     readable = _readable(files, lambda file: read_numbers(file, variable))
     arrays = [array for _, array in readable]
-    axes, joints, guessed = _axes(first, arrays)
+    axes, joints, guessed = _axes([file for file, _ in readable], arrays)
     shapes = [_placed(array, axes, joints).shape for array in arrays]
     bodies, frames = max(shape[0] for shape in shapes), [shape[1] for shape in shapes]
     shown = _LINES.get(axes, "arrays of " + ", ".join(axes)) + f"; {joints} joints"
@@ -203,7 +203,9 @@ def _largest(file: RawFile, names: set[str]) -> str:
     return sizes.most_common(1)[0][0]
 
 
-def _axes(file: RawFile, arrays: list[NDArray[np.generic]]) -> tuple[tuple[str, ...], int, Guess]:
+def _axes(
+    files: list[RawFile], arrays: list[NDArray[np.generic]]
+) -> tuple[tuple[str, ...], int, Guess]:
     """Return the axes, the number of joints, and the guess that fits bodies best."""
     shapes = [array.shape for array in arrays]
     found: Iterator[tuple[tuple[str, ...], int]]
@@ -225,13 +227,26 @@ def _axes(file: RawFile, arrays: list[NDArray[np.generic]]) -> tuple[tuple[str, 
             fit = next(iter(guessed.misfits.values()), math.inf)
             if best is None or fit < best[0]:
                 best = fit, axes, joints, guessed
+    if best is None and not any(map(np.any, arrays)):
+        raise UserError(f"{files[0].name}: no frame has a body: every number is zero")
     if best is None:
+        for file, shape in zip(files, shapes, strict=True):
+            if any(_candidates([shapes[0]])) and not any(_candidates([shapes[0], shape])):
+                raise UserError(
+                    f"{files[0].name} has the shape {_by(shapes[0])}, {file.name} {_by(shape)}: "
+                    "recordings of another number of joints, or with other axes, go to a folder "
+                    "of their own"
+                )
         raise UserError(
-            f"{file.name}: an array of {' × '.join(map(str, shapes[0]))}: expected frames, joints "
+            f"{files[0].name}: an array of {_by(shapes[0])}: expected frames, joints "
             "and xyz (and bodies) as axes in some order, or a table of a line a joint or a frame. "
             "2D joints are not supported; one array of many sequences: c2vl data prepare arrays"
         )
     return best[1:]
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return " × ".join(map(str, shape))
 
 
 def _candidates(shapes: list[tuple[int, ...]]) -> Iterator[tuple[tuple[str, ...], int]]:

@@ -63,6 +63,7 @@ def test_numbered_classes(tmp_path: Path) -> None:
         ("", 'line 1: there is no column "id"'),
         ("id\na\n", 'line 1: there is no column "label"'),
         ("id,label,lable\na,1,1\n", 'line 1: column "lable" is not known; did you mean "label"'),
+        ("id;label\na;1\n", 'line 1: column "id;label" is not known; separate columns by commas'),
         ("id,label,id\na,1,a\n", 'line 1: column "id" is there twice'),
         ("id,label,split_\na,1,\n", 'line 1: column "split_" is not known'),
         ("id,label\na,1\nb\n", "line 3: 1 fields, but there are 2 columns"),

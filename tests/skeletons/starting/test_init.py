@@ -149,6 +149,13 @@ def test_joints_that_nobody_knows(
     assert "joint_22" in drawn
 
 
+def test_few_subjects_are_not_called_unknown(demo_store: Store, tmp_path: Path) -> None:
+    for number in range(8):
+        one = demo_store.joints(number)[0]
+        np.save(tmp_path / f"a{number % 2}_s{number // 2 % 2}_t{number // 4}.npy", one)
+    assert "subjects: 2, too few to train on some" in said("init", tmp_path)
+
+
 @pytest.mark.parametrize("there", ["sequences.csv", "sweep.yaml"])
 def test_nothing_is_overwritten_and_nothing_half_written(
     there: str, demo_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -181,6 +188,9 @@ def test_nothing_is_overwritten_and_nothing_half_written(
         ([np.ones((50, 3, 300, 25, 2))], "one array of many sequences: c2vl data prepare arrays"),
         ([np.ones((9, 25, 3)), np.ones((9, 75))], "arrays of different shapes"),
         ([np.array({}, dtype=object)], "no plain numbers"),
+        ([np.zeros((9, 25, 3))], "0.npy: no frame has a body"),
+        ([np.ones((9, 25, 3)), np.ones((25, 11, 3))], "0.npy .* 9 × 25 × 3, 1.npy 25 × 11 × 3: "),
+        ([np.ones((9, 25, 3)), np.ones((8, 20, 3))], "0.npy .* 1.npy 8 × 20 × 3: .* of their own"),
     ],
 )
 def test_what_cannot_be_told(arrays: list[Joints], message: str, tmp_path: Path) -> None:
