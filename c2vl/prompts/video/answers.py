@@ -21,18 +21,32 @@ USABLE = 0.5
 """Least share of usable answers of a sequence."""
 
 _UNABLE = (
-    r"i('m| am) (sorry|unable|not able|not comfortable)|"
-    r"i (can ?not|can't|could not|couldn't|won't|will not|don't|do not) (?!help (but )?notic)"
+    r"i('m| am| was) ((really|very|so|truly|deeply|currently|just|only) )?"
+    r"(sorry|afraid|unable|not able|not comfortable|not allowed|an? (ai|language model))\b|"
+    r"i (must|have to|need to|will have to) (respectfully )?(decline|refuse|apologi[sz]e)\b|"
+    r"i (can ?not|can't|could not|couldn't|would not|wouldn't|won't|will not|don't|do not) "
+    r"(?!help (but )?notic)"
+)
+_OPENING = (
+    r"(unfortunately|regrettably|however|(due to|for) [^.,]*,|please note that|"
+    r"thank(s| you)\b[^.!,]*[.!,])\W*"
 )
 _REFUSAL = re.compile(
-    rf"^\W*((unfortunately|regrettably)\W+)?({_UNABLE}|(sorry|apologies|i apologi[sz]e)\b|"
-    r"as an? (ai|large language|language)\b|"
-    r"(it('s| is) )?(not possible|impossible|unable) to\b|"
+    rf"^\W*({_OPENING})*({_UNABLE}|(sorry|(my )?apologies|i apologi[sz]e)\b|"
+    r"as an? (ai|large language|language|artificial intelligence)\b|"
+    r"(it('s| is) )?(not possible|impossible|unable) to\b|it isn't possible to\b|"
     r"there is no (image|picture|person)|no (image|person) (is|was) )",
     re.IGNORECASE,
 )
-_THOUGHT = re.compile(r"^.*</think(ing)?>", re.IGNORECASE | re.DOTALL)
-_OPEN_THOUGHT = re.compile(r"<think(ing)?>", re.IGNORECASE)
+_TAG = r"(\w+:)?(think(ing)?|thoughts?|reasoning)"
+# Tags as most models write them, Kimi's ◁think▷, Mistral's [THINK], and the channels of gpt-oss.
+_THOUGHT = re.compile(
+    rf"^.*([<◁]\s*/\s*{_TAG}\s*[>▷]|(?-i:\[/THINK\])|<\|channel\|>\s*final\s*<\|message\|>)",
+    re.IGNORECASE | re.DOTALL,
+)
+_OPEN_THOUGHT = re.compile(
+    rf"[<◁]\s*{_TAG}\b[^>▷]*[>▷]|(?-i:\[THINK\])|<\|channel\|>\s*analysis\b", re.IGNORECASE
+)
 _APOSTROPHES = str.maketrans("\u2019\u2018\u02bc\u00b4`", "'" * 5)
 
 

@@ -211,13 +211,39 @@ def test_answers_are_judged_by_the_stated_rule() -> None:
         "Unfortunately, I cannot help with that.",
         "<think>A person?</think> I can't identify people.",
         "It is not possible to tell what the person does.",
+        "I\u2019m really sorry, but no.",
+        "I must decline to describe people.",
+        "My apologies, but I cannot identify them.",
+        "I'm afraid I can't do that.",
+        "I was unable to see a person.",
+        "Due to privacy concerns, I can't describe this person.",
+        "Thank you for the image. However, I can't identify people.",
     ):
         assert usable_text(Answer(text)) == ("", "refusal"), text
-    for text in ("I can't help but notice that he waves.", "Unfortunately, he falls."):
+    for text in (
+        "I can't help but notice that he waves.",
+        "Unfortunately, he falls.",
+        "Due to the kick, he bends.",
+        "He sits [thinking].",
+    ):
         assert usable_text(Answer(text)) == (text, "ok")
-    for text in ("<think>He may wave.</think>\n\nHe waves.", "He may wave.</think> He waves."):
+    for text in (
+        "<think>He may wave.</think>\n\nHe waves.",
+        "He may wave.</think> He waves.",
+        "<thought>Hm</thought>He waves.",
+        "<seed:think>Hm</seed:think>He waves.",
+        "◁think▷Hm◁/think▷He waves.",
+        "[THINK]Hm[/THINK]He waves.",
+        "<|channel|>analysis<|message|>Hm<|end|><|channel|>final<|message|>He waves.",
+    ):
         assert usable_text(Answer(text)) == ("He waves.", "ok")
-    for text in ("<think>He may wave. He may", "He waves.</think><think>Or does"):
+    for text in (
+        "<think>He may wave. He may",
+        "He waves.</think><think>Or does",
+        "◁think▷He may",
+        "[THINK]He may",
+        "<|channel|>analysis<|message|>He may",
+    ):
         assert usable_text(Answer(text, whole=False)) == ("", "cut")
     assert usable_text(Answer("I can see a man who is sorry."))[1] == "ok"
     good, bad = Answer("He waves."), Answer("Sorry, I can't.")
