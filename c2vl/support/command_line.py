@@ -123,6 +123,14 @@ def reach_this_machine() -> None:
     os.environ.update(no_proxy=ours, NO_PROXY=ours)
 
 
+def _or_nowhere(stream: TextIO | None) -> TextIO:
+    """Return a stream, or one to nowhere if it was closed at start (``>&-``).
+
+    That takes the free descriptor, so that no data file gets it and with it others' output.
+    """
+    return stream if stream is not None else os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+
+
 def run(group: click.Group, name: str) -> NoReturn:
     """Run a command line; a user's mistake ends in its message and status 2, never a traceback.
 
@@ -131,8 +139,8 @@ def run(group: click.Group, name: str) -> NoReturn:
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     reach_this_machine()
-    output = LastingStream(sys.stdout)
-    sys.stdout, sys.stderr = output, LastingStream(sys.stderr)
+    output = LastingStream(_or_nowhere(sys.stdout))
+    sys.stdout, sys.stderr = output, LastingStream(_or_nowhere(sys.stderr))
     try:
         _run(group, name)
     finally:

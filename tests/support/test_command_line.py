@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
+import subprocess
+import sys
 from typing import NoReturn
 
 import click
@@ -41,3 +44,11 @@ def test_requests_to_this_machine_go_there(name: str, monkeypatch: pytest.Monkey
                           ("elsewhere.example", True)):  # fmt: skip
         found = requests.utils.get_environ_proxies(f"http://{host}/")
         assert ("http" in found) == proxied, host
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_streams_that_are_closed_at_start_end_nothing(closed: str) -> None:
+    command = f"{shlex.quote(sys.executable)} -m c2vl data layouts coco17 {closed}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert not done.stderr
