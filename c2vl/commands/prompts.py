@@ -66,9 +66,9 @@ def kinematic(store: Location, out: Location, **options: Any) -> None:
       c2vl prompts kinematic runs/stores/utd runs/clip --encoder openai/clip-vit-base-patch32
       c2vl prompts kinematic runs/stores/utd runs/mine --encoder mine --imports my_encoder.py
     """
-    from c2vl.prompts.rules.captions import RICHER, WINDOWS
+    from c2vl.prompts.rules.captions import WINDOWS
     from c2vl.prompts.rules.kinematic_table import build
-    from c2vl.prompts.table import KIND
+    from c2vl.prompts.table import KIND, RICHER
     from c2vl.skeletons.staging import made_at
     from c2vl.skeletons.store import Store
     from c2vl.support.errors import UserError
@@ -143,6 +143,11 @@ def _report(made: BuiltTable, out: Location) -> None:
     for count, said in (
         ("long_captions", "captions are longer than the encoder reads at once"),
         ("missing", "sequences of the store have no captions here"),
+        (
+            "no_captions",
+            "distinct captions are empty or read like a model's refusal or thoughts (`c2vl prompts "
+            "show`); they are kept: take them out of the file unless they are meant",
+        ),
         ("filled", "sequences have some captions repeated"),
         ("rejected", f"sequences were left out: see {out}/rejected.csv"),
     ):

@@ -10,6 +10,7 @@ from c2vl.prompts.captions_file import Short
 from c2vl.prompts.encoders import Encoder
 from c2vl.prompts.language_table import BuiltTable
 from c2vl.prompts.table import within_store
+from c2vl.prompts.video.answers import Answer, usable_text
 from c2vl.skeletons.store import Store
 
 
@@ -60,6 +61,8 @@ def import_captions(
         counts = {"surplus": len(surplus), "missing": len(store) - len(kept)}
         found = {name: row for name, row in found.items() if name in kept}
     even = captions_file.even(found, prompts=prompts, short=short)
+    said = {text for row in even.texts.values() for text in row}
+    counts["no_captions"] = sum(usable_text(Answer(text))[1] != "ok" for text in said)
     return language_table.build(
         out,
         even.texts,

@@ -50,6 +50,8 @@ FORMAT = 2
 SHORTEST_HALF, LONGEST_HALF = 0.1, 1000.0
 """Lengths of features that float16 holds to a part in a thousand; sentence encoders give 1."""
 MODALITIES = ("language", "vision")
+RICHER = 6
+"""Version of the rules whose captions are about one matter each (:mod:`.rules.sentences`)."""
 CHUNK = 2048
 """Sequences read or written at a time: features of a whole table need not fit the memory."""
 
@@ -252,8 +254,6 @@ class ConceptTable:
         """
         if drawn >= (number := self.prompts_per_sample):
             return ""
-        from c2vl.prompts.rules.captions import RICHER
-
         if self.manifest["settings"].get("rules") != RICHER:
             return ""
         return (

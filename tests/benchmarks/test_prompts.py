@@ -18,8 +18,9 @@ import pytest
 from c2vl.prompts import captions_file
 from c2vl.prompts.encoders.feature_cache import SHARD, FeatureCache
 from c2vl.prompts.encoders.text import TextEncoder
-from c2vl.prompts.rules.captions import RICHER, RULES
+from c2vl.prompts.rules.captions import RULES
 from c2vl.prompts.rules.kinematic_table import caption_store
+from c2vl.prompts.table import RICHER
 from c2vl.skeletons.store import Store
 from tests.conftest import _data
 

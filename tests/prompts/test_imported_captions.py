@@ -122,12 +122,15 @@ def test_wrong_ids_are_named_and_the_rest_joins(
 ) -> None:
     ids = [str(name) for name in demo_store.index["id"]]
     captions = {name: [f"the hand goes up {name}", "fast"] for name in ids[:-3]}
+    captions[ids[0]][1] = "I’m sorry, but I can’t identify people"
+    captions[ids[1]][1] = "<think>which hand"
     source = as_csv(tmp_path / "c", captions | {"S999C001P001R001A001": ["a", "b"]})
     out, store = str(tmp_path / "t"), str(demo_store.path)
     make = ["import", str(source), out, "--store", store, "--encoder", str(tiny_bert)]
     run = CliRunner().invoke(prompts, make, catch_exceptions=False)
     assert run.exit_code == 0, run.output
     assert "3 sequences of the store have no captions" in run.output
+    assert "2 distinct captions are empty or read like a model's refusal or thoughts" in run.output
     listed = pd.read_csv(tmp_path / "t" / "rejected.csv")
     assert listed.to_numpy().tolist() == [["S999C001P001R001A001", "not in the store"]]
     checked = CliRunner().invoke(prompts, ["check", out, store, "--list"])

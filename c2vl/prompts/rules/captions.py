@@ -19,9 +19,6 @@ from c2vl.skeletons.layout import JointLayout
 RULES = 5
 """Version of the rules: raise it whenever a caption of any motion changes."""
 
-RICHER = 6
-"""The rules of :mod:`.sentences`, which are written where they are asked for."""
-
 WINDOWS = 16
 NOBODY = "Nobody is to be seen."
 

@@ -10,8 +10,9 @@ import pandas as pd
 from c2vl.prompts import language_table
 from c2vl.prompts.encoders import Encoder
 from c2vl.prompts.language_table import BuiltTable
-from c2vl.prompts.rules.captions import RICHER, RULES, WINDOWS, captions
+from c2vl.prompts.rules.captions import RULES, WINDOWS, captions
 from c2vl.prompts.rules.sentences import PARTNER, SENTENCES, sentences
+from c2vl.prompts.table import RICHER
 from c2vl.skeletons.store import Store
 from c2vl.support.progress import progress
 
@@ -54,8 +55,8 @@ def build(
     Args:
         cache: where features are kept between runs; beside ``out`` when not given.
         windows: captions a sequence; the richer rules have their own number.
-        rules: version of the rules, :data:`.captions.RULES` or :data:`.captions.RICHER`. The table
-            of the latter names in the column ``rule`` what wrote each caption.
+        rules: version of the rules, :data:`.captions.RULES` or :data:`c2vl.prompts.table.RICHER`.
+            The table of the latter names in the column ``rule`` what wrote each caption.
 
     Raises:
         UserError: ``out`` holds something else.
