@@ -68,6 +68,15 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; Ctrl-C ends it with a message, where it has none of its own."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise UserError(
+                "stopped; nothing half-written is left, and the same command uses what was kept"
+            ) from None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in self._lazy.items()])

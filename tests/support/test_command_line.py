@@ -13,7 +13,7 @@ import click
 import pytest
 import requests
 
-from c2vl.support.command_line import reach_this_machine, run
+from c2vl.support.command_line import LazyGroup, reach_this_machine, run
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
@@ -52,3 +52,19 @@ def test_streams_that_are_closed_at_start_end_nothing(closed: str) -> None:
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
     assert done.returncode == 0
     assert not done.stderr
+
+
+@click.command()
+def endless() -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def test_a_stop_by_the_keyboard_is_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["c2vl", "endless"])
+    group = LazyGroup(lazy={"endless": (f"{__name__}:endless", "")})
+    with pytest.raises(SystemExit) as end:
+        run(group, "c2vl")
+    assert end.value.code == 2
+    assert "c2vl: stopped; nothing half-written is left" in capsys.readouterr().err
