@@ -182,16 +182,18 @@ class RunFolder:
         """Refuse a place of something else, before anything is written there.
 
         Raises:
-            UserError: it is a file, a store or a concept table, or a folder without a run's files.
+            UserError: it is a file, a store or a concept table, or it has folders and nothing of a
+                run. Files alone (a log that the shell has opened, notes) are in nobody's way.
         """
         if not self.path.exists():
             return
         if not self.path.is_dir():
             raise UserError(f"{self}: is a file; give another folder for the run")
-        there = {path.name for path in self.path.iterdir() if not path.name.startswith(".")}
+        found = [path for path in self.path.iterdir() if not path.name.startswith(".")]
+        there, folders = {path.name for path in found}, any(path.is_dir() for path in found)
         own = (self.settings, self.metrics, self.checkpoints, self.encoder, self.ray, self._done,
                self._error, self._warnings, self._starts, self._answer, self._failures)  # fmt: skip
-        if MANIFEST in there or (there and there.isdisjoint(path.name for path in own)):
+        if MANIFEST in there or (folders and there.isdisjoint(path.name for path in own)):
             raise UserError(
                 f"{self}: holds something else than a run (such as {min(there)}); give another "
                 "folder for the run"

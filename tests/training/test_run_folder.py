@@ -99,6 +99,8 @@ def test_a_run_takes_no_place_of_something_else(demo_store: Store, tmp_path: Pat
     (file := tmp_path / "notes.txt").write_text("")
     with pytest.raises(UserError, match="is a file"):
         RunFolder(file).require_own()
+    RunFolder(tmp_path).require_own()  # as the shell makes a log before the command starts
+    (tmp_path / "thesis").mkdir()
     with pytest.raises(UserError, match=r"such as notes.txt"):
         RunFolder(tmp_path).require_own()
     RunFolder(tmp_path / "new").require_own()
