@@ -166,11 +166,11 @@ def resume(
 @code_option
 def preflight(address: str | None, root: Location | None, code: bool | None) -> None:
     """Check the shared folder or URL, versions and free disk from every node."""
-    target = _target(address, root if isinstance(root, Path) else None, code)
-    place = "." if root is None or isinstance(root, Path) else root
-    if target.root is None and place == ".":
+    url = root if isinstance(root, str) else None
+    target = _target(address, None if isinstance(root, str) else root, code)
+    if target.root is None and url is None:
         raise UserError("--root: name the folder or URL to check, for example --root /shared/c2vl")
-    _submit(target, f"exec python -m cluster.preflight {shlex.quote(place)}", no_wait=False)
+    _submit(target, f"exec python -m cluster.preflight {shlex.quote(url or '.')}", no_wait=False)
 
 
 @click.command()

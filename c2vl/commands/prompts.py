@@ -247,7 +247,9 @@ def probe(
 
 def _tell_rules(every: ProbeResult, found: list[RuleWorth]) -> None:
     """Print what each rule adds (linear / 1-NN, %), with 95 % intervals over subjects."""
-    from c2vl.prompts.probe import added
+    from statistics import mean
+
+    from c2vl.support.intervals import interval
     from c2vl.support.tables import markdown
 
     lines = []
@@ -259,10 +261,8 @@ def _tell_rules(every: ProbeResult, found: list[RuleWorth]) -> None:
             ("linear", every.by_subject, one.without.by_subject),
             ("1-NN", every.nearest, one.without.nearest),
         ):
-            mean, half = (100 * figure for figure in added(whole, rest))
-            line[f"adds to the others, {name}"] = (
-                f"{mean:+.1f} ({mean - half:+.1f} to {mean + half:+.1f})"
-            )
+            gains = [100 * (whole[subject] - rest[subject]) for subject in whole]
+            line[f"adds to the others, {name}"] = f"{mean(gains):+.1f} ({interval(gains, '+.1f')})"
         lines.append(line)
     click.echo(f"\n{markdown(lines)}")
 

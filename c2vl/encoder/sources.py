@@ -16,7 +16,7 @@ from typing import Any
 
 from c2vl.support.errors import UserError
 from c2vl.support.files import require_free
-from c2vl.support.remote import Location, RemoteFolder, below, is_url, parse_location
+from c2vl.support.remote import Location, RemoteFolder, is_url, parse_location
 
 GROUP = "c2vl.encoders"
 ADDRESS = re.compile(r"^(models:/|runs:/|mlflow-artifacts:/)")
@@ -112,13 +112,17 @@ def _fetch(url: str, folder: Path) -> None:
     """
     remote = RemoteFolder(url)
     listed = remote.files()
-    if f"encoder/{CARDS[0]}" in listed and not any(card in listed for card in CARDS):
-        return _fetch(below(url, "encoder"), folder)
-    files = {name: size for name, size in listed.items() if "/" not in name}
+    is_run = f"encoder/{CARDS[0]}" in listed and not any(card in listed for card in CARDS)
+    start = "encoder/" if is_run else ""
+    files = {
+        name: size
+        for name, size in listed.items()
+        if name.startswith(start) and "/" not in name.removeprefix(start)
+    }
     if not files:
         raise UserError(f"{url}: nothing lies here; `c2vl export RUN '{url}'` puts an encoder here")
     for name, size in files.items():
-        remote.fetch(name, size, folder / name, lambda _: None)
+        remote.fetch(name, size, folder / name.removeprefix(start), lambda _: None)
 
 
 def plugin(group: str, name: str, wanted_by: str) -> Any:

@@ -7,7 +7,7 @@ a time; the test subjects are scored on request only. Shapes: N sequences, D fea
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -190,18 +190,6 @@ def probe_rules(table: ConceptTable, store: Store, split_name: str) -> list[Rule
         ]
         found.append(RuleWorth(str(rule), int(own.sum()), *probes))
     return found
-
-
-def added(whole: Mapping[int, float], rest: Mapping[int, float]) -> tuple[float, float]:
-    """Return how much more ``whole`` has than ``rest``, paired by subject: mean, half interval.
-
-    The interval is Student's t, 95 %.
-    """
-    from scipy.stats import t
-
-    difference = np.array([whole[subject] - rest[subject] for subject in whole])
-    error = float(difference.std(ddof=1)) / len(difference) ** 0.5
-    return float(difference.mean()), float(t.ppf(0.975, len(difference) - 1)) * error
 
 
 def probe_names(table: ConceptTable, *, parts: int = 1, nearest: bool = False) -> ProbeResult:

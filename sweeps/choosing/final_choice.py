@@ -14,8 +14,8 @@ from typing import Any
 
 from c2vl.support.errors import UserError
 from c2vl.support.files import write_text
+from c2vl.support.intervals import interval
 from c2vl.training.figures import describe
-from sweeps.choosing.intervals import interval
 from sweeps.spec.sweep_folder import SweepFolder
 
 Scores = dict[str, float]

@@ -11,8 +11,8 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from c2vl.support.intervals import t_quantile
 from sweeps.choosing.final_choice import FinalChoice, top_of
-from sweeps.choosing.intervals import t_quantile
 from sweeps.search.trial_record import TrialRecord
 from sweeps.spec.sweep import SweepSettings
 

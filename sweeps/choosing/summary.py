@@ -6,9 +6,9 @@ import statistics
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from c2vl.support.intervals import interval
 from c2vl.support.tables import markdown
 from sweeps.choosing.final_choice import FinalChoice, top_of
-from sweeps.choosing.intervals import interval
 from sweeps.choosing.verdict import heading
 from sweeps.search.study import name_of
 from sweeps.spec.sweep import SweepSettings

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import statistics
 
+from c2vl.support.intervals import ends
 from sweeps.choosing.final_choice import COLUMNS, WINNER, FinalChoice, row_title
-from sweeps.choosing.intervals import ends
 
 
 def verdict(final: FinalChoice) -> list[str]:

@@ -14,12 +14,13 @@ from markupsafe import Markup
 
 from c2vl.config.reading import dump
 from c2vl.encoder.ledger import scorings
+from c2vl.support.progress import span
 from sweeps.choosing.reliability import told_apart
 from sweeps.choosing.verdict import heading, verdict
 from sweeps.report.about import about, steps
 from sweeps.report.costs import costs
 from sweeps.report.gallery import gallery
-from sweeps.report.tables import clock, hours, number, score_tables
+from sweeps.report.tables import hours, number, score_tables
 from sweeps.report.trials import Trials
 from sweeps.report.winner import candidate_summaries, winning_training
 from sweeps.search.study import ENDED
@@ -35,7 +36,7 @@ def page(trials: Trials) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"number": number, "clock": clock, "hours": hours}
+    environment.filters |= {"number": number, "span": span, "hours": hours}
     return environment.from_string(_read("page.html")).render(
         script=Markup(_read("page.js")),  # ours: nothing to escape
         style=Markup(_read("page.css")),

@@ -15,9 +15,9 @@ from rich.live import Live
 from rich.table import Table
 
 from c2vl.support.errors import UserError
+from c2vl.support.progress import span
 from c2vl.support.remote import Location
 from sweeps.report.status import counts, nodes_wanted
-from sweeps.report.tables import clock
 from sweeps.report.trials import Trial, read_trial
 from sweeps.search.study import ENDED, StudyReader, name_of, reader
 from sweeps.search.trial_record import TrialRecord
@@ -68,7 +68,7 @@ class Moment:
             metric = self.spec.objectives[0].metric
             parts.append(f"best {metric} {self.best[1]:.4f} ({self.best[0]})")
         if self.left is not None and self.driven:
-            parts.append(f"about {clock(self.left)} left")
+            parts.append(f"about {span(self.left)} left")
         if self.nodes_wanted:
             parts.append(self.nodes_wanted)
         return ", ".join(parts)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from c2vl.config.experiment import Experiment
 from c2vl.config.reading import flatten
+from c2vl.support.intervals import ends, interval
 from sweeps.choosing.final_choice import top_of
 from sweeps.choosing.final_trainings import seeded
-from sweeps.choosing.intervals import ends, interval
 from sweeps.report.trials import Trials
 from sweeps.spec.training import Training
 

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweeps.choosing.intervals import ends, interval
+from c2vl.support.intervals import ends, interval
 from sweeps.search.label_free_ranking import agreements
 
 shares = st.floats(0, 1, allow_subnormal=False)
