@@ -342,27 +342,43 @@ def corrupt(table: Location, out: Location, **options: Any) -> None:
 @click.argument("out", type=LOCATION)
 @click.option("--split", default="xsub", help="Its training part is looked at.")
 @click.option(
+    "--doubtful",
+    type=click.Choice(["leave_out", "soften"]),
+    default="leave_out",
+    help="What is done with pairs that look wrong; soften moves each towards its neighbours.",
+)
+@click.option(
     "--average", is_flag=True, help="Keep all, each with the mean of its neighbours' prompts."
 )
 @click.option("--overwrite", is_flag=True, help="Replace a table at OUT.")
 def filter_(
-    store: Location, table: Location, out: Location, split: str, average: bool, overwrite: bool
+    store: Location,
+    table: Location,
+    out: Location,
+    split: str,
+    doubtful: str,
+    average: bool,
+    overwrite: bool,
 ) -> None:
-    """Copy TABLE to OUT without the pairs that look wrong; no label is read.
+    """Copy TABLE to OUT without the pairs that look wrong, or softened; no label is read.
 
-    A pair looks wrong where its prompts are unlike those of the 10 nearest raw skeletons. Train
-    with prompts.missing=exclude, and with the epochs printed for as many optimizer steps.
-    Clean tables lose pairs too, and training on them loses points: docs/evidence.md.
+    A pair looks wrong where its prompts fit those of the 10 nearest raw skeletons as badly as
+    shuffled prompts do. Train with prompts.missing=exclude, and with the epochs printed for as many
+    optimizer steps; docs/evidence.md has what it gains.
 
-    With --average no pair is left out: what the joints alone put into prompts, a reference.
+    With --doubtful soften no pair is left out: the likelier it is wrong, the more of its prompts'
+    features come from those neighbours whose own pairs look right. Train as with any table.
+
+    With --average each is the mean of its neighbours: what the joints alone put into prompts, a
+    reference.
 
     \b
     Examples:
       c2vl prompts filter runs/stores/utd runs/stores/utd/language runs/filtered
+      c2vl prompts filter runs/stores/utd runs/wrong runs/softened --doubtful soften
       c2vl prompts filter runs/stores/utd runs/random runs/averaged --average
     """
     from c2vl.prompts import noise
-    from c2vl.prompts.noise import fit, keep_fitting
     from c2vl.prompts.table import KIND, ConceptTable
     from c2vl.skeletons.staging import made_at
     from c2vl.skeletons.store import Store
@@ -373,15 +389,19 @@ def filter_(
             noise.averaged(Store.open(store), opened, folder, split_name=split, overwrite=overwrite)
         click.echo(f"{out}: training prompts are the mean of {noise.NEIGHBOURS} neighbours'")
         return
-    found = fit(Store.open(store), opened, split_name=split)
+    found = noise.fit(Store.open(store), opened, split_name=split)
+    make = noise.soften if doubtful == "soften" else noise.keep_fitting
     with made_at(out, KIND, fresh=overwrite) as folder:
-        keep_fitting(opened, folder, found, overwrite=overwrite)
+        make(opened, folder, found, overwrite=overwrite)
     _tell_fit(found)
-    kept = int((found.wrong <= 0.5).sum())
-    click.echo(
-        f"{out}: {kept} of {len(found.ids)} training pairs kept; multiply train.epochs by about "
-        f"{len(found.ids) / kept:.2f} for equally many steps"
-    )
+    kept, pairs = int((found.wrong <= 0.5).sum()), len(found.ids)
+    if doubtful == "soften":
+        click.echo(f"{out}: {pairs} training pairs, {pairs - kept} mostly from their neighbours")
+    else:
+        click.echo(
+            f"{out}: {kept} of {pairs} training pairs kept; multiply train.epochs by about "
+            f"{pairs / max(kept, 1):.2f} for equally many steps"
+        )
 
 
 def _tell_fit(found: Fit) -> None:

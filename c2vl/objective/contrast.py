@@ -65,11 +65,12 @@ class Contrast(Objective):
         for modality, one in self.scores.items():
             scores = cast(PairScores, one)
             with torch.no_grad():
-                similar_N = (student.skeleton[modality] * student.concept[modality]).sum(1)
+                a_ND, b_ND = student.skeleton[modality], student.concept[modality]
+                similar_N = (a_ND * b_ND).sum(1)
                 there_N = has.get(modality, torch.ones_like(similar_N, dtype=torch.bool))
-                scores.update(rows_N[there_N], similar_N[there_N])
+                scores.update(rows_N, similar_N, there_N)
                 if progress >= self.settings.keep_after:
-                    has[modality] = there_N & scores.believed(rows_N)
+                    has[modality] = there_N & scores.believed(rows_N, a_ND, b_ND, there_N)
         return replace(student, has=has)
 
     def figures(self, progress: float) -> dict[str, float]:

@@ -2,9 +2,9 @@
 
 The paper takes pairs for noisy and softens all of them alike. A wrong pair fits badly all through
 training, so its mean similarity tells it from the right ones (noisy correspondence, Huang et al.,
-NeurIPS 2021, use the loss likewise; the two Gaussians are those of Arazo et al., ICML 2019).
+NeurIPS 2021, use the loss likewise).
 
-Shapes: N sequences of a batch, P sequences that pretraining sees.
+Shapes: N sequences of a batch, P sequences that pretraining sees, S shuffled pairs, D features.
 """
 
 from __future__ import annotations
@@ -37,26 +37,38 @@ class PairScores(nn.Module):
         self.register_buffer("visits_P", torch.zeros(sequences))
         self.register_buffer("wrong_P", torch.zeros(sequences, dtype=torch.bool))
         self.register_buffer("due", torch.zeros((), dtype=torch.long))  # rows until judged anew
+        self._due: int | None = None  # the same on the host: a GPU would have to be waited for
 
     @torch.no_grad()
-    def update(self, rows_N: Tensor, similar_N: Tensor) -> None:
-        """Take the similarities of a batch into the means."""
-        self.visits_P[rows_N] += 1
-        weight_N = (1 - DECAY) / (1 - DECAY ** self.visits_P[rows_N])  # a plain mean at first
-        self.score_P[rows_N] += weight_N * (similar_N - self.score_P[rows_N])
+    def update(self, rows_N: Tensor, similar_N: Tensor, there_N: Tensor) -> None:
+        """Take the similarities of a batch, of the rows that have concepts, into the means."""
+        self.visits_P[rows_N] += there_N
+        visits_N = self.visits_P[rows_N].clamp_min(1)
+        weight_N = (1 - DECAY) / (1 - DECAY**visits_N)  # a plain mean at first
+        self.score_P[rows_N] += (weight_N * (similar_N - self.score_P[rows_N])).where(there_N, 0)
 
     @torch.no_grad()
-    def believed(self, rows_N: Tensor) -> Tensor:
+    def believed(self, rows_N: Tensor, a_ND: Tensor, b_ND: Tensor, there_N: Tensor) -> Tensor:
         """Return which pairs of a batch are likelier right than wrong, (N,) bool.
 
-        Once an epoch, that is after P rows, all pairs are judged anew by the two Gaussians.
+        Once an epoch, that is after P rows, all pairs are judged anew, beside the other pairings
+        within the batch.
+
+        Args:
+            rows_N: which of the P.
+            a_ND: unit rows of the skeletons, as of now.
+            b_ND: unit rows of the concepts.
+            there_N: bool, which have concepts.
         """
-        self.due -= len(rows_N)
-        if self.due <= 0:
-            self.due.fill_(len(self.score_P))
+        self._due = (int(self.due) if self._due is None else self._due) - len(rows_N)
+        if self._due <= 0 and there_N.sum() > 1:
+            self._due = len(self.score_P)
+            similar_NN = a_ND[there_N] @ b_ND[there_N].t()
+            own_NN = torch.eye(len(similar_NN), dtype=torch.bool, device=a_ND.device)
             seen_P = self.visits_P > 0
-            wrong, _ = lower_of_two(self.score_P[seen_P].double().cpu().numpy())
+            wrong, _ = like_shuffled(*map(_numbers, (self.score_P[seen_P], similar_NN[~own_NN])))
             self.wrong_P[seen_P] = torch.from_numpy(wrong > 0.5).to(self.wrong_P.device)
+        self.due.fill_(self._due)
         return ~self.wrong_P[rows_N]
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
@@ -64,23 +76,38 @@ class PairScores(nn.Module):
         for name in ("wrong_P", "due"):
             state.setdefault(prefix + name, torch.zeros_like(getattr(self, name)))
         super()._load_from_state_dict(state, prefix, *rest)
+        self._due = None
 
 
-def lower_of_two(values_P: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    """Fit two Gaussians to values; return how likely each is of the lower one, and its weight.
+def _numbers(values: Tensor) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = values.double().cpu().numpy()
+    return found
 
-    Nothing above the higher mean is: the wider Gaussian is the likelier one in both tails. Of
-    values that are all the same none is.
+
+def like_shuffled(
+    score_P: NDArray[np.float64], shuffled_S: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], float]:
+    """Return how likely each pair is wrong, given what wrong pairs score.
+
+    The local false discovery rate (Efron et al., JASA 2001): the null distribution is that of
+    shuffled pairs, its share π twice that of the scores below its median, where right pairs are
+    rare (Storey, JRSS B 2002), and ``π f_shuffled / f`` falls with the score (isotonic regression).
+    Where all pairs are right π is near 0 and none is doubted, where two Gaussians always find a
+    lower one (docs/evidence.md).
+
+    Args:
+        score_P: of the pairs.
+        shuffled_S: of skeletons with other sequences' concepts.
 
     Returns:
-        (P,) probabilities; an estimate of the share of values of the lower Gaussian.
+        (P,) probabilities; π.
     """
-    if len(values_P) < 2 or not np.ptp(values_P) > 0:
-        return np.zeros(len(values_P)), 0.0
-    from sklearn.mixture import GaussianMixture
+    from sklearn.isotonic import IsotonicRegression
 
-    mixture = GaussianMixture(2, random_state=0, n_init=5).fit(values_P[:, None])
-    lower = int(mixture.means_.argmin())
-    likely = mixture.predict_proba(values_P[:, None])[:, lower]
-    likely[values_P >= mixture.means_.max()] = 0.0
-    return likely, float(mixture.weights_[lower])
+    share = min(2 * float((score_P < np.median(shuffled_S)).mean()), 1.0)
+    both = np.concatenate([score_P, shuffled_S])
+    is_shuffled = np.arange(len(both)) >= len(score_P)
+    weight = np.where(is_shuffled, 1 / len(shuffled_S), 1 / len(score_P))
+    falling = IsotonicRegression(increasing=False, y_min=0, y_max=1)
+    shuffled_P = falling.fit(both, is_shuffled, sample_weight=weight).predict(score_P)
+    return np.clip(share * shuffled_P / (1 - shuffled_P).clip(1e-12), 0, 1), share

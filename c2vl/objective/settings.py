@@ -73,8 +73,8 @@ class ContrastSettings(ObjectiveSettings):
         1.0,
         ge=0,
         le=1,
-        description="share of training after which pairs that look wrong, by a running score of "
-        "each, are left out (ours); 1: never",
+        description="share of training after which pairs are left out whose running similarity is "
+        "that of shuffled pairs rather than of right ones (ours); 1: never",
     )
     weights: WeightSettings = WeightSettings()
 

@@ -26,6 +26,8 @@ Kind = Literal["swapped", "generic", "dropped", "frames"]
 FRAMES = 16
 """Of the clips whose joints are compared."""
 NEIGHBOURS = 10
+SHUFFLED = 20_000
+"""Scores of shuffled pairs to compare with, or as many as there are pairs."""
 
 
 def corrupt(
@@ -71,15 +73,17 @@ class Fit:
     """How well captions fit those of sequences that move alike.
 
     Attributes:
-        ids: the n training sequences with prompts.
-        score: (n,) cosine of a caption with the mean of those of the k nearest skeletons.
-        wrong: (n,) probability of the lower of two Gaussians fitted to the scores.
-        share: weight of that Gaussian, an estimate of the share of wrong pairs.
+        ids: the N training sequences with prompts.
+        near: (N, k) the nearest raw skeletons of each, numbers within ``ids``.
+        score: (N,) cosine of a caption with the mean of those of the k nearest skeletons.
+        wrong: (N,) probability that the pair is wrong.
+        share: estimate of the share of wrong pairs.
         auc: of the score for the pairs that the manifest knows to be wrong; None where it knows
             none or all.
     """
 
     ids: list[str]
+    near: NDArray[np.int64]
     score: NDArray[np.float64]
     wrong: NDArray[np.float64]
     share: float
@@ -94,22 +98,23 @@ def fit(store: Store, table: ConceptTable, *, split_name: str = "xsub") -> Fit:
     """
     from sklearn.metrics import roc_auc_score
 
-    from c2vl.objective.reliability import lower_of_two  # torch: only now
+    from c2vl.objective.reliability import like_shuffled  # torch: only now
 
     ids, train = _with_prompts(store, table, split_name)
-    caption_ND = table.means(ids)
-    caption_ND = caption_ND - caption_ND.mean(0)  # captions share a large component
-    caption_ND /= np.linalg.norm(caption_ND, axis=1, keepdims=True).clip(1e-12)
+    caption_ND, near = _whitened(table.means(ids)), _nearest(store, train)
     mean_ND = np.zeros_like(caption_ND)
-    for near in _nearest(store, train).T:
-        mean_ND += caption_ND[near]
+    for neighbour in near.T:
+        mean_ND += caption_ND[neighbour]
     mean_ND /= np.linalg.norm(mean_ND, axis=1, keepdims=True).clip(1e-12)
     score = (mean_ND * caption_ND).sum(1).astype(np.float64)
-    wrong, share = lower_of_two(score)
+    draw = np.random.default_rng(0)
+    orders = [draw.permutation(len(ids)) for _ in range(-(-SHUFFLED // len(ids)))]
+    shuffled = np.concatenate([(mean_ND * caption_ND[order]).sum(1) for order in orders])
+    wrong, share = like_shuffled(score, shuffled.astype(np.float64))
     known = set(table.manifest["settings"].get("corrupted", {}).get("rows", ()))
     truth = np.array([name in known for name in ids])
     auc = float(roc_auc_score(truth, -score)) if 0 < truth.sum() < len(ids) else None
-    return Fit(ids, score, wrong, share, auc)
+    return Fit(ids, near, score, wrong, share, auc)
 
 
 def keep_fitting(
@@ -128,6 +133,32 @@ def keep_fitting(
     facts = {"filtered": {"neighbours": NEIGHBOURS, "share": round(found.share, 4)}}
     why = "caption unlike those of its nearest skeletons"
     return _copy(table, out, kept, source_NP, facts, rejected=why, overwrite=overwrite)
+
+
+def soften(table: ConceptTable, out: Path, found: Fit, *, overwrite: bool = False) -> ConceptTable:
+    """Copy a table with each training pair softened to the degree in which it looks wrong.
+
+    The target of a pair is ``T_i = (1 - α_i) I_i + α_i Q_i``: α_i is the probability that it is
+    wrong, and Q_i the k nearest raw skeletons, each weighted by the probability that its own pair
+    is right. The table holds the concept that is to be expected of it, ``Σ_j T_ij m_j``, so that
+    both directions of the contrast have it, and neighbours outside the batch count. Texts stay.
+    """
+    places = table.places(found.ids)
+    features = table.features.astype(np.float32)
+    own_NPD, right_N = features[places], 1 - found.wrong.astype(np.float32)
+    total_N = right_N[found.near].sum(1)
+    mean_NPD = np.zeros_like(own_NPD)
+    for neighbour in found.near.T:
+        mean_NPD += right_N[neighbour, None, None] * own_NPD[neighbour]
+    mean_NPD /= total_N[:, None, None].clip(1e-6)
+    alpha_N = np.where(total_N > 1e-6, found.wrong, 0)[:, None, None]
+    features[places] = (1 - alpha_N) * own_NPD + alpha_N * mean_NPD
+    every = np.arange(len(table.ids))
+    source_NP = np.repeat(every[:, None], table.prompts_per_sample, axis=1)
+    facts = {"softened": {"neighbours": NEIGHBOURS, "share": round(found.share, 4)}}
+    return _copy(
+        table, out, every, source_NP, facts, features=features, rejected="", overwrite=overwrite
+    )
 
 
 def averaged(
@@ -172,6 +203,19 @@ def _with_prompts(
             f"those of its {NEIGHBOURS} nearest skeletons needs {2 * NEIGHBOURS}"
         )
     return names[train].tolist(), train
+
+
+def _whitened(rows_ND: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return unit rows, centred and with the principal directions scaled to equal variance.
+
+    Captions share large components, which say nothing of a pair. Directions of less than a tenth
+    of the largest variance are scaled as one of a tenth, since the last ones are noise.
+    """
+    rows_ND = rows_ND - rows_ND.mean(0)
+    values, directions = np.linalg.eigh(rows_ND.T @ rows_ND)
+    rows_ND = rows_ND @ (directions / np.sqrt(np.maximum(values, values[-1] / 10).clip(1e-12)))
+    unit: NDArray[np.float32] = rows_ND / np.linalg.norm(rows_ND, axis=1, keepdims=True).clip(1e-12)
+    return unit
 
 
 def _nearest(store: Store, positions: NDArray[np.int64]) -> NDArray[np.int64]:
