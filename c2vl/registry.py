@@ -26,7 +26,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points, packages_distributions, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -87,9 +87,12 @@ class Part:
         top = self.module.partition(".")[0]
         if top == "c2vl":
             return {}
-        if found := packages_distributions().get(top):
+        if found := _packages().get(top):
             return {"module": self.module, "package": found[0], "version": version(found[0])}
         return {"module": _files.get(self.module, self.module)}
+
+
+_packages = cache(packages_distributions)  # reading them takes 0.2 s, and each training asks
 
 
 def _loaded(target: Any) -> Any:

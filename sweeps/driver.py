@@ -219,7 +219,7 @@ class _Driver:
         marked = marks(spec, final, former_choices(spec.folder))
         origin = read_card(encoder / CARD)["provenance"]
         settings = {WINNER: final.run, **origin.get("experiment", {})}
-        tracker.chosen(chosen(spec, final, model), marked, settings)
+        tracker.chosen(chosen(spec, final, model), marked, settings, final.values)
         source.budget.note()
         left = tracker.finish("complete")
         self.untold = self.untold or left
@@ -306,7 +306,10 @@ class _Driver:
 def _no_winner(counts: Counter[str]) -> str:
     """Why there is no trial to choose."""
     if counts["complete"]:
-        return f"each of the {counts['complete']} complete trials breaks a constraint on figures"
+        return (
+            f"each of the {counts['complete']} complete trials breaks a constraint on figures or "
+            "has a seed that failed"
+        )
     if not counts.total():
         return "its budget (max_hours, max_cpu_hours, max_gpu_hours) was spent before any trial"
     ended = ", ".join(f"{number} {outcome}" for outcome, number in counts.items() if number)

@@ -20,7 +20,7 @@ class FailureLimit(Listener):
         self._stop, self._limit, self._reason, self._failed = stop, limit, reason, failed
 
     def ended(self, training: Training, end: End) -> None:
-        """Count a failure."""
-        self._failed += end.outcome == "failed"
+        """Count a failure; a further seed that failed leaves its trial complete."""
+        self._failed += end.outcome == "failed" and training.kind != "repeat"
         if self._failed > self._limit:
             self._stop.request(self._reason)

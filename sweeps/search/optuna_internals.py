@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, DateTime, column, select, table
 
-from sweeps.search.trial_record import BY_SEED, IMPOSSIBLE, PRIOR, STATES, TrialRecord
+from sweeps.search.trial_record import (
+    BY_SEED,
+    FAILED_SEEDS,
+    IMPOSSIBLE,
+    PRIOR,
+    STATES,
+    TrialRecord,
+)
 
 if TYPE_CHECKING:  # Optuna takes half a second to open a database: readers do without it
     from optuna import Study
@@ -73,9 +80,8 @@ def read_study(connection: Connection, name: str) -> list[TrialRecord]:
         query = select(found).where(found.c.trial_id.in_(own))
         if names[0] == "key":
             keys = found.c.key
-            query = query.where(
-                keys.in_((IMPOSSIBLE, PRIOR, BY_SEED)) | keys.startswith(_CONSTRAINT)
-            )
+            marks_of_ours = (IMPOSSIBLE, PRIOR, BY_SEED, FAILED_SEEDS)
+            query = query.where(keys.in_(marks_of_ours) | keys.startswith(_CONSTRAINT))
         return connection.execute(query.order_by(names[0]))
 
     drawn: dict[int, dict[str, Any]] = defaultdict(dict)
@@ -99,7 +105,7 @@ def read_study(connection: Connection, name: str) -> list[TrialRecord]:
         TrialRecord(
             number, STATES[state], drawn[id_], values[id_], broken[id_], began, ended,
             prior=marks[id_].get(PRIOR, ""), impossible=marks[id_].get(IMPOSSIBLE, ""),
-            by_seed=marks[id_].get(BY_SEED, {}),
+            by_seed=marks[id_].get(BY_SEED, {}), failed_seeds=marks[id_].get(FAILED_SEEDS, ()),
         )
         for id_, _, number, state, began, ended in every
     ]  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 from sqlalchemy import create_engine
@@ -62,16 +63,17 @@ class StudyReader:
         return [(training_of(self.spec, t.number, t.drawn), cast(Outcome, t.state)) for t in trials]
 
     def ranking(self) -> list[TrialRecord]:
-        """Return complete trials that break no constraint, best first.
+        """Return complete trials that may be chosen, best first.
 
-        Trials with more seeds come first: each was among the best when it got another, the first
-        trial for want of others. Of several objectives only the trials on the Pareto front are
-        ranked.
+        The best of those with the most seeds is the first one: its mean is the surest. The others
+        follow by their means, whatever their seeds, since a final choice trains them anew. Of
+        several objectives only the trials on the Pareto front are ranked.
         """
         trials = {one.number: one for one in self.trials("complete") if one.feasible}
         values = {number: trial.values for number, trial in trials.items()}
         best = [trials[number] for number in ranked(self.spec.objectives, values)]
-        return sorted(best, key=lambda trial: -len(trial.by_seed))
+        surest = max(best, key=lambda trial: len(trial.by_seed), default=None)  # the first of them
+        return sorted(best, key=lambda trial: trial is not surest)
 
     def ranked(self) -> list[tuple[Training, float]]:
         """Return the trainings of :meth:`ranking`, each with its first objective."""
@@ -114,6 +116,28 @@ def retraining(
         {} if trial is None else trial.values,
         spec.folder.mirror,
     )
+
+
+def further_seeds(spec: SweepSettings) -> list[int]:
+    """Return the seeds that a trial may get beside its own, in their order."""
+    return [seed for seed in spec.final.seeds if seed != spec.base.seed][: spec.repeats - 1]
+
+
+def repeat(spec: SweepSettings, own: Training, seed: int) -> Training:
+    """Return the training of a trial with a further seed, in the search."""
+    again = retraining(spec, f"{own.number:04d}", own.experiment, seed, own)
+    return replace(again, kind="repeat")
+
+
+def repeats_of(spec: SweepSettings, trial: TrialRecord) -> list[Training]:
+    """Return a trial's trainings with further seeds, those that the search may have begun."""
+    seeds = [
+        seed
+        for seed in further_seeds(spec)
+        if trial.state == "running" or str(seed) in trial.by_seed or seed in trial.failed_seeds
+    ]
+    own = training_of(spec, trial.number, trial.drawn) if seeds else None
+    return [repeat(spec, own, seed) for seed in seeds] if own is not None else []
 
 
 def reader(spec: SweepSettings) -> StudyReader:

@@ -19,7 +19,7 @@ STATES: dict[str, State] = {  # by Optuna's names
     "FAIL": "failed",
 }
 IMPOSSIBLE, PRIOR = "impossible", "prior"  # user attributes that mark a trial
-BY_SEED = "values_by_seed"  # a user attribute
+BY_SEED, FAILED_SEEDS = "values_by_seed", "failed_seeds"  # user attributes
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class TrialRecord:
         impossible: why its draw cannot be trained; empty if it can.
         by_seed: the objective by seed, in the order of its trainings, where it has several; its
             value is their mean.
+        failed_seeds: further seeds whose trainings failed.
     """
 
     number: int
@@ -50,6 +51,7 @@ class TrialRecord:
     prior: str = ""
     impossible: str = ""
     by_seed: Mapping[str, float] = field(default_factory=dict)
+    failed_seeds: Sequence[int] = ()
 
     @classmethod
     def of(cls, trial: FrozenTrial) -> TrialRecord:
@@ -62,12 +64,13 @@ class TrialRecord:
             prior=trial.user_attrs.get(PRIOR, ""),
             impossible=trial.user_attrs.get(IMPOSSIBLE, ""),
             by_seed=trial.user_attrs.get(BY_SEED, {}),
+            failed_seeds=trial.user_attrs.get(FAILED_SEEDS, ()),
         )  # fmt: skip
 
     @property
     def feasible(self) -> bool:
-        """Whether it breaks no constraint."""
-        return all(broken <= 0 for broken in self.constraints.values())
+        """Whether it may be chosen: it breaks no constraint, and no seed of it failed."""
+        return not self.failed_seeds and all(by <= 0 for by in self.constraints.values())
 
     @property
     def own(self) -> bool:

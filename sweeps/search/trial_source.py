@@ -8,7 +8,8 @@ pruning do not depend on where a sweep was interrupted.
 With ``repeats`` a trial that has run to its end stays RUNNING in the study while it gets further
 seeds, each a training of its own among the final ones, which a choice over seeds then finds done.
 The study receives the mean. A restart hands out the trial's own training again, which is done and
-ends at once, and likewise its repeats.
+ends at once, and likewise its repeats. Where a further seed fails, the trial is complete with the
+mean of those before it, and never chosen.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ import math
 import statistics
 from collections import deque
 from concurrent.futures import Future
-from dataclasses import replace
 
 import numpy as np
 import optuna
@@ -30,8 +30,15 @@ from sweeps.search.optuna_internals import is_enqueued, running_trial
 from sweeps.search.pruners import DurablePruner, pruner
 from sweeps.search.samplers import sampler
 from sweeps.search.storage import Order, open_storage
-from sweeps.search.study import StudyReader, name_of, retraining, training_of
-from sweeps.search.trial_record import BY_SEED, IMPOSSIBLE, TrialRecord
+from sweeps.search.study import (
+    StudyReader,
+    further_seeds,
+    name_of,
+    repeat,
+    repeats_of,
+    training_of,
+)
+from sweeps.search.trial_record import BY_SEED, FAILED_SEEDS, IMPOSSIBLE, TrialRecord
 from sweeps.search.warm_start import known_trials, starting_points
 from sweeps.spec.capabilities import grid_points
 from sweeps.spec.constraints import impossible, violations
@@ -136,8 +143,10 @@ class TrialSource(StudyReader):
         """Return the seconds of training in the run folders, if a limit needs them."""
         if self.spec.max_cpu_hours is None and self.spec.max_gpu_hours is None:
             return 0.0
-        names = [name_of(self.spec, trial.number) for trial in self.trials()]
-        runs = [self.spec.folder.run(self.spec.folder.trials / name) for name in names]
+        spec, trials = self.spec, self.trials()
+        folders = [spec.folder.trials / name_of(spec, trial.number) for trial in trials]
+        folders += [again.folder for trial in trials for again in repeats_of(spec, trial)]
+        runs = map(spec.folder.run, folders)
         return float(sum(np.nansum(run.table(["seconds"])) for run in runs))
 
     # --- called by the engine -------------------------------------------------------------------
@@ -323,18 +332,21 @@ class TrialSource(StudyReader):
         trial = self._trials[ended]
         if self.spec.repeats > 1:
             own = self._own.setdefault(trial.number, (training, rows))
+            by_seed = self._by_seed.setdefault(trial.number, {})
             if values is not None:
-                by_seed = self._by_seed.setdefault(trial.number, {})
                 by_seed[str(training.experiment.seed)] = values[0]
-                if (repeat := self._repeat(own[0], list(by_seed.values()))) is not None:
-                    self._trials[repeat.name] = trial
-                    self._repeats.append(repeat)
+                if (again := self._repeat(own[0], list(by_seed.values()))) is not None:
+                    self._trials[again.name] = trial
+                    self._repeats.append(again)
                     del self._trials[ended]
                     return
+            if by_seed:
                 trial.set_user_attr(BY_SEED, by_seed)
-                values = [statistics.mean(by_seed.values())]
+                if outcome == "failed":
+                    trial.set_user_attr(FAILED_SEEDS, [training.experiment.seed])
+                outcome, values = "complete", [statistics.mean(by_seed.values())]
             training, rows = self._own.pop(trial.number)
-            self._by_seed.pop(trial.number, None)
+            del self._by_seed[trial.number]
         del self._trials[ended]
         self._tell(trial, training, outcome, values, rows)
 
@@ -344,13 +356,11 @@ class TrialSource(StudyReader):
         best = self._note_mean(values)
         if seeds >= spec.repeats:
             return None
-        others = [seed for seed in spec.final.seeds if seed != spec.base.seed]
-        origin = f"{own.number:04d}"
-        again = retraining(spec, origin, own.experiment, others[seeds - 1], own)
+        again = repeat(spec, own, further_seeds(spec)[seeds - 1])
         among = max(len(self._means[seeds]) // spec.pruner.reduction, 1)
         # What began before a restart goes on, whatever others have reached since
-        if (best <= among and not self.budget.spent()) or again.rows():
-            return replace(again, kind="repeat")
+        if (best <= among and not self.budget.spent()) or again.rows() or again.run.failed:
+            return again
         return None
 
     def _note_mean(self, values: list[float]) -> int:
@@ -369,9 +379,13 @@ class TrialSource(StudyReader):
         rows: list[Row],
     ) -> None:
         if outcome != "failed":
-            known = self._storage.get_trial(self._id(trial.number)).constraints
-            for rule, broken in violations(self.spec.rules, training.experiment, rows).items():
-                if rule not in known:
+            known = self._storage.get_trial(self._id(trial.number))
+            found = violations(self.spec.rules, training.experiment, rows)
+            # The Gaussian process wants as many constraints of every trial
+            if FAILED_SEEDS in known.user_attrs and self.spec.sampler.name != "gp":
+                found[FAILED_SEEDS] = 1.0
+            for rule, broken in found.items():
+                if rule not in known.constraints:
                     trial.set_constraint(rule, broken)
         if outcome == "complete":
             self.study.tell(trial, values)

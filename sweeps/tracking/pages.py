@@ -82,8 +82,9 @@ def description(spec: SweepSettings, chosen: str = "") -> str:
         f"{objective.direction}). Trials side by side: saved view *{view_name(spec)}*.",
         chosen,
         chosen
-        and f"This run's parameters are those of the run that `{WINNER}` names among them. "
-        "MLflow cannot change them: after an extension with another winner they stay.",
+        and f"This run's tags `{WINNER}` and `drawn.*` are of the winner. Its parameters are those "
+        f"of the run that `{WINNER}` names among them: MLflow cannot change them, so that after an "
+        "extension with another winner they stay.",
         figures_explained(spec.base),
     ]
     return "\n\n".join(part for part in parts if part)

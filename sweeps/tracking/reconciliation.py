@@ -12,13 +12,13 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from mlflow.entities import Run
 
 from c2vl.config.reading import load
 from c2vl.training.run_folder import RunFolder
-from sweeps.search.study import StudyReader, reader, training_of
+from sweeps.search.study import StudyReader, reader, repeats_of, training_of
 from sweeps.spec import provenance
 from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.training import Outcome, Training
@@ -77,15 +77,17 @@ def runs_of(client: MlflowClient, spec: SweepSettings) -> list[Run]:
 
 
 def started(spec: SweepSettings, study: StudyReader) -> list[tuple[Training, Outcome]]:
-    """Return the trainings that have started: the study's trials and the final trainings.
+    """Return the trainings that have started: the study's trials, their repeats, the final ones.
 
-    A trial or final training that did not run to its end is "interrupted".
+    One that did not run to its end is "interrupted".
     """
     found = study.ended()
     for trial in study.trials("running"):
         found.append((training_of(spec, trial.number, trial.drawn), "interrupted"))
+    repeats = {again.name for trial in study.trials() for again in repeats_of(spec, trial)}
     for folder in sorted(spec.folder.finals.glob("*/experiment.yaml")):
-        training = Training(folder.parent.name, load(folder), folder.parent, "final")
+        kind: Literal["repeat", "final"] = "repeat" if folder.parent.name in repeats else "final"
+        training = Training(folder.parent.name, load(folder), folder.parent, kind)
         found.append((training, "complete" if training.done else "interrupted"))
     return found
 
@@ -150,7 +152,7 @@ def _of_one(
 
 
 def _agrees(training: Training, outcome: Outcome, run: Run) -> bool:
-    if training.kind == "final" and outcome == "interrupted":  # it may have failed: no study knows
+    if training.kind != "trial" and outcome == "interrupted":  # it may have failed: no study knows
         return str(run.info.status) != RUNNING
     return agrees((run.info.status, run.data.tags.get(OUTCOME)), (STATUS[outcome], outcome))
 

@@ -30,6 +30,7 @@ from sweeps.tracking.pages import (
     CHOICE,
     NOTE,
     TRAINING_PAGES,
+    WINNER,
     description,
     saved_view,
     view_address,
@@ -171,15 +172,26 @@ class Tracker(Listener):
         with answering(self.spec.tracking_uri):
             return view_address(self.spec.tracking_uri, self.runs.experiment, self._identity)
 
-    def chosen(self, words: str, marks: Mapping[str, str], settings: Mapping[str, Any]) -> None:
+    def chosen(
+        self,
+        words: str,
+        marks: Mapping[str, str],
+        settings: Mapping[str, Any],
+        drawn: Mapping[str, Any],
+    ) -> None:
         """Write what was chosen.
+
+        MLflow cannot change parameters, so they stay those of a sweep's first choice; the sweep's
+        tags say what is chosen now.
 
         Args:
             words: for the sweep's description, in Markdown.
             marks: tag :data:`.CHOICE` by run.
             settings: of the winner, with :data:`.WINNER`: they become the sweep's parameters.
+            drawn: the winner's values, by variable.
         """
-        tags = {NOTE: description(self.spec, words)}
+        tags = {NOTE: description(self.spec, words), WINNER: settings[WINNER]}
+        tags |= {f"drawn.{key}": str(drawn.get(key, "")) for key in self.spec.space}
         self._tell(self.spec.name, kind="sweep", tags=tags, config=dict(settings))
         for run, mark in marks.items():
             self._tell(run, tags={CHOICE: mark})

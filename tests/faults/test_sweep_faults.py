@@ -95,30 +95,39 @@ def test_a_lost_trial_goes_on_in_its_run(
     assert digest(folder / "small-0000") == again
 
 
+@pytest.mark.parametrize("by", ["ctrl-c", pytest.param("kill", marks=pytest.mark.slow)])
 def test_ctrl_c_stops_cleanly_and_says_how_to_resume(
+    by: str,
     sweep_file: Path,
     c2vl_sweep: Callable[..., Any],
     tmp_path: Path,
 ) -> None:
-    """Asked while a trial trains with its second seed, which then goes on."""
+    """Asked, or killed, while a trial trains with its second seed, which then goes on."""
     storage = tmp_path / "runs"
     words = [*LONG, *TWO, "trials=2", "points=[]", "repeats=2", "final.seeds=[0,1]"]
     with running(sweep_file, *words, cwd=tmp_path) as process:
         seconds = storage / "sweeps/small/finals"
         wait_until(lambda: any(seconds.glob("*/metrics.jsonl")), process)
-        os.kill(process.pid, signal.SIGINT)
-        out, _ = process.communicate(timeout=120)
-    assert process.returncode == 130, out
-    assert "c2vl-sweep resume small" in out
-    assert "Traceback" not in out
-    assert ("KILLED", "interrupted") in outcomes(storage, "repeat")
-    assert outcomes(storage, "sweep") == {("KILLED", "interrupted"): 1}
+        if by == "kill":
+            kill(process)
+        else:
+            os.kill(process.pid, signal.SIGINT)
+            out, _ = process.communicate(timeout=120)
+            assert process.returncode == 130, out
+            assert "c2vl-sweep resume small" in out
+            assert "Traceback" not in out
+            assert ("KILLED", "interrupted") in outcomes(storage, "repeat")
+            assert outcomes(storage, "sweep") == {("KILLED", "interrupted"): 1}
     # as a scheduler starts a job again: the same command, which continues what it has begun
     c2vl_sweep("run", "--or-resume", sweep_file, *words, cwd=tmp_path)
     assert outcomes(storage) == {("FINISHED", "complete"): 2}
     assert set(outcomes(storage, "repeat")) == {("FINISHED", "complete")}
     assert not outcomes(storage, "final")  # the choice over seeds finds them done
+    lost, run = next(iter(runs(storage, "repeat").items()))
+    client(storage).delete_run(run.info.run_id)
+    c2vl_sweep("reconcile", "small", cwd=tmp_path)
     repeats = runs(storage, "repeat")
+    assert lost in repeats and not outcomes(storage, "final")
     assert all(epochs(storage, run) == list(range(1, 13)) for run in repeats.values())
     by_seed = {trial.number: trial.user_attrs["values_by_seed"] for trial in trials(storage)}
     assert repeats.keys() == {

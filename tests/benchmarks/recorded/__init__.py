@@ -26,6 +26,7 @@ from c2vl.support.errors import UserError
 
 FIGURES = ["linear_val", "knn_val", "rankme", "alignment", "uniformity", "loss"]
 UTD_MHAD = Path(__file__).parent / "utd_mhad.parquet"
+NOISY = Path(__file__).parent / "noisy_utd_mhad.parquet"
 
 
 class Table:
@@ -37,14 +38,19 @@ class Table:
     """
 
     def __init__(self, path: Path = UTD_MHAD, *, seed: int | None = None) -> None:
+        self.path = path
         frame = pd.read_parquet(path)
-        self.settings = [name for name in frame.columns if "." in name]
+        self.settings = settings_of(frame)
         self.epochs = int(frame["epoch"].max())
         self.seeds = sorted(map(int, frame["seed"].unique()))
         if seed is not None:
             frame = frame[frame["seed"] == seed]
         frame = frame.groupby([*self.settings, "epoch"], as_index=False)[FIGURES].mean()
-        self._values = {name: frame[name].unique().tolist() for name in self.settings}
+        numbers = frame[self.settings].select_dtypes("number")
+        self._ranges = {
+            str(name): (_place(str(name), low), _place(str(name), high))
+            for name, (low, high) in numbers.agg(["min", "max"]).items()
+        }
         self._rows: dict[tuple[Any, ...], list[dict[str, float]]] = {}
         for point, rows in frame.groupby(self.settings, sort=False):
             figures = rows[["epoch", *FIGURES]].to_dict("records")
@@ -60,19 +66,32 @@ class Table:
         return self._rows[point]
 
     def point(self, drawn: Mapping[str, Any]) -> tuple[Any, ...]:
-        """The point next to what was drawn."""
-        return tuple(self._near(name, drawn[name]) for name in self.settings)
+        """The point next to what was drawn; of numbers each range counts as much as a choice."""
+        return min(self._rows, key=lambda point: self._distance(point, drawn))
 
-    def _near(self, name: str, wanted: Any) -> Any:
-        values = self._values[name]
-        if isinstance(wanted, str):
-            return wanted
-        place = math.log if name.endswith("temperature") else float  # those lie evenly in log
-        return min(values, key=lambda value: abs(place(value) - place(wanted)))
+    def _distance(self, point: tuple[Any, ...], drawn: Mapping[str, Any]) -> float:
+        total = 0.0
+        for name, value in zip(self.settings, point, strict=True):
+            if name in self._ranges:
+                low, high = self._ranges[name]
+                total += abs(_place(name, value) - _place(name, drawn[name])) / (high - low)
+            else:
+                total += value != drawn[name]
+        return total
 
     def best(self) -> float:
         """The highest last ``linear_val`` of any point."""
         return max(rows[-1]["linear_val"] for rows in self._rows.values())
+
+
+def settings_of(frame: pd.DataFrame) -> list[str]:
+    """The columns that hold settings: all before the seed."""
+    return [str(name) for name in frame.columns[: frame.columns.get_loc("seed")]]
+
+
+def _place(name: str, value: float) -> float:
+    """Where a value lies in its range; temperatures and rates lie evenly in their logarithm."""
+    return math.log(value) if name.endswith(("temperature", ".lr")) else float(value)
 
 
 def record(sweeps: Sequence[Path], out: Path) -> pd.DataFrame:
@@ -100,7 +119,7 @@ def record(sweeps: Sequence[Path], out: Path) -> pd.DataFrame:
                     rows.append({**job.values, **at, **figures, **spent})
     known = [pd.read_parquet(out)] if out.exists() else []
     frame = pd.concat([*known, pd.DataFrame(rows)])
-    settings = [name for name in frame.columns if "." in name]
+    settings = settings_of(frame)
     order = [*settings, "seed", "epoch"]
     frame = frame.drop_duplicates(order).sort_values(order)
     frame.to_parquet(out, index=False, compression="zstd")

@@ -14,11 +14,13 @@ import pytest
 from optuna.trial import FrozenTrial
 
 from sweeps.running.dispatcher import Dispatcher
+from sweeps.running.failure_limit import FailureLimit
 from sweeps.running.stopping import Stop
 from sweeps.search.rank_correlation import rank_correlation
+from sweeps.search.study import reader, repeats_of
 from sweeps.search.trial_source import TrialSource
 from sweeps.spec.sweep import SweepSettings
-from sweeps.spec.training import End, Training
+from sweeps.spec.training import End, Outcome, Training
 from tests.small import parse_sweep
 
 LR = {"type": "float", "low": 0.001, "high": 1.0, "log": True}
@@ -153,9 +155,13 @@ def test_the_best_trials_get_further_seeds_and_stand_by_their_mean(tmp_path: Pat
     straight = drive(sweep(tmp_path / "straight", **case), clock := count())
     complete = straight.trials("complete")
     values = {trial.number: list(trial.by_seed.values()) for trial in complete}
-    assert [len(values[trial.number]) for trial in straight.ranking()] == sorted(
-        map(len, values.values()), reverse=True
-    )
+    surest, *others = straight.ranking()
+    most = [trial for trial in complete if len(trial.by_seed) == 3]
+    assert len(most) > 1 and surest.values == min(trial.values for trial in most)
+    by_mean = sorted((trial.values, trial.number) for trial in complete if trial is not surest)
+    assert [trial.number for trial in others] == [
+        number for _, number in by_mean if number != surest.number
+    ]
     assert set(map(len, values.values())) == {1, 2, 3}
     means: list[list[float]] = [[], []]
     for trial in complete:
@@ -183,6 +189,35 @@ def test_the_best_trials_get_further_seeds_and_stand_by_their_mean(tmp_path: Pat
         assert len(again) == 0
         for run in spec.folder.finals.iterdir():
             assert len((run / "metrics.jsonl").read_text().splitlines()) == EPOCHS
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp"])
+def test_a_further_seed_that_fails_leaves_the_first_ones_figure_and_no_winner(
+    sampler: str, tmp_path: Path
+) -> None:
+    spec = sweep(
+        tmp_path, repeats=2, final={"seeds": [0, 1]}, trials=4, pruner={"name": "none"},
+        sampler={"name": sampler, "startup_trials": 2},
+    )  # fmt: skip
+    source, failed, limit = TrialSource(spec, "me"), [], Stop()
+    limited = FailureLimit(limit, 0, "trials failed")
+    while (training := source.next()) is not None:
+        ends: Outcome = "failed" if training.kind == "repeat" and not failed else "complete"
+        if ends == "failed":
+            failed.append(training.number)
+        row = figures(training, EPOCHS)
+        limited.ended(training, End(source.end(training, ends, row)))
+    assert not limit, "its trial is complete"
+    for study in (source, reader(spec)):
+        (found,) = [trial for trial in study.trials() if trial.failed_seeds]
+        assert (found.number, found.state, found.failed_seeds) == (failed[0], "complete", [1])
+        assert found.by_seed == {"0": found.values[0]}
+        assert len(study.trials("complete")) == 4
+        assert [trial.number for trial in study.ranking()].count(found.number) == 0
+        assert [again.kind for again in repeats_of(spec, found)] == ["repeat"]
+    assert source.study.trials[failed[0]].constraints == (
+        {"failed_seeds": 1.0} if sampler == "tpe" else {}
+    )
 
 
 def test_a_seed_that_began_goes_on_after_a_restart_though_others_are_better(tmp_path: Path) -> None:
@@ -213,7 +248,8 @@ def test_a_seed_that_began_goes_on_after_a_restart_though_others_are_better(tmp_
     train(source, begun, wholly=False)
     train(source, better)
     train(source, following(source))
-    again = TrialSource(spec, "me")  # after a kill
+    again = TrialSource(spec.model_copy(update={"max_cpu_hours": 1.0}), "me")  # after a kill
+    assert 3600 * again.budget.used()["max_cpu_hours"] >= 2 * EPOCHS + EPOCHS + 1  # repeats, too
     train(again, following(again))
     assert following(again) == begun
     train(again, begun)

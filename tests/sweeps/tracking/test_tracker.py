@@ -199,7 +199,8 @@ def test_lost_answers_change_nothing(spec: SweepSettings, lossy: Callable[[float
         tracker.ended(one, End("complete", node="n"))
     for name, lr in (("small-0000", 0.1), ("small-0001", 0.2)):  # after an extension another
         settings = {"winner": name, **spec.base.model_dump(mode="json")}
-        tracker.chosen(f"Winner: {name}", {}, settings | {"optim": {"lr": lr}})
+        drawn = {"optim.lr": lr}
+        tracker.chosen(f"Winner: {name}", {}, settings | {"optim": {"lr": lr}}, drawn)
         tracker.flush()
     tracker.finish("complete")
     assert waiting(spec.folder) == 0
@@ -207,6 +208,8 @@ def test_lost_answers_change_nothing(spec: SweepSettings, lossy: Callable[[float
     said, kept = parent.data.tags["mlflow.note.content"], parent.data.params
     assert "Winner: small-0001" in said and "those of the run that `winner` names" in said
     assert (kept["winner"], kept["optim.lr"]) == ("small-0000", "0.1")  # MLflow changes none
+    now = parent.data.tags
+    assert (now["winner"], now["drawn.optim.lr"]) == ("small-0001", "0.2")
     assert outcomes(spec.storage) == {("FINISHED", "complete"): 2}
     for run in runs(spec.storage, "trial").values():
         assert epochs(spec.storage, run) == [1, 2, 3, 4]
