@@ -24,7 +24,9 @@ from optuna.storages import InMemoryStorage
 from sweeps.choosing.reliability import reliability
 from sweeps.search.rank_correlation import rank_correlation, spearman
 from sweeps.search.trial_source import TrialSource
-from tests.benchmarks.recorded import NOISY, UTD_MHAD, Table
+from sweeps.spec.reading import load_sweep
+from tests.benchmarks.recorded import FIGURES, NOISY, UTD_MHAD, Table
+from tests.benchmarks.recorded.train import add, missing
 from tests.small import parse_sweep
 
 REPETITIONS, TRIALS, NEAR, WHOLE = 50, 400, (0.005, 0.02), 216
@@ -183,6 +185,20 @@ def test_which_estimate_of_a_setting_ranks_another_seed() -> None:
               f"{(rank - plain)[0]:+.2f} ({low:+.2f} to {high:+.2f})")  # fmt: skip
     for upto in (8, 10):
         assert np.percentile((ranks["linear, last 5", upto] - plain)[1:], 2.5) > 0
+
+
+def test_a_recording_that_was_cut_short_is_a_table_and_goes_on(tmp_path: Path) -> None:
+    spec = load_sweep(NOISY.with_suffix(".yaml"))
+    out, points = tmp_path / "table.parquet", missing(spec, tmp_path / "table.parquet")
+    for place, point in enumerate(points[:3]):
+        figures = {**dict.fromkeys(FIGURES, 0.1 * place), "seconds": 1.0}
+        add([{**point, "seed": seed, "epoch": 24, **figures} for seed in (0, 1)], out)
+    assert missing(spec, out) == points[3:] and len(points) == 288
+    table = Table(out)
+    assert (len(table), table.seeds, table.best()) == (3, [0, 1], pytest.approx(0.2))
+    for point in points[:3]:
+        near = {**point, "objective.beta": 0.9 * point["objective.beta"] + 0.01}
+        assert dict(zip(table.settings, table.point(near), strict=True)) == point
 
 
 BUDGET = 2400
