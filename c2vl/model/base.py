@@ -1,6 +1,7 @@
 """What a backbone is: a network that encodes bodies, from which the base class pools sequences.
 
-Shapes: N sequences, M body slots, B present bodies, T frames, V joints, C channels, F features.
+Shapes: N sequences, M body slots, B present bodies, T frames, V joints, C channels, F features,
+t steps in time of a feature map.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ def stages(hidden: int, feature: int) -> list[tuple[int, int, int]]:
 class Backbone(nn.Module, ABC):
     """Base of all backbones; only ``__init__`` and :meth:`bodies` must be written.
 
+    Objectives that read features in place and time need :meth:`feature_map` too.
+
     ``__init__(self, layout, **settings)`` takes the joint layout and the settings of the part by
     name (all but ``name``), and calls ``super().__init__(layout, feature)``.
 
@@ -79,7 +82,20 @@ class Backbone(nn.Module, ABC):
     def bodies(self, x_BTVC: Tensor) -> Tensor:
         """Encode bodies (B, T, V, 3), all present, to (B, F); exporters call it too."""
 
-    def forward(self, x_NMTVC: Tensor, present_NM: Tensor, slots_B: Tensor | None = None) -> Tensor:
+    def feature_map(self, x_BTVC: Tensor) -> Tensor:
+        """Encode bodies to (B, t, V, F), of which :meth:`bodies` is the mean over time and joints.
+
+        Optional: a network that mixes joints for good has no such features.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no feature map")
+
+    def forward(
+        self,
+        x_NMTVC: Tensor,
+        present_NM: Tensor,
+        slots_B: Tensor | None = None,
+        maps: bool = False,
+    ) -> Tensor:
         """Encode a batch: the mean over the present bodies of each sequence.
 
         Args:
@@ -87,9 +103,10 @@ class Backbone(nn.Module, ABC):
             present_NM: (N, M) bool; each sequence has at least one present body.
             slots_B: :func:`body_slots` of ``present_NM``; whoever computes them before the batch
                 goes to a GPU saves a wait for it.
+            maps: return the feature map of each body slot instead; those of absent bodies are 0.
 
         Returns:
-            (N, F).
+            (N, F), or (N, M, t, V, F) with ``maps``.
         """
         if x_NMTVC.ndim != 5 or x_NMTVC.shape[3] != self.joints or x_NMTVC.shape[4] != 3:
             raise ValueError(
@@ -98,10 +115,11 @@ class Backbone(nn.Module, ABC):
             )
         if slots_B is None:
             slots_B = body_slots(present_NM)
-        features_BF = self.bodies(x_NMTVC.flatten(0, 1).index_select(0, slots_B))
+        encode = self.feature_map if maps else self.bodies
+        found_B = encode(x_NMTVC.flatten(0, 1).index_select(0, slots_B))
         N, M = present_NM.shape
         if M == 1:
-            return features_BF
-        features_SF = features_BF.new_zeros(N * M, features_BF.shape[1])  # S = N·M
-        features_SF = features_SF.index_copy(0, slots_B, features_BF)
-        return features_SF.view(N, M, -1).sum(1) / present_NM.sum(1, keepdim=True)
+            return found_B[:, None] if maps else found_B
+        found_S = found_B.new_zeros(N * M, *found_B.shape[1:])  # S = N·M
+        found_NM = found_S.index_copy(0, slots_B, found_B).view(N, M, *found_B.shape[1:])
+        return found_NM if maps else found_NM.sum(1) / present_NM.sum(1, keepdim=True)

@@ -163,7 +163,15 @@ class CTRGCN(Backbone):
 
     def bodies(self, x_BTVC: Tensor) -> Tensor:
         """Encode bodies (B, T, V, 3), all present, to (B, F)."""
+        return self._map(x_BTVC).mean(dim=(2, 3))
+
+    def feature_map(self, x_BTVC: Tensor) -> Tensor:
+        """Encode bodies to features in time and place, (B, t, V, F)."""
+        return self._map(x_BTVC).permute(0, 2, 3, 1)
+
+    def _map(self, x_BTVC: Tensor) -> Tensor:
+        """Return (B, F, t, V)."""
         x_BCTV = normalise_joints(self.norm_data, x_BTVC).permute(0, 3, 1, 2)
         for block in self.blocks:
             x_BCTV = block(x_BCTV)
-        return x_BCTV.mean(dim=(2, 3))
+        return x_BCTV

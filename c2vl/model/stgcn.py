@@ -130,8 +130,11 @@ class STGCN(Backbone):
 
     def bodies(self, x_BTVC: Tensor) -> Tensor:
         """Encode bodies (B, T, V, 3), all present, to (B, F)."""
+        return self.feature_map(x_BTVC).mean(dim=(1, 2))
+
+    def feature_map(self, x_BTVC: Tensor) -> Tensor:
+        """Encode bodies to features in time and place, (B, t, V, F)."""
         x_BTVC = normalise_joints(self.norm_data, x_BTVC)
         for block, importance_KVV in zip(self.blocks, self.importance, strict=True):
             x_BTVC = block(x_BTVC, self.adjacency * importance_KVV)
-        features_BF: Tensor = x_BTVC.mean(dim=(1, 2))
-        return features_BF
+        return x_BTVC

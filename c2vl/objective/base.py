@@ -1,7 +1,7 @@
 """What an objective is: a module that owns its heads and turns features into a loss.
 
 Shapes: n sequences of this worker, N of all workers, M body slots, T frames, V joints, F features,
-D concept dimension.
+D concept dimension, t steps in time of a feature map.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,8 @@ class Batch:
             none); a modality that is not named has all of them.
         views: the same clips augmented anew, as ``ObjectiveSettings.views`` asks for. The averaged
             model sees the first, the student ``x`` and the others.
+        mask: (n, M, t, V) bool, the places of the feature map that :meth:`Objective.seen` hid;
+            empty where it hid none.
         rows: (n,) which of the sequences that pretraining sees; empty where nobody says.
         slots: for each part in which the rows are encoded, the (B,) numbers of its present bodies
             (:func:`c2vl.model.base.body_slots`); empty until :meth:`to` has been called.
@@ -46,6 +48,7 @@ class Batch:
     slots: tuple[Tensor, ...] = ()
     views: tuple[Tensor, ...] = ()
     rows: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
+    mask: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.bool))
 
     def to(self, device: torch.device, parts: int = 1) -> Batch:
         """Return a copy on a device; what goes to a GPU passes pinned memory.
@@ -106,12 +109,14 @@ class Sizes:
         concepts: modality → D, of the tables that the objective reads.
         classes: of the store.
         sequences: that pretraining sees; 0 where nobody says.
+        places: t and V of the feature map, for an objective that reads it.
     """
 
     feature: int
     concepts: Mapping[str, int]
     classes: int
     sequences: int
+    places: tuple[int, int] = (0, 0)
 
 
 class Step(NamedTuple):
@@ -153,14 +158,25 @@ class Objective(nn.Module, ABC):
             ``train.ema`` is 0 too, then with :attr:`decay`.
         decay: of the average where ``train.ema`` is 0.
         average_trains: whether the average encodes by the statistics of the batch, as in training.
+        uses_maps: whether :meth:`loss` gets feature maps (n, M, t, V, F), zero for absent bodies,
+            in place of features; its settings refuse a backbone that has none.
     """
 
     uses_average = False
+    uses_maps: ClassVar[bool] = False
     decay = 0.999
     average_trains = False
 
     def __init__(self, experiment: Experiment, sizes: Sizes) -> None:
         super().__init__()
+
+    def seen(self, batch: Batch) -> Batch:
+        """Return the batch as the student encodes it and :meth:`loss` gets it.
+
+        An objective that hides something returns another batch, with the whole joints as the view
+        that the student does not see.
+        """
+        return batch
 
     @abstractmethod
     def loss(

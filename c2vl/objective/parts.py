@@ -30,5 +30,12 @@ register(
     settings="c2vl.objective.settings:AimCLRSettings",
     help="the same with extreme augmentations and mined neighbours: a reference",
 )
+register(
+    "objective",
+    "masked_motion",
+    "c2vl.objective.masked_motion:MaskedMotion",
+    settings="c2vl.objective.settings:MaskedMotionSettings",
+    help="prediction of the motion of hidden joints and times: a reference",
+)
 for _shape in ("constant", "linear", "cosine", "exponential", "step"):
     register("schedule", _shape, f"c2vl.objective.schedule:{_shape}")

@@ -15,6 +15,7 @@ from c2vl.config.experiment import (
     Settings,
     chosen_by_default,
 )
+from c2vl.registry import find
 
 Edge = Literal["skeleton_language", "skeleton_vision", "vision_language"]
 
@@ -144,3 +145,29 @@ class AimCLRSettings(SkeletonCLRSettings):
     def views(self, usual: AugmentSettings) -> tuple[AugmentSettings, ...]:
         """The key's view, and the extreme one."""
         return (usual, self.extreme)
+
+
+class MaskedMotionSettings(ObjectiveSettings):
+    """Prediction of the motion of hidden places; no prompts (MAMP, Mao et al., ICCV 2023)."""
+
+    mask_ratio: float = Field(
+        0.9, gt=0, lt=1, description="share of a body's places that is hidden"
+    )
+    temperature: float = Field(
+        0.8, gt=0, description="of choosing what is hidden: low takes what moves, high any place"
+    )
+    decoder_layers: int = Field(
+        1, ge=1, le=12, description="transformer layers behind the encoder; MAMP has 5"
+    )
+
+    def check(self, experiment: Experiment) -> None:
+        """Check that the backbone has the feature maps that are predicted from."""
+        from c2vl.model.base import Backbone  # torch: only for this objective
+
+        kind: type[Backbone] = find("backbone", experiment.model.name).load()
+        if kind.feature_map is Backbone.feature_map:
+            raise ValueError(
+                f"objective.name '{self.name}' predicts from features in time and place, which "
+                f"model.name '{experiment.model.name}' does not have: choose another backbone or "
+                "objective, or write its feature_map (docs/parts.md)"
+            )

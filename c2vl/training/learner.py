@@ -23,6 +23,7 @@ from c2vl.model.base import Backbone
 from c2vl.objective.base import Batch, Objective, Sizes, Step
 from c2vl.registry import find
 from c2vl.skeletons.layout import JointLayout
+from c2vl.support.errors import UserError
 from c2vl.training.device import Precision, precision
 
 
@@ -37,15 +38,20 @@ class Student(nn.Module):
         self.objective = objective
         self.precision = precision or Precision()
 
-    def encode(self, x_nMTVC: Tensor, present_nM: Tensor, slots_B: Tensor) -> Tensor:
-        """Return skeleton features (n, F) in float32, whatever the network computes in."""
+    def encode(
+        self, x_nMTVC: Tensor, present_nM: Tensor, slots_B: Tensor, maps: bool = False
+    ) -> Tensor:
+        """Return skeleton features (n, F) in float32, whatever the network computes in.
+
+        With ``maps`` these are feature maps, (n, M, t, V, F).
+        """
         with self.precision.autocast():
-            features_nF: Tensor = self.encoder(x_nMTVC, present_nM, slots_B)
+            features_nF: Tensor = self.encoder(x_nMTVC, present_nM, slots_B, maps)
         return features_nF.float()
 
     def features(self, batch: Batch) -> Tensor:
-        """Return skeleton features (n, F), of several views below each other."""
-        parts = [self.encode(*part) for part in batch.parts()]
+        """Return what the objective reads, (n, F) or maps, of several views below each other."""
+        parts = [self.encode(*part, self.objective.uses_maps) for part in batch.parts()]
         return torch.cat(parts) if len(parts) > 1 else parts[0]
 
     def forward(self, batch: Batch, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
@@ -88,8 +94,9 @@ class Learner:
         self.experiment, self.steps, self.device = experiment, steps, device
         torch.manual_seed(experiment.seed)
         encoder = build(layout, experiment.model.model_dump())
-        sizes = Sizes(encoder.feature, dims, classes, sequences)
-        objective = find("objective", experiment.objective.name).load()(experiment, sizes)
+        kind: type[Objective] = find("objective", experiment.objective.name).load()
+        places = _places(encoder, experiment.data.frames) if kind.uses_maps else (0, 0)
+        objective = kind(experiment, Sizes(encoder.feature, dims, classes, sequences, places))
         train = experiment.train
         self.student = Student(encoder, objective, precision(train.precision, device)).to(device)
         if device.type == "cuda" and encoder.channels_last:
@@ -106,7 +113,8 @@ class Learner:
         if train.compile:
             for model in filter(None, (self.student, self.average)):
                 network: Any = model.encoder
-                network.bodies = torch.compile(network.bodies)
+                name = "feature_map" if kind.uses_maps else "bodies"
+                setattr(network, name, torch.compile(getattr(network, name)))
         self.wrapped: nn.Module = self.student
         # DistributedDataParallel arranges gradients anew after its first step. Of more than two
         # workers the place of a gradient decides the order of its sum, so that the first step after
@@ -147,7 +155,7 @@ class Learner:
             batch = batch.to(self.device, self.experiment.train.accumulate)
         self.optimizer.zero_grad(set_to_none=True)
         at = Step(self.progress(step), self._teacher(batch))
-        loss, parts = self._backward(batch, at)
+        loss, parts = self._backward(self.student.objective.seen(batch), at)
         found = {"loss": loss, **{f"loss_{name}": part for name, part in parts.items()}}
         if settings.clip:
             self._scaler.unscale_(self.optimizer)
@@ -197,7 +205,7 @@ class Learner:
         by_view = features_nF.grad.chunk(len(batch.of_student))
         grads = [part for view in by_view for part in view.tensor_split(len(batch.slots))]
         for part, grad in zip(batch.parts(), grads, strict=True):
-            self.student.encode(*part).backward(grad)
+            self.student.encode(*part, self.student.objective.uses_maps).backward(grad)
         return loss, parts
 
     def _random_state(self, state: list[Tensor] | None = None) -> list[Tensor]:
@@ -274,6 +282,20 @@ class Learner:
             self.average.load_state_dict(_as_today(state["average"]))
         if self._scaler.is_enabled():
             self._scaler.load_state_dict(state["scaler"])
+
+
+def _places(encoder: Backbone, frames: int) -> tuple[int, int]:
+    """Return t and V of an encoder's feature map."""
+    with torch.no_grad():
+        found = encoder.eval().feature_map(torch.zeros(1, frames, encoder.joints, 3))
+    encoder.train()
+    t, V = found.shape[1:3]
+    if found.shape != (1, t, encoder.joints, encoder.feature):
+        raise UserError(
+            f"model.name: {type(encoder).__name__}.feature_map returns {tuple(found.shape)} for a "
+            f"body; expected (1, t, {encoder.joints} joints, {encoder.feature} features)"
+        )
+    return t, V
 
 
 @contextmanager

@@ -27,6 +27,7 @@ ROWS = {  # of the table of test scores
     "supervised": "supervised, same budget",
     "skeletonclr": "SkeletonCLR, same budget",
     "aimclr": "AimCLR, same budget",
+    "masked_motion": "masked motion, same budget",
     RANDOM: "random encoder",
     CAPTIONS: "captions alone",
     JOINTS: "raw joints",

@@ -141,8 +141,8 @@ class FinalSettings(Settings):
         default_factory=list,
         description="what stands beside winner and random encoder in the test table: base "
         "experiment; winner with hard targets, with another objective (supervised, skeletonclr, "
-        "aimclr) or with the changes of a variant, same budget and seeds; captions alone; "
-        "neighbours of raw joints",
+        "aimclr, masked_motion) or with the changes of a variant, same budget and seeds; captions "
+        "alone; neighbours of raw joints",
     )
     variants: dict[Annotated[str, Field(pattern=NAME)], dict[str, Any]] = Field(
         default_factory=dict,

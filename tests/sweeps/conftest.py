@@ -36,7 +36,7 @@ def finished(
     with (cwd / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not printed.exists():
-            beside = "base,hard,supervised,skeletonclr,aimclr,colder,captions,joints"
+            beside = "base,hard,supervised,masked_motion,aimclr,colder,captions,joints"
             words = ["final.seeds=[0,1]", f"final.beside=[{beside}]"]
             words += ["final.variants={colder: {objective.temperature: 0.05}}"]
             words += ["train.system_metrics=true", "final.test=true"]

@@ -106,7 +106,7 @@ def test_dropout_of_a_part_is_the_same_twice(monkeypatch: pytest.MonkeyPatch) ->
     seen: list[Tensor] = []
     encode = Student.encode
 
-    def noted(self: Student, *part: Tensor) -> Tensor:
+    def noted(self: Student, *part: Any) -> Tensor:
         seen.append(encode(self, *part))
         return seen[-1]
 
@@ -162,8 +162,8 @@ class Waits(TorchDispatchMode):
         return call(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_a_step_reads_no_value(accumulate: int) -> None:
+@pytest.mark.parametrize(("name", "accumulate"), [("c2vl", 1), ("c2vl", 2), ("masked_motion", 1)])
+def test_a_step_reads_no_value(name: str, accumulate: int) -> None:
     """But for its figures, all at once; whatever is masked, clipped, averaged or missing."""
     objective = {
         "targets": "both",
@@ -172,7 +172,9 @@ def test_a_step_reads_no_value(accumulate: int) -> None:
         "weights": {"skeleton_vision": 0.5, "vision_language": 0.3},
     }
     train = {"batch_size": N, "ema": 0.9, "accumulate": accumulate}
-    settings = experiment(objective=objective, optim={"clip": 1.0}, train=train)
+    objective = objective if name == "c2vl" else {"name": name}
+    optim, data = {"clip": 1.0}, {"frames": 16}
+    settings = experiment(objective=objective, optim=optim, train=train, data=data)
     made = learner(settings)
     given = replace(batch(), has={"vision": torch.arange(N) % 3 > 0})
     given = given.to(torch.device("cpu"), accumulate)

@@ -30,7 +30,7 @@ from tests.sweeps.stores import client, epochs, outcomes, runs, trials
 
 pytestmark = [pytest.mark.ray, pytest.mark.mlflow]
 
-TRAINED = {"winner", "random", "base", "hard", "supervised", "skeletonclr", "aimclr", "colder"}
+TRAINED = {"winner", "random", "base", "hard", "supervised", "masked_motion", "aimclr", "colder"}
 
 
 def test_both_stores_agree(finished: tuple[Path, str]) -> None:
