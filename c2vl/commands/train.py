@@ -107,11 +107,13 @@ def settings(config: Path | None, overrides: tuple[str, ...], imports: tuple[str
     """
     from c2vl.config.experiment import Experiment
     from c2vl.config.reading import (
+        PRESETS,
         allowed,
         described,
+        named_file,
         override,
         parse_overrides,
-        read_yaml,
+        read_experiment,
         with_imports,
     )
     from c2vl.registry import import_modules
@@ -119,7 +121,10 @@ def settings(config: Path | None, overrides: tuple[str, ...], imports: tuple[str
     if config is not None and "=" in str(config):
         config, overrides = None, (str(config), *overrides)
     import_modules(imports)
-    values = with_imports(read_yaml(config), config.parent) if config is not None else {}
+    values: dict[str, Any] = {}
+    if config is not None:
+        config = named_file(config, PRESETS)
+        values = with_imports(read_experiment(config), config.parent)
     values = override(values, parse_overrides(overrides))
     may_be = allowed(Experiment, values)
     for name, default, meaning in described(Experiment, values):

@@ -29,6 +29,7 @@ from c2vl.support import remote
 from c2vl.support.errors import UserError, did_you_mean
 from c2vl.support.yaml_files import load_yaml, parse_yaml
 
+_STRANGE = 3  # unknown names at the top that are no slips any more, where they are most
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
 
@@ -56,6 +57,12 @@ def parse(
     """
     if not isinstance(values, Mapping):
         raise UserError(f"{what}: expected settings (name: value), found {type(values).__name__}")
+    unknown = [str(key) for key in values if key not in model.model_fields]
+    if len(unknown) >= _STRANGE and 2 * len(unknown) > len(values):
+        raise UserError(
+            f"{what}: is a file of something else (it has {', '.join(unknown)}); settings here "
+            f"are {', '.join(model.model_fields)}"
+        )
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
@@ -169,14 +176,19 @@ def named_file(path: Path, presets: Path) -> Path:
         presets: the package's folder of presets.
 
     Raises:
-        UserError: there is no such preset.
+        UserError: there is no such preset, or the file is absent and a preset bears its name.
     """
     name = str(path).removeprefix(PRESET)
-    if name == str(path):
+    is_file = name == str(path)
+    if is_file and path.exists():
         return path
     known = {
         str(file.relative_to(presets).with_suffix("")): file for file in presets.rglob("*.yaml")
     }
+    if is_file and name in known:
+        raise UserError(f"{path}: no such file; did you mean {PRESET}{name}?")
+    if is_file:
+        return path
     if name not in known:
         raise UserError(f"{path}: no such preset{did_you_mean(name, known)}")
     return known[name]
@@ -196,6 +208,21 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
+def read_experiment(path: Path) -> dict[str, Any]:
+    """Return what an experiment file says, unchecked.
+
+    Raises:
+        UserError: it cannot be read, or is a sweep file.
+    """
+    values = read_yaml(path)
+    if of_sweeps := [key for key in ("base", "space") if key in values]:
+        raise UserError(
+            f"{path}: is a sweep file (it has {', '.join(of_sweeps)}), and an experiment is needed "
+            f"here; `c2vl-sweep run {path}` runs the sweep"
+        )
+    return values
+
+
 def load(path: Path, overrides: Iterable[str] = ()) -> Experiment:
     """Read an experiment from YAML, with ``key=value`` overrides from a command line.
 
@@ -203,7 +230,7 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Experiment:
         path: of the file, or ``preset:NAME``.
     """
     path = named_file(path, PRESETS)
-    values = with_imports(read_yaml(path), path.parent)
+    values = with_imports(read_experiment(path), path.parent)
     changes = parse_overrides(overrides)
     return parse(Experiment, override(values, changes), path.name, changes)
 

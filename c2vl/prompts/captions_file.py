@@ -11,6 +11,7 @@ folder         ``texts/ID.txt`` of HumanML3D or KIT-ML (also in a ``.zip``)
 
 from __future__ import annotations
 
+import io
 import json
 import zipfile
 from collections import Counter
@@ -23,7 +24,7 @@ import pandas as pd
 from c2vl.skeletons.formats.motion_captions import is_caption_file, name_of, read_captions
 from c2vl.skeletons.formats.raw_files import RawFile, list_files
 from c2vl.skeletons.rejected import RejectedError
-from c2vl.support.errors import UserError, first_line
+from c2vl.support.errors import UserError, first_line, not_by_commas, not_utf8
 from c2vl.support.files import require_itself
 
 Short = Literal["reject", "repeat"]
@@ -61,13 +62,15 @@ def read(path: Path) -> dict[str, list[str]]:
         if kind == ".json":
             return _from_json(path, path.read_bytes())
         if kind == ".csv":
-            return _from_table(path, pd.read_csv(path, dtype={"id": str, "text": str}))
+            return _from_table(path, _csv(path))
         if kind in (".parquet", ".pq"):
             return _from_table(path, pd.read_parquet(path))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except UserError:
         raise
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}{not_utf8(error)}") from None
     except Exception as error:  # the readers raise many kinds on damaged files
         said = first_line(error)
         raise UserError(f"{path}: cannot be read as {kind[1:]} ({said})") from None
@@ -168,6 +171,14 @@ def _from_json(path: Path, data: bytes) -> dict[str, list[str]]:
         else:
             values[name] = [text or "" for text in row]
     return values
+
+
+def _csv(path: Path) -> pd.DataFrame:
+    text = path.read_bytes().decode("utf-8-sig")
+    header = text.partition("\n")[0].strip()
+    if hint := not_by_commas(header.split(",")):
+        raise UserError(f'{path}, line 1: "{header[:40]}" is one column{hint}')
+    return pd.read_csv(io.StringIO(text), dtype={"id": str, "text": str})
 
 
 def _from_table(path: Path, table: pd.DataFrame) -> dict[str, list[str]]:

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from c2vl.skeletons.staging import MANIFEST, Kind, staged
 from c2vl.skeletons.store import Store
-from c2vl.support.errors import UserError
+from c2vl.support.errors import UserError, not_utf8
 from c2vl.support.files import (
     parse_json,
     replacing_folder,
@@ -129,16 +129,17 @@ class ConceptTable:
                 f"{location}: holds {manifest['modality']} concepts, and {modality} ones are asked "
                 "for"
             )
-        import pandas as pd
+        from pyarrow import compute, parquet
 
         try:
             features: NDArray[np.floating] = np.load(path / "features.npy", mmap_mode="r")
-            first = pd.read_parquet(
-                path / "prompts.parquet", columns=["id"], filters=[("prompt", "==", 0)]
-            )
+            # most of what Arrow has to read and compare would import pandas: half a second
+            table = parquet.ParquetFile(path / "prompts.parquet").read(columns=["id", "prompt"])
+            others = compute.cast(table["prompt"], "bool")  # all but prompt 0
+            first = table["id"].filter(compute.invert(others))
         except Exception as error:  # numpy and pyarrow raise many kinds on damaged files
             raise UserError(f"{path}: the table is damaged ({error}); make it again") from None
-        ids = first["id"].astype(str).tolist()
+        ids = [str(name) for name in first.to_pylist()]
         counts, dtype = manifest["counts"], manifest.get("dtype", "float32")
         shape = (counts["sequences"], counts["prompts_per_sequence"], counts["dim"])
         if features.shape != shape or features.dtype != dtype or len(ids) != shape[0]:
@@ -272,17 +273,12 @@ class ConceptTable:
         return str(self.manifest["digest"])
 
     @cached_property
-    def _index(self) -> pd.Index[str]:
-        import pandas as pd
-
-        return pd.Index(self.ids)
+    def _places(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self.ids)}
 
     def places(self, ids: Sequence[str]) -> NDArray[np.int64]:
         """Return the rows of the features that hold the named sequences, (n,); -1: none does."""
-        import pandas as pd
-
-        found: NDArray[np.int64] = self._index.get_indexer(pd.Index(ids)).astype(np.int64)
-        return found
+        return np.array([self._places.get(name, -1) for name in ids], dtype=np.int64)
 
     def joined(self, ids: Sequence[str]) -> Joined:
         """Compare the table's names with a store's."""
@@ -376,6 +372,8 @@ def import_features(
         require_itself(features)
         rows = np.load(features, allow_pickle=False)
         names = ids.read_text(encoding="utf-8").split()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{ids}{not_utf8(error)}") from None
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"{features}, {ids}: cannot be read ({error})") from None
     if not isinstance(rows, np.ndarray):

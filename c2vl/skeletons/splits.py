@@ -10,22 +10,26 @@ are sorted and dealt round robin; nothing of the test part enters it.
 from __future__ import annotations
 
 import csv
+import difflib
+import io
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Union
 
 import numpy as np
 from numpy.typing import NDArray
 
-from c2vl.skeletons.store import SPLIT_PREFIX
-from c2vl.support.errors import UserError, did_you_mean
+from c2vl.skeletons.store import SPLIT_PREFIX, Columns
+from c2vl.support.errors import UserError, not_by_commas, not_utf8
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Positions = NDArray[np.int64]
+Table = Union["pd.DataFrame", Columns]
+"""A store's index, or its columns."""
 
 # fmt: off
 XSUB60_TRAIN = (1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38)
@@ -65,24 +69,22 @@ class Rule:
 
     short: str
     column: Literal["subject", "camera", "setup"]
-    in_train: Callable[[pd.Series[int]], pd.Series[bool]]
+    in_train: Callable[[NDArray[np.int64]], NDArray[np.bool_]]
     datasets: tuple[str, ...]
     official: tuple[int, int] | None = None
 
 
+def _among(groups: tuple[int, ...]) -> Callable[[NDArray[np.int64]], NDArray[np.bool_]]:
+    return lambda values: np.isin(values, groups)
+
+
 RULES = {
-    "xsub60": Rule(
-        "xsub", "subject", lambda s: s.isin(XSUB60_TRAIN), ("ntu60", "demo"), (40_091, 16_487)
-    ),
-    "xview60": Rule(
-        "xview", "camera", lambda s: s.isin((2, 3)), ("ntu60", "demo"), (37_646, 18_932)
-    ),
-    "xsub120": Rule(
-        "xsub", "subject", lambda s: s.isin(XSUB120_TRAIN), ("ntu120", "demo"), (63_026, 50_919)
-    ),
+    "xsub60": Rule("xsub", "subject", _among(XSUB60_TRAIN), ("ntu60", "demo"), (40_091, 16_487)),
+    "xview60": Rule("xview", "camera", _among((2, 3)), ("ntu60", "demo"), (37_646, 18_932)),
+    "xsub120": Rule("xsub", "subject", _among(XSUB120_TRAIN), ("ntu120", "demo"), (63_026, 50_919)),
     "xset120": Rule("xset", "setup", lambda s: s % 2 == 0, ("ntu120", "demo"), (54_468, 59_477)),
-    "utd_xsub": Rule("xsub", "subject", lambda s: s.isin((1, 3, 5, 7)), ("utd-mhad",), (431, 430)),
-    "ucla_xview": Rule("xview", "camera", lambda s: s.isin((1, 2)), ("nw-ucla",), (1_020, 464)),
+    "utd_xsub": Rule("xsub", "subject", _among((1, 3, 5, 7)), ("utd-mhad",), (431, 430)),
+    "ucla_xview": Rule("xview", "camera", _among((1, 2)), ("nw-ucla",), (1_020, 464)),
     "demo_xsub": Rule("xsub", "subject", lambda s: s % 2 == 1, ("demo",)),
 }
 _LEAVE_OUT = "loso:"
@@ -90,16 +92,17 @@ _FEW = 40  # groups that an example can name
 _GROUPS = re.compile(r"(subject|camera|setup):(\d+(?:,\d+)*)")
 
 
-def split_names(index: pd.DataFrame) -> list[str]:
+def split_names(index: Table) -> list[str]:
     """Return the full names of the splits that a store has, rules first, then given lists."""
     dataset = index.attrs.get("reader")
     rules = [name for name, rule in RULES.items() if dataset is None or dataset in rule.datasets]
-    columns = map(str, index.columns)
-    given = [name.removeprefix(SPLIT_PREFIX) for name in columns if name.startswith(SPLIT_PREFIX)]
+    given = [
+        name.removeprefix(SPLIT_PREFIX) for name in map(str, index) if name.startswith(SPLIT_PREFIX)
+    ]
     return rules + given
 
 
-def split(index: pd.DataFrame, name: str) -> Split:
+def split(index: Table, name: str) -> Split:
     """Divide a store into its train and test parts.
 
     Args:
@@ -123,38 +126,36 @@ def split(index: pd.DataFrame, name: str) -> Split:
     if name.endswith(".csv"):
         return _listed(name, _read_parts(index, Path(name)))
     if SPLIT_PREFIX + name in index:
-        return _listed(name, index[SPLIT_PREFIX + name].to_numpy())
+        return _listed(name, np.asarray(index[SPLIT_PREFIX + name]))
     dataset = index.attrs.get("reader")
     known = split_names(index)
     own = [full for full in known if full in RULES and RULES[full].short == name]
     if dataset is not None and own:
         # the demo set follows several datasets' naming; its own rule is meant
         name = own[-1]
-    if name not in RULES:
-        shorts = {rule.short for rule in RULES.values()}
-        if name in shorts:
-            can = known or [*offered(index), "or a CSV file"]
-            has = f"; it has {', '.join(can)}"
-            raise UserError(f'data.split: "{name}" has no meaning for {dataset or "this"}{has}')
-        raise UserError(f'data.split: "{name}" is not known{did_you_mean(name, [*known, *shorts])}')
     if name not in known:
-        raise UserError(f'data.split: "{name}" is not for {dataset}; it has {", ".join(known)}')
+        own = sorted({RULES[full].short for full in known if full in RULES})
+        others = {*RULES, *(rule.short for rule in RULES.values())}
+        near = difflib.get_close_matches(name, [*own, *known], n=1)
+        if near and name not in others:
+            raise UserError(f'data.split: "{name}" is not known; did you mean "{near[0]}"?')
+        why = f"not for {dataset or 'this'}" if name in others else "not known"
+        can = ", ".join([*own, *known, *offered(index), "a CSV file (columns id, part)"])
+        raise UserError(f'data.split: "{name}" is {why}; it can be {can}')
     rule = RULES[name]
     values = _column(index, name, rule.column)
-    in_train = rule.in_train(values).to_numpy(dtype=bool)
-    return _both(name, in_train, ~in_train, values)
+    return _both(name, rule.in_train(values), rule.column, values)
 
 
-def _leave_out(index: pd.DataFrame, name: str) -> Split:
+def _leave_out(index: Table, name: str) -> Split:
     number = name.removeprefix(_LEAVE_OUT)
     if not number.isdigit():
         raise UserError(f'data.split: "{name}" should be like loso:3, a subject\'s number')
     values = _column(index, name, "subject")
-    test = (values == int(number)).to_numpy(dtype=bool)
-    return _both(name, ~test, test, values)
+    return _both(name, values != int(number), "subject", values)
 
 
-def _grouped(index: pd.DataFrame, name: str) -> Split:
+def _grouped(index: Table, name: str) -> Split:
     match = _GROUPS.fullmatch(name)
     if match is None:
         raise UserError(
@@ -165,11 +166,10 @@ def _grouped(index: pd.DataFrame, name: str) -> Split:
     if unknown := sorted(set(wanted) - set(values)):
         listed = ", ".join(map(str, unknown))
         raise UserError(f'data.split: "{name}": this store has no {match[1]} {listed}')
-    train = values.isin(wanted).to_numpy(dtype=bool)
-    return _both(name, train, ~train, values)
+    return _both(name, np.isin(values, wanted), match[1], values)
 
 
-def offered(index: pd.DataFrame) -> list[str]:
+def offered(index: Table) -> list[str]:
     """Return splits that any store's own columns allow, beside named ones, as examples.
 
     One subject left out, and every second group to train on.
@@ -185,24 +185,23 @@ def offered(index: pd.DataFrame) -> list[str]:
     return found
 
 
-def _column(index: pd.DataFrame, name: str, column: str) -> pd.Series[int]:
-    values = index[column]
+def _column(index: Table, name: str, column: str) -> NDArray[np.int64]:
+    values: NDArray[np.int64] = np.asarray(index[column])
     if (values < 0).any():
         raise UserError(f'data.split: "{name}" needs the {column} of every sequence')
     return values
 
 
-def _both(
-    name: str, train: NDArray[np.bool_], test: NDArray[np.bool_], values: pd.Series[int]
-) -> Split:
-    for part, chosen in (("training", train), ("test", test)):
+def _both(name: str, train: NDArray[np.bool_], column: str, values: NDArray[np.int64]) -> Split:
+    """Return the split whose test part is all that is not for training."""
+    for part, chosen in (("training", train), ("test", ~train)):
         if not chosen.any():
-            seen = ", ".join(str(int(value)) for value in sorted(values.unique())[:20])
+            seen = ", ".join(map(str, np.unique(values)[:20]))
             raise UserError(
-                f'data.split: "{name}" leaves the {part} part empty: this store has '
-                f"{values.name} {seen} alone"
+                f'data.split: "{name}" leaves the {part} part empty: this store has {column} '
+                f"{seen} alone"
             )
-    return Split(name, np.flatnonzero(train), np.flatnonzero(test))
+    return Split(name, np.flatnonzero(train), np.flatnonzero(~train))
 
 
 def _listed(name: str, parts: NDArray[np.object_]) -> Split:
@@ -213,38 +212,42 @@ def _listed(name: str, parts: NDArray[np.object_]) -> Split:
     return both
 
 
-def _read_parts(index: pd.DataFrame, path: Path) -> NDArray[np.object_]:
+def _read_parts(index: Table, path: Path) -> NDArray[np.object_]:
     """Return the part of each sequence by a CSV file.
 
     Raises:
         UserError: it cannot be read, names a sequence twice or one that the store does not have.
     """
     places = {str(name): place for place, name in enumerate(index["id"])}
-    parts = np.full(len(index), "", dtype=object)
+    parts = np.full(len(index["id"]), "", dtype=object)
     seen: set[str] = set()
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file)
-            if not {"id", "part"} <= set(rows.fieldnames or ()):
-                raise UserError(f"{path}: the first line must name the columns id and part")
-            for row in rows:
-                where = f"{path}, line {rows.line_num}"
-                name, part = str(row["id"]).strip(), str(row["part"] or "").strip()
-                if part not in ("train", "test", ""):
-                    raise UserError(f'{where}: part is "{part}", expected train or test')
-                if name not in places:
-                    raise UserError(f'{where}: no sequence of the store is named "{name}"')
-                if name in seen:
-                    raise UserError(f'{where}: "{name}" is listed twice')
-                seen.add(name)
-                parts[places[name]] = part
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        text = path.read_bytes().decode("utf-8-sig")
+        rows = csv.DictReader(io.StringIO(text, newline=""))
+        if not {"id", "part"} <= set(columns := rows.fieldnames or ()):
+            raise UserError(
+                f"{path}: the first line must name the columns id and part{not_by_commas(columns)}"
+            )
+        for row in rows:
+            where = f"{path}, line {rows.line_num}"
+            name, part = str(row["id"]).strip(), str(row["part"] or "").strip()
+            if part not in ("train", "test", ""):
+                raise UserError(f'{where}: part is "{part}", expected train or test')
+            if name not in places:
+                raise UserError(f'{where}: no sequence of the store is named "{name}"')
+            if name in seen:
+                raise UserError(f'{where}: "{name}" is listed twice')
+            seen.add(name)
+            parts[places[name]] = part
+    except UnicodeDecodeError as error:
+        raise UserError(f"data.split: {path}{not_utf8(error)}") from None
+    except (OSError, csv.Error) as error:
         raise UserError(f"data.split: {path} cannot be read: {error}") from None
     return parts
 
 
 def folds(
-    index: pd.DataFrame,
+    index: Table,
     positions: Positions,
     *,
     by: Literal["subject", "camera", "setup"],
@@ -267,13 +270,13 @@ def folds(
     Raises:
         UserError: there are fewer groups than folds, or the groups are unknown.
     """
-    values = index[by].to_numpy()[positions]
+    values = np.asarray(index[by])[positions]
     groups, ranks = np.unique(values, return_inverse=True)
     if (groups < 0).any():
         others = [
             other
             for other in ("subject", "camera", "setup")
-            if other != by and (index[other].to_numpy()[positions] >= 0).all()
+            if other != by and (np.asarray(index[other])[positions] >= 0).all()
         ]
         hint = f"; group by {' or '.join(others)} instead" if others else ""
         raise UserError(f"data.validation_by: the {by} of some sequences is not known{hint}")

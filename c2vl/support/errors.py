@@ -48,6 +48,20 @@ def first_line(error: BaseException) -> str:
     return text.splitlines()[0] if text else type(error).__name__
 
 
+def not_utf8(error: UnicodeDecodeError) -> str:
+    """Return where bytes stop being UTF-8, and the remedy: goes after the file's name."""
+    line = error.object[: error.start].count(b"\n") + 1
+    return f", line {line}: not UTF-8 text; save it as UTF-8 (iconv -f LATIN1 -t UTF-8 FILE)"
+
+
+def not_by_commas(columns: Iterable[str]) -> str:
+    """Return a remedy where a CSV file's one column looks like several; else empty."""
+    first, *others = [*columns, ""]
+    if any(others) or not (";" in first or "\t" in first):
+        return ""
+    return "; separate columns by commas (spreadsheets: save as CSV, comma delimited)"
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``'; did you mean "x"?'`` for the nearest known name, or the list of known names."""
     names = sorted(known)

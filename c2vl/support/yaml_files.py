@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from c2vl.support.errors import UserError
+from c2vl.support.errors import UserError, not_utf8
 
 _DEEPEST = 50  # collections within each other: no file of ours comes near
 _MOST = 1_000_000  # values, those counted again that aliases repeat
@@ -109,5 +109,7 @@ def load_yaml(path: Path, largest: int = _LARGEST) -> Any:
         raise UserError(f"{path}: no such file") from None
     except UserError:
         raise
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}{not_utf8(error)}") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as YAML: {error}") from None

@@ -24,6 +24,7 @@ from c2vl.config.reading import (
     override,
     parse,
     parse_overrides,
+    read_experiment,
     read_yaml,
     setting_names,
     with_imports,
@@ -33,7 +34,7 @@ from c2vl.support.errors import UserError, did_you_mean
 from c2vl.support.remote import Location, below
 from sweeps.spec.checks import check
 from sweeps.spec.lock import refresh
-from sweeps.spec.store_addresses import shown
+from sweeps.spec.store_addresses import require_mlflow, shown
 from sweeps.spec.sweep import NAME, SweepSettings
 from sweeps.spec.sweep_folder import SweepFolder
 
@@ -56,7 +57,7 @@ def load_sweep(path: Path, overrides: Iterable[str] = ()) -> SweepSettings:
     values, home = read_file(path)
     if isinstance(changes.get("base"), str):  # another experiment, from where the command is given
         file = named_file(Path(changes.pop("base")), EXPERIMENTS)
-        values, home = {**values, "base": read_yaml(file)}, file.parent
+        values, home = {**values, "base": read_experiment(file)}, file.parent
     if isinstance(values["base"], dict):
         values["base"] = with_imports(values["base"], home)
     for key, value in changes.items():
@@ -69,6 +70,7 @@ def _with_tracking(values: dict[str, Any]) -> dict[str, Any]:
     tracking, place = values.get("tracking") or {}, os.environ.get("MLFLOW_TRACKING_URI")
     if not place or not isinstance(tracking, Mapping) or tracking.get("uri"):
         return values
+    require_mlflow(place, "MLFLOW_TRACKING_URI")
     return {**values, "tracking": {**tracking, "uri": place}}
 
 
@@ -86,6 +88,12 @@ def read_file(path: Path) -> tuple[dict[str, Any], Path]:
     """
     path = named_file(path, PRESETS)
     values = dict(read_yaml(path))
+    of_experiments = Experiment.model_fields.keys() - SweepSettings.model_fields.keys()
+    if not {"base", "space"} & values.keys() and (found := sorted(of_experiments & values.keys())):
+        raise UserError(
+            f"{path}: is an experiment file (it has {', '.join(found)}), and a sweep is needed "
+            f"here; `c2vl train {path}` trains it once, and a sweep file names it by `base:`"
+        )
     values |= {key: {"name": values[key]} for key in _SHORT if isinstance(values.get(key), str)}
     base = values.get("base", {})
     if not isinstance(base, str):
@@ -93,7 +101,7 @@ def read_file(path: Path) -> tuple[dict[str, Any], Path]:
     file = path.parent / base
     if base.startswith(PRESET):
         file = named_file(Path(base), EXPERIMENTS)
-    return {**values, "base": read_yaml(file)}, file.parent
+    return {**values, "base": read_experiment(file)}, file.parent
 
 
 def _override(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
@@ -144,6 +152,8 @@ def _check_storage(spec: SweepSettings, what: str) -> None:
 
     And a URL for what needs a file system.
     """
+    if spec.tracking.uri is not None:
+        require_mlflow(spec.tracking.uri, f"{what}: tracking.uri")
     if isinstance(spec.storage, str):
         if spec.study is None:
             raise UserError(
@@ -206,7 +216,9 @@ def read_sweep(storage: Location, name: str) -> SweepSettings:
     path = folder.settings
     if not re.match(NAME, name) or not path.exists():
         there = ", ".join(SweepFolder.names(storage)) or "none yet"
-        raise UserError(f"{name}: no such sweep in {below(storage, 'sweeps')}; there: {there}")
+        of_file = "; a sweep's name is asked for, not its file" if Path(name).is_file() else ""
+        place = below(storage, "sweeps")
+        raise UserError(f"{name}: no such sweep in {place}; there: {there}{of_file}")
     spec = parse(SweepSettings, read_yaml(path), str(path))
     if spec.name != name:
         raise UserError(

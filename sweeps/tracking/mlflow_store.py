@@ -20,7 +20,7 @@ from mlflow.exceptions import MlflowException
 
 from c2vl.support.errors import StorageAway, UserError
 from c2vl.support.remote import Location
-from sweeps.spec.store_addresses import reason, shown, sqlite_file
+from sweeps.spec.store_addresses import DATABASES, reason, require_mlflow, shown, sqlite_file
 from sweeps.tracking.mlflow_internals import CUT_MIGRATION, hush, make_store
 from sweeps.tracking.pages import TRAINING_PAGES
 
@@ -30,7 +30,6 @@ REFUSALS = {"UNAUTHENTICATED": 401, "PERMISSION_DENIED": 403, EXISTS: 409}
 CREDENTIALS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 TLS = ("SSLError", "CERTIFICATE_VERIFY_FAILED", "CertificateError", "SSL certificate")
 """Signs of certificates that do not fit; the last is in nginx's 400 to a client without one."""
-DATABASES = ("mssql", "mysql", "postgresql", "sqlite")
 
 
 def open_client(uri: str) -> MlflowClient:
@@ -115,9 +114,10 @@ def answering(uri: str, option: str = "tracking.uri", then: str = "") -> Iterato
         then: the remedy, if it is not just to try again.
 
     Raises:
-        UserError: the store does not answer.
+        UserError: the store does not answer, or it is none.
         Refused: it does not let us.
     """
+    require_mlflow(uri, option)
     try:
         yield
     except UserError:

@@ -100,6 +100,19 @@ def test_a_file_that_is_not_settings(tmp_path: Path) -> None:
     path.write_text("[1, 2]")
     with pytest.raises(UserError, match="expected settings"):
         config_files.load(path)
+    path.write_text("a: 1\nb: 2\nc: 3\n")
+    with pytest.raises(
+        UserError, match=r"something else \(it has a, b, c\); settings here are name"
+    ):
+        config_files.load(path)
+    path.write_text("space: {}\nbase: {}\n")
+    with pytest.raises(UserError, match=r"is a sweep file .* `c2vl-sweep run .*x.yaml` runs"):
+        config_files.load(path)
+    path.write_bytes("# caf\u00e9".encode("latin-1"))
+    with pytest.raises(UserError, match=r"x.yaml, line 1: not UTF-8 text; save it as UTF-8"):
+        config_files.load(path)
+    with pytest.raises(UserError, match="demo: no such file; did you mean preset:demo"):
+        config_files.load(Path("demo"))
     path.write_text("a: b: c")
     with pytest.raises(UserError, match="YAML"):
         config_files.load(path)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from c2vl.skeletons.splits import RULES, folds, offered, split
-from c2vl.skeletons.store import Store
+from c2vl.skeletons.store import Store, read_columns
 from c2vl.support.errors import UserError
 
 
@@ -57,11 +57,16 @@ def test_every_sequence_is_in_one_part(demo_store: Store) -> None:
     ("index", "name", "message"),
     [
         (table(subject=[1, 2]), "xsub61", "did you mean"),
-        (table("folder", subject=[1, 2]), "xsub", "meaning for folder; it has loso:1, subject:1"),
+        (table("folder", subject=[1, 2]), "xsub", "not for folder; it can be loso:1, subject:1"),
+        (table("folder", subject=[1, 2]), "mine", "not known; it can be loso:1, .* a CSV file"),
         (table("folder", subject=[1, 2]), "loso:x", "should be like loso:3"),
         (table("folder", subject=[1, 2]), "loso:9", "leaves the test part empty"),
-        (table("utd-mhad", subject=[1, 2]), "xview", "no meaning for utd-mhad"),
-        (table("utd-mhad", subject=[1, 2]), "xsub60", "not for utd-mhad; it has utd_xsub"),
+        (
+            table("utd-mhad", subject=[1, 2]),
+            "xview",
+            "not for utd-mhad; it can be xsub, utd_xsub, loso:1",
+        ),
+        (table("utd-mhad", subject=[1, 2]), "xsub60", "not for utd-mhad; it can be xsub, utd_xsub"),
         (table(subject=[1, 2]), "xset120", "needs the setup"),
         (table("demo", subject=[1, 3]), "xsub", "leaves the test part empty"),
     ],
@@ -75,6 +80,16 @@ def test_one_subject_left_out() -> None:
     index = table("utd-mhad", subject=[1, 3, 2, 3])
     parts = split(index, "loso:3")
     assert parts.test.tolist() == [1, 3] and parts.train.tolist() == [0, 2]
+
+
+def test_columns_are_cut_like_the_table(demo_store: Store) -> None:
+    """What is read before pandas is imported."""
+    columns = read_columns(demo_store.path)
+    for name in ("xsub", "loso:1", "camera:1"):
+        ours, theirs = split(columns, name), split(demo_store.index, name)
+        assert ours.name == theirs.name and ours.train.tolist() == theirs.train.tolist()
+        by = folds(columns, ours.train, by="subject", k=2)
+        assert by.tolist() == folds(demo_store.index, ours.train, by="subject", k=2).tolist()
 
 
 def test_lists_that_came_with_the_data() -> None:
@@ -98,6 +113,7 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         ("id,part\nc,train\nx,test\n", 'line 3: no sequence of the store is named "x"'),
         ("id,part\nc,train\nc,test\n", 'line 3: "c" is listed twice'),
         ("id,part\nc,dev\n", 'line 2: part is "dev", expected train or test'),
+        ("id;part\nc;train\n", "name the columns id and part; separate columns by commas"),
         ("id\nc\n", "must name the columns id and part"),
         ("id,part\nc,train\n", "no sequence of this store under test"),
     ):
@@ -105,7 +121,7 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=message):
             split(index, str(path))
     path.write_bytes(b"id,part\n\xff,train\n")
-    with pytest.raises(UserError, match=r"mine\.csv cannot be read"):
+    with pytest.raises(UserError, match=r"mine\.csv, line 2: not UTF-8 text; save it as"):
         split(index, str(path))
     with pytest.raises(UserError, match=r"absent\.csv cannot be read"):
         split(index, str(tmp_path / "absent.csv"))

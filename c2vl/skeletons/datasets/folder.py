@@ -31,7 +31,7 @@ from c2vl.skeletons.layout import JointLayout
 from c2vl.skeletons.layout_files import LARGEST, RECORDINGS, layout_of_values
 from c2vl.skeletons.rejected import RejectedError
 from c2vl.skeletons.sequence import Sequence
-from c2vl.support.errors import UserError
+from c2vl.support.errors import UserError, not_utf8
 from c2vl.support.yaml_files import parse_yaml
 
 _LAYOUT = "layout.yaml"
@@ -72,6 +72,8 @@ def _layout(file: RawFile) -> tuple[JointLayout, dict[str, Any]]:
         recordings = values.get(RECORDINGS) or {}
     except UserError:
         raise
+    except UnicodeDecodeError as error:
+        raise UserError(f"{name}{not_utf8(error)}") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{name}: cannot be read as YAML: {error}") from None
     facts: dict[str, Any] = {"joints": len(layout.joints)}

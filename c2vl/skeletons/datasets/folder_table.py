@@ -12,7 +12,7 @@ from typing import Any
 from c2vl.skeletons.datasets.base import Item
 from c2vl.skeletons.formats.raw_files import RawFile
 from c2vl.skeletons.rejected import Rejected, RejectedError
-from c2vl.support.errors import UserError, did_you_mean
+from c2vl.support.errors import UserError, did_you_mean, not_by_commas, not_utf8
 
 TABLE = "sequences.csv"
 _NUMBERS = ("subject", "camera", "setup", "replication")
@@ -152,8 +152,7 @@ def _rows(table: RawFile) -> tuple[list[tuple[int, dict[str, str]]], list[str]]:
     except OSError as error:
         raise UserError(f"{table.name}: cannot be read: {error}") from None
     except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise UserError(f"{table.name}, line {line}: not UTF-8 text") from None
+        raise UserError(f"{table.name}{not_utf8(error)}") from None
     lines = csv.reader(io.StringIO(text, newline=""), strict=True)
     rows: list[tuple[int, dict[str, str]]] = []
     try:
@@ -182,9 +181,7 @@ def _check_columns(table: RawFile, columns: list[str]) -> list[str]:
         if match is not None:
             splits.append(match[1])
         elif name not in _COLUMNS:
-            hint = did_you_mean(name, [*_COLUMNS, "split_NAME"])
-            if len(columns) == 1 and (";" in name or "\t" in name):
-                hint = "; separate columns by commas (spreadsheets: save as CSV, comma delimited)"
+            hint = not_by_commas(columns) or did_you_mean(name, [*_COLUMNS, "split_NAME"])
             raise UserError(f'{where}: column "{name[:40]}" is not known{hint}')
         if columns.count(name) > 1:
             raise UserError(f'{where}: column "{name}" is there twice')

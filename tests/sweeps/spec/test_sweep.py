@@ -13,6 +13,7 @@ import pytest
 import yaml
 from pydantic import TypeAdapter
 
+from c2vl.config.reading import PRESETS as EXPERIMENTS
 from c2vl.config.reading import load
 from c2vl.support.errors import UserError
 from sweeps.search.warm_start import distribution
@@ -101,6 +102,13 @@ def test_presets_have_names(tmp_path: Path) -> None:
     assert (other.base.data, other.base.train.epochs) == (load(Path("preset:demo")).data, 3)
     with pytest.raises(UserError, match=r'preset:debgu: no such preset; did you mean "debug"'):
         load_sweep(Path("preset:debgu"))
+    experiment, sweep = EXPERIMENTS / "demo.yaml", PRESETS / "demo.yaml"
+    with pytest.raises(
+        UserError, match=r"is an experiment file .* `c2vl train .*demo.yaml` trains"
+    ):
+        load_sweep(experiment)
+    with pytest.raises(UserError, match=r"demo.yaml: is a sweep file .* an experiment is needed"):
+        load_sweep(sweep, [f"base={sweep}"])
 
 
 @pytest.mark.parametrize(
@@ -267,6 +275,8 @@ def test_a_copied_folder_is_not_taken_for_the_sweep_in_it(tmp_path: Path) -> Non
     (tmp_path / "elsewhere").mkdir()
     with pytest.raises(UserError, match=r"no such sweep.*there: a, b"):
         read_sweep(tmp_path, "../sweeps/a")
+    with pytest.raises(UserError, match=r"no such sweep.*asked for, not its file"):
+        read_sweep(tmp_path, str(SweepFolder.of(tmp_path, "a").settings))
 
 
 def test_a_space_may_come_from_the_command_line_alone(tmp_path: Path) -> None:
