@@ -125,9 +125,14 @@ def keep_fitting(
     Sequences outside the training part are kept: nobody trains on them.
 
     Raises:
-        UserError: nothing would be left.
+        UserError: no training pair would be left.
     """
     names = [name for name, wrong in zip(found.ids, found.wrong, strict=True) if wrong > 0.5]
+    if len(names) == len(found.ids):
+        raise UserError(
+            f"{table.path}: no training pair would be left, all {len(names)} fit no better than "
+            "shuffled ones; look at the texts (`c2vl prompts inspect`)"
+        )
     kept = np.setdiff1d(np.arange(len(table.ids)), table.places(names))
     source_NP = np.repeat(np.arange(len(table.ids))[:, None], table.prompts_per_sample, axis=1)
     facts = {"filtered": {"neighbours": NEIGHBOURS, "share": round(found.share, 4)}}

@@ -79,6 +79,8 @@ def test_softening_moves_a_pair_to_its_believed_neighbours(
     nobody = Fit(ids, near, wrong, np.ones(5), 1.0, None)
     kept = soften(table, tmp_path / "own", nobody)
     assert np.array_equal(kept.join(ids), table.join(ids)), "no neighbour is believed"
+    with pytest.raises(UserError, match="no training pair would be left"):
+        keep_fitting(table, tmp_path / "none", nobody)
 
 
 def test_the_filter_finds_wrong_pairs(
