@@ -46,7 +46,8 @@ class Student(nn.Module):
         With ``maps`` these are feature maps, (n, M, t, V, F).
         """
         with self.precision.autocast():
-            features_nF: Tensor = self.encoder(x_nMTVC, present_nM, slots_B, maps)
+            how = {"maps": True} if maps else {}  # a backbone's own forward need not know it
+            features_nF: Tensor = self.encoder(x_nMTVC, present_nM, slots_B, **how)
         return features_nF.float()
 
     def features(self, batch: Batch) -> Tensor:
