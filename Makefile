@@ -24,8 +24,8 @@ PORT ?= 5000
 IMAGE ?= c2vl:0.1.0
 PACKAGES ?=
 BUILDER ?= docker
-# Files of tests side by side, in the order of their names: those that start Ray wait much.
-PARALLEL ?= -n 3 --dist loadfile --no-loadscope-reorder
+# Files of tests side by side, in the order of tests/conftest.py: those that start Ray wait much.
+PARALLEL ?= -n 4 --dist loadfile --no-loadscope-reorder
 
 VENV := .venv
 NEWEST := .venv-newest
@@ -42,14 +42,16 @@ help:
 
 install: $(STAMP)
 
+# pip would compile on one core; where compileall fails, a package's template is no Python.
 $(STAMP):
 	@command -v $(PYTHON) >/dev/null || { echo "make: no $(PYTHON) here; install Python 3.11 or newer, or name one: make PYTHON=python3.12"; exit 2; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "make: $(PYTHON) is $$($(PYTHON) -V 2>&1); Python 3.11 or newer is needed: make PYTHON=python3.11"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile $(PIP_FLAGS) -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) --no-deps -r requirements-nodeps.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 	@rm -f $(VENV)/.installed-*
 	@touch $@
 

@@ -31,6 +31,15 @@ def _data(variable: str, folder: str) -> Path:
     return path
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the file that makes ``finished``, for which others wait, then those with Ray.
+
+    They are the long ones; processes of pytest that run out of files end with short ones.
+    """
+    long = {item.path for item in items if item.get_closest_marker("ray")}
+    items.sort(key=lambda item: (item.path not in long, item.path.name != "test_sweep.py"))
+
+
 @pytest.fixture
 def own_parts_go() -> Iterator[None]:
     """Forget the parts that a test registers."""

@@ -18,6 +18,7 @@ HOST = "127.0.0.1"
 _STEP = 16_384
 _HEAD = re.compile(rb"([A-Z]+) (\S+) HTTP/1\.1\r\n")
 _RANGE = re.compile(rb"\r\nrange: (\S+)", re.I)
+_CALL = re.compile(rb"\r\namz-sdk-invocation-id: (\S+)", re.I)  # the same when a client asks again
 
 
 class Server:
@@ -62,7 +63,8 @@ class Proxy:
         status: answered in place of the server's, until ``sick_until``.
         sick_until: time.monotonic().
         rate: bytes a second of a connection, either way; 0: as fast as it goes.
-        requests: method, path and range of bytes, as they came.
+        requests: method, path and range of bytes, as they were handed on. What a client asks once
+            more, because it was refused or on a busy machine had no answer in time, stands once.
         refused: how many of them were answered with the status.
     """
 
@@ -70,6 +72,7 @@ class Proxy:
         self.status, self.sick_until, self.rate = 503, 0.0, 0.0
         self.requests: list[tuple[str, str, str]] = []
         self.refused = 0
+        self._calls: set[bytes] = set()
         self._open: set[socket.socket] = set()
         self._server = server
         self._listening = socket.create_server((host, port), backlog=64)
@@ -90,14 +93,17 @@ class Proxy:
             while given := client.recv(_STEP):
                 if head := _HEAD.match(given):
                     span = _RANGE.search(given)
-                    line = (head[1].decode(), head[2].decode(), span[1].decode() if span else "")
-                    self.requests.append(line)
                     if time.monotonic() < self.sick_until:
                         self.refused += 1
                         answer = f"HTTP/1.1 {self.status} X\r\nContent-Length: 0\r\n"
                         client.sendall(f"{answer}Connection: close\r\n\r\n".encode())
                         up.shutdown(socket.SHUT_RDWR)
                         return
+                    call = _CALL.search(given)
+                    if call is None or call[1] not in self._calls:
+                        asked = span[1].decode() if span else ""
+                        self.requests.append((head[1].decode(), head[2].decode(), asked))
+                    self._calls |= {call[1]} if call else set()
                 self._send(up, given)
 
     def _hand_on(self, up: socket.socket, client: socket.socket) -> None:

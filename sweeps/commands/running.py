@@ -135,6 +135,9 @@ def _continued(spec: SweepSettings) -> SweepSettings:
 
 
 def _drive(spec: SweepSettings, address: str | None, *, resume: bool) -> None:
+    from sweeps.spec.lock import require_free
+
+    require_free(spec.folder, spec.name)
     from sweeps import driver
     from sweeps.spec.store_addresses import shown
 

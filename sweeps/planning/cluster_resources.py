@@ -19,6 +19,7 @@ from c2vl.support.ray_session import default_temp_dir, fit_to_this_machine, tell
 from sweeps.planning.ray_internals import (
     ASKS_DASHBOARD,
     ENVIRONMENT,
+    TRACKS_STATE,
     started_rays,
 )
 
@@ -61,10 +62,11 @@ def cluster(
         os.environ.pop("RAY_ADDRESS", None)  # it may say so; workers would start their own
         fit_to_this_machine()
         options |= {"include_dashboard": dashboard, "num_cpus": cpus or usable_cpus()}
-        os.environ.setdefault(ASKS_DASHBOARD, str(int(dashboard)))
+        for name in (ASKS_DASHBOARD, TRACKS_STATE):
+            os.environ.setdefault(name, str(int(dashboard)))
     else:
         _require_answer(address)
-        environment["env_vars"] = ENVIRONMENT
+        environment["env_vars"] = ENVIRONMENT | {TRACKS_STATE: "1"}
     try:
         ray.init(address=address, runtime_env=environment, **options)
     except ConnectionError as error:

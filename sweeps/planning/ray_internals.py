@@ -29,8 +29,10 @@ ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "RAY_AIR_NEW_OUTPUT": "0",  # with it Tune prints a table even when told to be silent
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",  # runs, attempts and ranks in Ray Train's state API
 }
+TRACKS_STATE = "RAY_TRAIN_ENABLE_STATE_TRACKING"
+"""Set to 1 where a dashboard serves what it keeps: runs, attempts and ranks of Ray Train's state
+API. Where there is none, nobody can ask for them, and their process takes over 3 CPU seconds."""
 ASKS_DASHBOARD = "RAY_TRAIN_ENABLE_STATE_ACTOR_RECONCILIATION"
 """Set to 0 where there is no dashboard: Ray Train's state would ask it in vain for dead actors."""
 ADDED_BY_TUNE = {

@@ -100,10 +100,7 @@ def _locked_here(folder: SweepFolder, name: str, *, make: bool) -> Iterator[None
                 patience = COPY_SECONDS if _taken(file, fcntl.LOCK_SH) else GLANCE_SECONDS
                 if time.monotonic() > began + patience:
                     file.seek(0)
-                    raise UserError(
-                        f"{name}: is running already ({file.read().strip() or 'elsewhere'}); see "
-                        f"c2vl-sweep status {name}"
-                    )
+                    raise _runs_already(name, file.read())
                 time.sleep(0.05)
             if not _still_there(file, folder.lock):
                 continue  # the folder was removed meanwhile: this file locks nobody out
@@ -112,6 +109,24 @@ def _locked_here(folder: SweepFolder, name: str, *, make: bool) -> Iterator[None
             file.flush()
             yield
             return
+
+
+def require_free(folder: SweepFolder, name: str) -> None:
+    """Refuse a sweep that a process of this machine drives, before anything slow is imported.
+
+    Raises:
+        UserError: it says which process.
+    """
+    began = time.monotonic()
+    while _is_running_here(folder):
+        if time.monotonic() > began + GLANCE_SECONDS:
+            raise _runs_already(name, folder.lock.read_text(encoding="utf-8"))
+        time.sleep(0.05)
+
+
+def _runs_already(name: str, who: str) -> UserError:
+    who = who.strip() or "elsewhere"
+    return UserError(f"{name}: is running already ({who}); see c2vl-sweep status {name}")
 
 
 def _still_there(file: TextIO, path: Path) -> bool:

@@ -19,7 +19,7 @@ RELOAD = """
 from c2vl.encoder import load_encoder
 from c2vl.registry import import_modules
 import_modules(["my_backbone.py"])
-print("features:", load_encoder("exported").feature_size)
+print("features:", load_encoder("exported-best").feature_size)
 """
 
 
@@ -53,8 +53,6 @@ def test_dataset_training_sweep_export_and_reload(nodes: int, tmp_path: Path) ->
     assert "needs backbone gru" in said and "my_backbone.py" in said
     known = {"C2VL_IMPORTS": str(here / "my_backbone.py")}
     call("c2vl", "evaluate", "knn", f"{run}/encoder", *asked, **known)
-    call("c2vl", "export", run, "exported", **known)
-    assert "features: 32" in call("python", "-c", RELOAD)
 
     if not nodes:
         said = call("c2vl-sweep", "run", "sweep.yaml")
@@ -67,5 +65,6 @@ def test_dataset_training_sweep_export_and_reload(nodes: int, tmp_path: Path) ->
             local.down(here / STATE_FILE)
     assert "models:/mine@best" in said, said
     call("c2vl-sweep", "export", "mine", "exported-best", **known)
+    assert "features: 32" in call("python", "-c", RELOAD)
     call("c2vl", "embed", "exported-best", "runs/stores/mine", "features.parquet", **known)
     assert (here / "features.parquet").exists()

@@ -23,6 +23,7 @@ def test_a_full_disk_ends_the_sweep_and_loses_nothing(
     folder = storage / "sweeps/small/trials/small-0000"
     words = [
         "train.epochs=12",
+        "train.evaluate_every=6",
         "pruner.name=none",
         "trials=1",
         "points=[]",

@@ -119,7 +119,10 @@ def worker(rank: int, world: int, port: int, folder: str, kinds: list[str]) -> N
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize(("world", "kinds"), [(2, list(OBJECTIVES)), (4, ["every edge"])])
+@pytest.mark.parametrize(
+    ("world", "kinds"),
+    [(2, list(OBJECTIVES)), pytest.param(4, ["every edge"], marks=pytest.mark.slow)],
+)
 def test_workers_together_are_one(world: int, kinds: list[str], tmp_path: Path) -> None:
     port = free_port()
     mp.spawn(worker, (world, port, str(tmp_path), kinds), nprocs=world)

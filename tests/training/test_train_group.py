@@ -93,7 +93,7 @@ class Trial:
         return rows, restarts, ""
 
 
-@pytest.fixture(scope="module", params=[2, 4])
+@pytest.fixture(scope="module", params=[2, pytest.param(4, marks=pytest.mark.slow)])
 def trial(request: pytest.FixtureRequest) -> Iterator[tuple[Any, int]]:
     """The process of a trial of two or four workers, in a placement group with them."""
     import ray

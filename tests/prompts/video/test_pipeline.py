@@ -146,6 +146,7 @@ def test_video_to_training_on_ray_with_a_worker_killed(
         row = ImageEncoder.load(tiny_clip).encode([opened.read(int(length))])[0]
     stored = ConceptTable.open(folders["vision"]).join([ids[0]])[0, 1]
     np.testing.assert_allclose(row, stored, atol=1e-3)  # tables keep unit rows as float16
+    ray.shutdown()  # the training is one of this process
     experiment = from_dict(
         {
             "data": {"store": str(demo_store.path), "frames": 16, "validation_folds": 2},

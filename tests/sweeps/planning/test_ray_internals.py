@@ -16,6 +16,7 @@ from sweeps.planning.ray_internals import (
     ADDED_BY_TUNE,
     ASKS_DASHBOARD,
     ENVIRONMENT,
+    TRACKS_STATE,
     error_text,
     forgive_failure,
 )
@@ -32,7 +33,7 @@ NO_FIGURES = {
 }
 
 
-@pytest.mark.parametrize("name", sorted([*ENVIRONMENT, ASKS_DASHBOARD]))
+@pytest.mark.parametrize("name", sorted([*ENVIRONMENT, ASKS_DASHBOARD, TRACKS_STATE]))
 def test_ray_still_reads_the_variable(name: str) -> None:
     root = Path(ray.__file__).parent
     places = [root / "_private", root / "tune", root / "air", root / "train"]

@@ -19,6 +19,7 @@ from optuna.trial import TrialState
 
 from c2vl.support.errors import UserError
 from c2vl.training.run_folder import RunFolder
+from sweeps.commands.records import reconcile
 from sweeps.commands.running import extend, stop
 from sweeps.running.stopping import ask_to_stop, stopping, wait_for_end
 from sweeps.search.trial_source import TrialSource
@@ -120,7 +121,8 @@ def test_stopped_then_extended(
 ) -> None:
     """What was cut off goes on, one trial is added, and none is run again."""
     storage = tmp_path / "runs"
-    words = ["train.epochs=12", "pruner.name=none", "trials=1", "points=[]"]
+    words = ["train.epochs=12", "train.evaluate_every=3", "pruner.name=none"]
+    words += ["trials=1", "points=[]"]
     process = start("run", sweep_file, *words, cwd=tmp_path)
     try:
         deadline = time.monotonic() + 150
@@ -149,4 +151,4 @@ def test_stopped_then_extended(
     assert [found[f"small-000{i}"].data.tags["attempts"] for i in (0, 1)] == ["2", "1"]
     for run in found.values():
         assert epochs(storage, run) == list(range(1, 13))
-    assert "says what the study says" in c2vl_sweep("reconcile", "small", cwd=tmp_path).stdout
+    assert "says what the study says" in CliRunner().invoke(reconcile, ["small"]).output

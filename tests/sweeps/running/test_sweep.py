@@ -21,6 +21,7 @@ from c2vl.skeletons.store import Store
 from c2vl.support.errors import UserError
 from sweeps import driver
 from sweeps.choosing.final_choice import ROWS, read_choice, row_title
+from sweeps.commands.main import sweep
 from sweeps.commands.outputs import export
 from sweeps.running.stopping import Stop
 from sweeps.search.trial_source import TrialSource
@@ -183,34 +184,51 @@ def test_an_encoder_that_mlflow_refused_is_kept_and_registered_later(
     assert version.tags["trial"] == str(final.trial)
 
 
-def test_looking_at_it(finished: tuple[Path, str], c2vl_sweep: Callable[..., Any]) -> None:
+WIDE = {"COLUMNS": "200"}
+
+
+def said(*words: object) -> str:
+    """What ``c2vl-sweep`` prints in this process."""
+    done = CliRunner(env=WIDE).invoke(sweep, [str(word) for word in words])
+    assert done.exit_code == 0, (done.output, done.exception)
+    return done.output
+
+
+def refused(*words: object) -> str:
+    """The message of the mistake that ``c2vl-sweep`` finds, in this process."""
+    done = CliRunner(env=WIDE).invoke(sweep, [str(word) for word in words])
+    assert isinstance(done.exception, UserError), (done.output, done.exception)
+    return str(done.exception)
+
+
+def test_looking_at_it(finished: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
     cwd = finished[0].parent
-    state = json.loads(c2vl_sweep("status", "small", "--json", cwd=cwd).stdout)
+    monkeypatch.chdir(cwd)
+    state = json.loads(said("status", "small", "--json"))
     assert [state[key] for key in ("asked", "complete", "pruned", "running")] == [3, 2, 1, 0]
-    assert "pruned" in c2vl_sweep("status", "small", cwd=cwd).stdout
-    assert "small" in c2vl_sweep("list", cwd=cwd).stdout
-    assert "optim.lr=" in c2vl_sweep("best", "small", cwd=cwd).stdout
-    c2vl_sweep("export", "small", "out/small", cwd=cwd)
+    assert "pruned" in said("status", "small")
+    assert "small" in said("list")
+    assert "optim.lr=" in said("best", "small")
+    said("export", "small", "out/small")
     assert load_encoder(cwd / "out/small").card["provenance"]["sweep"] == "small"
-    assert "--overwrite" in c2vl_sweep("export", "small", "out/small", cwd=cwd, code=2).stdout
-    c2vl_sweep("export", "small", "out/small", "--overwrite", cwd=cwd)
-    over_all = c2vl_sweep("export", "small", "runs", "--overwrite", cwd=cwd, code=2).stdout
-    assert "holds something else" in over_all and (cwd / "runs/mlflow.db").exists()
+    assert "--overwrite" in refused("export", "small", "out/small")
+    said("export", "small", "out/small", "--overwrite")
+    assert "holds something else" in refused("export", "small", "runs", "--overwrite")
+    assert (cwd / "runs/mlflow.db").exists()
 
 
+# What only Ray and MLflow can refuse: tests/faults/test_nodes.py
 def test_mistakes_end_in_one_message(
-    finished: tuple[Path, str], sweep_file: Path, c2vl_sweep: Callable[..., Any], tmp_path: Path
+    finished: tuple[Path, str],
+    sweep_file: Path,
+    c2vl_sweep: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    cwd = finished[0].parent
-    assert "resume small" in c2vl_sweep("run", sweep_file, cwd=cwd, code=2).stdout
-    assert "there: small" in c2vl_sweep("status", "smal", cwd=cwd, code=2).stdout
-    kept = c2vl_sweep("resume", "small", "trials=9", cwd=cwd, code=2).stdout
-    assert "a sweep that has begun keeps it" in kept
-    for words, message in (
-        (["train.cpus_per_worker=1000"], "a trial needs 1 worker(s) with 1000 CPU"),
-        (["base.prompts.language=nowhere"], "prompts.language"),
-        (["tracking.uri=http://127.0.0.1:9"], "tracking.uri"),
-    ):
-        out = c2vl_sweep("run", sweep_file, *words, cwd=tmp_path, code=2).stdout
-        assert message in out
-        assert not (tmp_path / "runs/sweeps/small").exists()  # nothing half-started is left
+    wrong = ("run", sweep_file, "base.prompts.language=nowhere")
+    assert "prompts.language" in c2vl_sweep(*wrong, cwd=tmp_path, code=2).stdout
+    assert not (tmp_path / "runs/sweeps/small").exists()  # nothing half-started is left
+    monkeypatch.chdir(finished[0].parent)
+    assert "resume small" in refused("run", sweep_file)
+    assert "there: small" in refused("status", "smal")
+    assert "a sweep that has begun keeps it" in refused("resume", "small", "trials=9")
