@@ -363,8 +363,9 @@ def filter_(
     """Copy TABLE to OUT without the pairs that look wrong, or softened; no label is read.
 
     A pair looks wrong where its prompts fit those of the 10 nearest raw skeletons as badly as
-    shuffled prompts do. Train with prompts.missing=exclude, and with the epochs printed for as many
-    optimizer steps; docs/evidence.md has what it gains.
+    shuffled prompts do; as many are left out as are estimated to be wrong. Train with
+    prompts.missing=exclude, and with the epochs printed for as many optimizer steps.
+    docs/evidence.md has what it gains.
 
     With --doubtful soften no pair is left out: the likelier it is wrong, the more of its prompts'
     features come from those neighbours whose own pairs look right. Train as with any table.
@@ -394,13 +395,13 @@ def filter_(
     with made_at(out, KIND, fresh=overwrite) as folder:
         make(opened, folder, found, overwrite=overwrite)
     _tell_fit(found)
-    kept, pairs = int((found.wrong <= 0.5).sum()), len(found.ids)
+    kept, pairs = len(found.ids) - len(found.doubted), len(found.ids)
     if doubtful == "soften":
-        click.echo(f"{out}: {pairs} training pairs, {pairs - kept} mostly from their neighbours")
+        click.echo(f"{out}: all {pairs} training pairs, each softened as far as it looks wrong")
     else:
         click.echo(
             f"{out}: {kept} of {pairs} training pairs kept; multiply train.epochs by about "
-            f"{pairs / max(kept, 1):.2f} for equally many steps"
+            f"{pairs / kept:.2f} for equally many steps"
         )
 
 

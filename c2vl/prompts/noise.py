@@ -89,6 +89,11 @@ class Fit:
     share: float
     auc: float | None
 
+    @property
+    def doubted(self) -> NDArray[np.int64]:
+        """Numbers of the pairs that fit worst, as many as are estimated to be wrong."""
+        return self.score.argsort(kind="stable")[: round(self.share * len(self.ids))]
+
 
 def fit(store: Store, table: ConceptTable, *, split_name: str = "xsub") -> Fit:
     """Score the pairs of a training part; no label and no test sequence is used.
@@ -120,14 +125,14 @@ def fit(store: Store, table: ConceptTable, *, split_name: str = "xsub") -> Fit:
 def keep_fitting(
     table: ConceptTable, out: Path, found: Fit, *, overwrite: bool = False
 ) -> ConceptTable:
-    """Copy a table without the pairs that are likelier wrong than right.
+    """Copy a table without as many of the worst fitting pairs as are estimated to be wrong.
 
     Sequences outside the training part are kept: nobody trains on them.
 
     Raises:
         UserError: no training pair would be left.
     """
-    names = [name for name, wrong in zip(found.ids, found.wrong, strict=True) if wrong > 0.5]
+    names = [found.ids[number] for number in found.doubted]
     if len(names) == len(found.ids):
         raise UserError(
             f"{table.path}: no training pair would be left, all {len(names)} fit no better than "
