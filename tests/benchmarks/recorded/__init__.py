@@ -38,7 +38,6 @@ class Table:
     """
 
     def __init__(self, path: Path = UTD_MHAD, *, seed: int | None = None) -> None:
-        self.path = path
         frame = pd.read_parquet(path)
         self.settings = settings_of(frame)
         self.epochs = int(frame["epoch"].max())
