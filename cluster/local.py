@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 from c2vl.support.errors import UserError
+from c2vl.support.ray_session import LONGEST_TEMP_DIR
 from cluster import auth, processes
 from cluster.state import ClusterState, load, save
 
@@ -63,8 +64,7 @@ def up(
         dashboard=f"http://{LOOPBACK}:{dashboard_port}",
         gcs=f"{LOOPBACK}:{_free_port()}",
         root=str(Path.cwd()),
-        # short, since Ray's sockets lie below it and their paths may have 107 characters
-        temp_dir=tempfile.mkdtemp(prefix="c2vl-"),
+        temp_dir=tempfile.mkdtemp(prefix="c2vl-", dir=_short_folder()),
     )
     try:
         for index in range(nodes):
@@ -76,6 +76,15 @@ def up(
         down(path)
         raise
     return state, True
+
+
+def _short_folder() -> str:
+    """Return where Ray's sockets may lie: their paths may have 107 characters."""
+    given = tempfile.gettempdir()
+    if len(given) + len("/c2vl-12345678") <= LONGEST_TEMP_DIR:
+        return given
+    print(f"{given}: too long for Ray's sockets; /tmp instead", file=sys.stderr)
+    return "/tmp"
 
 
 def down(path: Path, *, grace: float = 15.0) -> int:

@@ -11,14 +11,12 @@ import secrets
 import shlex
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import click
 
 from c2vl.support.errors import UserError
-from c2vl.support.files import write_text
 
 ADMIN, SESSION = "MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY"
 USERS = """\
@@ -60,9 +58,10 @@ def up(store: str, **options: Any) -> None:
     user admin, with the password in MLFLOW_AUTH_ADMIN_PASSWORD.
     """
     command = server_command(store, **options)
-    folder = Path(tempfile.mkdtemp(prefix="c2vl-mlflow-"))
-    write_text(folder / "users.ini", USERS.format(store=store.replace("%", "%%")))
-    os.environ["MLFLOW_AUTH_CONFIG_PATH"] = str(folder / "users.ini")
+    # in memory, and gone with the server: nobody would remove a file that it reads
+    users = os.memfd_create("users.ini", 0)
+    os.write(users, USERS.format(store=store.replace("%", "%%")).encode())
+    os.environ["MLFLOW_AUTH_CONFIG_PATH"] = f"/proc/{os.getpid()}/fd/{users}"
     os.environ.setdefault(SESSION, secrets.token_hex(32))  # sessions of the pages end with it
     os.execv(command[0], command)
 

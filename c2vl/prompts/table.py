@@ -36,6 +36,7 @@ from c2vl.support.errors import UserError, not_utf8
 from c2vl.support.files import (
     parse_json,
     replacing_folder,
+    require_apart,
     require_itself,
     require_writable,
     write_text,
@@ -424,8 +425,9 @@ def may_write(path: Path, *, overwrite: bool) -> None:
         UserError: ``path`` holds a table that is not to be replaced, or something else, or cannot
             be written.
     """
+    require_apart(path)
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        if not (path / "manifest.json").is_file():
+        if not all((path / name).is_file() for name in ("manifest.json", "features.npy")):
             raise UserError(f"{path}: exists and is not a concept table; give another OUT")
         if not overwrite:
             raise UserError(f"{path}: holds a table already; give another OUT, or --overwrite")

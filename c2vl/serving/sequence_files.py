@@ -104,6 +104,12 @@ def _array(path: Path) -> Joints:
         stat = path.stat()
         file = RawFile(path.name, path, None, stat.st_size, stat.st_mtime_ns)
         joints: Any = ArrayFile(file).read(_MOST)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise UserError(
+            f"{path}: is a folder; name the file, or the reader of such folders: --reader ntu60"
+        ) from None
     except (RejectedError, OSError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or error
         raise UserError(

@@ -109,19 +109,17 @@ def require_bodies(
 
 
 def require_upright(sequence: NDArray[np.float32], layout: JointLayout) -> None:
-    """Refuse a sequence of a service whose bodies stand on their heads: its y points down.
-
-    Other axes pass, since a single sequence may well be of somebody who lies.
+    """Refuse a sequence sent to a service without a word on its axes, whose bodies are not upright.
 
     Args:
         sequence: (M, T, V, 3).
 
     Raises:
-        UserError: heads lie clearly below feet.
+        UserError: heads lie clearly along another axis than y from the feet.
     """
     direction, _ = stature([sequence], layout)
-    if direction is not None and axis_of(direction)[0] == "-y" and -direction[1] >= _CLEAR:
-        raise UserError('heads lie below the feet, and y is taken to point up: send "up": "-y"')
+    if direction is not None:
+        _check_direction(direction, "y", 'send "up": "{}"')
 
 
 def stature(
@@ -200,13 +198,14 @@ def _check_size(size: float, metres: float, said: str | None) -> None:
     )
 
 
-def _check_direction(mean_C: NDArray[np.floating], up: str) -> None:
+def _check_direction(mean_C: NDArray[np.floating], up: str, say: str = "give --up {}") -> None:
     source_C = np.array(UP[up]).T @ mean_C  # in the source's axes
     found, clear = axis_of(source_C)
     if found == up or clear < _CLEAR:
         return
-    right = "" if up != "y" else ", or --up y if this is right (people who lie, say)"
+    either = say.partition(" ")[2].format("y")
+    right = "" if up != "y" else f", or {either} if this is right (people who lie, say)"
     raise UserError(
-        f"heads lie along {found} from the feet, and {up} is taken to point up: give --up "
-        f"{found}{right}"
+        f"heads lie along {found} from the feet, and {up} is taken to point up: "
+        f"{say.format(found)}{right}"
     )

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -28,6 +29,15 @@ _STAND_INS = {
 """Starts of what downloads leave in place of data, none of whose formats begins so."""
 START = 64
 """Bytes that tell what lies in place of a file."""
+_REPLACED = {
+    "features.npy": ["*"],  # a concept table
+    "encoder.json": ["*"],
+    "index.json": ["*"],
+    "head.json": ["*"],
+    "manifest.json": ["data-*", "cache"],  # a store
+    "metrics.jsonl": ["checkpoints", "encoder"],  # a run
+}
+"""The file that tells what a folder is: names below it that commands replace or delete."""
 _PARTIAL = ".tmp-"  # prefix of names that are still being written
 
 
@@ -191,6 +201,25 @@ def write_error(path: Path, error: OSError) -> UserError:
     return kind(f"{path}: cannot be written ({why})")
 
 
+def require_apart(out: Path) -> None:
+    """Refuse a place below something that another command replaces or deletes with all in it.
+
+    Beside the content of a store or of a run there is room: tables and results may lie there.
+
+    Raises:
+        UserError: it is such a place; the message names the folder.
+    """
+    inner = out.absolute()
+    for folder in inner.parents:
+        for sign, owned in _REPLACED.items():
+            name = inner.relative_to(folder).parts[0]
+            if any(fnmatch(name, one) for one in owned) and (folder / sign).is_file():
+                raise UserError(
+                    f"{out}: lies in {folder if owned == ['*'] else folder / name}, which other "
+                    "commands replace with all that is in it; give a place outside"
+                )
+
+
 def require_free(out: Path, *, overwrite: bool, known_by: Iterable[str] = ()) -> None:
     """Check that a command may write to its OUT before it starts working.
 
@@ -200,6 +229,7 @@ def require_free(out: Path, *, overwrite: bool, known_by: Iterable[str] = ()) ->
     Raises:
         UserError: OUT exists and may not be replaced, or its folder cannot be written.
     """
+    require_apart(out)
     if out.exists() and not overwrite:
         raise UserError(f"{out}: is there already; add --overwrite to replace it")
     if out.is_dir() and any(out.iterdir()):

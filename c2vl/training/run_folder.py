@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from c2vl.config.reading import dump, from_dict
 from c2vl.skeletons.staging import MANIFEST
 from c2vl.support.errors import StorageFull, TrainingError, UserError
-from c2vl.support.files import write_text
+from c2vl.support.files import require_apart, write_text
 from c2vl.support.remote import Location, below
 from c2vl.support.yaml_files import parse_yaml
 from c2vl.training.mirror import Mirror
@@ -185,6 +185,7 @@ class RunFolder:
             UserError: it is a file, a store or a concept table, or it has folders and nothing of a
                 run. Files alone (a log that the shell has opened, notes) are in nobody's way.
         """
+        require_apart(self.path)
         if not self.path.exists():
             return
         if not self.path.is_dir():

@@ -151,7 +151,7 @@ def test_mistakes_end_in_one_message(parts: Path, demo_store: Store, tmp_path: P
     for name, message in (
         ("text.npy", "cannot be read as .npy (not a .npy array)"),
         ("objects.npy", "cannot be read as .npy (the array holds |O"),
-        ("nothing.npy", "cannot be read as .npy (No such file"),
+        ("nothing.npy", "nothing.npy: no such file"),
         ("cut.npy", "cannot be read as .npy ("),
         ("absurd.npy", "cannot be read as .npy ("),
         ("mm.npy", "m across, with joints taken to be in m: give --unit mm"),
@@ -222,6 +222,9 @@ def test_the_service_answers_like_the_encoder(
     zup = [(100 * x[..., [0, 2, 1]] * [1, -1, 1]).tolist() for x in real]
     converted = client.post("/v1/embed", json={"sequences": zup, "up": "z", "unit": "cm"}).json()
     np.testing.assert_allclose(converted["features"], wanted, atol=1e-3)
+    unsaid = client.post("/v1/embed", json={"sequences": zup, "unit": "cm"})
+    assert unsaid.status_code == 422
+    assert 'send "up": "z", or "up": "y" if this is right' in unsaid.json()["detail"]
     down = {"sequences": [(x * [1, -1, -1]).tolist() for x in real]}
     told = client.post("/v1/embed", json=down)
     assert told.status_code == 422 and 'send "up": "-y"' in told.json()["detail"]

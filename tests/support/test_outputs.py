@@ -114,6 +114,35 @@ def test_a_folder_of_something_else_is_not_replaced(
     assert precious.exists()
 
 
+@pytest.mark.parametrize(
+    ("command", "inside"),
+    [
+        ("train", "STORE/cache/x"),
+        ("train", "STORE/data-x"),
+        ("embed", "ENCODER/x"),
+        ("export", "RUN/checkpoints/x"),
+        ("prompts", "LANGUAGE/x"),
+        ("prepare", "LANGUAGE/x"),
+        ("prompts", "STORE"),
+        ("prepare", "LANGUAGE"),
+    ],
+)
+def test_nothing_is_written_into_what_is_replaced(
+    command: str, inside: str, places: dict[str, Path], language: Path, tmp_path: Path
+) -> None:
+    """A table in place of a store would cost the store; a run in its cache would not last."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "metrics.jsonl").touch()
+    places |= {"LANGUAGE": language, "RUN": tmp_path / "run"}
+    words = COMMANDS[command].replace("OUT", inside)
+    for name, path in places.items():
+        words = words.replace(name, str(path))
+    before = {path: sorted(path.rglob("*")) for path in places.values()}
+    said = refused(words + ("" if command == "train" else " --overwrite"))
+    assert "which other commands replace" in said or "give another OUT" in said
+    assert {path: sorted(path.rglob("*")) for path in places.values()} == before
+
+
 def test_a_file_that_cannot_be_read_meanwhile_is_the_one_named(tmp_path: Path) -> None:
     missing = tmp_path / "source" / "rows.csv"
     with pytest.raises(UserError) as error, replacing_folder(tmp_path / "out") as folder:

@@ -70,6 +70,8 @@ class Table:
         label = self.classes.get(
             word, self.classes.get(f"class {int(word)}") if _is_count(word) else None
         )
+        if not word:
+            raise RejectedError("no label: give the recording's class in the column label")
         if label is None:
             raise RejectedError(
                 f'label "{word[:40]}" is no class: a name, or a number from 0 to 9999'

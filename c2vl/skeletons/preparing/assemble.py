@@ -72,6 +72,7 @@ def assemble(
         UserError: no sequence is left.
     """
     written = Assembled(pd.DataFrame(), 0, list(rejected))
+    number = len(items) + len(written.rejected)
     table: list[dict[str, Any]] = []
     sources: list[dict[str, Any]] = []
     seen: dict[str, str] = {}
@@ -116,7 +117,7 @@ def assemble(
     if not table:
         damage = [one for one in written.rejected if not one.left_out] or written.rejected
         first = f"; the first: {damage[0].file}: {damage[0].reason}" if damage else ""
-        raise UserError(f"none of the {len(items)} files can be used{first}")
+        raise UserError(f"none of the {number} recordings can be used{first}")
     written.index = _index(table)
     written.index.to_parquet(folder / "index.parquet", index=False)
     pd.DataFrame(sources).to_parquet(folder / "sources.parquet", index=False)

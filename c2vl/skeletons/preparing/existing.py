@@ -13,7 +13,7 @@ from c2vl.skeletons.preparing.assemble import OldEntries
 from c2vl.skeletons.rejected import Rejected, read_rejected
 from c2vl.skeletons.store import Store, read_manifest
 from c2vl.support.errors import UserError
-from c2vl.support.files import require_writable, write_text
+from c2vl.support.files import require_apart, require_writable, write_text
 
 DType = Literal["float32", "float16"]
 
@@ -88,13 +88,15 @@ def existing(
         UserError: another store is there and ``overwrite`` is not set, or it is no store at all, or
             none can be written there.
     """
+    require_apart(out)
     if not out.exists():
         require_writable(out.parent)
         return None
     there = [path.name for path in out.iterdir()] if out.is_dir() else [out.name]
     if all(name.startswith(("data-", ".tmp-manifest.json-")) for name in there):
         return None  # killed just before the manifest's rename
-    if not (out / "manifest.json").is_file():
+    # a concept table has a manifest too
+    if not (out / "manifest.json").is_file() or (out / "features.npy").exists():
         raise UserError(f"{out}: exists and is no prepared store; give another OUT")
     if overwrite:
         return None

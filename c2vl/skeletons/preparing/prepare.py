@@ -110,9 +110,11 @@ def prepare(
         entries = _in_order(found, kept, chunks, work, stored)
         try:
             written = assemble(data, found.items, entries, found.layout, stored, found.rejected)
-        except UserError:
+        except UserError as error:
+            if not (data / "rejected.csv").exists():  # it is about something else
+                raise
             os.replace(data / "rejected.csv", listing)
-            raise
+            raise UserError(f"{error}. All are listed in {listing}") from None
         unusable = [one for one in written.rejected if not one.left_out]
         if len(unusable) > max_rejected:
             write_rejected(listing, written.rejected)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -29,6 +31,23 @@ def test_what_is_unsafe_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         server_command("postgresql://mlflow:secret@db/mlflow", *PLAIN[1:])
     with pytest.raises(UserError, match="in the clear"):
         server_command(*PLAIN[:2], "0.0.0.0", *PLAIN[3:])
+
+
+def test_no_file_stays_of_a_server_that_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its settings are read by the process that it becomes, and by that one's children."""
+    child = "import os; print(open(os.environ['MLFLOW_AUTH_CONFIG_PATH']).read())"
+    again = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    script = (
+        "import sys; from cluster import mlflow_server as ours\n"
+        f"ours.server_command = lambda *_, **__: [sys.executable, '-c', {again!r}]\n"
+        "ours.up.callback('sqlite:////x.db')"
+    )
+    before = set(Path(tempfile.gettempdir()).glob("c2vl-mlflow-*"))
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert "database_uri = sqlite:////x.db" in done.stdout
+    assert set(Path(tempfile.gettempdir()).glob("c2vl-mlflow-*")) == before
 
 
 @pytest.fixture
