@@ -41,6 +41,10 @@ class Rejected:
     line: int | None = None
     left_out: bool = False
 
+    def __str__(self) -> str:
+        where = f", line {self.line}" if self.line else ""
+        return f"{self.file}{where}: {self.reason}"
+
 
 def write_rejected(path: Path, rejected: list[Rejected]) -> None:
     """Write the table of what did not become a sequence."""

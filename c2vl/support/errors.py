@@ -51,7 +51,8 @@ def first_line(error: BaseException) -> str:
 def not_utf8(error: UnicodeDecodeError) -> str:
     """Return where bytes stop being UTF-8, and the remedy: goes after the file's name."""
     line = error.object[: error.start].count(b"\n") + 1
-    return f", line {line}: not UTF-8 text; save it as UTF-8 (iconv -f LATIN1 -t UTF-8 FILE)"
+    given = "UTF-16" if error.object[:2] in (b"\xff\xfe", b"\xfe\xff") else "LATIN1"
+    return f", line {line}: not UTF-8 text; save it as UTF-8 (iconv -f {given} -t UTF-8 FILE)"
 
 
 def not_by_commas(columns: Iterable[str]) -> str:

@@ -271,7 +271,11 @@ def test_requests_that_are_refused(client: TestClient) -> None:
         ),
         ({"sequences": [[frame, [[0, 0, "x"]]]]}, 422, "frame 1, joint 0, coordinate 2: Input"),
         ({"sequences": [[[frame]] * 9]}, 422, '"sequence 0: List should have at most 8 items'),
-        ({"sequences": [[[[0, 0, 99 * z] for z in range(25)]]]}, 422, "look like millimetres"),
+        (
+            {"sequences": [[[[0, 0, 99 * z] for z in range(25)]]], "up": "y"},
+            422,
+            "like millimetres",
+        ),
         ([], 422, "body"),
     ):
         answer = client.post("/v1/embed", json=body)

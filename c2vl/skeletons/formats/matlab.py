@@ -64,10 +64,14 @@ def variables(content: bytes, limit: int) -> list[str]:
 
 def _matrices(content: bytes, limit: int) -> Iterator[tuple[str, list[_Element]]]:
     """Yield the byte order and the flags, dimensions, name and numbers of each variable."""
+    if content.startswith((b"\x89HDF\r\n\x1a\n", b"MATLAB 7.3")):
+        raise RejectedError(
+            "a MATLAB file of version 7.3 (HDF5), and 5 to 7.2 are read: save it again in MATLAB "
+            "with the option -v7"
+        )
     order = {b"IM": "<", b"MI": ">"}.get(content[126:_HEADER])
     if order is None:
-        newer = "; it is of version 7.3" if content[:8] == b"\x89HDF\r\n\x1a\n" else ""
-        raise RejectedError(f"not a MATLAB file of version 5 to 7.2{newer}")
+        raise RejectedError("not a MATLAB file of version 5 to 7.2")
     for element in _elements(memoryview(content)[_HEADER:], order):
         if element.kind == _COMPRESSED:
             element = next(_elements(_inflated(element.content, limit), order), element)

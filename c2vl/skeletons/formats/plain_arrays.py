@@ -75,8 +75,17 @@ def _chosen(there: list[str], variable: str) -> str:
     return there[0]
 
 
+_DECIMAL_COMMA = re.compile(rb"(?:^|[;\t ])([+-]?\d+,\d+)(?:[;\t ]|$)", re.M)
+
+
 def _table(text: bytes) -> NDArray[np.float64]:
-    """Return the numbers of a text, a row a line; a first line of words is a heading."""
+    """Return the numbers of a text, a row a line; a first line of words is a heading.
+
+    Raises:
+        RejectedError: there are none, or decimal commas would make two of each.
+    """
+    if b"." not in text and (found := _DECIMAL_COMMA.search(text)):
+        raise RejectedError(f"decimal commas ({found[1].decode()}): write numbers with points")
     text = re.sub(rb"[,;\t ]+", b" ", text.removeprefix(b"\xef\xbb\xbf").strip())
     lines = [line for line in text.splitlines() if line.strip()]
     if lines and not is_row(lines[0]):

@@ -72,7 +72,6 @@ def assemble(
         UserError: no sequence is left.
     """
     written = Assembled(pd.DataFrame(), 0, list(rejected))
-    number = len(items) + len(written.rejected)
     table: list[dict[str, Any]] = []
     sources: list[dict[str, Any]] = []
     seen: dict[str, str] = {}
@@ -116,8 +115,8 @@ def assemble(
     write_rejected(folder / "rejected.csv", written.rejected)
     if not table:
         damage = [one for one in written.rejected if not one.left_out] or written.rejected
-        first = f"; the first: {damage[0].file}: {damage[0].reason}" if damage else ""
-        raise UserError(f"none of the {number} recordings can be used{first}")
+        reasons = f"; the first of {len(damage)} reasons: {damage[0]}" if damage else ""
+        raise UserError(f"no recording can be used{reasons}")
     written.index = _index(table)
     written.index.to_parquet(folder / "index.parquet", index=False)
     pd.DataFrame(sources).to_parquet(folder / "sources.parquet", index=False)

@@ -120,7 +120,7 @@ def prepare(
             write_rejected(listing, written.rejected)
             raise UserError(
                 f"{len(unusable)} cannot be used, more than --max-rejected {max_rejected}; the "
-                f"first: {unusable[0].file}: {unusable[0].reason}. All are listed in {listing}. "
+                f"first: {unusable[0]}. All are listed in {listing}. "
                 f"What was read is kept in {work}: the command with a higher --max-rejected reads "
                 "nothing again"
             )

@@ -94,7 +94,7 @@ def test_tables_that_cannot_be_read(tmp_path: Path, table: str | bytes, message:
         ("id,label,file\na,1,\nb,1,a.npy\n", 3, "an earlier row"),
         ("id,label,file\na,1,\nb,1,layout.yaml\n", 3, "no file"),
         ("id,label,file\na,1,a.npy\n,1,a.npy\n", 3, "id is empty"),
-        ("id,label\na,1\nb,\n", 3, 'label ""'),
+        ("id,label\na,1\nb,\n", 3, "no label: give"),
         ("id,label\na,1\nb,-1\n", 3, 'label "-1"'),
         ("id,label\na,1\nb,1000000000\n", 3, 'label "1000000000"'),
         ("id,label,subject\na,1,1\nb,1,one\n", 3, 'subject "one"'),

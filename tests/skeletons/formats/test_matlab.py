@@ -63,7 +63,8 @@ BOMB = zlib.compress(bytes(10 << 20))
     ("content", "message"),
     [
         (b"", "not a MATLAB file"),
-        (b"\x89HDF\r\n\x1a\n" + bytes(300), "version 7.3"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(300), "version 7.3 .* option -v7"),
+        (b"MATLAB 7.3 MAT-file".ljust(126) + b"IM" + bytes(384), "version 7.3 .* option -v7"),
         (HEADER, "no variable x"),
         (HEADER + element(15, BOMB), "larger than"),
         (HEADER + element(15, BOMB[:500]), "ends early"),

@@ -73,7 +73,8 @@ def test_nothing_usable(raw: Path, tmp_path: Path) -> None:
     for path in raw.iterdir():
         path.write_text("")
     with pytest.raises(
-        UserError, match=r"none of the 6 recordings .*ends before the number of frames"
+        UserError,
+        match=r"the first of 6 reasons: .*ends before the number of frames",
     ):
         prepare("ntu60", raw, tmp_path / "store", max_rejected=99)
     assert not (tmp_path / "store").exists()

@@ -184,6 +184,7 @@ def test_nothing_is_overwritten_and_nothing_half_written(
     ("arrays", "message"),
     [
         ([], r"no recordings in it \(.npy, .npz, .mat, text of numbers, .bvh; found: .md"),
+        (["0,1;-2,5;3,1\n"], r"0.csv: decimal commas \(0,1\): write numbers with points"),
         ([np.ones((9, 17, 2))], "an array of 9 × 17 × 2: .* 2D joints are not supported"),
         ([np.ones((50, 3, 300, 25, 2))], "one array of many sequences: c2vl data prepare arrays"),
         ([np.ones((9, 25, 3)), np.ones((9, 75))], "arrays of different shapes"),
@@ -193,10 +194,13 @@ def test_nothing_is_overwritten_and_nothing_half_written(
         ([np.ones((9, 25, 3)), np.ones((8, 20, 3))], "0.npy .* 1.npy 8 × 20 × 3: .* of their own"),
     ],
 )
-def test_what_cannot_be_told(arrays: list[Joints], message: str, tmp_path: Path) -> None:
+def test_what_cannot_be_told(arrays: list[Joints | str], message: str, tmp_path: Path) -> None:
     (tmp_path / "notes.md").write_text("1 2 3\n")
     for number, array in enumerate(arrays):
-        np.save(tmp_path / f"{number}.npy", array)
+        if isinstance(array, str):
+            (tmp_path / f"{number}.csv").write_text(array)
+        else:
+            np.save(tmp_path / f"{number}.npy", array)
     with pytest.raises(UserError, match=message):
         said("init", tmp_path)
     assert not list(tmp_path.glob("*.yaml"))
