@@ -17,9 +17,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click import Command
 from click.testing import CliRunner, Result
 
 from c2vl.commands.main import c2vl
+from sweeps.commands.main import sweep
 
 HERE = Path(__file__).parent
 
@@ -55,8 +57,8 @@ def there(earlier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     return earlier
 
 
-def run(*words: str) -> Result:
-    result = CliRunner().invoke(c2vl, list(words))
+def run(*words: str, of: Command = c2vl) -> Result:
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(of, list(words))
     assert result.exit_code == 0, (words, result.output, result.exception)
     return result
 
@@ -95,17 +97,21 @@ def test_results_head_and_index_read(there: Path) -> None:
 @pytest.mark.ray
 @pytest.mark.mlflow
 def test_sweeps_are_read_resumed_and_extended(
-    earlier: Path, tmp_path: Path, c2vl_sweep: Callable[..., Any]
+    earlier: Path,
+    tmp_path: Path,
+    c2vl_sweep: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shutil.copytree(earlier, tmp_path, dirs_exist_ok=True)
-    shown = c2vl_sweep("status", "small", cwd=tmp_path).stdout
+    monkeypatch.chdir(tmp_path)
+    shown = run("status", "small", of=sweep).output
     assert shown.count("complete") >= 2 and "pruned" in shown
-    c2vl_sweep("report", "small", cwd=tmp_path)
+    run("report", "small", of=sweep)
     c2vl_sweep("resume", "killed", cwd=tmp_path)
     with sqlite3.connect(tmp_path / "runs/sweeps/killed/study.db") as study:
         states = study.execute("SELECT number, state FROM trials ORDER BY number").fetchall()
     assert len(states) == 3 and "RUNNING" not in {state for _, state in states}
-    c2vl_sweep("reconcile", "killed", "--check", cwd=tmp_path)
+    run("reconcile", "killed", "--check", of=sweep)
     with sqlite3.connect(tmp_path / "runs/mlflow.db") as store:
         left = store.execute("SELECT count(*) FROM runs WHERE status = 'RUNNING'").fetchone()
     assert left == (0,)

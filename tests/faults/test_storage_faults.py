@@ -1,8 +1,9 @@
-"""What a sweep comes through: a study that is locked for half a minute, a database that dies."""
+"""What a sweep comes through: a study that is locked, servers of tracking and study that die."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import tempfile
@@ -19,20 +20,39 @@ from c2vl.training.run_folder import RunFolder
 from sweeps.search.study import reader
 from sweeps.spec.reading import read_sweep
 from tests.faults.processes import running, wait_for_epoch, wait_until
+from tests.sweeps.command import empty_store
+from tests.sweeps.mlflow_server import Server
 from tests.sweeps.stores import client, epochs, outcomes, runs, trials
 
 LOCKED, AWAY = 12.0, 8.0  # seconds
 LENGTH = 24  # epochs
+LONG = ["pruner.name=none", f"train.epochs={LENGTH}", "train.evaluate_every=8", "trials=2"]
 
 pytestmark = [pytest.mark.ray, pytest.mark.mlflow, pytest.mark.faults]
 
 
-def test_a_study_that_is_locked_loses_nothing(sweep_file: Path, tmp_path: Path) -> None:
-    storage = tmp_path / "runs"
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """An MLflow server of its own, with its store in a folder."""
+    store = tmp_path / "server"
+    store.mkdir()
+    shutil.copy(empty_store(), store / "mlflow.db")
+    started = Server(store)
+    started.start()
+    yield started
+    started.kill()
+
+
+def test_a_study_that_is_locked_and_a_server_that_is_away_lose_nothing(
+    server: Server, sweep_file: Path, tmp_path: Path
+) -> None:
+    """Training goes on without both; MLflow stays away until both trials are trained."""
+    storage, tracking = tmp_path / "runs", tmp_path / "server"
     folder = storage / "sweeps/small/trials"
-    words = ["pruner.name=none", f"train.epochs={LENGTH}", "trials=2"]
-    with running(sweep_file, *words, "points=[]", cwd=tmp_path) as process:
+    words = [*LONG, "points=[]", f"tracking.uri={server.uri}"]
+    with running(sweep_file, *words, cwd=tmp_path) as process:
         wait_for_epoch(process, folder / "small-0000", 2)
+        server.kill()
         other = sqlite3.connect(storage / "sweeps/small/study.db", isolation_level=None, timeout=60)
         other.execute("BEGIN EXCLUSIVE")
         began = time.monotonic()
@@ -43,15 +63,19 @@ def test_a_study_that_is_locked_loses_nothing(sweep_file: Path, tmp_path: Path) 
         other.close()
         assert time.monotonic() - began >= LOCKED
         assert during > before + 3, "training goes on meanwhile"
+        wait_until(lambda: RunFolder(folder / "small-0001").done, process)
+        server.start()
         out, _ = process.communicate(timeout=300)
         assert process.returncode == 0, out
     assert "study: database is locked; waiting" in out and "study: there again" in out
-    assert outcomes(storage) == {("FINISHED", "complete"): 2}
+    assert outcomes(tracking) == {("FINISHED", "complete"): 2}
+    assert outcomes(tracking, "sweep") == {("FINISHED", "complete"): 1}
     assert Counter(trial.state for trial in trials(storage)) == {TrialState.COMPLETE: 2}
     for trial in trials(storage):
         assert list(trial.intermediate_values) == list(range(1, LENGTH + 1))
-    for run in runs(storage, "trial").values():
-        assert epochs(storage, run) == list(range(1, LENGTH + 1))
+    for run in runs(tracking, "trial").values():
+        assert epochs(tracking, run) == list(range(1, LENGTH + 1))  # each once, in order
+    assert len(client(tracking).search_model_versions("name = 'small'")) == 1
 
 
 @pytest.fixture
@@ -71,7 +95,7 @@ def test_postgresql_that_dies_in_the_middle_loses_nothing(
     """Both stores in one server, which is killed and started again on what it had written."""
     tracking, study = (database.get_uri(name, "psycopg") for name in ("mlflow", "optuna"))
     stores = (f"tracking.uri={tracking}", f"study={study}")
-    words = ["pruner.name=none", f"train.epochs={LENGTH}", "trials=2", "points=[]", *stores]
+    words = [*LONG, "points=[]", *stores]
     folder = tmp_path / "runs/sweeps/small/trials"
     with running(sweep_file, *words, cwd=tmp_path) as process:
         wait_for_epoch(process, folder / "small-0000", 2)
