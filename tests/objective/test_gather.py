@@ -35,6 +35,7 @@ OBJECTIVES: dict[str, dict[str, Any]] = {
         "learn_temperature": True,
         "weights": {"skeleton_vision": 0, "vision_language": 0.3},
     },
+    "without doubtful pairs": {"keep_after": 0.2, "weights": {"vision_language": 0.3}},
     "in two parts": {"learn_temperature": True, "weights": {"vision_language": 0.3}},
     "supervised": {"name": "supervised"},
 }
@@ -62,7 +63,7 @@ def whole() -> Batch:
     }
     has = torch.arange(N) % 5 != 1  # some lack a modality: masks are gathered too
     concepts["vision"][~has] = 0
-    return Batch(x, present, concepts, torch.arange(N) % 3, {"vision": has})
+    return Batch(x, present, concepts, torch.arange(N) % 3, {"vision": has}, rows=torch.arange(N))
 
 
 def learner(kind: str) -> Learner:
@@ -73,6 +74,7 @@ def learner(kind: str) -> Learner:
         classes=3,
         steps=10,
         device=torch.device("cpu"),
+        sequences=N,
     )
     # Batch statistics are each worker's own on CPU; the objective is what is compared here.
     made.student.encoder.eval()
@@ -103,6 +105,7 @@ def worker(rank: int, world: int, port: int, folder: str, kinds: list[str]) -> N
         {name: rows[part] for name, rows in batch.concepts.items()},
         batch.labels[part],
         {name: rows[part] for name, rows in batch.has.items()},
+        rows=batch.rows[part],
     )
     for kind in kinds:
         made = learner(kind)
@@ -127,7 +130,10 @@ def test_workers_together_are_one(world: int, kinds: list[str], tmp_path: Path) 
     port = free_port()
     mp.spawn(worker, (world, port, str(tmp_path), kinds), nprocs=world)
     for kind in kinds:
-        loss, expected = gradients(learner(kind), whole())
+        alone = learner(kind)
+        loss, expected = gradients(alone, whole())
+        if kind == "without doubtful pairs":
+            assert alone.student.objective.scores["language"].wrong_P.any()
         for rank in range(world):
             there, grads = torch.load(tmp_path / f"{kind} {rank}.pt", weights_only=True)
             assert there == pytest.approx(loss, abs=1e-5)
