@@ -25,7 +25,7 @@ IMAGE ?= c2vl:0.1.0
 PACKAGES ?=
 BUILDER ?= docker
 # Files of tests side by side, in the order of tests/conftest.py: those that start Ray wait much.
-PARALLEL ?= -n 4 --dist loadfile --no-loadscope-reorder
+PARALLEL ?= -n 3 --dist loadfile --no-loadscope-reorder
 
 VENV := .venv
 NEWEST := .venv-newest
