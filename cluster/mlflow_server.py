@@ -11,6 +11,7 @@ import secrets
 import shlex
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +59,20 @@ def up(store: str, **options: Any) -> None:
     user admin, with the password in MLFLOW_AUTH_ADMIN_PASSWORD.
     """
     command = server_command(store, **options)
-    # in memory, and gone with the server: nobody would remove a file that it reads
-    users = os.memfd_create("users.ini", 0)
-    os.write(users, USERS.format(store=store.replace("%", "%%")).encode())
-    os.environ["MLFLOW_AUTH_CONFIG_PATH"] = f"/proc/{os.getpid()}/fd/{users}"
+    os.environ["MLFLOW_AUTH_CONFIG_PATH"] = _users(USERS.format(store=store.replace("%", "%%")))
     os.environ.setdefault(SESSION, secrets.token_hex(32))  # sessions of the pages end with it
     os.execv(command[0], command)
+
+
+def _users(settings: str) -> str:
+    """Return the path of a file that this process and its children can read until they end."""
+    if sys.platform == "linux":  # in memory, and gone with the server: nobody would remove a file
+        file = os.memfd_create("users.ini", 0)
+        path = f"/proc/{os.getpid()}/fd/{file}"
+    else:
+        file, path = tempfile.mkstemp(prefix="c2vl-mlflow-", suffix=".ini")
+    os.write(file, settings.encode())
+    return path
 
 
 def server_command(

@@ -89,8 +89,8 @@ class Board(Listener):
             self._seconds.append(time.monotonic() - began)
         self._counts[end.outcome] += not repeat
         value = self._objective.value(training.rows()) if end.outcome == "complete" else None
-        if value is not None and not repeat and self._objective.better(value, self._best):
-            self._best = value
+        if value is not None and training.kind == "trial":  # a reference may have seen labels
+            self._best = value if self._objective.better(value, self._best) else self._best
         drawn = "  ".join(f"{k.split('.')[-1]}={_short(v)}" for k, v in training.values.items())
         figure = f" {self._objective.metric} {value:.4f}" if value is not None else ""
         self.say(f"{training.name}: {end.outcome}{figure}  {drawn}")
@@ -116,7 +116,9 @@ class Board(Listener):
         if not self._seconds or done >= self._total:
             return []
         mean = sum(self._seconds) / len(self._seconds)
-        return [f"about {span(mean * (self._total - done) / self._width)} left"]
+        under_way = sum(epoch / self._epochs[name] for name, epoch in self._running.items())
+        rest = max(self._total - done - under_way, 0.0)
+        return [f"about {span(mean * rest / self._width)} left"]
 
     def beside(self) -> str:
         """What stands beside the bar, in 40 columns: best and time left; below it, who is where."""
