@@ -160,7 +160,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         read_layout(tmp_path)
     (tmp_path / "latin.yaml").write_bytes("name: dépôt".encode("latin-1"))
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="line 1: not UTF-8 text"):
         read_layout(str(tmp_path / "latin.yaml"))
 
 

@@ -20,7 +20,7 @@ from c2vl.protocols.results import read_folder
 from c2vl.skeletons.store import Store
 from c2vl.support.errors import UserError
 from sweeps import driver
-from sweeps.choosing.final_choice import ROWS, read_choice, row_title
+from sweeps.choosing.final_choice import read_choice, row_title
 from sweeps.commands.main import sweep
 from sweeps.commands.outputs import export
 from sweeps.running.stopping import Stop
@@ -99,7 +99,7 @@ def test_the_report_is_files(finished: tuple[Path, str]) -> None:
     assert (folder / "sweep.png").read_bytes().startswith(b"\x89PNG")
     page = (folder / "index.html").read_text()
     assert "3 of 3 trials have ended" in page and "Candidates over their seeds" in page
-    assert all(row in page for row in ROWS.values())
+    assert all(row_title(who) in page for who in TRAINED | {"captions", "joints"})
     assert load_sweep(folder / "sweep.yaml").trials == 3
     with (folder / "trials.csv").open() as file:
         rows = list(csv.DictReader(file))
