@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -212,7 +212,7 @@ def serving(settings: Settings) -> Iterator[str]:
     from ray.util import list_named_actors
 
     starting = {"num_cpus": settings.replicas + 1, "include_dashboard": False}
-    with connected(starting=starting, logging_level=logging.WARNING):
+    with ExitStack() as ending, connected(starting=starting, logging_level=logging.ERROR):
         if any(actor["namespace"] == SERVE_NAMESPACE for actor in list_named_actors(True)):
             raise UserError(
                 f"RAY_ADDRESS={os.environ.get('RAY_ADDRESS', '')}: Ray Serve runs on that cluster "
@@ -229,6 +229,10 @@ def serving(settings: Settings) -> Iterator[str]:
             serve.run(application(settings), name="c2vl", route_prefix="/")
             yield f"http://{settings.host}:{settings.port}"
         finally:
+            # Ray kills Serve's controller in the middle of a call, and reports the call as failed.
+            nowhere = ending.enter_context(open(os.devnull, "w", encoding="utf-8"))
+            ending.enter_context(redirect_stdout(nowhere))
+            ending.enter_context(redirect_stderr(nowhere))
             serve.shutdown()
 
 

@@ -385,7 +385,11 @@ def test_schemathesis_finds_no_server_error(parts: Path) -> None:
 @pytest.mark.ray
 @pytest.mark.mlflow
 def test_the_service_under_ray_serve(
-    parts: Path, demo_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    parts: Path,
+    demo_store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     """The real thing: a registered encoder, a token, and schemathesis without a 5xx."""
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
@@ -427,3 +431,4 @@ def test_the_service_under_ray_serve(
         command = [Path(sys.executable).with_name("schemathesis"), "run", *schema, *tried]
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
         assert done.returncode == 0, done.stdout[-3000:]
+    assert "graceful_shutdown" not in "".join(capfd.readouterr())  # of Ray, which kills Serve
