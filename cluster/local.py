@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from c2vl.support.errors import UserError
-from c2vl.support.ray_session import LONGEST_TEMP_DIR
+from c2vl.support.ray_session import fits_sockets
 from cluster import auth, processes
 from cluster.state import ClusterState, load, save
 
@@ -81,10 +81,7 @@ def up(
 def _short_folder() -> str:
     """Return where Ray's sockets may lie: their paths may have 107 characters."""
     given = tempfile.gettempdir()
-    if len(given) + len("/c2vl-12345678") <= LONGEST_TEMP_DIR:
-        return given
-    print(f"{given}: too long for Ray's sockets; /tmp instead", file=sys.stderr)
-    return "/tmp"
+    return given if fits_sockets(f"{given}/c2vl-12345678", "/tmp") else "/tmp"
 
 
 def down(path: Path, *, grace: float = 15.0) -> int:

@@ -383,7 +383,10 @@ def filter_(
     from c2vl.prompts.table import KIND, ConceptTable
     from c2vl.skeletons.staging import made_at
     from c2vl.skeletons.store import Store
+    from c2vl.support.errors import UserError
 
+    if average and doubtful == "soften":
+        raise UserError("--average, --doubtful soften: give one of the two")
     opened = ConceptTable.open(table)
     if average:
         with made_at(out, KIND, fresh=overwrite) as folder:

@@ -101,7 +101,9 @@ class MaskedMotion(Objective):
         self.time_t1F = nn.Parameter(0.02 * torch.randn(t, 1, F))
         self.joint_VF = nn.Parameter(0.02 * torch.randn(V, F))
         layer = nn.TransformerEncoderLayer(
-            *(F, math.gcd(F, max(1, F // _HEAD)), 4 * F),
+            d_model=F,
+            nhead=math.gcd(F, max(1, F // _HEAD)),
+            dim_feedforward=4 * F,
             dropout=0.0,
             activation="gelu",
             batch_first=True,

@@ -49,11 +49,11 @@ def corrupt(
     Raises:
         UserError: fewer than two sequences are chosen, or none would be left.
     """
-    number, prompts = len(table.ids), table.prompts_per_sample
+    number = len(table.ids)
     chosen = np.random.default_rng(seed).permutation(number)[: round(share * number)]
     if len(chosen) < 2 or (kind == "dropped" and len(chosen) == number):
         raise UserError(f"--share: {share:g} chooses {len(chosen)} of {number} sequences")
-    source_NP = np.repeat(np.arange(number)[:, None], prompts, axis=1)
+    source_NP = _own(table)
     if kind == "generic":
         mean_ND = table.means(table.ids)
         source_NP[chosen] = int((mean_ND @ mean_ND.mean(0)).argmax())
@@ -139,10 +139,9 @@ def keep_fitting(
             "shuffled ones; look at the texts (`c2vl prompts inspect`)"
         )
     kept = np.setdiff1d(np.arange(len(table.ids)), table.places(names))
-    source_NP = np.repeat(np.arange(len(table.ids))[:, None], table.prompts_per_sample, axis=1)
     facts = {"filtered": {"neighbours": NEIGHBOURS, "share": round(found.share, 4)}}
     why = "caption unlike those of its nearest skeletons"
-    return _copy(table, out, kept, source_NP, facts, rejected=why, overwrite=overwrite)
+    return _copy(table, out, kept, _own(table), facts, rejected=why, overwrite=overwrite)
 
 
 def soften(table: ConceptTable, out: Path, found: Fit, *, overwrite: bool = False) -> ConceptTable:
@@ -163,8 +162,7 @@ def soften(table: ConceptTable, out: Path, found: Fit, *, overwrite: bool = Fals
     mean_NPD /= total_N[:, None, None].clip(1e-6)
     alpha_N = np.where(total_N > 1e-6, found.wrong, 0)[:, None, None]
     features[places] = (1 - alpha_N) * own_NPD + alpha_N * mean_NPD
-    every = np.arange(len(table.ids))
-    source_NP = np.repeat(every[:, None], table.prompts_per_sample, axis=1)
+    every, source_NP = np.arange(len(table.ids)), _own(table)
     facts = {"softened": {"neighbours": NEIGHBOURS, "share": round(found.share, 4)}}
     return _copy(
         table, out, every, source_NP, facts, features=features, rejected="", overwrite=overwrite
@@ -192,12 +190,16 @@ def averaged(
     own = features[places]
     mean = np.mean([own[near] for near in _nearest(store, train).T], axis=0)
     features[places] = mean / np.linalg.norm(mean, axis=2, keepdims=True).clip(1e-12)
-    every, prompts = np.arange(len(table.ids)), table.prompts_per_sample
-    source_NP = np.repeat(every[:, None], prompts, axis=1)
+    every, source_NP = np.arange(len(table.ids)), _own(table)
     facts = {"averaged": {"neighbours": NEIGHBOURS, "split": split_name}}
     return _copy(
         table, out, every, source_NP, facts, features=features, rejected="", overwrite=overwrite
     )
+
+
+def _own(table: ConceptTable) -> NDArray[np.int64]:
+    """Return for each sequence and prompt that it is the sequence's own, (N, P)."""
+    return np.repeat(np.arange(len(table.ids))[:, None], table.prompts_per_sample, axis=1)
 
 
 def _with_prompts(

@@ -56,10 +56,7 @@ def fit_to_this_machine() -> None:
     its processes know each other by, which Ray writes to ``~/.ray/auth_token`` if there is none,
     stands in the environment where nothing can be written there.
     """
-    if len(default_temp_dir()) > LONGEST_TEMP_DIR:
-        print(
-            f"{default_temp_dir()}: too long for Ray's sockets; /tmp/ray instead", file=sys.stderr
-        )
+    if not fits_sockets(default_temp_dir(), "/tmp/ray"):
         os.environ["RAY_TMPDIR"] = "/tmp"
     given = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys()
     token = Path(os.path.expanduser("~"), ".ray", "auth_token")
@@ -68,6 +65,14 @@ def fit_to_this_machine() -> None:
     there = next(folder for folder in token.parents if folder.exists())
     if not os.access(there, os.W_OK | os.X_OK):
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+
+
+def fits_sockets(folder: str, instead: str) -> bool:
+    """Say whether the paths of Ray's sockets fit below a folder; if not, tell what is taken."""
+    if len(folder) <= LONGEST_TEMP_DIR:
+        return True
+    print(f"{folder}: too long for Ray's sockets; {instead} instead", file=sys.stderr)
+    return False
 
 
 def default_temp_dir() -> str:

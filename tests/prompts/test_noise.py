@@ -108,6 +108,8 @@ def test_the_filter_finds_wrong_pairs(
     run = CliRunner().invoke(prompts, command)
     assert ConceptTable.open(out).digest == softened.digest, run.output
     out = str(tmp_path / "averaged")
+    run = CliRunner().invoke(prompts, [*command, "--average"])
+    assert isinstance(run.exception, UserError) and "give one of the two" in str(run.exception)
     run = CliRunner().invoke(prompts, ["filter", store, str(table.path), out, "--average"])
     averaged = ConceptTable.open(out)
     assert run.exit_code == 0 and averaged.ids == table.ids
