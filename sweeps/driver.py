@@ -23,7 +23,7 @@ from typing import Any
 
 from c2vl.encoder.card import CARD, read_card
 from c2vl.encoder.ledger import scorings
-from c2vl.support.errors import StorageFull, TrainingError, UserError
+from c2vl.support.errors import Stopped, StorageFull, TrainingError, UserError
 from c2vl.training.launch import documented
 from sweeps.choosing.candidates import choose, rounds
 from sweeps.choosing.disk_cleanup import DiskCleanup
@@ -61,10 +61,6 @@ from sweeps.tracking.tracker import Tracker
 TRIALS_FAILED, FINAL_FAILED = "trials failed", "a final training failed"  # reasons to stop
 
 
-class Interrupted(Exception):
-    """The sweep was asked to stop, and has: it can be resumed."""
-
-
 def run(spec: SweepSettings, *, address: str | None = None, resume: bool = False) -> FinalChoice:
     """Run a sweep to its end: trials, final trainings, test scores, report, registered encoder.
 
@@ -81,7 +77,7 @@ def run(spec: SweepSettings, *, address: str | None = None, resume: bool = False
         NodeLost: the Ray node that this process runs on is gone, or one that has a trial does not
             share the sweep's folder; likewise.
         TrainingError: more than ``max_failed_trials`` failed.
-        Interrupted: a stop was asked for (:mod:`sweeps.running.stopping`).
+        Stopped: a stop was asked for (:mod:`sweeps.running.stopping`).
     """
     data, *_ = [provenance.data_manifest(experiment) for experiment in data_needs(spec)]
     with (
@@ -102,7 +98,7 @@ def run(spec: SweepSettings, *, address: str | None = None, resume: bool = False
         driver = _Driver(spec, source, tracker, stop, concurrency, confirm)
         try:
             final = driver.run(data)
-        except (Interrupted, NodeLost):
+        except (Stopped, NodeLost):
             tracker.finish("interrupted")
             raise
         except StorageFull:
@@ -300,7 +296,7 @@ class _Driver:
             )
         if stop.error is not None:
             raise type(stop.error)(f"{stop.error}; then: {again}")
-        raise Interrupted(f"stopped; go on with: {again}")
+        raise Stopped(f"stopped; go on with: {again}")
 
 
 def _no_winner(counts: Counter[str]) -> str:

@@ -34,6 +34,10 @@ FORMAT, VERSION = "c2vl-index", 1
 CARD, ROWS = "index.json", "rows.parquet"
 _MADE_BY = "an index is a folder made by `c2vl index`"
 FEATURES, LANGUAGE = "features.faiss", "language.faiss"
+_NO_LANGUAGE = (
+    "search by text: the encoder keeps no map into a language space, since it was trained without "
+    "captions; search by a recording, or index with an encoder trained with prompts.language"
+)
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ class Index:
     def by_text(self, concepts: Floats, k: int) -> list[list[Neighbour]]:
         """Return the k nearest sequences of rows (n, D) of the language space, nearest first."""
         if self._language is None:
-            raise UserError("the index has no language side: its encoder keeps no map into one")
+            raise UserError(_NO_LANGUAGE)
         return self._search(self._language, _unit(concepts), k)
 
     def _search(self, index: Any, rows: Floats, k: int) -> list[list[Neighbour]]:
@@ -180,7 +184,7 @@ def text_rows(encoder: Encoder, texts: list[str]) -> Floats:
 
     space = encoder.concepts.get("language")
     if space is None:
-        raise UserError("search by text: this encoder keeps no map into a language space")
+        raise UserError(_NO_LANGUAGE)
     return space.of_concepts(text_encoder_of(space.encoder).encode(texts))
 
 

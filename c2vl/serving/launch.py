@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from c2vl.support.errors import UserError
+from c2vl.support.errors import UserError, not_utf8
 from c2vl.support.ray_session import connected
 
 SERVE_NAMESPACE = "serve"  # of Ray Serve's own actors
@@ -62,7 +62,9 @@ class Settings:
             return None
         try:
             token = self.token_file.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
+        except UnicodeDecodeError as error:
+            raise UserError(f"{self.token_file}{not_utf8(error)}") from None
+        except OSError as error:
             raise UserError(f"{self.token_file}: the token cannot be read ({error})") from None
         if len(token) < 16 or not token.isascii() or any(mark.isspace() for mark in token):
             raise UserError(

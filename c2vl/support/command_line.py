@@ -15,7 +15,7 @@ from typing import Any, NoReturn, TextIO
 
 import click
 
-from c2vl.support.errors import TrainingError, UserError, is_disk_full
+from c2vl.support.errors import Stopped, TrainingError, UserError, is_disk_full
 from c2vl.support.files import require_local
 from c2vl.support.remote import Location, parse_location
 
@@ -73,7 +73,7 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            raise UserError(
+            raise Stopped(
                 "stopped; nothing half-written is left, and the same command uses what was kept"
             ) from None
 
@@ -143,8 +143,9 @@ def _or_nowhere(stream: TextIO | None) -> TextIO:
 def run(group: click.Group, name: str) -> NoReturn:
     """Run a command line; a user's mistake ends in its message and status 2, never a traceback.
 
-    SIGTERM raises SystemExit with status 143, so that temporary files are removed. Output that
-    nobody takes ends no work; output that could not be written ends in status 2 afterwards.
+    Ctrl-C ends in a message and status 130; SIGTERM raises SystemExit with status 143, so that
+    temporary files are removed. Output that nobody takes ends no work; output that could not be
+    written ends in status 2 afterwards.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     reach_this_machine()
@@ -164,7 +165,7 @@ def _run(group: click.Group, name: str) -> NoReturn:
         group.main(prog_name=name)
     except UserError as error:
         click.echo(f"{name}: {error}", err=True)
-        sys.exit(2)
+        sys.exit(error.status)
     except TrainingError as error:
         click.echo(f"{name}: {error}", err=True)
         sys.exit(3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import errno
 from collections.abc import Iterable
+from typing import ClassVar
 
 
 class UserError(ValueError):
@@ -12,7 +13,18 @@ class UserError(ValueError):
 
     The console commands print the message alone and exit with status 2; any other exception is a
     bug of ours and keeps its traceback.
+
+    Attributes:
+        status: that the process exits with.
     """
+
+    status: ClassVar[int] = 2
+
+
+class Stopped(UserError):
+    """Ctrl-C: the message says what is kept and how to go on."""
+
+    status = 130  # as a shell tells a program that SIGINT ended
 
 
 class StorageFull(UserError):
@@ -50,9 +62,15 @@ def first_line(error: BaseException) -> str:
 
 def not_utf8(error: UnicodeDecodeError) -> str:
     """Return where bytes stop being UTF-8, and the remedy: goes after the file's name."""
+    line, remedy = not_utf8_at(error)
+    return f", line {line}: {remedy}"
+
+
+def not_utf8_at(error: UnicodeDecodeError) -> tuple[int, str]:
+    """Return the line where bytes stop being UTF-8, and the remedy."""
     line = error.object[: error.start].count(b"\n") + 1
     given = "UTF-16" if error.object[:2] in (b"\xff\xfe", b"\xfe\xff") else "LATIN1"
-    return f", line {line}: not UTF-8 text; save it as UTF-8 (iconv -f {given} -t UTF-8 FILE)"
+    return line, f"not UTF-8 text; save it as UTF-8 (iconv -f {given} -t UTF-8 FILE)"
 
 
 def not_by_commas(columns: Iterable[str]) -> str:

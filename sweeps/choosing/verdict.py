@@ -65,12 +65,12 @@ def _comparisons(final: FinalChoice) -> list[str]:
 def _told(name: str, differences: list[float]) -> str:
     mean, count = statistics.mean(differences), len(differences)
     if not any(differences):
-        return f"the winner scores what the {name} scores, seed by seed"
-    way = f"{abs(mean):.1f} points {'above' if mean > 0 else 'below'} the {name}"
+        return f'the winner scores what "{name}" scores, seed by seed'
+    way = f'{abs(mean):.1f} points {"above" if mean > 0 else "below"} "{name}"'
     if (found := ends(differences)) is None:
         return f"the winner is {way} with one seed, which tells nothing apart"
     low, high = found
     interval = f"95 % interval of the difference {low:.1f} to {high:.1f}, n = {count}"
     if math.copysign(1, low) == math.copysign(1, high):
         return f"the winner is {way} ({interval})"
-    return f"the winner CANNOT be told from the {name}: {way} ({interval})"
+    return f'the winner CANNOT be told from "{name}": {way} ({interval})'

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -142,11 +141,7 @@ def _drive(spec: SweepSettings, address: str | None, *, resume: bool) -> None:
     from sweeps.spec.store_addresses import shown
 
     click.echo(f"MLflow: {shown(spec.tracking_uri)}")
-    try:
-        driver.run(spec, address=address, resume=resume)
-    except driver.Interrupted as interrupted:
-        click.echo(f"c2vl-sweep: {interrupted}", err=True)
-        sys.exit(130)
+    driver.run(spec, address=address, resume=resume)
 
 
 @click.command(epilog="\b\nExample:\n  c2vl-sweep stop demo\n")

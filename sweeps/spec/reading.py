@@ -47,7 +47,8 @@ def load_sweep(path: Path, overrides: Iterable[str] = ()) -> SweepSettings:
 
     The path may be ``preset:NAME``. Overrides name keys of the sweep file (``trials=4``,
     ``base.train.epochs=3``); a setting of the experiment alone (``train.epochs=3``) means the base,
-    and ``base=FILE`` (or ``preset:NAME``) puts another experiment in its place. Where no
+    and ``base=FILE`` (or ``preset:NAME``) puts another experiment in its place. Where
+    ``final.beside`` is given, variants of the file that it does not name are left out. Where no
     ``tracking.uri`` is given, ``MLFLOW_TRACKING_URI`` counts, as for what reads runs.
 
     Raises:
@@ -60,9 +61,21 @@ def load_sweep(path: Path, overrides: Iterable[str] = ()) -> SweepSettings:
         values, home = {**values, "base": read_experiment(file)}, file.parent
     if isinstance(values["base"], dict):
         values["base"] = with_imports(values["base"], home)
+    if "final.beside" in changes:
+        values = _named_variants(values, changes["final.beside"])
     for key, value in changes.items():
         values = _override(values, key, value)
     return parse_sweep(_with_tracking(values), path.name, changes)
+
+
+def _named_variants(values: dict[str, Any], beside: Any) -> dict[str, Any]:
+    """Drop variants of a file that another ``final.beside`` leaves out."""
+    final = values.get("final")
+    variants = final.get("variants") if isinstance(final, Mapping) else None
+    if not isinstance(variants, Mapping) or not isinstance(beside, list):
+        return values
+    named = {name: changes for name, changes in variants.items() if name in beside}
+    return {**values, "final": {**final, "variants": named}}
 
 
 def _with_tracking(values: dict[str, Any]) -> dict[str, Any]:

@@ -66,5 +66,5 @@ def test_a_stop_by_the_keyboard_is_told(
     group = LazyGroup(lazy={"endless": (f"{__name__}:endless", "")})
     with pytest.raises(SystemExit) as end:
         run(group, "c2vl")
-    assert end.value.code == 2
+    assert end.value.code == 130
     assert "c2vl: stopped; nothing half-written is left" in capsys.readouterr().err

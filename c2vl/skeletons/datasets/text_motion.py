@@ -21,7 +21,7 @@ from c2vl.skeletons.formats.raw_files import RawFile, list_files
 from c2vl.skeletons.layout import KIT21, SMPL22, JointLayout
 from c2vl.skeletons.rejected import Rejected, RejectedError
 from c2vl.skeletons.sequence import Sequence
-from c2vl.support.errors import UserError
+from c2vl.support.errors import UserError, not_utf8
 
 _NAME = re.compile(r"M?(\d{1,9})\.npy")
 _MOST_ARRAY = 64 << 20
@@ -73,7 +73,9 @@ def discover(source: Path, options: Options, *, layout: JointLayout, fps: float)
 def _listed(file: RawFile) -> list[str]:
     try:
         return file.read(_MOST_LIST).decode("utf-8-sig").split()
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file.name}{not_utf8(error)}") from None
+    except OSError as error:
         raise UserError(f"{file.name}: cannot be read: {error}") from None
 
 

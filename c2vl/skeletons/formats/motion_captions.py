@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 
 from c2vl.skeletons.formats.raw_files import RawFile
 from c2vl.skeletons.rejected import RejectedError
+from c2vl.support.errors import not_utf8_at
 
 Span = tuple[float, float]
 """Start and end of what a caption is about, in seconds."""
@@ -27,8 +28,8 @@ def read_captions(file: RawFile) -> dict[Span, list[str]]:
     try:
         text = file.read(_MOST_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        where = error.object[: error.start].count(b"\n") + 1
-        raise RejectedError("not UTF-8 text", where) from None
+        line, remedy = not_utf8_at(error)
+        raise RejectedError(remedy, line) from None
     found: dict[Span, list[str]] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():

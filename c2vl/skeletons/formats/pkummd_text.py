@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from c2vl.skeletons.formats.raw_files import RawFile
 from c2vl.skeletons.rejected import RejectedError
-from c2vl.support.errors import UserError
+from c2vl.support.errors import UserError, not_utf8, not_utf8_at
 
 _MOST_BYTES = 1 << 20  # real label files have some 400 bytes, split files 20 kB
 _MOST_FRAME = 10**9
@@ -40,7 +40,8 @@ def read_labels(file: RawFile, classes: int, frames: int) -> list[LabelRow]:
     try:
         text = file.read(_MOST_BYTES).decode()
     except UnicodeDecodeError as error:
-        raise RejectedError(f"not UTF-8 text at byte {error.start}") from None
+        line, remedy = not_utf8_at(error)
+        raise RejectedError(remedy, line) from None
     lines = [(line, row) for line, row in enumerate(text.split("\n"), start=1) if row.strip()]
     return [
         _row(row, number, line, classes, frames)
@@ -107,7 +108,9 @@ def part_lists(files: list[RawFile], video: re.Pattern[str]) -> dict[str, dict[s
 def _names(file: RawFile) -> list[tuple[str, str, int]]:
     try:
         text = file.read(_MOST_BYTES).decode()
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file.name}{not_utf8(error)}") from None
+    except OSError as error:
         raise UserError(f"{file.name}: cannot be read as a list of videos: {error}") from None
     found = []
     part = ""

@@ -21,11 +21,11 @@ def _choice(**test: dict[str, dict[str, float]]) -> FinalChoice:
 @pytest.mark.parametrize(
     ("base", "said"),
     [
-        ([0.50, 0.55, 0.53], "the winner is 20.3 points above the base experiment (95 % interval"),
-        ([0.80, 0.60, 0.70], "CANNOT be told from the base experiment: 3.0 points above"),
-        ([0.90, 0.95, 0.93], "the winner is 19.7 points below the base experiment"),
-        ([0.70, 0.76, 0.73], "scores what the base experiment scores, seed by seed"),
-        ([0.50], "20.0 points above the base experiment with one seed, which tells nothing apart"),
+        ([0.50, 0.55, 0.53], 'the winner is 20.3 points above "base experiment" (95 % interval'),
+        ([0.80, 0.60, 0.70], 'CANNOT be told from "base experiment": 3.0 points above'),
+        ([0.90, 0.95, 0.93], 'the winner is 19.7 points below "base experiment"'),
+        ([0.70, 0.76, 0.73], 'scores what "base experiment" scores, seed by seed'),
+        ([0.50], '20.0 points above "base experiment" with one seed, which tells nothing apart'),
     ],
 )
 def test_what_is_said_of_a_winner(base: list[float], said: str) -> None:

@@ -285,3 +285,12 @@ def test_a_space_may_come_from_the_command_line_alone(tmp_path: Path) -> None:
     )
     spec = load_sweep(tmp_path / "a.yaml", ["space.optim.lr={type: float, low: 0.1, high: 1}"])
     assert list(spec.space) == ["optim.lr"]
+
+
+def test_a_shorter_list_of_rows_leaves_variants_of_the_file_out() -> None:
+    preset = Path("preset:noisy_pairs/noisy_07")
+    assert list(load_sweep(preset, ["final.beside=[filtered, hard]"]).final.variants) == [
+        "filtered"
+    ]
+    with pytest.raises(UserError, match="mine does not stand in final"):
+        load_sweep(preset, ["final.beside=[filtered]", "final.variants.mine={}"])
