@@ -9,7 +9,7 @@ import numpy as np
 
 from c2vl.config import reading
 from c2vl.config.experiment import Experiment
-from c2vl.prompts.table import ConceptTable
+from c2vl.prompts.table_writing import write_table
 from c2vl.skeletons.clips import load_clips
 from c2vl.skeletons.demo.generate import DemoSettings
 from c2vl.skeletons.demo.store import prepare_demo
@@ -49,7 +49,7 @@ def small_language(out: Path, store: Store) -> Path:
     windows = x.reshape(len(store), x.shape[1], 4, -1)[:, 0]
     features = windows @ draw.normal(size=(windows.shape[2], 24)) / 16
     ids = list(store.index["id"])
-    ConceptTable.write(out, ids, features.astype(np.float32), modality="language", model="test")
+    write_table(out, ids, features.astype(np.float32), modality="language", model="test")
     return out
 
 

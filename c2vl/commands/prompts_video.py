@@ -112,7 +112,7 @@ def video(source: Path, out: Path, dataset: str, **options: Any) -> None:
           --endpoint http://127.0.0.1:8000/v1 --concurrency 32
     """
     require_extra("video", "c2vl prompts video")
-    from c2vl.prompts.table import within_store
+    from c2vl.prompts.table_writing import within_store
     from c2vl.prompts.video import pipeline, sources
     from c2vl.prompts.video.questions import questions
     from c2vl.prompts.video.shards import CropSettings

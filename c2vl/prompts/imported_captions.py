@@ -9,7 +9,7 @@ from c2vl.prompts import captions_file, language_table
 from c2vl.prompts.captions_file import Short
 from c2vl.prompts.encoders import Encoder
 from c2vl.prompts.language_table import BuiltTable
-from c2vl.prompts.table import within_store
+from c2vl.prompts.table_writing import within_store
 from c2vl.prompts.video.answers import Answer, usable_text
 from c2vl.skeletons.store import Store
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from c2vl.prompts.encoders import Encoder
 from c2vl.prompts.encoders.feature_cache import FeatureCache
-from c2vl.prompts.table import CHUNK, ConceptTable, may_write
+from c2vl.prompts.table import CHUNK, ConceptTable
+from c2vl.prompts.table_writing import may_write, write_table
 from c2vl.support.errors import UserError
 from c2vl.support.progress import progress
 
@@ -45,7 +46,7 @@ def build(
         texts: sequence → P captions.
         cache: where features are kept between runs; beside ``out`` when not given.
         counts: more figures for the manifest.
-        **recorded: what else the table records of its making, as :meth:`ConceptTable.write` takes.
+        **recorded: what else the table records of its making, as :func:`write_table` takes.
 
     Raises:
         UserError: ``out`` holds something else, or a caption is empty.
@@ -73,7 +74,7 @@ def build(
             flat = features.features([text for row in rows for text in row], encoder)
             yield flat.reshape(len(rows), -1, flat.shape[1])
 
-    table = ConceptTable.write(
+    table = write_table(
         out,
         names,
         parts(),

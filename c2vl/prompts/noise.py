@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from c2vl.prompts.table import ConceptTable
+from c2vl.prompts.table_writing import write_table
 from c2vl.skeletons.clips import load_clips
 from c2vl.skeletons.splits import split
 from c2vl.skeletons.store import Store
@@ -268,7 +269,7 @@ def _copy(
     if before.is_file():
         rows = pd.read_csv(before, dtype=str)
         reasons = [*zip(rows["id"], rows["reason"], strict=True), *reasons]
-    return ConceptTable.write(
+    return write_table(
         out,
         [table.ids[row] for row in kept],
         features,

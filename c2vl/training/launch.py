@@ -125,9 +125,9 @@ def documented(settings: TrainSettings) -> str:
     if not settings.reuse_workers:
         return "train.reuse_workers is false"
     try:
-        from c2vl.training import train_group
+        from c2vl.training.train_group_internals import changed
 
-        found = train_group.changed()
+        found = changed()
     except (ImportError, AttributeError) as error:
         found = str(error)
     return f"this release of Ray has changed what keeps workers ({found})" if found else ""

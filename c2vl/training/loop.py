@@ -28,8 +28,9 @@ from c2vl.training.batches import TrainingSet, stream_batches
 from c2vl.training.concept_space import concept_spaces
 from c2vl.training.device import told_plainly
 from c2vl.training.learner import Learner, learning_rate
+from c2vl.training.metrics_file import MetricsFile
 from c2vl.training.outline import Pace, outline
-from c2vl.training.run_folder import MetricsFile, RunFolder
+from c2vl.training.run_folder import RunFolder
 from c2vl.training.system_usage import Usage
 from c2vl.training.validation import embedded, validate
 
@@ -97,7 +98,7 @@ def _train(experiment: Experiment, session: Session) -> dict[str, Any]:
         first = state["step"]
         tally.load(state)
         log.info("%s: goes on from step %d of %d", run.path.name, first, steps)
-    metrics = MetricsFile(run, (state or {}).get("metrics", "")) if lead else None
+    metrics = MetricsFile(run.metrics, (state or {}).get("metrics", "")) if lead else None
     if lead:
         run.say(outline(learner, source, resident))
     usage = Usage(session.device) if settings.system_metrics else None

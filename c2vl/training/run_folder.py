@@ -38,6 +38,7 @@ from c2vl.support.errors import StorageFull, TrainingError, UserError
 from c2vl.support.files import require_apart, write_text
 from c2vl.support.remote import Location, below
 from c2vl.support.yaml_files import parse_yaml
+from c2vl.training.metrics_file import rows_of, table_of
 from c2vl.training.mirror import Mirror
 
 
@@ -253,34 +254,11 @@ class RunFolder:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the figures by epoch; an incomplete last line is left out."""
-        return _rows(self.metrics.read_text(encoding="utf-8")) if self.metrics.exists() else []
+        return rows_of(self.metrics.read_text(encoding="utf-8")) if self.metrics.exists() else []
 
     def table(self, names: Sequence[str]) -> NDArray[np.float64]:
-        """Return some figures by epoch, without making objects of the others.
-
-        Args:
-            names: of the columns.
-
-        Returns:
-            (epochs, names), NaN where a row lacks a figure.
-        """
-        text = self.metrics.read_bytes() if self.metrics.exists() else b""
-        if not text.endswith(b"}"):  # without a line that a killed process left incomplete
-            text = text[: text.rfind(b"\n") + 1]
-        found = np.full((text.count(b"}"), len(names)), np.nan)  # no row has a nested value
-        ends = None
-        for place, name in enumerate(names):
-            key = b'"%s": ' % name.encode()
-            before, *parts = text.split(key)  # a regular expression takes half as long again
-            values = [float(part.partition(b",")[0].partition(b"}")[0]) for part in parts]
-            rows: slice | NDArray[np.int64] = slice(None)
-            if len(values) < len(found):  # validation figures, for example
-                if ends is None:
-                    ends = np.flatnonzero(np.frombuffer(text, np.uint8) == ord("\n"))
-                lengths = [len(before), *(len(key) + len(part) for part in parts[:-1])]
-                rows = np.searchsorted(ends, np.cumsum(lengths)[: len(parts)])
-            found[rows, place] = values
-        return found
+        """Return some figures by epoch, (epochs, names); see :func:`.metrics_file.table_of`."""
+        return table_of(self.metrics.read_bytes() if self.metrics.exists() else b"", names)
 
     # --- end ----------------------------------------------------------------------------------
 
@@ -386,17 +364,6 @@ class RunFolder:
         shutil.rmtree(self.encoder, ignore_errors=True)
 
 
-def _rows(text: str) -> list[dict[str, Any]]:
-    """Parse lines of JSON, up to one that a killed process left incomplete."""
-    rows = []
-    for line in text.splitlines():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return rows
-
-
 def _append(path: Path, lines: Iterable[str]) -> None:
     if text := "".join(f"{line}\n" for line in lines):
         with path.open("a", encoding="utf-8") as file:
@@ -413,36 +380,3 @@ def _same(written: str, resolved: str) -> bool:
         return written == resolved or dump(from_dict(parse_yaml(written))) == resolved
     except (TypeError, ValueError):
         return False
-
-
-class MetricsFile:
-    """Writes a run's figures, each epoch once even if training resumes.
-
-    Attributes:
-        rows: the epochs in the file.
-    """
-
-    def __init__(self, run: RunFolder, known: str = "") -> None:
-        """Open the file.
-
-        Args:
-            known: the file's text when the checkpoint was written that training resumes from.
-                The file is behind that where, at a URL, a process that was thought lost has sent
-                its own, older one.
-        """
-        self._path, self.rows = run.metrics, max(run.rows(), _rows(known), key=len)
-        if self._path.exists() or known:  # drop a last line that a killed process left incomplete
-            write_text(self._path, self.text())
-
-    def text(self) -> str:
-        """Return the whole file."""
-        return "".join(json.dumps(row) + "\n" for row in self.rows)
-
-    def add(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Append a row unless the file has its epoch; return the row in the file."""
-        if self.rows and row["epoch"] <= self.rows[-1]["epoch"]:
-            return next(old for old in self.rows if old["epoch"] == row["epoch"])
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-        self.rows.append(row)
-        return row

@@ -5,14 +5,12 @@ A trial of a sweep takes seconds, so here its own process is the controller, the
 placement group that Ray Tune made for the trial, and those of a run that ended well wait for the
 next trial (``tests/benchmarks/test_trial_overhead.py`` measures both ways). Controller, worker
 group, report and restart are Ray Train's own; what this file replaces of them are private names of
-Ray. They are imported here and nowhere else, and :func:`changed` says what another release of Ray
-has changed, for the caller to use the documented trainer then.
+Ray (:mod:`c2vl.training.train_group_internals`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import os
 import threading
@@ -27,42 +25,31 @@ from typing import Any, ClassVar
 import ray
 import ray.train
 import torch.distributed as dist
-from ray.train.v2._internal.callbacks import DatasetsCallback, StateManagerCallback
-from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
-from ray.train.v2._internal.constants import (
+
+from c2vl.training.group_run import GroupRun, Loop, Report, Row
+from c2vl.training.restart_policy import Policy
+from c2vl.training.system_usage import give_memory_back
+from c2vl.training.train_group_internals import (
     ENABLE_CONTROLLER_STRUCTURED_LOGGING_ENV_VAR,
     ENABLE_PREEMPTION_WATCHER_ENV_VAR,
-)
-from ray.train.v2._internal.exceptions import (
-    WorkerGroupStartupFailedError,
-    WorkerGroupStartupTimeoutError,
-    WorkerHealthCheckFailedError,
-    WorkerHealthCheckTimeoutError,
-)
-from ray.train.v2._internal.execution.callback import ReportCallback
-from ray.train.v2._internal.execution.context import (
     MAX_CHECKPOINT_UPLOAD_THREADS,
-    TrainContext,
-    get_train_context,
-)
-from ray.train.v2._internal.execution.controller import TrainController
-from ray.train.v2._internal.execution.failure_handling import FailureDecision, FailurePolicy
-from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
-from ray.train.v2._internal.execution.worker_group import WorkerGroup, state, worker_group
-from ray.train.v2._internal.execution.worker_group.placement_group_handle import (
+    DatasetsCallback,
     DefaultPlacementGroupHandle,
-)
-from ray.train.v2._internal.execution.worker_group.state import (
+    FixedScalingPolicy,
+    PlacementGroupCleanerCallback,
+    RayTrainWorker,
+    ReportCallback,
+    StateManagerCallback,
+    TorchTrainer,
+    TrainContext,
+    TrainController,
+    WorkerGroup,
     WorkerGroupState,
-    WorkerGroupStateBuilder,
+    get_train_context,
+    state,
+    worker_group,
 )
-from ray.train.v2._internal.execution.worker_group.worker import RayTrainWorker
-from ray.train.v2.torch.torch_trainer import TorchTrainer
-
-from c2vl.support.errors import TrainingError, UserError, is_disk_full
-from c2vl.training.group_run import GroupRun, Loop, Report, Row
-from c2vl.training.system_usage import give_memory_back
-from c2vl.training.worker_errors import Stopped, says_peer_gone, true_error
+from c2vl.training.worker_errors import Stopped, says_peer_gone
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +57,6 @@ NEWS = 1.0  # seconds after which a worker without news answers a poll all the s
 POLL = 5.0  # seconds that a poll waits for workers that do not answer
 FROZEN = 60.0  # seconds without an answer after which a worker counts as lost; Ray's default is 600
 LOOK_AGAIN = 10.0  # seconds in which the cause of an error that only says "peer gone" appears
-NODE_NEWS = 40.0  # seconds after which a node's death has reached everybody
 ENVIRONMENT = {
     ENABLE_PREEMPTION_WATCHER_ENV_VAR: "0",  # a process a run; see c2vl.training.node_notice
     ENABLE_CONTROLLER_STRUCTURED_LOGGING_ENV_VAR: "0",  # it would take over this process's logs
@@ -279,62 +265,6 @@ class Scaling(FixedScalingPolicy):
     def _cancel_resource_request(self) -> None: ...
 
 
-class Policy(FailurePolicy):
-    """Restarts the workers after losses and errors, up to ``max_failures`` times.
-
-    Losses of whole nodes are not counted. Ray tells of a lost node some seconds after its
-    processes, so earlier losses are looked at again before the last one counts.
-
-    Args:
-        config: with ``max_failures``.
-        restarts: called with the reason of each restart.
-    """
-
-    def __init__(self, config: Any, restarts: Callable[[str], None]) -> None:
-        super().__init__(config)
-        self._restarts = restarts
-        self._losses: list[set[str]] = []  # nodes of the workers of each loss that counts
-        self.group: Callable[[], Any] = lambda: None
-
-    def make_decision(self, training_failed_error: Exception) -> FailureDecision:
-        failures = getattr(training_failed_error, "worker_failures", {}).values()
-        final = any(
-            isinstance(one, UserError | TrainingError) or is_disk_full(one) for one in failures
-        )
-        starting = isinstance(
-            getattr(training_failed_error, "controller_failure", None),
-            WorkerGroupStartupFailedError | WorkerGroupStartupTimeoutError,
-        )
-        if final or not (failures or starting):
-            return FailureDecision.RAISE
-        if failures:
-            group = self.group()
-            nodes = {worker.metadata.node_id for worker in group.get_workers()} if group else set()
-            self._losses.append(nodes)
-            patience = NODE_NEWS if any(map(_says_lost, failures)) else 0.0
-            if not self._few_enough(patience):
-                return FailureDecision.RAISE
-        self._restarts(true_error(training_failed_error))
-        return FailureDecision.RETRY
-
-    def _few_enough(self, patience: float) -> bool:
-        deadline = time.monotonic() + patience
-        while True:
-            living = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
-            self._losses = [nodes for nodes in self._losses if nodes <= living]
-            if len(self._losses) <= self.failure_config.max_failures:
-                return True
-            if time.monotonic() > deadline or len(living) == 1:
-                return False
-            time.sleep(1.0)
-
-
-def _says_lost(error: Exception) -> bool:
-    """Tell whether an error may come from a lost process."""
-    lost = WorkerHealthCheckFailedError | WorkerHealthCheckTimeoutError
-    return isinstance(error, lost) or says_peer_gone(error)
-
-
 class Reports(ReportCallback):
     """Passes each epoch on once and in order.
 
@@ -416,79 +346,3 @@ def run(group: GroupRun) -> None:
     policy = Policy(group.run_config.failure_config, group.restarts)
     how = {"scaling_config": group.scaling_config, "run_config": group.run_config}
     Trainer(group.loop, group.job, reports, policy, **how).fit()
-
-
-# --- the contract ---------------------------------------------------------------------------------
-
-SIGNATURES: tuple[tuple[type, str, str], ...] = (
-    (TrainController, "__init__", "self train_fn_ref train_run_context scaling_policy"),
-    (TrainController, "run", "self"),
-    (TrainController, "get_worker_group", "self"),
-    (TrainController, "get_result", "self"),
-    (TrainController, "_poll_workers", "self"),
-    (WorkerGroup, "__init__", "self train_run_context worker_group_context"),
-    (WorkerGroup, "_create_placement_group", "self scaling_config worker_group_context"),
-    (WorkerGroup, "_create_workers", "self num_workers placement_group resources_per_worker"),
-    (WorkerGroup, "_init_train_context_on_workers", "self workers sync_actor train_context_args"),
-    (WorkerGroup, "_decorate_worker_log_file_paths", "workers"),
-    (WorkerGroup, "poll_status", "self timeout"),
-    (WorkerGroup, "get_latest_poll_status", "self"),
-    (WorkerGroup, "get_workers", "self"),
-    (WorkerGroup, "execute_async", "self fn"),
-    (WorkerGroup, "shutdown", "self"),
-    (WorkerGroup, "abort", "self"),
-    (WorkerGroupState, "__init__", "self start_time placement_group_handle workers sync_actor"),
-    (WorkerGroupState, "shutdown", "self"),
-    (DefaultPlacementGroupHandle, "__init__", "self pg"),
-    (DefaultPlacementGroupHandle, "shutdown", "self"),
-    (RayTrainWorker, "poll_status", "self"),
-    (RayTrainWorker, "execute", "self fn"),
-    (
-        RayTrainWorker,
-        "init_train_context",
-        "self train_run_context distributed_context synchronization_actor storage_context "
-        "worker_callbacks controller_actor",
-    ),
-    (RayTrainWorker, "shutdown", "self"),
-    (FixedScalingPolicy, "__init__", "self scaling_config"),
-    (FixedScalingPolicy, "_send_resource_request", "self"),
-    (FixedScalingPolicy, "_maybe_send_resource_request", "self"),
-    (FixedScalingPolicy, "_cancel_resource_request", "self"),
-    (FailurePolicy, "__init__", "self failure_config"),
-    (FailurePolicy, "make_decision", "self training_failed_error"),
-    (ReportCallback, "after_report", "self training_report metrics"),
-    (TorchTrainer, "_create_default_callbacks", "self"),
-    (TorchTrainer, "_initialize_and_run_controller", "self"),
-)
-ATTRIBUTES: tuple[tuple[type, str, str], ...] = (
-    (TrainController, "_start_worker_group", "worker_group_cls _worker_group create"),
-    (WorkerGroup, "_create_workers", "_worker_cls"),
-    (
-        WorkerGroup,
-        "__init__",
-        "_worker_health_check_timeout_s _worker_group_state _train_run_context _storage_context "
-        "_worker_callbacks_to_propagate",
-    ),
-    (WorkerGroup, "_start_impl", "SynchronizationActor options remote"),
-    (WorkerGroup, "shutdown", "_worker_group_state shutdown"),
-    (WorkerGroupState, "shutdown", "_shutdown_sync_actor"),
-    (WorkerGroupStateBuilder, "shutdown", "_shutdown_sync_actor"),
-    (RayTrainWorker, "poll_status", "result_queue training_thread_runner is_running"),
-    (TrainContext, "report", "checkpoint_upload_threadpool"),
-    (TrainContext, "_sync_checkpoint_dir_name_across_ranks", "broadcast_from_rank_zero remote"),
-)
-
-
-def changed() -> str:
-    """Return what this release of Ray has changed of what this file needs; empty if nothing."""
-    for owner, name, wanted in SIGNATURES:
-        function = getattr(owner, name, None)
-        found = " ".join(inspect.signature(function).parameters) if function else "nothing"
-        if not f"{found} ".startswith(f"{wanted} "):
-            return f"{owner.__name__}.{name}({wanted} ...) is now ({found})"
-    for owner, name, attributes in ATTRIBUTES:
-        names = getattr(owner, name).__code__.co_names
-        for attribute in attributes.split():
-            if attribute not in names:
-                return f"{owner.__name__}.{name} has no {attribute} now"
-    return ""

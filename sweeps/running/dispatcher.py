@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from c2vl.support.errors import StorageFull
-from c2vl.training.run_folder import MetricsFile
+from c2vl.training.metrics_file import MetricsFile
 from sweeps.planning.cluster_resources import NodeLost, living_node_ids
 from sweeps.planning.ray_internals import ADDED_BY_TUNE, forgive_failure
 from sweeps.running.stopping import Stop
@@ -187,10 +187,10 @@ class Dispatcher:
         if training.mirror is None:
             return
         training.folder.mkdir(parents=True, exist_ok=True)
-        figures = self._figures.get(training.name) or MetricsFile(training.run)
+        figures = self._figures.get(training.name) or MetricsFile(training.run.metrics)
         if row["epoch"] > len(figures.rows) + 1:
             training.run.newest_rows()  # others are there that this driver was not told of
-            figures = MetricsFile(training.run)
+            figures = MetricsFile(training.run.metrics)
         figures.add(row)
         self._figures[training.name] = figures
 

@@ -71,8 +71,10 @@ def load_sweep(path: Path, overrides: Iterable[str] = ()) -> SweepSettings:
 def _named_variants(values: dict[str, Any], beside: Any) -> dict[str, Any]:
     """Drop variants of a file that another ``final.beside`` leaves out."""
     final = values.get("final")
-    variants = final.get("variants") if isinstance(final, Mapping) else None
-    if not isinstance(variants, Mapping) or not isinstance(beside, list):
+    if not isinstance(final, Mapping) or not isinstance(beside, list):
+        return values
+    variants = final.get("variants")
+    if not isinstance(variants, Mapping):
         return values
     named = {name: changes for name, changes in variants.items() if name in beside}
     return {**values, "final": {**final, "variants": named}}

@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from c2vl.training.run_folder import MetricsFile, RunFolder
+from c2vl.training.metrics_file import MetricsFile
+from c2vl.training.run_folder import RunFolder
 from sweeps.planning.cluster_resources import cluster
 from sweeps.running.engine import run_trainings
 from sweeps.running.stopping import Stop
@@ -37,7 +38,7 @@ def reporting(config: dict[str, Any]) -> None:
     seconds = []
     folder = Path(config["folder"])
     folder.mkdir(parents=True, exist_ok=True)
-    metrics = MetricsFile(RunFolder(folder))
+    metrics = MetricsFile(RunFolder(folder).metrics)
     for epoch in range(1, EPOCHS + 1):
         metrics.add({"epoch": epoch, **FIGURES})
         began = time.perf_counter()
@@ -67,7 +68,7 @@ def test_cost_of_a_reported_epoch(tmp_path: Path) -> None:
     training = Training("plain-0", from_dict({"name": "t"}), tmp_path / "driver")
     tracker.started(training, 1)
     training.folder.mkdir()
-    metrics = MetricsFile(RunFolder(training.folder))
+    metrics = MetricsFile(RunFolder(training.folder).metrics)
     costs: dict[str, list[float]] = {"ours": [], "MLflow's callback": []}
     for epoch in range(1, EPOCHS + 1):
         metrics.add({**row, "epoch": epoch})

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from c2vl.prompts.table import ConceptTable
+from c2vl.prompts.table_writing import write_table
 from c2vl.skeletons.store import Store
 from tests.small import small_sweep
 
@@ -40,7 +40,7 @@ def test_mistakes_are_told_at_once(
 ) -> None:
     other = tmp_path / "other"
     rows = np.ones((2, 1, 4), np.float32)
-    ConceptTable.write(other, ["a", "b"], rows, modality="language", model="test")
+    write_table(other, ["a", "b"], rows, modality="language", model="test")
     values = small_sweep(demo_store.path, language)
     config = tmp_path / "config.yaml"
     config.write_text(yaml.safe_dump(values if module == "sweeps" else values["base"]))

@@ -24,6 +24,7 @@ from c2vl.drawing.recording import Caption, Recording, find_sequence, record
 from c2vl.prompts.rules.captions import RULES, captions
 from c2vl.prompts.rules.timeline import timeline
 from c2vl.prompts.table import ConceptTable
+from c2vl.prompts.table_writing import write_table
 from c2vl.skeletons.layout import LAYOUTS, NTU25, JointLayout
 from c2vl.skeletons.layout_files import read_layout
 from c2vl.skeletons.store import Store
@@ -229,7 +230,7 @@ def test_captions_are_timed_as_they_were_written(demo_store: Store, tmp_path: Pa
     ids = [str(name) for name in demo_store.index["id"][:2]]
 
     def table(name: str, **more: Any) -> ConceptTable:
-        return ConceptTable.write(
+        return write_table(
             *(tmp_path / name, ids, np.ones((2, 4, 3), np.float32)),
             **{"modality": "language", "model": "test", "texts": texts, **more},
         )

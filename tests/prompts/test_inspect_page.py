@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from c2vl.commands.prompts import prompts
 from c2vl.prompts.inspect_page import write
 from c2vl.prompts.table import ConceptTable
+from c2vl.prompts.table_writing import write_table
 from c2vl.skeletons.store import Store
 from c2vl.support.errors import UserError
 from tests.browser import open_page
@@ -35,7 +36,7 @@ def page_file(
     features = np.array(ConceptTable.open(language).features)
     texts = [["he waves", EVIL, f"{name} sits", "he waves"] for name in ids]
     for modality in ("language", "vision"):
-        ConceptTable.write(
+        write_table(
             tmp_path / modality,
             ids,
             features,
@@ -90,9 +91,7 @@ def test_without_a_store_the_names_must_do(tmp_path: Path) -> None:
     ids = [f"A{i:03d}N{i % 3 + 1:03d}V001C{i % 2 + 1:03d}L001" for i in range(1, 13)]
     rows = np.random.default_rng(0).normal(size=(12, 2, 6)).astype(np.float32)
     texts = [["he waves", "he sits"]] * 12
-    table = ConceptTable.write(
-        tmp_path / "t", ids, rows, modality="language", model="test", texts=texts
-    )
+    table = write_table(tmp_path / "t", ids, rows, modality="language", model="test", texts=texts)
     assert write(tmp_path / "p.html", language=table, samples=5) == 5
     text = (tmp_path / "p.html").read_text()
     assert "(chance 50.0 %)" in text and "<canvas" not in text

@@ -12,6 +12,7 @@ from c2vl.commands.prompts import prompts
 from c2vl.prompts import noise
 from c2vl.prompts.noise import Fit, corrupt, fit, keep_fitting, soften
 from c2vl.prompts.table import ConceptTable
+from c2vl.prompts.table_writing import write_table
 from c2vl.skeletons.clips import load_clips
 from c2vl.skeletons.store import Store
 from c2vl.support.errors import UserError
@@ -29,7 +30,7 @@ def table(demo_store: Store, tmp_path: Path) -> ConceptTable:
     texts = [[f"{name} {part}" for part in range(4)] for name in ids]
     unit = (features / np.linalg.norm(features, axis=2, keepdims=True)).astype(np.float32)
     how = {"modality": "language", "model": "m@1", "texts": texts}
-    return ConceptTable.write(tmp_path / "table", ids, unit, **how)
+    return write_table(tmp_path / "table", ids, unit, **how)
 
 
 def test_noise_is_recorded_and_one_seed_chooses_the_same_rows(

@@ -18,6 +18,7 @@ from c2vl.prompts.probe import probe_table
 from c2vl.prompts.rules.kinematic_table import build
 from c2vl.prompts.rules.sentences import PARTNER, SENTENCES
 from c2vl.prompts.table import ConceptTable
+from c2vl.prompts.table_writing import write_table
 from c2vl.skeletons.store import Store
 from c2vl.support.errors import UserError
 from c2vl.support.progress import Progress
@@ -87,7 +88,7 @@ def _table(path: Path, **changes: object) -> ConceptTable:
         "model": "letters@1",
         "texts": [["one", "two"], ["three", "four"], ["five", "six"]],
     }
-    return ConceptTable.write(path, **(values | changes))  # type: ignore[arg-type]
+    return write_table(path, **(values | changes))  # type: ignore[arg-type]
 
 
 def test_round_trip(tmp_path: Path) -> None:
@@ -245,7 +246,7 @@ def test_probe_reads_what_captions_tell(utd_store: Store, tmp_path: Path) -> Non
     texts = [" ".join(row) for row in caption_store(utd_store)]
     rows = words.transform(texts).toarray()[:, None]
     ids = [str(name) for name in utd_store.index["id"]]
-    table = ConceptTable.write(tmp_path / "t", ids, rows, modality="language", model="bag")
+    table = write_table(tmp_path / "t", ids, rows, modality="language", model="bag")
     result = probe_table(table, utd_store, "utd_xsub")
     assert result.test is None and sorted(result.by_subject) == [1, 3, 5, 7]
     assert result.validation > 0.75

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from c2vl.encoder.card import describe
 from c2vl.encoder.concepts import ConceptSpace
 from c2vl.probes.linear import fit_chosen
-from c2vl.prompts.table import ConceptTable
+from c2vl.prompts.table_writing import write_table
 from c2vl.protocols import zeroshot
 from c2vl.protocols.clustering import clustering
 from c2vl.protocols.descriptions import read_texts
@@ -222,7 +222,7 @@ def test_chance_is_what_random_features_score(
     captions = np.eye(40, dtype=np.float32)[draw.integers(0, 12, len(ids))][:, None]
     table, space = tmp_path / "language", (torch.eye(40), torch.zeros(40))
     texts = [["a"] for _ in ids]
-    ConceptTable.write(table, ids, captions, modality="language", model="words@1", texts=texts)
+    write_table(table, ids, captions, modality="language", model="words@1", texts=texts)
     (tmp_path / "texts.yaml").write_text(
         json.dumps({name: f"it is {n}" for n, name in enumerate(task.store.class_names)})
     )
@@ -263,7 +263,7 @@ def test_retrieval_of_pairs_that_fit(task: Task, with_rows: WithRows, tmp_path: 
     captions = draw.normal(size=(len(ids), 2, 8)).astype(np.float32)
     texts = [["a", "b"] for _ in ids]
     table = tmp_path / "language"
-    ConceptTable.write(table, ids, captions, modality="language", model="words@1", texts=texts)
+    write_table(table, ids, captions, modality="language", model="words@1", texts=texts)
     rotation = np.linalg.qr(draw.normal(size=(8, 8)))[0].astype(np.float32)
     maps = torch.from_numpy(np.ascontiguousarray(rotation.T)), torch.zeros(8)
     settings = RetrievalSettings(concepts=table)

@@ -22,6 +22,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from c2vl.prompts.table import ConceptTable
+from c2vl.prompts.table_writing import write_table
 from c2vl.skeletons.datasets.ntu_classes import NTU120_CLASSES
 from c2vl.skeletons.layout import NTU25
 from c2vl.skeletons.rejected import write_rejected
@@ -150,7 +151,7 @@ def make_table(
         windows = range(prompts)
         texts = [[f"{names[k]}: window {w}, both arms move" for w in windows] for k in labels]
     ids = [str(name) for name in store.index["id"]]
-    return ConceptTable.write(
+    return write_table(
         out, ids, parts(), modality=modality, model="generated", texts=texts, store=store.digest
     )
 

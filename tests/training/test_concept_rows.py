@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from c2vl.prompts.table import ConceptTable
+from c2vl.prompts.table_writing import write_table
 from c2vl.skeletons.cache import Cache
 from c2vl.training import concept_rows
 from c2vl.training.concept_rows import ConceptRows, normalisation
@@ -21,7 +22,7 @@ def table(tmp_path: Path) -> ConceptTable:
     draw = np.random.default_rng(0)
     features = draw.normal(size=(200, 4, 6)) * [3, 1, 1, 1, 1, 0.2] + 2
     ids = [str(number) for number in range(200)]
-    return ConceptTable.write(
+    return write_table(
         tmp_path / "t", ids, features.astype(np.float32), modality="vision", model="m"
     )
 
@@ -76,6 +77,6 @@ def test_statistics_of_a_large_table_are_computed_once(
 
 def test_features_far_from_unit_length_keep_their_digits(tmp_path: Path) -> None:
     rows = np.random.default_rng(0).normal(size=(3, 2, 4)).astype(np.float32) * 1e5
-    table = ConceptTable.write(tmp_path / "t", list("abc"), rows, modality="vision", model="m")
+    table = write_table(tmp_path / "t", list("abc"), rows, modality="vision", model="m")
     assert table.features.dtype == np.float32
     np.testing.assert_array_equal(table.join(["b"]), rows[1:2])

@@ -21,6 +21,7 @@ from c2vl.commands.train import train
 from c2vl.config.reading import dump
 from c2vl.encoder import load_encoder
 from c2vl.prompts.table import ConceptTable
+from c2vl.prompts.table_writing import write_table
 from c2vl.protocols.knn import knn
 from c2vl.protocols.linear import linear
 from c2vl.protocols.task import Task
@@ -307,7 +308,7 @@ def partial_table(language: Path, out: Path, missing: int) -> ConceptTable:
     """The table without some of its sequences."""
     whole = ConceptTable.open(language)
     ids, rows = whole.ids[missing:], whole.features[missing:]
-    return ConceptTable.write(out, ids, rows, modality="language", model="test")
+    return write_table(out, ids, rows, modality="language", model="test")
 
 
 def test_sequences_without_prompts(experiment: Any, language: Path, tmp_path: Path) -> None:
@@ -322,7 +323,7 @@ def test_sequences_without_prompts(experiment: Any, language: Path, tmp_path: Pa
     assert len(whole.labels) == len(source.labels) and absent
     assert all(not source.has["language"][row] for row in absent)
     vision = ConceptTable.open(language)
-    ConceptTable.write(
+    write_table(
         tmp_path / "v", vision.ids, np.array(vision.features), modality="vision", model="test"
     )
     masked = experiment(

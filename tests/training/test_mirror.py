@@ -22,8 +22,9 @@ from c2vl.support.errors import StorageAway, UserError
 from c2vl.support.remote import RemoteFolder
 from c2vl.training import mirror
 from c2vl.training.launch import fit
+from c2vl.training.metrics_file import MetricsFile
 from c2vl.training.mirror import Mirror
-from c2vl.training.run_folder import MetricsFile, RunFolder
+from c2vl.training.run_folder import RunFolder
 from tests.object_storage import Proxy
 
 AWAY = 5.0  # seconds
@@ -132,7 +133,7 @@ def test_an_older_file_of_figures_is_mended_from_the_checkpoint(tmp_path: Path) 
     """A process that was thought lost may send its own file after a newer one was sent."""
     run = RunFolder(tmp_path)
     run.metrics.write_text('{"epoch": 1}\n')
-    whole = MetricsFile(run, '{"epoch": 1}\n{"epoch": 2}\n{"epo')
+    whole = MetricsFile(run.metrics, '{"epoch": 1}\n{"epoch": 2}\n{"epo')
     assert [row["epoch"] for row in whole.rows] == [1, 2]
     assert epochs(run.metrics.read_bytes()) == [1, 2]
-    assert MetricsFile(run, '{"epoch": 1}\n').text() == run.metrics.read_text()
+    assert MetricsFile(run.metrics, '{"epoch": 1}\n').text() == run.metrics.read_text()

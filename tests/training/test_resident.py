@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from c2vl.prompts.table import ConceptTable
+from c2vl.prompts.table_writing import write_table
 from c2vl.skeletons.layout import get_layout
 from c2vl.training import validation
 from c2vl.training.batches import TrainingSet, stream_batches
@@ -27,12 +28,10 @@ def test_batches_of_resident_data(
     whole = ConceptTable.open(language)
     features = np.repeat(np.asarray(whole.features[20:], np.float32), 4, 1)
     features += np.random.default_rng(0).normal(size=features.shape)
-    partial = ConceptTable.write(
+    partial = write_table(
         tmp_path / "some", whole.ids[20:], features, modality="language", model="t"
     )
-    vision = ConceptTable.write(
-        tmp_path / "all", whole.ids, whole.features, modality="vision", model="t"
-    )
+    vision = write_table(tmp_path / "all", whole.ids, whole.features, modality="vision", model="t")
     settings = experiment(
         data__stream=stream,
         data__augment={"noise": 0.01, "scale": 0.1, "mirror": 0.5, "joint_mask": 0.1},

@@ -10,26 +10,26 @@ from ray._private.state import GlobalState
 from ray.train.v2._internal.execution.worker_group import WorkerGroup
 
 from c2vl.config.experiment import TrainSettings
-from c2vl.training import launch, train_group
+from c2vl.training import launch, train_group_internals
 from c2vl.training.node_notice import draining_nodes
 
 
 @pytest.mark.parametrize(
-    "row", train_group.SIGNATURES, ids=lambda row: f"{row[0].__name__}.{row[1]}"
+    "row", train_group_internals.SIGNATURES, ids=lambda row: f"{row[0].__name__}.{row[1]}"
 )
 def test_the_signature_is_as_it_was(row: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train_group, "SIGNATURES", (row,))
-    monkeypatch.setattr(train_group, "ATTRIBUTES", ())
-    assert train_group.changed() == ""
+    monkeypatch.setattr(train_group_internals, "SIGNATURES", (row,))
+    monkeypatch.setattr(train_group_internals, "ATTRIBUTES", ())
+    assert train_group_internals.changed() == ""
 
 
 @pytest.mark.parametrize(
-    "row", train_group.ATTRIBUTES, ids=lambda row: f"{row[0].__name__}.{row[1]}"
+    "row", train_group_internals.ATTRIBUTES, ids=lambda row: f"{row[0].__name__}.{row[1]}"
 )
 def test_what_it_reads_is_there(row: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train_group, "SIGNATURES", ())
-    monkeypatch.setattr(train_group, "ATTRIBUTES", (row,))
-    assert train_group.changed() == ""
+    monkeypatch.setattr(train_group_internals, "SIGNATURES", ())
+    monkeypatch.setattr(train_group_internals, "ATTRIBUTES", (row,))
+    assert train_group_internals.changed() == ""
 
 
 def test_another_release_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from c2vl.prompts.table import write_rejected
+from c2vl.prompts.table_writing import write_rejected
 from c2vl.prompts.video.answers import Captioner
 from c2vl.prompts.video.endpoint import Endpoint
 from c2vl.prompts.video.frames import Clip

@@ -14,7 +14,7 @@ from c2vl.prompts import language_table
 from c2vl.prompts.encoders import Encoder
 from c2vl.prompts.encoders.feature_cache import SHARD, FeatureCache
 from c2vl.prompts.language_table import BuiltTable
-from c2vl.prompts.table import ConceptTable, may_write, within_store
+from c2vl.prompts.table_writing import may_write, within_store, write_table
 from c2vl.prompts.video.shards import PromptFolder
 from c2vl.prompts.video.stages import Stage, run_stages
 from c2vl.skeletons.store import Store
@@ -118,7 +118,7 @@ def _vision(
                 shown(min(start + _SEQUENCES, len(names)), len(names))
                 yield found.reshape(-1, prompts, found.shape[1])
 
-    made = ConceptTable.write(
+    made = write_table(
         out,
         names,
         parts_NPD(),

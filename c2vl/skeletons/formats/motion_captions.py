@@ -28,8 +28,8 @@ def read_captions(file: RawFile) -> dict[Span, list[str]]:
     try:
         text = file.read(_MOST_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line, remedy = not_utf8_at(error)
-        raise RejectedError(remedy, line) from None
+        number, remedy = not_utf8_at(error)
+        raise RejectedError(remedy, number) from None
     found: dict[Span, list[str]] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():

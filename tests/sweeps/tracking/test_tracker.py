@@ -21,7 +21,8 @@ from mlflow.exceptions import MlflowException
 
 from c2vl.config.reading import dump
 from c2vl.support.errors import StorageFull
-from c2vl.training.run_folder import MetricsFile, RunFolder
+from c2vl.training.metrics_file import MetricsFile
+from c2vl.training.run_folder import RunFolder
 from sweeps.spec.reading import parse_sweep, read_sweep
 from sweeps.spec.space import experiment
 from sweeps.spec.sweep import SweepSettings
@@ -318,6 +319,6 @@ def test_what_an_earlier_version_left_in_its_journal_is_told(
 
 def train(one: Training, numbers: range) -> None:
     one.folder.mkdir(parents=True, exist_ok=True)
-    file = MetricsFile(RunFolder(one.folder))
+    file = MetricsFile(RunFolder(one.folder).metrics)
     for epoch in numbers:
         file.add(row(epoch))
