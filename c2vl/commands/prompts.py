@@ -52,8 +52,7 @@ for command in (video, encode, estimate, check, corrupt, filter_):
     type=click.IntRange(5, 6),
     default=5,
     show_default=True,
-    help="Version: 6 writes short sentences on the whole motion, each about one matter; train on "
-    "all of them (prompts.per_sample).",
+    help="Version: 6 writes short sentences on the whole motion, each about one matter.",
 )
 @encoding
 def kinematic(store: Location, out: Location, **options: Any) -> None:
@@ -82,8 +81,6 @@ def kinematic(store: Location, out: Location, **options: Any) -> None:
     with made_at(out, KIND, fresh=options["overwrite"]) as folder:
         made = build(opened, folder, text, **options)
     _report(made, out)
-    if options["rules"] == RICHER:
-        click.echo(f"train on all of them: prompts.per_sample={made.table.prompts_per_sample}")
 
 
 @prompts.command("import")

@@ -95,7 +95,7 @@ class PromptSettings(Settings):
         None, description="folder or URL of the vision concept table"
     )
     per_sample: int = Field(
-        16, ge=1, description="prompts used a sample: all, or k drawn anew each step"
+        0, ge=0, description="prompts of a sample that are drawn anew at each step; 0: all are used"
     )
     missing: Literal["error", "exclude", "mask"] = Field(
         "error",

@@ -152,16 +152,16 @@ class ConceptTable:
     def untold(self, drawn: int) -> str:
         """Say what a training misses that draws so many of a sequence's prompts at each step.
 
-        Captions of rules 6 are about one matter each. Empty where all prompts are used, or each
-        tells of the whole.
+        Captions of rules 6 are about one matter each. Empty where all prompts are used (``drawn``
+        is 0), or each tells of the whole.
         """
-        if drawn >= (number := self.prompts_per_sample):
+        if not 0 < drawn < self.prompts_per_sample:
             return ""
         if self.manifest["settings"].get("rules") != RICHER:
             return ""
         return (
-            f"{drawn} of {number} captions a sequence are drawn at each step, and each is about "
-            f"one matter: train on all of them with prompts.per_sample={number}"
+            f"{drawn} of {self.prompts_per_sample} captions a sequence are drawn at each step, "
+            "and each is about one matter: use all of them with prompts.per_sample=0"
         )
 
     @property

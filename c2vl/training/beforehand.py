@@ -60,7 +60,7 @@ def require_data(experiment: Experiment) -> str:
         if prompts.per_sample > table.features.shape[1]:
             raise UserError(
                 f"prompts.per_sample: {prompts.per_sample} asked, but {folder} has "
-                f"{table.features.shape[1]} prompts a sequence; lower it"
+                f"{table.features.shape[1]} prompts a sequence; lower it, or 0 for all"
             )
         if untold := table.untold(prompts.per_sample):
             says += f" ({untold})"

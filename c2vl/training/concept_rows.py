@@ -98,7 +98,7 @@ class ConceptRows:
 
         Args:
             rows: (n,) of the N.
-            keep: prompts of each, drawn where there are more.
+            keep: prompts of each, drawn where there are more; 0: all.
             draw: decides which.
 
         Returns:
@@ -107,7 +107,7 @@ class ConceptRows:
         places = self.places[rows.numpy()]
         prompts = self.table.prompts_per_sample
         chosen = None
-        if keep < prompts:
+        if 0 < keep < prompts:
             chosen = torch.rand(len(rows), prompts, generator=draw).argsort(1)[:, :keep]
         if self._resident is not None:
             device = self._resident.device
@@ -127,8 +127,7 @@ class ConceptRows:
 
     def means(self, rows: Tensor) -> Tensor:
         """Return the mean of all prompts of some rows, normalised, at unit length, (n, D)."""
-        prompts = self.table.prompts_per_sample
-        return torch.cat([self.draw(part, prompts, _NO_DRAW) for part in rows.split(CHUNK)])
+        return torch.cat([self.draw(part, 0, _NO_DRAW) for part in rows.split(CHUNK)])
 
 
 _NO_DRAW = torch.Generator()  # asked for nothing where all prompts are kept

@@ -24,7 +24,7 @@ for _name, _target, _expects in (
     (
         "folder",
         "datasets.folder:FOLDER",
-        "a folder of .npy or .npz files, sequences.csv and layout.yaml, or a zip of it",
+        "a folder of arrays or texts with sequences.csv and layout.yaml (c2vl data init), or a zip",
     ),
     (
         "bvh",
