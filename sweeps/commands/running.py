@@ -41,11 +41,12 @@ def run(file: Path, overrides: tuple[str, ...], address: str | None, or_resume: 
     from sweeps.spec.lock import refresh
     from sweeps.spec.reading import load_sweep
 
-    spec = load_sweep(file, overrides)
+    spec = load_sweep(file, overrides, begun=or_resume)
     refresh(spec.folder)
     if begun := or_resume and spec.folder.begun:
         spec = _continued(spec)
     else:
+        spec = load_sweep(file, overrides)
         _look_ahead(spec)
     _drive(spec, address, resume=begun)
 
@@ -115,7 +116,8 @@ def _changed(
     if more:
         changes["trials"] = spec.trials + more
     if changes:
-        spec = parse_sweep(override(spec.model_dump(mode="json"), changes), name)
+        changed = override(spec.model_dump(mode="json"), changes)
+        spec = parse_sweep(changed, name, begun=True)
     return spec
 
 

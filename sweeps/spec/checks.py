@@ -32,15 +32,25 @@ FIXED = {
     "train.workers": "every trial takes the same resources",
     "train.cpus_per_worker": "every trial takes the same resources",
     "train.gpus_per_worker": "every trial takes the same resources",
+    "data.split": "figures of two splits cannot be ranked",
+    "data.validation_by": "every trial is judged by the same folds",
+    "data.validation_folds": "every trial is judged by the same folds",
+    "data.pretrain_on_validation": "it decides which folds a trial is judged by",
 }
+# A variant is judged on the test part alone, where what its folds were decides nothing
+OF_VARIANTS = FIXED.keys() - {"data.pretrain_on_validation"} | {"seed"}
 RESERVED = ("winner", "random", "base", "hard", *UNTRAINED)  # rows of the test table
 DRAWS = 100
 # Names that MLflow takes as a tag of the trials' runs (drawn.NAME)
 FREE = re.compile(r"(?!.{200})\w[\w.: -]*(/\w[\w.: -]*)*")
 
 
-def check(spec: SweepSettings) -> SweepSettings:
+def check(spec: SweepSettings, *, begun: bool = False) -> SweepSettings:
     """Return the sweep, with a grid's number of trials filled in.
+
+    Args:
+        begun: the sweep may have begun, with an earlier version: its space and its variants, which
+            it keeps, are not judged again.
 
     Raises:
         UserError: the first problem, with its field and a remedy.
@@ -62,7 +72,9 @@ def check(spec: SweepSettings) -> SweepSettings:
     _check_repeats(spec)
     check_pruner(spec)
     spec = check_sampler(spec)
-    check_draws(spec, DRAWS)
+    if not begun:
+        _check_fixed(spec)
+        check_draws(spec, DRAWS)
     return spec
 
 
@@ -150,8 +162,25 @@ def _sets(name: str, variable: Any) -> set[str]:
 def _check_setting(name: str, where: str, known: Mapping[str, Any]) -> None:
     if name not in known:
         raise UserError(f"{where}: no such setting{did_you_mean(name, known)}")
-    if name in FIXED:
-        raise UserError(f"{where}: cannot be searched; {FIXED[name]}")
+
+
+def _check_fixed(spec: SweepSettings) -> None:
+    """Refuse what all trials of a sweep, and what stands beside them, have in common."""
+    for name, variable in spec.space.items():
+        bundles = variable.choices if isinstance(variable, Variant) else {}
+        where = {name: f"space.{name}"} | {
+            key: f"space.{name}.choices.{label}.{key}"
+            for label, changes in bundles.items()
+            for key in flatten(changes)
+        }
+        if found := next((key for key in where if key in FIXED), None):
+            raise UserError(f"{where[found]}: cannot be searched; {FIXED[found]}")
+    for who, changes in spec.final.variants.items():
+        if found := next((key for key in flatten(changes) if key in OF_VARIANTS), None):
+            raise UserError(
+                f"final.variants.{who}.{found}: cannot be changed; a variant is trained and scored "
+                "as the winner is, with its split, seeds and resources; leave it out"
+            )
 
 
 def _check_objectives(spec: SweepSettings) -> None:
@@ -223,10 +252,11 @@ def _check_budget(spec: SweepSettings) -> None:
 
 
 def check_draws(spec: SweepSettings, draws: int) -> None:
-    """Build the experiments of ``draws`` random draws from the space.
+    """Build the experiments of ``draws`` random draws from the space, and what stands beside them.
 
     Raises:
-        UserError: a draw makes no valid experiment, or every draw breaks a constraint.
+        UserError: a draw makes no valid experiment, or what stands beside a winner does not fit it,
+            or every draw breaks a constraint.
     """
     reasons = []
     for seed in range(draws):
@@ -247,8 +277,25 @@ def check_draws(spec: SweepSettings, draws: int) -> None:
                 f"space: a draw from it makes no valid experiment.\n  draw: {values}\n  {error}\n"
                 "  Narrow the range, add a `when`, or change the base."
             ) from None
+        if not reason:
+            _check_beside(spec, drawn, values)
     if all(reasons):
         raise UserError(f"{reasons[0]} in any of {draws} draws from the space; widen it")
+
+
+def _check_beside(spec: SweepSettings, drawn: Experiment, values: Mapping[str, Any]) -> None:
+    """See that each row of the test table could be trained if this draw won."""
+    settings = drawn.model_dump(mode="json")
+    for who in spec.final.trained:
+        if who == "base":
+            continue
+        try:
+            from_dict(override(settings, spec.final.changes(who)))
+        except UserError as error:
+            raise UserError(
+                f"final.beside: {who} does not fit a draw that may win.\n  draw: {values}\n"
+                f"  {error}\n  Leave {who} out, or the values of the space that it does not fit."
+            ) from None
 
 
 def data_needs(spec: SweepSettings) -> list[Experiment]:

@@ -42,14 +42,15 @@ PRESETS = Path(__file__).parents[1] / "presets"
 _SHORT = ("sampler", "pruner")  # `sampler: random` is short for `sampler: {name: random}`
 
 
-def load_sweep(path: Path, overrides: Iterable[str] = ()) -> SweepSettings:
+def load_sweep(path: Path, overrides: Iterable[str] = (), *, begun: bool = False) -> SweepSettings:
     """Read and check a sweep file, with ``key=value`` overrides.
 
     The path may be ``preset:NAME``. Overrides name keys of the sweep file (``trials=4``,
     ``base.train.epochs=3``); a setting of the experiment alone (``train.epochs=3``) means the base,
     and ``base=FILE`` (or ``preset:NAME``) puts another experiment in its place. Where
     ``final.beside`` is given, variants of the file that it does not name are left out. Where no
-    ``tracking.uri`` is given, ``MLFLOW_TRACKING_URI`` counts, as for what reads runs.
+    ``tracking.uri`` is given, ``MLFLOW_TRACKING_URI`` counts, as for what reads runs. A sweep that
+    may have ``begun`` is judged by what may still change (:func:`sweeps.spec.checks.check`).
 
     Raises:
         UserError: the problems, with the fields' paths.
@@ -65,7 +66,7 @@ def load_sweep(path: Path, overrides: Iterable[str] = ()) -> SweepSettings:
         values = _named_variants(values, changes["final.beside"])
     for key, value in changes.items():
         values = _override(values, key, value)
-    return parse_sweep(_with_tracking(values), path.name, changes)
+    return parse_sweep(_with_tracking(values), path.name, changes, begun=begun)
 
 
 def _named_variants(values: dict[str, Any], beside: Any) -> dict[str, Any]:
@@ -140,13 +141,16 @@ def _override(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
     return override(values, {f"{head}.{rest}" if rest else head: value})
 
 
-def parse_sweep(values: Mapping[str, Any], what: str, said: Collection[str] = ()) -> SweepSettings:
+def parse_sweep(
+    values: Mapping[str, Any], what: str, said: Collection[str] = (), *, begun: bool = False
+) -> SweepSettings:
     """Validate a sweep, fill in every default, and check its settings against each other.
 
     Args:
         values: nested mappings, as YAML gives them.
         what: the file's name in messages.
         said: names of what the command line gave, for messages.
+        begun: the sweep may have begun, with an earlier version.
 
     Raises:
         UserError: the problems, with the fields' paths.
@@ -157,7 +161,7 @@ def parse_sweep(values: Mapping[str, Any], what: str, said: Collection[str] = ()
         base = spec.base.model_copy(update={"name": spec.name})
         spec = spec.model_copy(update={"base": base})
     try:
-        return check(spec)
+        return check(spec, begun=begun)
     except UserError as error:
         raise UserError(f"{what}: {error}") from None
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from c2vl.support.errors import UserError
-from sweeps.commands.running import _continued
+from sweeps.commands.running import _changed, _continued
 from sweeps.running.claim import claimed
 from sweeps.search.budget import Budget
 from sweeps.spec import provenance
@@ -68,6 +68,21 @@ def test_a_file_that_is_run_again_continues_what_it_began(spec: SweepSettings) -
         values = {**spec.model_dump(mode="json"), **change}
         with pytest.raises(UserError, match=r"has begun with .*keeps it: put it back"):
             _continued(parse_sweep(values, "s.yaml"))
+
+
+def test_a_sweep_that_an_earlier_version_let_begin_goes_on(spec: SweepSettings) -> None:
+    """Its space draws a split, and one of its draws does not fit what stands beside the winner."""
+    space = {
+        "data.split": {"type": "categorical", "choices": ["xsub", "xview"]},
+        "objective.name": {"type": "categorical", "choices": ["c2vl", "skeletonclr"]},
+    }
+    values = {**spec.model_dump(mode="json"), "space": space, "final": {"beside": ["hard"]}}
+    spec.folder.settings.write_text(yaml.safe_dump(values))
+    changed = _changed(spec.storage, "s", ("concurrency=1",), more=3)
+    assert (changed.trials, changed.concurrency) == (spec.trials + 3, 1)
+    assert _continued(load_sweep(spec.folder.settings, begun=True)).trials == spec.trials
+    with pytest.raises(UserError, match=r"data\.split: cannot be searched"):
+        load_sweep(spec.folder.settings)
 
 
 def test_a_sweep_file_that_was_edited_is_told(spec: SweepSettings, tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ LR = {"optim.lr": {"type": "float", "low": 0.01, "high": 1, "log": True}}
 AT_URL = {"storage": "s3://lab/runs", "study": "sqlite:////d/s.db", "tracking": {"uri": "http://m"}}
 HIDDEN = {"model.hidden": {"type": "int", "low": 4, "high": 16, "step": 4}}
 TAU = {"objective.temperature": {"type": "float", "low": 0.05, "high": 0.5, "step": 0.05}}
+CHOICE = {"type": "categorical", "choices": [1]}
+OBJECTIVES = {"type": "categorical", "choices": ["c2vl", "skeletonclr"]}
 END: dict[str, Any] = {"type": "float", "low": 0.1, "high": 1.0, "step": 0.1}
 VISION = "loss_skeleton_vision is never reported, since objective.weights.skeleton_vision is 0"
 
@@ -119,6 +121,21 @@ def test_presets_have_names(tmp_path: Path) -> None:
         (
             {"space": {"v": {"type": "variant", "choices": {"a": {"train.workers": 2}}}}},
             r"choices\.a\.train\.workers: cannot be searched",
+        ),
+        *(
+            ({"space": {key: CHOICE}}, rf"a\.yaml: space\.{key}: cannot be searched; ")
+            for key in ("data.split", "data.validation_folds", "data.pretrain_on_validation")
+        ),
+        *(
+            (
+                {"final": {"beside": ["a"], "variants": {"a": {key: 2}}}},
+                rf"final\.variants\.a\.{key}: cannot be changed",
+            )
+            for key in ("train.workers", "seed", "data.validation_folds")
+        ),
+        (
+            {"space": {"objective.name": OBJECTIVES}, "final": {"beside": ["hard"]}},
+            r"final\.beside: hard does not fit a draw that may win.*\n.*skeletonclr.*\n.*targets",
         ),
         ({"space": {"optim.lr": {**LR["optim.lr"], "high": 1000}}}, r"optim\.lr"),
         ({"trails": 3}, r'trails: no such setting; did you mean "trials"'),
@@ -254,6 +271,12 @@ def test_a_variable_can_be_what_optuna_says(variable: dict[str, Any]) -> None:
         if variable["type"] == "float" or value == int(value):
             assert holds(space, "v", value) == theirs._contains(value), value
     assert all(holds(space, "v", value) for value in choices(space["v"]) or [])
+
+
+def test_a_variant_may_keep_validation_out_of_pretraining() -> None:
+    """It is judged on the test part, which stays the same."""
+    final = {"beside": ["apart"], "variants": {"apart": {"data.pretrain_on_validation": False}}}
+    parse_sweep({"name": "a", "space": LR, "final": final}, "a.yaml")
 
 
 @pytest.mark.parametrize("path", sorted(PRESETS.rglob("*.yaml")), ids=lambda path: path.stem)
