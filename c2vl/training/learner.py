@@ -104,6 +104,7 @@ class Learner:
             encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._workers = dist.get_world_size() if dist.is_initialized() else 1
         shared_statistics = self._workers > 1 and device.type == "cuda"
+        self._own_statistics = self._workers > 1 and not shared_statistics
         if shared_statistics:  # on CPU each worker has its own: PyTorch has none for it
             self.student = nn.SyncBatchNorm.convert_sync_batchnorm(self.student)
         # In evaluation mode, as it will be used: in training mode its batch statistics would follow
@@ -258,6 +259,24 @@ class Learner:
             else:
                 mean.copy_(value)
         get_ema_multi_avg_fn(decay)(means, values, 0)  # one kernel for all of them
+        objective = self.student.objective
+        if self._own_statistics and objective.uses_average and not objective.average_trains:
+            self._share_statistics(self.average)
+
+    def _share_statistics(self, model: nn.Module) -> None:
+        """Give a model's batch norms the first worker's statistics on all of them.
+
+        It teaches with them, and the first worker's are what a checkpoint holds: with each worker's
+        own a resumed training would go on otherwise than one that was never stopped.
+        """
+        found = [norm.named_buffers(recurse=False) for norm in _batch_norms(model)]
+        own = [value for norm in found for _, value in norm if value.is_floating_point()]
+        if not own:  # a backbone of somebody else's may normalise otherwise
+            return
+        flat = torch.cat([value.flatten() for value in own])
+        dist.broadcast(flat, src=0)
+        for value, first in zip(own, flat.split([value.numel() for value in own]), strict=True):
+            value.copy_(first.view_as(value))
 
     @property
     def evaluated(self) -> Student:
@@ -299,10 +318,14 @@ def _places(encoder: Backbone, frames: int) -> tuple[int, int]:
     return t, V
 
 
+def _batch_norms(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
+    return [part for part in model.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+
+
 @contextmanager
 def _statistics_kept(model: nn.Module) -> Iterator[None]:
     """Keep the running statistics of batch norms while the block runs."""
-    norms = [part for part in model.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+    norms = _batch_norms(model)
     momenta = [norm.momentum for norm in norms]
     try:
         for norm in norms:

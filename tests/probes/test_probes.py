@@ -73,6 +73,18 @@ def test_strength_is_chosen_on_the_folds_alone() -> None:
     assert table.shape[0] == 3 and table.shape[1] >= 3 and probe.weight.shape == (4, 10)
 
 
+def test_a_feature_that_is_constant_among_the_fitted_ones_says_nothing() -> None:
+    """A channel that fires for a test sequence alone would outvote all others a million times."""
+    features, labels = blobs(300)
+    fitted, scored = features[:200], features[200:]
+    for constant in (0.0, 0.3):
+        at = np.full((200, 1), constant, np.float32)
+        at[::2] *= np.float32(1 - 1e-7)  # rounding
+        other = np.abs(scored[:, :1]) / 20 + constant
+        given = np.hstack([fitted, at]), labels[:200], np.hstack([scored, other]), labels[200:]
+        assert sgd_hits(*given, classes=4)["last"].mean() > 0.9
+
+
 def test_shuffled_labels_are_not_learnt() -> None:
     features, labels = blobs(400)
     shuffled = np.random.default_rng(0).permutation(labels)
