@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from c2vl.config import reading
 from c2vl.config.experiment import Experiment
@@ -39,6 +41,15 @@ def small_store(out: Path, raw: Path | None = None) -> Store:
     """Generate a store: every class by 4 subjects, once under each of 2 cameras (104)."""
     settings = DemoSettings(seed=1, subjects=4, cameras=2, replications=1, frames=(40, 50))
     return prepare_demo(out, settings, keep_raw=raw).store
+
+
+def without_classes(store: Store, out: Path, every: int) -> Store:
+    """Copy a store in which one of so many sequences has no class."""
+    shutil.copytree(store.path, out, ignore=shutil.ignore_patterns("cache"))
+    index = pd.read_parquet(table := Store.open(out).data / "index.parquet")
+    index.loc[::every, "label"] = -1
+    index.to_parquet(table)
+    return Store.open(out)
 
 
 def small_language(out: Path, store: Store) -> Path:

@@ -231,6 +231,8 @@ def probe(
         )
     if result.left_out:
         click.echo(f"without prompts        {result.left_out} sequences, left out")
+    if result.unlabelled:
+        click.echo(f"without a class        {result.unlabelled} sequences, left out")
     subjects = ", ".join(f"{name}: {value:.1%}" for name, value in result.by_subject.items())
     click.echo(f"left-out {'train ' if store else ''}subject {result.validation:.1%} ({subjects})")
     click.echo(f"  nearest neighbour    {result.nearest_validation:.1%}")

@@ -261,8 +261,12 @@ def _probe(table: ConceptTable, store: Store | None, split: str) -> dict[str, An
         )
     except UserError as error:
         return {"why": str(error)}
-    subjects = {str(name): value for name, value in found.by_subject.items()}
-    return {"mean": found.validation, "chance": 1 / found.classes, "subjects": subjects}
+    return {
+        "mean": found.validation,
+        "chance": 1 / found.classes,
+        "subjects": {str(name): value for name, value in found.by_subject.items()},
+        "unlabelled": found.unlabelled,
+    }
 
 
 def _lengths(texts: pd.DataFrame | None) -> tuple[int, dict[int, int]]:

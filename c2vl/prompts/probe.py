@@ -42,6 +42,7 @@ class ProbeResult:
             it was not asked for.
         nearest_test: the same on the test part.
         left_out: sequences that have no prompts.
+        unlabelled: others that have no class.
     """
 
     validation: float
@@ -52,6 +53,7 @@ class ProbeResult:
     nearest: dict[int, float] = field(default_factory=dict)
     nearest_test: float | None = None
     left_out: int = 0
+    unlabelled: int = 0
 
     @property
     def nearest_validation(self) -> float:
@@ -80,11 +82,13 @@ def probe(
         nearest: also predict by the nearest neighbour; of 50,000 sequences that takes minutes.
 
     Raises:
-        UserError: the training part has fewer than two subjects.
+        UserError: the training part has fewer than two subjects or classes.
     """
-    groups = np.unique(subjects[train])
+    groups, classes = np.unique(subjects[train]), len(np.unique(labels[train]))
     if len(groups) < 2:
         raise UserError("the probe leaves out one training subject at a time, and there is one")
+    if classes < 2:
+        raise UserError("the probe tells classes apart, and the training part has one")
     if len(train) > LARGE:
         table = _left_out_at_once(features[train], labels[train], subjects[train])
     else:
@@ -104,7 +108,6 @@ def probe(
     for group in groups if nearest else ():
         held = subjects[train] == group
         by_nearest[int(group)] = _nearest(features, labels, train[~held], train[held])
-    classes = len(np.unique(labels[train]))
     return ProbeResult(
         validation, by_subject, strength, figure, classes, by_nearest, nearest_figure
     )
@@ -122,7 +125,7 @@ def probe_table(
 ) -> ProbeResult:
     """Probe the mean prompt of each sequence of a store on unseen subjects.
 
-    Sequences without prompts are left out, and counted.
+    Sequences without prompts, or without a class, are left out, and counted.
 
     Args:
         split_name: which sequences are training, and which are test.
@@ -131,21 +134,26 @@ def probe_table(
         nearest: see :func:`probe`.
 
     Raises:
-        UserError: the split does not fit the store, or too few sequences have prompts.
+        UserError: the split does not fit the store, or too few sequences have prompts and a class.
     """
     divided = split(store.index, split_name)
     ids = [str(name) for name in store.index["id"]]
-    there = table.joined(ids).present
+    prompted, label = table.joined(ids).present, store.index["label"].to_numpy(np.int64)
+    there = prompted & (label >= 0)
     place = np.cumsum(there) - 1
     train, tested = (place[part[there[part]]] for part in (divided.train, divided.test))
-    labels = store.index["label"].to_numpy(np.int64)[there]
     subjects = store.index["subject"].to_numpy(np.int64)[there]
-    if not len(train):
-        raise UserError(f"{table.path}: no training sequence of {store.path} has prompts")
+    for part in ("training", "test") if test else ("training",):
+        if not len(train if part == "training" else tested):
+            raise UserError(
+                f"{table.path}: no {part} sequence of {store.path} has prompts and a class"
+            )
     kept = [name for name, seen in zip(ids, there, strict=True) if seen]
     mean = table.means(kept, parts=parts, chosen=chosen)
-    found = probe(mean, labels, subjects, train, tested if test else None, nearest=nearest)
-    return replace(found, left_out=int((~there).sum()))
+    asked = tested if test else None
+    found = probe(mean, label[there], subjects, train, asked, nearest=nearest)
+    without = int((~prompted).sum())
+    return replace(found, left_out=without, unlabelled=int((~there).sum()) - without)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from c2vl.skeletons.splits import Split, folds, split
 from c2vl.skeletons.store import Store
 from c2vl.skeletons.streams import to_stream
 from c2vl.support.errors import UserError
+from c2vl.training.beforehand import require_labels
 from c2vl.training.concept_rows import ConceptRows, normalisation
 from c2vl.training.resident import ResidentClips, sent
 
@@ -70,6 +71,7 @@ class TrainingSet:
         if not data.pretrain_on_validation:
             held_out = self.fold == 0
         self.pretrain: NDArray[np.int64] = np.flatnonzero(~held_out)
+        require_labels(experiment, self.labels[self.pretrain])
         ids = [str(name) for name in store.index["id"].to_numpy()[positions]]
         self.has: dict[str, Tensor] = {}
         self.concepts = self._concepts(ids)

@@ -6,6 +6,7 @@ A mistake is told without pandas as well, whose import takes half of that.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from c2vl.config.experiment import Experiment
 from c2vl.prompts.table import ConceptTable
@@ -40,7 +41,9 @@ def require_data(experiment: Experiment) -> str:
     else:
         index = read_columns(settings.store)  # a mistake is told before pandas is imported
     parts = split(index, settings.split)
-    folds(index, parts.train, by=settings.validation_by, k=settings.validation_folds)
+    fold = folds(index, parts.train, by=settings.validation_by, k=settings.validation_folds)
+    seen = parts.train if settings.pretrain_on_validation else parts.train[fold != 0]
+    require_labels(experiment, np.asarray(index["label"])[seen])
     ids = [str(name) for name in np.asarray(index["id"])[parts.train]]
     says = f"{dataset} {settings.split}: {len(ids)} for training"
     for (modality, folder), table in tables.items():
@@ -66,3 +69,18 @@ def require_data(experiment: Experiment) -> str:
             says += f" ({untold})"
     require_writable(Cache.of(Store.open(settings.store)).folder)
     return says
+
+
+def require_labels(experiment: Experiment, labels: NDArray[np.int64]) -> None:
+    """Check that what pretraining sees has classes, where the objective learns from them.
+
+    Raises:
+        UserError: some of them are below 0.
+    """
+    if without := int((labels < 0).sum()) if experiment.objective.uses_labels else 0:
+        raise UserError(
+            f"objective.name: {experiment.objective.name} learns from classes, and {without} of "
+            f"the {len(labels)} training sequences of {experiment.data.store} have none; leave "
+            "them out by a split of your own (data.split: a CSV file of id and part), or take an "
+            "objective that reads no classes"
+        )

@@ -22,6 +22,7 @@ from c2vl.prompts.table_writing import write_table
 from c2vl.skeletons.store import Store
 from c2vl.support.errors import UserError
 from c2vl.support.progress import Progress
+from tests.small import without_classes
 
 
 class Letters:
@@ -249,6 +250,27 @@ def test_probe_reads_what_captions_tell(utd_store: Store, tmp_path: Path) -> Non
     result = probe_table(table, utd_store, "utd_xsub")
     assert result.test is None and sorted(result.by_subject) == [1, 3, 5, 7]
     assert result.validation > 0.75
+
+
+def test_probe_leaves_out_sequences_without_a_class(
+    demo_store: Store, language: Path, tmp_path: Path
+) -> None:
+    """Five of 104 make no class of their own; a store without classes says so, as the page does."""
+    some = without_classes(demo_store, tmp_path / "some", 21)
+    given = ["probe", str(language)]
+    result = CliRunner().invoke(prompts, [*given, str(some.path), "--test"])
+    assert result.exit_code == 0 and "without a class        5 sequences" in result.output
+    assert "chance 7.7%" in result.output  # of 13 classes
+    none = without_classes(demo_store, tmp_path / "none", 1)
+    result = CliRunner().invoke(prompts, [*given, str(none.path)])
+    assert isinstance(result.exception, UserError)
+    assert "no training sequence" in str(result.exception)
+    for name, says in (("some", "5 sequences without a class"), ("none", "no training sequence")):
+        page = ["inspect", str(tmp_path / f"{name}.html"), "--store", str(tmp_path / name)]
+        CliRunner().invoke(prompts, [*page, "--language", str(language)], catch_exceptions=False)
+        assert says in (tmp_path / f"{name}.html").read_text()
+    with pytest.raises(UserError, match="has one"):
+        probe.probe(np.eye(4, dtype=np.float32), np.zeros(4, int), np.arange(4), np.arange(4))
 
 
 def test_probe_of_many_sequences_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

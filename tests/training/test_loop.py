@@ -29,10 +29,12 @@ from c2vl.skeletons.store import Store
 from c2vl.support.errors import StorageFull, TrainingError, UserError
 from c2vl.training import loop
 from c2vl.training.batches import TrainingSet
+from c2vl.training.beforehand import require_data
 from c2vl.training.figures import short_names
 from c2vl.training.launch import fit
 from c2vl.training.progress import following
 from c2vl.training.run_folder import RunFolder
+from tests.small import without_classes
 
 
 def weights(folder: Path) -> str:
@@ -302,6 +304,18 @@ def test_the_supervised_reference_reads_no_concepts(experiment: Any, tmp_path: P
     assert "alignment" not in last and "loss_skeleton_language" not in last
     card = json.loads((tmp_path / "run" / "encoder" / "encoder.json").read_text())
     assert card["provenance"]["labels used"] is True
+
+
+def test_the_supervised_reference_needs_classes(
+    experiment: Any, demo_store: Store, tmp_path: Path
+) -> None:
+    """It is told before anything starts, and by the loop as well; other objectives do not care."""
+    store = without_classes(demo_store, tmp_path / "some", 21)
+    of = {"data__store": str(store.path)}
+    for check in (require_data, TrainingSet):
+        with pytest.raises(UserError, match=r"objective\.name: .* \d of the \d\d"):
+            check(experiment(objective__name="supervised", **of))
+        check(experiment(**of))
 
 
 def partial_table(language: Path, out: Path, missing: int) -> ConceptTable:
