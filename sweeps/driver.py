@@ -46,7 +46,7 @@ from sweeps.running.nodes_wanted import NodesWanted
 from sweeps.running.progress import Board, show_table
 from sweeps.running.sending import Sending
 from sweeps.running.stopping import Stop, heed_signals, stopping
-from sweeps.search.study import name_of
+from sweeps.search.study import name_of, no_winner
 from sweeps.search.trial_source import TrialSource
 from sweeps.spec import provenance
 from sweeps.spec.checks import data_needs
@@ -171,7 +171,7 @@ class _Driver:
         self._tracker.keep(self._cleanup.encoders())
         if ranked := source.ranked():
             return ranked
-        raise UserError(f"{spec.name}: {_no_winner(source.counts())}, so no winner was chosen")
+        raise UserError(f"{spec.name}: {no_winner(source.counts())}, so no winner was chosen")
 
     def _choose(self, ranked: Ranked) -> FinalChoice:
         """Train the candidates with other seeds, and choose the winner on validation."""
@@ -297,16 +297,3 @@ class _Driver:
         if stop.error is not None:
             raise type(stop.error)(f"{stop.error}; then: {again}")
         raise Stopped(f"stopped; go on with: {again}")
-
-
-def _no_winner(counts: Counter[str]) -> str:
-    """Why there is no trial to choose."""
-    if counts["complete"]:
-        return (
-            f"each of the {counts['complete']} complete trials breaks a constraint on figures or "
-            "has a seed that failed"
-        )
-    if not counts.total():
-        return "its budget (max_hours, max_cpu_hours, max_gpu_hours) was spent before any trial"
-    ended = ", ".join(f"{number} {outcome}" for outcome, number in counts.items() if number)
-    return f"no trial ran to its end ({ended}); their errors are in MLflow"

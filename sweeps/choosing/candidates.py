@@ -14,8 +14,10 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from c2vl.config.experiment import Experiment
+from c2vl.support.errors import UserError
 from sweeps.choosing.final_choice import (
     FinalChoice,
     former_scores,
@@ -46,16 +48,40 @@ class Candidate:
     former: bool
 
     def values(self, objective: Objective, seeds: int) -> list[float]:
-        """Return the objective of its first ``seeds`` trainings."""
+        """Return the objective of its first ``seeds`` trainings.
+
+        Raises:
+            UserError: one after the search never reported it.
+        """
         found = []
         for training in self.runs[:seeds]:
             own = objective.value(training.rows())
+            if own is None and training is not self.trial:
+                raise UserError(
+                    f"{training.name}: never reported {objective.metric} as a finite number, so "
+                    f"trial {self.trial.number} has no mean over its seeds; remove "
+                    f"{training.folder}, and `c2vl-sweep resume` trains it again"
+                )
             found.append(self.value if own is None else own)
         return found
 
 
-def _candidates(spec: SweepSettings, ranked: Ranked) -> list[Candidate]:
+def _distinct(spec: SweepSettings, ranked: Ranked) -> Ranked:
+    """Return trials of different settings, best first; a former winner stands for its own.
+
+    A setting that was drawn twice would take two places, with one and the same trainings.
+    """
+    same: dict[str, Any] = {"name": ""} | ({"seed": 0} if spec.final.seeds else {})
+    settings = [trial.experiment.model_copy(update=same).model_dump_json() for trial, _ in ranked]
     former = former_winners(spec.folder)
+    first = {text: rank for rank, text in reversed(list(enumerate(settings)))}
+    first |= {text: n for n, text in enumerate(settings) if ranked[n][0].number in former}
+    return [ranked[rank] for rank, text in enumerate(settings) if first[text] == rank]
+
+
+def _candidates(spec: SweepSettings, ranked: Ranked) -> list[Candidate]:
+    former, kept = former_winners(spec.folder), spec.keep.encoders
+    having = {trial.number for trial, _ in (ranked if kept == "all" else ranked[:kept])}
     return [
         Candidate(
             trial,
@@ -63,8 +89,8 @@ def _candidates(spec: SweepSettings, ranked: Ranked) -> list[Candidate]:
             sorted(seeded(spec, trial), key=lambda training: training is not trial),
             trial.number in former,
         )
-        for rank, (trial, value) in enumerate(ranked)
-        if rank < spec.final.candidates or trial.number in former
+        for rank, (trial, value) in enumerate(_distinct(spec, ranked))
+        if (rank < spec.final.candidates and trial.number in having) or trial.number in former
     ]
 
 
@@ -92,7 +118,8 @@ def rounds(spec: SweepSettings, ranked: Ranked) -> Iterator[list[Training]]:
             for training in one.runs[trained:seeds]
             if training is not one.trial
         ]
-        left, trained = _stay(spec.objectives[0], left, seeds)[0], seeds
+        if seeds < len(left[0].runs):
+            left, trained = _stay(spec.objectives[0], left, seeds)[0], seeds
 
 
 def _tied_out(in_order: Sequence[tuple[int, float]], kept: int, staying: set[int]) -> list[int]:
@@ -137,7 +164,7 @@ def choose(spec: SweepSettings, ranked: Ranked) -> FinalChoice:
         return known
     objective, left = spec.objectives[0], _candidates(spec, ranked)
     candidate_values: dict[str, list[float]] = {}
-    values_in_search = [(trial.number, value) for trial, value in ranked]
+    values_in_search = [(trial.number, value) for trial, value in _distinct(spec, ranked)]
     candidates = {one.trial.number for one in left}
     tied = _tied_out(values_in_search, spec.final.candidates, candidates)
     for seeds in _rounds(left, spec.final.rounds):

@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import math
 import statistics
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from c2vl.support.errors import UserError
 from c2vl.support.files import write_text
-from c2vl.support.intervals import interval
+from c2vl.support.intervals import ends, interval
 from c2vl.training.figures import describe
 from sweeps.spec.sweep_folder import SweepFolder
 
@@ -120,8 +121,8 @@ class FinalChoice:
             row = {"": row_title(who), "pairs": str(pairs)}
             for key, label in COLUMNS.items():
                 row[label] = f"{statistics.mean(apart[key]):+.1f}" if apart[key] else "–"
-                if spread := interval(apart[key], "+.1f"):
-                    row[label] += f" ({spread})"
+                if ends_of_differences(apart[key]):
+                    row[label] += f" ({interval(apart[key], '+.1f')})"
             rows.append(row)
         return rows
 
@@ -151,6 +152,17 @@ class FinalChoice:
 def top_of(metric: str) -> float:
     """Return the highest value that a figure can have: 1 of a share, infinity of others."""
     return 1.0 if describe(metric).unit == "share" else math.inf
+
+
+def ends_of_differences(points: Sequence[float]) -> tuple[float, float] | None:
+    """Return the 95 % interval of a mean difference; None where it is not known.
+
+    A few that are the same by chance have no spread, and would be told apart for certain: it is
+    not known either, unless all are 0.
+    """
+    if len(points) > 1 and any(points) and statistics.stdev(points) < 1e-9:
+        return None
+    return ends(points)
 
 
 def _spread(values: list[float]) -> str:

@@ -20,7 +20,8 @@ def seeded(spec: SweepSettings, trial: Training, who: str = WINNER) -> list[Trai
     A seed that the trial had itself is not trained again: it would give the same weights.
 
     Args:
-        spec: gives the seeds; with none of them a trial stands for itself.
+        spec: gives the seeds; with none of them a trial stands for itself, and what stands beside
+            it has its seed, so that both can be paired.
         trial: a candidate, or the winner.
         who: the trial itself, "base", or one of the references that change its settings.
     """
@@ -29,7 +30,7 @@ def seeded(spec: SweepSettings, trial: Training, who: str = WINNER) -> list[Trai
         wanted = from_dict(override(wanted.model_dump(mode="json"), spec.final.changes(who)))
     origin = {WINNER: f"{trial.number:04d}", "base": "base"}.get(who, f"{trial.number:04d}-{who}")
     trainings = []
-    for seed in spec.final.seeds or [wanted.seed]:
+    for seed in spec.final.seeds or [trial.experiment.seed]:
         if who == WINNER and seed == wanted.seed:
             trainings.append(trial)
             continue
@@ -44,7 +45,8 @@ def trainings_of_row(
     """Return the trainings of a row of the table; a trial with the base's settings is the base."""
     if who == "base":
         for trial, _ in ranked:
-            if is_base(spec, trial):
+            paired = spec.final.seeds or trial.experiment.seed == winner.experiment.seed
+            if paired and is_base(spec, trial):
                 return seeded(spec, trial)
     return seeded(spec, winner, who)
 

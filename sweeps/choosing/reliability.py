@@ -94,6 +94,8 @@ def repeated(
 ) -> list[tuple[list[float], int]]:
     """Return the first objective of each setting with two seeds or more, and how many it has.
 
+    The same setting with the same seed gives the same value, which counts once.
+
     The first value of a finalist, or of a trial with repeats, is left out where two others remain:
     it is one of the highest of many, for which its setting was trained again, and no draw like the
     others. Of two it stays, so that the noise is told too high rather than not at all.
@@ -101,17 +103,30 @@ def repeated(
     Args:
         trials: that ran to their end.
     """
-    among = spec.repeats > 1 or spec.base.seed in spec.final.seeds  # is that value there?
-    found: dict[str, tuple[list[float], int]] = {}
+    best: dict[tuple[str, int], dict[int, float]] = {}  # a draw may come twice, seed and all
     for trial in trials:
-        values = list(trial.by_seed.values()) or trial.values[:1]
-        if final is not None:
-            values = max(values, final.candidate_values.get(str(trial.number), []), key=len)
-        first = int(len(values) > 2 and among)
         setting = repr(sorted(item for item in trial.drawn.items() if item[0] != SEED))
-        known, seeds = found.get(setting, ([], 0))
-        found[setting] = [*known, *values[first:]], seeds + len(values)
-    return [(values, seeds) for values, seeds in found.values() if seeds > 1]
+        own = int(trial.drawn.get(SEED, spec.base.seed))
+        values = _by_seed(spec, trial, own, final)
+        if len(values) > len(best.get((setting, own), {})):
+            best[setting, own] = values
+    found: dict[str, tuple[dict[int, float], set[int]]] = {}
+    for (setting, own), values in best.items():
+        known, seeds = found.setdefault(setting, ({}, set()))
+        chosen_for = len(values) > 2 and (spec.repeats > 1 or own in spec.final.seeds)
+        known.update((s, v) for s, v in values.items() if s != own or not chosen_for)
+        seeds.update(values)
+    return [(list(known.values()), len(seeds)) for known, seeds in found.values() if len(seeds) > 1]
+
+
+def _by_seed(
+    spec: SweepSettings, trial: TrialRecord, own: int, final: FinalChoice | None
+) -> dict[int, float]:
+    """Return a trial's first objective by seed; ``own`` is that of its first training."""
+    judged = final.candidate_values.get(str(trial.number), []) if final is not None else []
+    seeds = sorted(spec.final.seeds or [own], key=lambda seed: seed != own)  # as it was judged
+    searched = {int(seed): value for seed, value in trial.by_seed.items()}
+    return dict(zip(seeds, judged, strict=False)) | (searched or {own: trial.values[0]})
 
 
 def told_apart(

@@ -5,8 +5,13 @@ from __future__ import annotations
 import math
 import statistics
 
-from c2vl.support.intervals import ends
-from sweeps.choosing.final_choice import COLUMNS, WINNER, FinalChoice, row_title
+from sweeps.choosing.final_choice import (
+    COLUMNS,
+    WINNER,
+    FinalChoice,
+    ends_of_differences,
+    row_title,
+)
 
 
 def verdict(final: FinalChoice) -> list[str]:
@@ -19,11 +24,12 @@ def verdict(final: FinalChoice) -> list[str]:
 
 def heading(final: FinalChoice) -> str:
     """Return what the chosen trial may be called: no winner while the default does as well."""
-    apart = final.apart("base", key) if "base" in final.test and (key := _column(final)) else []
-    found = ends(apart)
-    if apart and (found is None or found[1] >= 0):
+    if "base" not in final.test or (key := _column(final)) is None:
+        return "Winner"
+    found = ends_of_differences(final.apart("base", key))
+    if found is None or found[0] <= 0 <= found[1]:
         return "Chosen, but not told from the base experiment"
-    return "Winner"
+    return "Winner" if found[1] < 0 else "Chosen, but below the base experiment"
 
 
 def _column(final: FinalChoice) -> str | None:
@@ -67,8 +73,12 @@ def _told(name: str, differences: list[float]) -> str:
     if not any(differences):
         return f'the winner scores what "{name}" scores, seed by seed'
     way = f'{abs(mean):.1f} points {"above" if mean > 0 else "below"} "{name}"'
-    if (found := ends(differences)) is None:
+    if count == 1:
         return f"the winner is {way} with one seed, which tells nothing apart"
+    if (found := ends_of_differences(differences)) is None:
+        return (
+            f"the winner is {way} with each of {count} seeds alike, which tells nothing of others"
+        )
     low, high = found
     interval = f"95 % interval of the difference {low:.1f} to {high:.1f}, n = {count}"
     if math.copysign(1, low) == math.copysign(1, high):

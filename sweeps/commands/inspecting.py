@@ -76,25 +76,37 @@ def status(name: str, storage: Location, as_json: bool) -> None:
 @NAME
 @STORAGE
 def best(name: str, storage: Location) -> None:
-    """Show the best trial of the sweep NAME and the command that trains it again."""
+    """Show the trial that the sweep NAME chose, the best one until then, and how to train it again.
+
+    The command that it prints trains it with its own seed.
+    """
+    import statistics
+
     from sweeps.choosing.final_choice import read_choice
     from sweeps.choosing.reliability import told_apart
+    from sweeps.choosing.verdict import heading
     from sweeps.report.winner import winning_overrides
-    from sweeps.search.study import reader
+    from sweeps.search.study import no_winner, reader, training_of
     from sweeps.spec.lock import refresh_run
     from sweeps.spec.reading import read_sweep
 
     spec = read_sweep(storage, name)
-    study = reader(spec).as_it_is_now()
-    ranked = study.ranked()
-    if not ranked:
-        raise UserError(f"{name}: no trial has run to its end yet; c2vl-sweep status {name}")
-    training, value = ranked[0]
-    click.echo(f"{training.name}: {spec.objectives[0].metric} {value:.4f}")
+    study, final = reader(spec).as_it_is_now(), read_choice(spec.folder)
+    if final is not None:
+        training, by_seed = training_of(spec, final.trial, final.values), final.validation.values()
+        over = f", mean of {len(by_seed)} seeds" if len(by_seed) > 1 else ""
+        value, said = statistics.mean(by_seed), f"{over}  ({heading(final)})"
+    elif ranked := study.ranked():
+        (training, value), said = ranked[0], ""
+    else:
+        counts = study.counts()
+        why = no_winner(counts) if counts["complete"] else "no trial has run to its end yet"
+        raise UserError(f"{name}: {why}; c2vl-sweep status {name}")
+    click.echo(f"{training.name}: {spec.objectives[0].metric} {value:.4f}{said}")
     click.echo("differs from the base: " + " ".join(winning_overrides(spec.base, training)))
     refresh_run(spec.folder, training.folder)
     click.echo(f"c2vl train {training.run.settings} --out runs/train/{training.name}")
-    sentences = told_apart(spec, study.trials("complete"), read_choice(spec.folder))
+    sentences = told_apart(spec, study.trials("complete"), final)
     click.echo("\n".join(sentences))
 
 

@@ -79,7 +79,11 @@ def export(
         from sweeps.tracking.run_sync import SweepRuns
 
         final = read_choice(spec.folder)
-        assert final is not None, "kept with the encoder"
+        if final is None:  # its maker removed a damaged one, say
+            raise UserError(
+                f"{name}: its final.json is gone, and nothing says which trial the encoder is; "
+                f"c2vl-sweep resume {spec.words} chooses anew, and registers it"
+            )
         tracking = spec.tracking.model_copy(update={"model": model or spec.tracking.model})
         spec = spec.model_copy(update={"tracking": tracking})
         with spec.folder.having(folder):

@@ -80,6 +80,19 @@ class StudyReader:
         return [(training_of(self.spec, t.number, t.drawn), t.values[0]) for t in self.ranking()]
 
 
+def no_winner(counts: Counter[str]) -> str:
+    """Return why there is no trial to choose, given how many had each outcome."""
+    if counts["complete"]:
+        return (
+            f"each of the {counts['complete']} complete trials breaks a constraint on figures or "
+            "has a seed that failed"
+        )
+    if not counts.total():
+        return "its budget (max_hours, max_cpu_hours, max_gpu_hours) was spent before any trial"
+    ended = ", ".join(f"{number} {outcome}" for outcome, number in counts.items() if number)
+    return f"no trial ran to its end ({ended}); their errors are in MLflow"
+
+
 def name_of(spec: SweepSettings, number: int) -> str:
     """Return the name of a trial, in every store."""
     return f"{spec.name}-{number:04d}"

@@ -157,6 +157,34 @@ def test_ties_at_a_cut_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert sentence.startswith("Trial 1 ties on knn_val with one that was kept")
 
 
+def test_a_setting_that_was_drawn_twice_is_one_candidate(tmp_path: Path) -> None:
+    spec = sweep(tmp_path)
+    ranked = [(trial(spec, n, lr), v) for n, lr, v in ((2, 0.2, 0.9), (4, 0.2, 0.9), (0, 0.3, 0.8))]
+    assert names(next(rounds(spec, ranked))) == ["s-final-0002-s1", "s-final-0000-s1"]
+    few = spec.model_copy(update={"keep": spec.keep.model_copy(update={"encoders": 2})})
+    assert names(next(rounds(few, ranked))) == ["s-final-0002-s1"]  # that of trial 0 is gone
+
+
+def test_a_final_training_without_a_figure_is_named(tmp_path: Path) -> None:
+    """Its trial's own value once stood for it, as if a further seed had given it."""
+    spec = sweep(tmp_path)
+    (training,) = next(rounds(spec, ranked := [(trial(spec, 2, 0.2), 0.9)]))
+    write_text(training.folder / "metrics.jsonl", json.dumps({"epoch": 1, "loss": 1.0}))
+    with pytest.raises(UserError, match=r"s-final-0002-s1: never reported knn_val .* trains it"):
+        choose(spec, ranked)
+
+
+def test_the_base_has_the_winners_seed_where_seeds_were_searched(tmp_path: Path) -> None:
+    plain = sweep(tmp_path)
+    spec = plain.model_copy(update={"final": plain.final.model_copy(update={"seeds": []})})
+    winner, base = trial(spec, 4, 0.2), trial(spec, 0, 0.1)
+    seven = winner.experiment.model_copy(update={"seed": 7})
+    winner = replace(winner, experiment=seven)
+    ranked = [(winner, 0.9), (base, 0.8)]
+    assert names(trainings_of_row(spec, ranked, winner, "base")) == ["s-final-base-s7"]
+    assert {one.experiment.seed for one in references(spec, ranked, winner)} == {7}
+
+
 def test_differences_are_paired_by_seed() -> None:
     test = {
         "winner": {"0": {"linear": 0.80}, "1": {"linear": 0.90}},

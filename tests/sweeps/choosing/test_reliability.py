@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeps.choosing.final_choice import FinalChoice
-from sweeps.choosing.reliability import reliability, told_apart
+from sweeps.choosing.reliability import reliability, repeated, told_apart
 from sweeps.search.trial_record import TrialRecord
 from tests.sweeps import synthetic
 
@@ -92,3 +92,18 @@ def test_what_is_told_of_a_sweep(tmp_path: Path) -> None:
         f"{100 * 4.3027 * math.sqrt(within):.1f} points of knn_val with 2 seeds each"
         in (told_apart(spec, twice, None)[0])
     )
+
+
+def test_the_same_setting_with_the_same_seed_counts_once(tmp_path: Path) -> None:
+    """Of three values that one training would give there is no noise to tell."""
+    spec = synthetic.sweep(tmp_path, synthetic.NUMERIC, 4)
+    drawn = [{"optim.lr": 0.1}, {"optim.lr": 0.2}, {"optim.lr": 0.1}, {"optim.lr": 0.2}]
+    trials = [TrialRecord(n, "complete", one, [one["optim.lr"]]) for n, one in enumerate(drawn)]
+    assert "is not known" in told_apart(spec, trials, None)[0]
+    values = {"1": [0.2, 0.25, 0.30]}
+    final = FinalChoice("synthetic", "", "knn_val", 1, {}, "", "", {}, values)
+    assert repeated(spec, trials, final) == [([0.25, 0.30], 3)]
+    seeded = {"optim.lr": 0.2, "seed": 1}  # trained already, among the final ones
+    assert repeated(spec, [*trials, TrialRecord(4, "complete", seeded, [0.25])], final) == [
+        ([0.25, 0.30], 3)
+    ]

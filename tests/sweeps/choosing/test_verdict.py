@@ -25,6 +25,7 @@ def _choice(**test: dict[str, dict[str, float]]) -> FinalChoice:
         ([0.80, 0.60, 0.70], 'CANNOT be told from "base experiment": 3.0 points above'),
         ([0.90, 0.95, 0.93], 'the winner is 19.7 points below "base experiment"'),
         ([0.70, 0.76, 0.73], 'scores what "base experiment" scores, seed by seed'),
+        ([0.60, 0.66, 0.63], '10.0 points above "base experiment" with each of 3 seeds alike'),
         ([0.50], '20.0 points above "base experiment" with one seed, which tells nothing apart'),
     ],
 )
@@ -34,7 +35,15 @@ def test_what_is_said_of_a_winner(base: list[float], said: str) -> None:
     assert tie.startswith("Trial 7 ties with 3 on linear_val")
     no_winner = said.startswith("the winner is 20.3") is False
     assert heading(_choice(winner=WINNER, base=scores)).startswith("Chosen" if no_winner else "Win")
+    below = heading(_choice(winner=WINNER, base=scores)).endswith("below the base experiment")
+    assert below == said.startswith("the winner is 19.7 points below")
     assert said in sentence and ("n = 3" in sentence) == ("interval" in sentence)
+
+
+def test_what_shares_no_seed_with_the_winner_does_not_make_it_one() -> None:
+    assert heading(_choice(winner=WINNER, base={"5": {"linear": 0.1}})).startswith(
+        "Chosen, but not"
+    )
 
 
 def test_nothing_is_said_where_nothing_was_scored() -> None:

@@ -17,7 +17,8 @@ from click.testing import CliRunner, Result
 from rich.console import Console
 
 from c2vl.support.errors import UserError
-from sweeps.commands.inspecting import compare, importance, list_
+from sweeps.choosing.final_choice import FinalChoice, write_choice
+from sweeps.commands.inspecting import best, compare, importance, list_
 from sweeps.commands.records import delete
 from sweeps.report import watch
 from sweeps.search.study import reader
@@ -134,6 +135,37 @@ def test_importance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert first in shown and f"{found['variables'][first]['share']:.2f}" in shown
     assert f"up to {100 * found['noise']:.0f} %" in shown
     assert "are needed" in str(CliRunner().invoke(importance, ["few"]).exception)
+
+
+def test_best_is_what_was_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    spec = sweep(Path(), NUMERIC, 4, pruner={"name": "none"})
+    study = fill(spec, 4, failing=0)
+    broken = optuna.create_study(study_name="broken", storage=f"sqlite:///{tmp_path}/broken.db")
+    for frozen in study.trials:
+        frozen.set_constraint("seconds <= 1", 1.0)
+        broken.add_trial(frozen)
+    uri = f"sqlite:///{spec.folder / 'study.db'}"
+    optuna.copy_study(from_study_name=study.study_name, from_storage=study._storage,
+                      to_storage=uri)  # fmt: skip
+    (spec.folder / "sweep.yaml").write_text(dump_sweep(spec))
+    first, second = reader(spec).ranking()[:2]
+    said = CliRunner().invoke(best, ["synthetic"]).output
+    assert said.startswith(f"synthetic-{first.number:04d}: knn_val {first.values[0]:.4f}\n")
+    test = {"winner": {"0": {"linear": 0.5}}, "base": {"0": {"linear": 0.4}}}
+    write_choice(spec.folder, FinalChoice(
+        "synthetic", "", "knn_val", second.number, dict(second.drawn), "", "",
+        {"a": 0.5, "b": 0.6}, {}, test,
+    ))  # fmt: skip
+    said = CliRunner().invoke(best, ["synthetic"]).output
+    assert said.startswith(f"synthetic-{second.number:04d}: knn_val 0.5500, mean of 2 seeds")
+    assert "Chosen, but not told from the base experiment" in said.splitlines()[0]
+    spec.folder.final.unlink()
+    Path(spec.folder / "study.db").unlink()
+    optuna.copy_study(from_study_name="broken", from_storage=f"sqlite:///{tmp_path}/broken.db",
+                      to_storage=uri, to_study_name="synthetic")  # fmt: skip
+    message = str(CliRunner().invoke(best, ["synthetic"]).exception)
+    assert "each of the 4 complete trials breaks a constraint on figures" in message
 
 
 def test_deleting_takes_all_of_it_and_goes_on_where_it_was_cut(
