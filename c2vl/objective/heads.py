@@ -50,7 +50,7 @@ class ConceptHeads(nn.Module):
                 linear = nn.Linear(dim, shared, bias=False)
                 nn.init.eye_(linear.weight)
                 self.adapters[name] = linear
-        self.floor = floor
+        self.least = float(torch.tensor(math.log(floor)))  # as a parameter holds it
         between = [f"skeleton_{name}" for name in dims]
         if len(dims) > 1:
             between.append("vision_language")
@@ -79,8 +79,9 @@ class ConceptHeads(nn.Module):
         }
 
     def temperature(self, edge: str) -> Tensor:
-        """Return τ of an edge, a scalar tensor at or above the floor."""
-        value: Tensor = self.log_temperature[edge].exp().clamp_min(self.floor)
+        """Return τ of an edge, a scalar tensor at (rounding aside) or above the floor."""
+        # A clamp of τ itself passes no gradient where exp rounds to below the floor.
+        value: Tensor = self.log_temperature[edge].clamp_min(self.least).exp()
         return value
 
     @torch.no_grad()
@@ -88,4 +89,4 @@ class ConceptHeads(nn.Module):
         """Raise learnt temperatures to the floor; call this after each optimizer step."""
         for value in self.log_temperature.values():
             if value.requires_grad:
-                value.clamp_(min=math.log(self.floor))
+                value.clamp_(min=self.least)

@@ -93,7 +93,8 @@ def like_shuffled(
     shuffled pairs, its share π twice that of the scores below its median, where right pairs are
     rare (Storey, JRSS B 2002), and ``π f_shuffled / f`` falls with the score (isotonic regression).
     Where all pairs are right π is near 0 and none is doubted, where two Gaussians always find a
-    lower one (docs/evidence.md).
+    lower one (docs/evidence.md). Of scores at a median that shuffled ones
+    share (one caption for all, say) as many count as below it as make half of the shuffled ones.
 
     Args:
         score_P: of the pairs.
@@ -104,7 +105,12 @@ def like_shuffled(
     """
     from sklearn.isotonic import IsotonicRegression
 
-    share = min(2 * float((score_P < np.median(shuffled_S)).mean()), 1.0)
+    median = np.median(shuffled_S)
+    below, ties = float((score_P < median).mean()), int((shuffled_S == median).sum())
+    if ties > 1:  # an odd number of scores has its median among them
+        part = (len(shuffled_S) / 2 - int((shuffled_S < median).sum())) / ties
+        below += part * float((score_P == median).mean())
+    share = min(2 * below, 1.0)
     both = np.concatenate([score_P, shuffled_S])
     is_shuffled = np.arange(len(both)) >= len(score_P)
     weight = np.where(is_shuffled, 1 / len(shuffled_S), 1 / len(score_P))

@@ -48,8 +48,19 @@ def corrupt(
         overwrite: replace a table at ``out``.
 
     Raises:
-        UserError: fewer than two sequences are chosen, or none would be left.
+        UserError: fewer than two sequences are chosen, none would be left, half of one prompt is
+            asked, or the table is corrupted already.
     """
+    if "corrupted" in table.manifest["settings"]:
+        raise UserError(
+            f"{table.path}: is corrupted already, and which rows are wrong would no longer be "
+            "known; corrupt the table that it was made from"
+        )
+    if kind == "frames" and table.prompts_per_sample < 2:
+        raise UserError(
+            f"--kind frames: {table.path} has one prompt a sequence, and half of them is none; "
+            "swapped replaces it"
+        )
     number = len(table.ids)
     chosen = np.random.default_rng(seed).permutation(number)[: round(share * number)]
     if len(chosen) < 2 or (kind == "dropped" and len(chosen) == number):
@@ -133,12 +144,7 @@ def keep_fitting(
     Raises:
         UserError: no training pair would be left.
     """
-    names = [found.ids[number] for number in found.doubted]
-    if len(names) == len(found.ids):
-        raise UserError(
-            f"{table.path}: no training pair would be left, all {len(names)} fit no better than "
-            "shuffled ones; look at the texts (`c2vl prompts inspect`)"
-        )
+    names = [found.ids[number] for number in _some(table, found)]
     kept = np.setdiff1d(np.arange(len(table.ids)), table.places(names))
     facts = {"filtered": {"neighbours": NEIGHBOURS, "share": round(found.share, 4)}}
     why = "caption unlike those of its nearest skeletons"
@@ -152,16 +158,22 @@ def soften(table: ConceptTable, out: Path, found: Fit, *, overwrite: bool = Fals
     wrong, and Q_i the k nearest raw skeletons, each weighted by the probability that its own pair
     is right. The table holds the concept that is to be expected of it, ``Σ_j T_ij m_j``, so that
     both directions of the contrast have it, and neighbours outside the batch count. Texts stay.
+    Where no neighbour is believed all of them count alike: the pair is no righter than they are.
+
+    Raises:
+        UserError: no training pair is believed.
     """
+    _some(table, found)
     places = table.places(found.ids)
     features = table.features.astype(np.float32)
     own_NPD, right_N = features[places], 1 - found.wrong.astype(np.float32)
-    total_N = right_N[found.near].sum(1)
+    right_Nk = right_N[found.near]
+    right_Nk[right_Nk.sum(1) <= 1e-6] = 1
     mean_NPD = np.zeros_like(own_NPD)
-    for neighbour in found.near.T:
-        mean_NPD += right_N[neighbour, None, None] * own_NPD[neighbour]
-    mean_NPD /= total_N[:, None, None].clip(1e-6)
-    alpha_N = np.where(total_N > 1e-6, found.wrong, 0)[:, None, None]
+    for neighbour, weight in zip(found.near.T, right_Nk.T, strict=True):
+        mean_NPD += weight[:, None, None] * own_NPD[neighbour]
+    mean_NPD /= right_Nk.sum(1)[:, None, None]
+    alpha_N = found.wrong[:, None, None]
     features[places] = (1 - alpha_N) * own_NPD + alpha_N * mean_NPD
     every, source_NP = np.arange(len(table.ids)), _own(table)
     facts = {"softened": {"neighbours": NEIGHBOURS, "share": round(found.share, 4)}}
@@ -196,6 +208,20 @@ def averaged(
     return _copy(
         table, out, every, source_NP, facts, features=features, rejected="", overwrite=overwrite
     )
+
+
+def _some(table: ConceptTable, found: Fit) -> NDArray[np.int64]:
+    """Return which pairs are doubted.
+
+    Raises:
+        UserError: all of them are.
+    """
+    if len(found.doubted) == len(found.ids):
+        raise UserError(
+            f"{table.path}: no training pair would be left, all {len(found.ids)} fit no better "
+            "than shuffled ones; look at the texts (`c2vl prompts inspect`)"
+        )
+    return found.doubted
 
 
 def _own(table: ConceptTable) -> NDArray[np.int64]:

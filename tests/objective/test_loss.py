@@ -209,8 +209,14 @@ def test_temperature_is_learnt_and_kept_above_its_floor() -> None:
     with torch.no_grad():
         value.fill_(math.log(1e-4))
     assert float(module.temperature("skeleton_language")) == pytest.approx(0.01)
-    module.keep_floor()
-    assert float(value.exp()) == pytest.approx(0.01)
+    for floor in (0.01, 0.05, 0.07, 0.1, 0.3):
+        module = heads(learn_temperature=True, temperature=floor / 2, floor=floor).float()
+        module.keep_floor()
+        tau = module.temperature("skeleton_language")
+        assert float(tau.detach()) == pytest.approx(floor)
+        tau.backward()  # type: ignore[no-untyped-call]
+        value = module.log_temperature["skeleton_language"]
+        assert value.grad is not None and float(value.grad) > 0, "it may leave the floor again"
 
 
 def test_vision_language_edge_moves_only_the_adapters() -> None:

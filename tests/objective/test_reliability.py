@@ -39,6 +39,15 @@ def test_pairs_are_doubted_as_far_as_they_score_like_shuffled_ones(share: float)
     assert (np.diff(found[order]) <= 0).all()
 
 
+def test_pairs_that_score_alike_are_like_shuffled_ones() -> None:
+    """One caption for all says nothing; of a few the share counts those that tie in part."""
+    found, estimated = like_shuffled(np.zeros(50), np.zeros(1000))
+    assert estimated == 1 and (found == 1).all()
+    shuffled = np.repeat([0.0, 1.0, 2.0], [300, 600, 100])
+    half_wrong = np.repeat([0.0, 1.0, 2.0, 3.0], [15, 30, 5, 50])
+    assert like_shuffled(half_wrong, shuffled)[1] == pytest.approx(0.5)
+
+
 def test_pairs_are_judged_once_an_epoch_also_after_a_checkpoint() -> None:
     scores = PairScores(4)
     rows, apart, there = torch.arange(4), torch.eye(4), torch.ones(4, dtype=torch.bool)

@@ -58,6 +58,12 @@ def test_noise_is_recorded_and_one_seed_chooses_the_same_rows(
         assert same.all(), "features move with the texts"
     few = set(made["generic"].texts().query("id in @wrong")["text"])
     assert len(few) == 4
+    with pytest.raises(UserError, match="corrupted already"):
+        corrupt(made["swapped"], tmp_path / "x", kind="generic", share=0.4, seed=4)
+    first = table.features[:, :1].astype(np.float32)
+    one = write_table(tmp_path / "one", table.ids, first, modality="language", model="m")
+    with pytest.raises(UserError, match="--kind frames"):
+        corrupt(one, tmp_path / "x", kind="frames", share=0.4, seed=0)
     with pytest.raises(UserError, match="--share"):
         corrupt(table, tmp_path / "x", kind="dropped", share=1.0, seed=0)
 
@@ -78,10 +84,13 @@ def test_softening_moves_a_pair_to_its_believed_neighbours(
     rest = table.ids[5:]
     assert np.array_equal(made.join(rest), table.join(rest)) and made.ids == table.ids
     nobody = Fit(ids, near, wrong, np.ones(5), 1.0, None)
-    kept = soften(table, tmp_path / "own", nobody)
-    assert np.array_equal(kept.join(ids), table.join(ids)), "no neighbour is believed"
-    with pytest.raises(UserError, match="no training pair would be left"):
-        keep_fitting(table, tmp_path / "none", nobody)
+    for make in (soften, keep_fitting):
+        with pytest.raises(UserError, match="no training pair would be left"):
+            make(table, tmp_path / "none", nobody)
+    few = Fit(ids, near, wrong, np.array([1, 1, 1, 0, 0.9]), 0.8, None)
+    moved = soften(table, tmp_path / "few", few)
+    expected = (own[1] + own[2]) / 2  # nobody believes them, nor the pair itself
+    np.testing.assert_allclose(moved.join(ids)[0], expected, atol=2e-3)
 
 
 def test_the_filter_finds_wrong_pairs(
