@@ -19,6 +19,7 @@ from rich.console import Console
 from c2vl.support.errors import UserError
 from sweeps.choosing.final_choice import FinalChoice, write_choice
 from sweeps.commands.inspecting import best, compare, importance, list_
+from sweeps.commands.outputs import export
 from sweeps.commands.records import delete
 from sweeps.report import watch
 from sweeps.search.study import reader
@@ -161,6 +162,9 @@ def test_best_is_what_was_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert said.startswith(f"synthetic-{second.number:04d}: knn_val 0.5500, mean of 2 seeds")
     assert "Chosen, but not told from the base experiment" in said.splitlines()[0]
     spec.folder.final.unlink()
+    spec.folder.encoder.mkdir()
+    message = str(CliRunner().invoke(export, ["synthetic", "--register"]).exception)
+    assert "final.json is gone" in message and "c2vl-sweep resume synthetic" in message
     Path(spec.folder / "study.db").unlink()
     optuna.copy_study(from_study_name="broken", from_storage=f"sqlite:///{tmp_path}/broken.db",
                       to_storage=uri, to_study_name="synthetic")  # fmt: skip

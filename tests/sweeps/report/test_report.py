@@ -7,6 +7,7 @@ import json
 import os
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from sweeps.report.marks import dots
 from sweeps.report.svg import inline
 from sweeps.report.trials import Trials, read_trials
 from sweeps.report.write import write_report
+from sweeps.search.study import StudyReader
 from sweeps.spec import provenance
 from sweeps.spec.sweep_folder import SweepFolder
 from tests.browser import open_page
@@ -73,6 +75,15 @@ def test_any_sweep_has_a_page(kind: str, tmp_path: Path) -> None:
         found = importances([one.record for one in trials.complete], trials.spec.space)
         assert found.variables["optim.momentum"].conditional
         assert page.count("not drawn") > 1  # on an axis, and of trials
+
+
+def test_a_mean_over_seeds_is_none_of_its_own_seed(tmp_path: Path) -> None:
+    spec = synthetic.sweep(tmp_path, synthetic.NUMERIC, 2, pruner={"name": "none"})
+    study = synthetic.reader(spec, synthetic.fill(spec, 2, failing=0))
+    assert "(its own seed, 0)" in (write_report(study, None) / "index.html").read_text()
+    twice = [replace(one, by_seed={"0": 0.5, "1": 0.6}) for one in study.trials()]
+    page = (write_report(StudyReader(spec, lambda: twice), None) / "index.html").read_text()
+    assert "(mean of 2 seeds)" in page and "(its own seed" not in page
 
 
 def test_a_dot_that_falls_off_keeps_its_number() -> None:
