@@ -17,8 +17,10 @@ copy (:mod:`sweeps.spec.sweep_folder`) and sends what counts before it goes on.
 from __future__ import annotations
 
 import shutil
+import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from c2vl.encoder.card import CARD, read_card
@@ -79,8 +81,10 @@ def run(spec: SweepSettings, *, address: str | None = None, resume: bool = False
         TrainingError: more than ``max_failed_trials`` failed.
         Stopped: a stop was asked for (:mod:`sweeps.running.stopping`).
     """
-    data, *_ = [provenance.data_manifest(experiment) for experiment in data_needs(spec)]
+    base, *others = data_needs(spec)
+    data, also = provenance.data_manifest(base), provenance.contents(others)
     with (
+        _saying_how_to_go_on(spec) as begins,
         locked(spec.folder, spec.name, make=not resume) as confirm,
         claimed(spec, resume=resume) as claim,
         stopping(spec.folder) as stop,
@@ -88,12 +92,13 @@ def run(spec: SweepSettings, *, address: str | None = None, resume: bool = False
     ):
         heed_signals(stop)
         concurrency = Concurrency(spec.base.train, spec.concurrency, spec.autoscaling)
-        require_fit_nodes(spec.storage, data_needs(spec))
-        provenance.require_same(spec.folder, data)
+        require_fit_nodes(spec.storage, [base, *others])
+        provenance.require_same(spec.folder, data, also)
         tracker = Tracker(spec, claim.identity, must_answer=not resume)
         source = _open_study(claim, tracker)
         claim.keep()
-        provenance.record(spec.folder, data, public_dump(spec))
+        begins()
+        provenance.record(spec.folder, data, public_dump(spec), also)
         spec.folder.send()
         driver = _Driver(spec, source, tracker, stop, concurrency, confirm)
         try:
@@ -101,8 +106,8 @@ def run(spec: SweepSettings, *, address: str | None = None, resume: bool = False
         except (Stopped, NodeLost):
             tracker.finish("interrupted")
             raise
-        except StorageFull:
-            tracker.finish("interrupted", patience=5.0)  # its database may be on the same disk
+        except (StorageFull, KeyboardInterrupt):  # on its database's disk, say; or in a hurry
+            tracker.finish("interrupted", patience=5.0)
             raise
         except BaseException:
             tracker.finish("failed")
@@ -112,6 +117,23 @@ def run(spec: SweepSettings, *, address: str | None = None, resume: bool = False
         if driver.untold:
             raise UserError(f"{spec.name}: has ended, but {driver.untold}")
         return final
+
+
+@contextmanager
+def _saying_how_to_go_on(spec: SweepSettings) -> Iterator[Callable[[], None]]:
+    """Turn a second Ctrl-C, which ends at once, into words that fit; call it as the sweep begins.
+
+    Raises:
+        Stopped: at such a Ctrl-C.
+    """
+    begun = threading.Event()
+    try:
+        yield begun.set
+    except KeyboardInterrupt:
+        how = f"go on with: c2vl-sweep resume {spec.words}"
+        if not begun.is_set():
+            how = "it had changed nothing: give the same command again"
+        raise Stopped(f"stopped at once; {how}") from None
 
 
 def _open_study(claim: Claim, tracker: Tracker) -> TrialSource:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from c2vl.support.errors import UserError, did_you_mean
+from c2vl.support.errors import Stopped, UserError, did_you_mean
 from c2vl.support.remote import Location
 from sweeps.commands.options import ADDRESS, FILE, NAME, OVERRIDES, STORAGE
 
@@ -170,7 +170,13 @@ def stop(name: str, storage: Location, timeout: float) -> None:
         click.echo(f"{name}: nothing runs it")
         return
     click.echo(f"{name}: asked {asked}; it ends after the running epochs")
-    if not wait_for_end(spec.folder, timeout):
+    try:
+        ended = wait_for_end(spec.folder, timeout)
+    except KeyboardInterrupt:
+        raise Stopped(
+            f"{name}: was asked to stop, and will; wait on with c2vl-sweep stop {spec.words}"
+        ) from None
+    if not ended:
         raise UserError(
             f"{name}: still runs after {timeout:g} s: epochs take longer, or MLflow is waited for; "
             f"wait on with c2vl-sweep stop {name} --timeout SECONDS, or end {asked.split(',')[0]}"

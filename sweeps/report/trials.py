@@ -190,6 +190,7 @@ def read_trials(study: StudyReader, final: FinalChoice | None = None) -> Trials:
     """Read all trials that have ended, with the figures that a report draws."""
     from sweeps.search.label_free_ranking import LABELLED, SCORES
 
+    study = study.as_it_is_now()  # a trial may end while this reads
     objectives = [objective.metric for objective in study.spec.objectives]
     found = {one.number: one for one in read_ended(study, (*objectives, *SCORES, *LABELLED))}
     ranked = [found[record.number] for record in study.ranking()]

@@ -11,13 +11,18 @@ from optuna.trial import TrialState
 
 from sweeps.search.rank_correlation import rank_correlation
 from sweeps.search.storage import Delegate
+from sweeps.search.trial_record import PRIOR
 from sweeps.spec.sweep import PrunerSettings
 
 VERDICT = "verdict"
 
 
 def pruner(settings: PrunerSettings, epochs: int, study: optuna.Study) -> BasePruner:
-    """Return the pruner of a study whose longest trial has so many epochs."""
+    """Return the pruner of a study whose longest trial has so many epochs.
+
+    Args:
+        study: holds what it knows of an earlier sweep already.
+    """
     if settings.name == "asha":
         return optuna.pruners.SuccessiveHalvingPruner(
             min_resource=settings.min_epochs, reduction_factor=settings.reduction
@@ -33,8 +38,11 @@ def pruner(settings: PrunerSettings, epochs: int, study: optuna.Study) -> BasePr
         made.prune(study, optuna.trial.create_trial(state=TrialState.RUNNING))
         return made
     if settings.name == "median":
+        # Known trials of an earlier sweep have no values by epoch, and Optuna would count them
+        known = sum(PRIOR in trial.user_attrs for trial in study.get_trials(deepcopy=False))
         return optuna.pruners.MedianPruner(
-            n_startup_trials=settings.startup_trials, n_warmup_steps=settings.min_epochs - 1
+            n_startup_trials=settings.startup_trials + known,
+            n_warmup_steps=settings.min_epochs - 1,
         )
     if settings.name == "none":
         return optuna.pruners.NopPruner()

@@ -85,9 +85,9 @@ class TrialSource(StudyReader):
                 "choose another name"
             )
         self.study.set_user_attr(OWNER, identity)
+        self._enqueue()
         self.study.pruner = pruner(spec.pruner, spec.max_epochs, self.study)
         self._pruner = DurablePruner(self.study, self._storage, spec.pruner)
-        self._enqueue()
         self.budget = Budget(spec, self._trained())
         self._trials: dict[str, Trial] = {}
         self._epochs: dict[str, int] = {}  # the last that the study knows, by training

@@ -27,6 +27,8 @@ from c2vl.support.errors import UserError
 from c2vl.support.remote import is_url, parse_location
 from sweeps.search.study import reader, training_of
 from sweeps.search.trial_record import PRIOR
+from sweeps.spec.constraints import impossible, violations
+from sweeps.spec.lock import refresh_run
 from sweeps.spec.provenance import data_manifest, recorded
 from sweeps.spec.reading import read_sweep
 from sweeps.spec.space import Float, Int, Space, Variant, active, holds, order
@@ -63,14 +65,16 @@ def starting_points(spec: SweepSettings) -> list[dict[str, Any]]:
 def known_trials(spec: SweepSettings, study: optuna.Study) -> list[FrozenTrial]:
     """Return complete trials of the earlier sweep that this study does not hold yet.
 
-    A trial with a value outside of this space is logged and left out.
+    A trial with a value outside of this space, or that this sweep's constraints on settings
+    exclude, is logged and left out. By how much it breaks those on figures goes with it, as every
+    trial's does: samplers take one without for feasible, and the Gaussian process fails.
 
     Raises:
         UserError: there is no such sweep, or its figures were measured under other conditions.
     """
     if spec.warm_start is None or spec.warm_start.how != "trials":
         return []
-    _require_same(spec, _earlier(spec))
+    _require_same(spec, earlier := _earlier(spec))
     there = {trial.user_attrs.get(PRIOR) for trial in study.get_trials(deepcopy=False)}
     made = []
     for training, values in _best(spec):
@@ -83,15 +87,20 @@ def known_trials(spec: SweepSettings, study: optuna.Study) -> list[FrozenTrial]:
                 training.name,
                 ", ".join(dict.fromkeys([*strange, *missing])),
             )
+        elif reason := impossible(spec.rules, training.experiment):
+            log.warning("warm_start: %s is left out: %s", training.name, reason)
         elif training.name not in there:
-            made.append(
-                optuna.trial.create_trial(
-                    params=point,
-                    distributions={name: distribution(spec.space, name) for name in point},
-                    values=values,
-                    user_attrs={PRIOR: training.name},
-                )
+            known = optuna.trial.create_trial(
+                params=point,
+                distributions={name: distribution(spec.space, name) for name in point},
+                values=values,
+                user_attrs={PRIOR: training.name},
             )
+            refresh_run(earlier.folder, training.folder)
+            found = violations(spec.rules, training.experiment, training.rows())
+            for rule, broken in found.items():
+                known.set_constraint(rule, broken)
+            made.append(known)
     return made
 
 

@@ -10,6 +10,7 @@ import platform
 import shutil
 import subprocess
 import time
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ INSTALLED = Path(c2vl.__file__).parent / "_installed"
 CODE = ("c2vl", "sweeps")
 SINCE = "since"  # seconds of the epoch
 SETTINGS = "settings"  # of the start that began the sweep
+OTHERS = "other_data"
+NO_OTHERS: Mapping[str, str] = {}
 KEPT = {"git_commit": str, "lock_sha256": str, "environment": dict, "data": dict}
 
 
@@ -114,14 +117,32 @@ def data_manifest(experiment: Experiment) -> dict[str, Any]:
     return found
 
 
-def record(folder: SweepFolder, data: dict[str, Any], settings: str) -> None:
+def contents(experiments: Iterable[Experiment]) -> dict[str, str]:
+    """Return the checksum of each store and concept table that experiments read, by its place.
+
+    Raises:
+        UserError: one of them is absent.
+    """
+    found = {}
+    for experiment in experiments:
+        places = {"store": experiment.data.store, **experiment.concept_tables()}
+        for what, manifest in data_manifest(experiment).items():
+            found[str(places[what])] = _content(manifest)
+    return found
+
+
+def record(
+    folder: SweepFolder, data: dict[str, Any], settings: str, others: Mapping[str, str] = NO_OTHERS
+) -> None:
     """Append the provenance of this start to a sweep's record, unless the last start had the same.
 
     Args:
-        data: manifests of its data (:func:`data_manifest`).
+        data: manifests of its base's data (:func:`data_manifest`).
         settings: the resolved sweep file; what the sweep begins with is kept.
+        others: what its space and its variants read besides (:func:`contents`).
     """
     now: dict[str, Any] = {**code(), "environment": environment(), "data": data}
+    now |= {OTHERS: dict(others)} if others else {}
     starts = recorded(folder)
     begun = any(SETTINGS in start for start in starts)
     last = dict(starts[-1]) if starts else {}
@@ -159,11 +180,14 @@ def _whole(start: Any) -> bool:
     )
 
 
-def require_same(folder: SweepFolder, data: dict[str, Any]) -> None:
+def require_same(
+    folder: SweepFolder, data: dict[str, Any], others: Mapping[str, str] = NO_OTHERS
+) -> None:
     """Check that the data of a sweep are those of its last start.
 
     Args:
-        data: manifests of its data (:func:`data_manifest`).
+        data: manifests of its base's data (:func:`data_manifest`).
+        others: what its space and its variants read besides; earlier versions recorded none.
 
     Raises:
         UserError: they have changed, so that figures before and after cannot be ranked together.
@@ -177,6 +201,14 @@ def require_same(folder: SweepFolder, data: dict[str, Any]) -> None:
                     f"have changed since it ran ({before[:12] or 'none'}, now {now[:12]}), and "
                     "figures of both cannot be compared; bring them back, or start another sweep: "
                     "name=OTHER"
+                )
+        known = start.get(OTHERS, {})
+        for place in others.keys() & known.keys():
+            if known[place] != others[place]:
+                raise UserError(
+                    f"{folder.path.name}: {place} has changed since it ran ({known[place][:12]}, "
+                    f"now {others[place][:12]}), and figures of both cannot be compared; bring it "
+                    "back, or start another sweep: name=OTHER"
                 )
 
 

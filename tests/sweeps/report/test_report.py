@@ -86,6 +86,15 @@ def test_a_mean_over_seeds_is_none_of_its_own_seed(tmp_path: Path) -> None:
     assert "(mean of 2 seeds)" in page and "(its own seed" not in page
 
 
+def test_a_trial_may_end_while_a_report_is_read(tmp_path: Path) -> None:
+    spec = synthetic.sweep(tmp_path, synthetic.NUMERIC, 2, pruner={"name": "none"})
+    first, second = synthetic.reader(spec, synthetic.fill(spec, 2, failing=0)).trials()
+    before = [first, replace(second, state="running", values=[])]
+    reads = iter([before, [first, second], [first, second]])
+    found = read_trials(StudyReader(spec, lambda: next(reads)))
+    assert (len(found.all), len(found.ranked), found.running) == (1, 1, 1)
+
+
 def test_a_dot_that_falls_off_keeps_its_number() -> None:
     figure, axes = plt.subplots()
     dots(axes, "failed", [(1, 1e12, 7), (2, 0.5, 8)])

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from c2vl.skeletons.store import Store
 from c2vl.support.errors import UserError
 from sweeps.commands.running import _changed, _continued
 from sweeps.running.claim import claimed
@@ -20,7 +21,7 @@ from sweeps.spec.reading import dump_sweep, load_sweep, read_sweep
 from sweeps.spec.sweep import SweepSettings
 from sweeps.spec.sweep_folder import SweepFolder
 from sweeps.tracking.registry import tracking_uri
-from tests.small import on_demo, parse_sweep
+from tests.small import from_dict, on_demo, parse_sweep
 
 LR = {"type": "float", "low": 0.01, "high": 1.0}
 
@@ -184,6 +185,22 @@ def test_a_sweep_goes_on_with_the_data_it_began_with(spec: SweepSettings) -> Non
     ):
         with pytest.raises(UserError, match=message):
             provenance.require_same(spec.folder, {**data, **change})
+
+
+def test_what_the_space_reads_stays_the_same_too(
+    spec: SweepSettings, demo_store: Store, language: Path, tmp_path: Path
+) -> None:
+    """Of the stores and tables of the base alone was anything recorded."""
+    other = shutil.copytree(language, tmp_path / "other")
+    base = on_demo({"data": {"store": str(demo_store.path)}, "prompts": {"language": str(other)}})
+    others = provenance.contents([from_dict(base)])
+    assert others.keys() == {str(demo_store.path), str(other)} and all(others.values())
+    provenance.record(spec.folder, {}, "")  # as earlier versions did
+    provenance.require_same(spec.folder, {}, others)
+    provenance.record(spec.folder, {}, "", others)
+    provenance.require_same(spec.folder, {}, {**others, "moved": "elsewhere"})
+    with pytest.raises(UserError, match=rf"{other} has changed since it ran .* bring it back"):
+        provenance.require_same(spec.folder, {}, {**others, str(other): "changed"})
 
 
 def test_a_damaged_budget_is_named(spec: SweepSettings) -> None:

@@ -17,13 +17,16 @@ import yaml
 from click.testing import CliRunner
 from optuna.trial import TrialState
 
-from c2vl.support.errors import UserError
+from c2vl.support.errors import Stopped, UserError
 from c2vl.training.run_folder import RunFolder
+from sweeps import driver
+from sweeps.commands.inspecting import watch
 from sweeps.commands.records import reconcile
 from sweeps.commands.running import extend, stop
 from sweeps.running.stopping import ask_to_stop, stopping, wait_for_end
 from sweeps.search.trial_source import TrialSource
 from sweeps.spec.lock import holder, is_ours_to_signal, is_running, locked
+from sweeps.spec.reading import dump_sweep
 from sweeps.spec.sweep_folder import SweepFolder
 from tests.small import parse_sweep
 from tests.sweeps.command import start
@@ -64,6 +67,39 @@ def test_a_driver_is_asked_by_a_signal_or_by_a_file(host: str, how: str, tmp_pat
         assert not (folder / "stop").exists() and ask_to_stop(folder) is None
     finally:
         process.kill()
+
+
+def _interrupt(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_second_ctrl_c_says_how_to_go_on(begun: bool, tmp_path: Path) -> None:
+    """The same command is refused, or adds trials once more, as soon as the sweep has begun."""
+    space = {"optim.lr": {"type": "float", "low": 0.1, "high": 1.0}}
+    spec = parse_sweep({"name": "s", "storage": str(tmp_path), "space": space}, "s.yaml")
+    with pytest.raises(Stopped) as told, driver._saying_how_to_go_on(spec) as begins:
+        if begun:
+            begins()
+        _interrupt()
+    assert ("c2vl-sweep resume s" in str(told.value)) == begun
+    assert ("the same command again" in str(told.value)) != begun
+
+
+def test_ctrl_c_ends_no_sweep_that_is_watched_or_asked_to_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweeps.report.watch.begun", _interrupt)
+    told = CliRunner().invoke(watch, ["s", "--storage", str(tmp_path)]).exception
+    assert isinstance(told, Stopped) and "no longer watched" in str(told)
+    space = {"optim.lr": {"type": "float", "low": 0.1, "high": 1.0}}
+    spec = parse_sweep({"name": "s", "storage": str(tmp_path), "space": space}, "s.yaml")
+    spec.folder.path.mkdir(parents=True)
+    spec.folder.settings.write_text(dump_sweep(spec))
+    monkeypatch.setattr("sweeps.running.stopping.ask_to_stop", lambda _: "process 1, by a signal")
+    monkeypatch.setattr("sweeps.running.stopping.wait_for_end", _interrupt)
+    told = CliRunner().invoke(stop, ["s", "--storage", str(tmp_path)]).exception
+    assert isinstance(told, Stopped) and "c2vl-sweep stop s" in str(told)
 
 
 def test_a_number_that_another_process_has_now_gets_no_signal(tmp_path: Path) -> None:

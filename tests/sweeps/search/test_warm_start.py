@@ -13,6 +13,8 @@ import yaml
 from c2vl.support.errors import UserError
 from c2vl.support.files import write_text
 from sweeps.search.budget import Budget
+from sweeps.search.study import reader
+from sweeps.search.trial_record import PRIOR
 from sweeps.search.trial_source import TrialSource
 from sweeps.search.warm_start import check_warm_start
 from sweeps.spec import provenance
@@ -97,6 +99,43 @@ def test_trials_are_known_and_are_none_of_the_sweeps_own(
         check_warm_start(later(earlier, name="other", warm_start=how))
     with pytest.raises(UserError, match=r"warm_start\.sweep: nobody: no such sweep"):
         check_warm_start(later(earlier, name="other", warm_start={"sweep": "nobody"}))
+
+
+@pytest.mark.parametrize("name", ["gp", "nsgaii"])
+def test_known_trials_say_what_they_break(
+    name: str, earlier: SweepSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Gaussian process fails without, and others take them for feasible."""
+    monkeypatch.setattr("sweeps.search.warm_start.data_manifest", lambda _: DATA)
+    ranked = reader(earlier).ranking()
+    bound = (ranked[0].values[0] + ranked[1].values[0]) / 2
+    lowest = min(one.drawn["optim.lr"] for one in ranked[:3])
+    spec = later(
+        earlier, name=f"bound_{name}", trials=3,
+        warm_start={"sweep": "s", "top": 3, "how": "trials"},
+        constraints=[f"loss <= {bound}", f"optim.lr > {lowest}"],
+        sampler={"name": name, "startup_trials": 2},
+    )  # fmt: skip
+    source = drive(spec, count())
+    known = [trial for trial in source.study.trials if PRIOR in trial.user_attrs]
+    assert len(known) == 2  # the lowest cannot be drawn here
+    assert all(trial.constraints.keys() == {f"loss <= {bound}"} for trial in known)
+    feasible = [trial for trial in known if trial.constraints[f"loss <= {bound}"] <= 0]
+    assert [trial.value for trial in feasible] == [
+        one.values[0] for one in ranked[:1] if one.drawn["optim.lr"] > lowest
+    ]
+    assert source.counts()["complete"] == 3
+
+
+def test_known_trials_are_none_that_a_pruner_lets_through(
+    earlier: SweepSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweeps.search.warm_start.data_manifest", lambda _: DATA)
+    spec = later(
+        earlier, name="median", warm_start={"sweep": "s", "top": 4, "how": "trials"},
+        trials=3, pruner={"name": "median", "startup_trials": 3}, sampler={"name": "random"},
+    )  # fmt: skip
+    assert drive(spec, count()).counts() == {"complete": 3}
 
 
 def test_a_warm_start_that_cannot_be_is_told_before_ray_is_imported(tmp_path: Path) -> None:
