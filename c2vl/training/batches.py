@@ -26,7 +26,7 @@ from c2vl.skeletons.splits import Split, folds, split
 from c2vl.skeletons.store import Store
 from c2vl.skeletons.streams import to_stream
 from c2vl.support.errors import UserError
-from c2vl.training.beforehand import require_labels
+from c2vl.training.beforehand import pretrained, require_labels
 from c2vl.training.concept_rows import ConceptRows, normalisation
 from c2vl.training.resident import ResidentClips, sent
 
@@ -127,16 +127,7 @@ class TrainingSet:
             wanted = table.every_place if prompts.missing == "error" else table.places
             places[modality] = wanted(ids)
         here = {modality: found >= 0 for modality, found in places.items()}
-        if here and prompts.missing != "error":
-            # A sequence without any concept cannot contribute to the loss.
-            every, some = np.all([*here.values()], axis=0), np.any([*here.values()], axis=0)
-            kept = every if prompts.missing == "exclude" else some
-            self.pretrain = self.pretrain[kept[self.pretrain]]
-            if len(self.pretrain) < 2:
-                raise UserError(
-                    f"prompts.missing: {prompts.missing} leaves {len(self.pretrain)} training "
-                    "sequences with prompts; look at them with `c2vl prompts check`"
-                )
+        self.pretrain = pretrained(self.experiment, self.pretrain, here)
         concepts = {}
         for modality, table in tables.items():
             found = places[modality]

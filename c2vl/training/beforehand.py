@@ -5,6 +5,8 @@ A mistake is told without pandas as well, whose import takes half of that.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,12 +44,14 @@ def require_data(experiment: Experiment) -> str:
         index = read_columns(settings.store)  # a mistake is told before pandas is imported
     parts = split(index, settings.split)
     fold = folds(index, parts.train, by=settings.validation_by, k=settings.validation_folds)
-    seen = parts.train if settings.pretrain_on_validation else parts.train[fold != 0]
-    require_labels(experiment, np.asarray(index["label"])[seen])
+    seen = np.flatnonzero((fold != 0) | settings.pretrain_on_validation)
+    require_labels(experiment, np.asarray(index["label"])[parts.train[seen]])
     ids = [str(name) for name in np.asarray(index["id"])[parts.train]]
     says = f"{dataset} {settings.split}: {len(ids)} for training"
+    has = {}
     for (modality, folder), table in tables.items():
-        there = int(table.joined(ids).present.sum())
+        has[modality] = table.joined(ids).present
+        there = int(has[modality].sum())
         says += f", {modality} for {there}"
         if ids and not there:
             raise UserError(
@@ -67,8 +71,46 @@ def require_data(experiment: Experiment) -> str:
             )
         if untold := table.untold(prompts.per_sample):
             says += f" ({untold})"
+    pretrained(experiment, seen, has)
     require_writable(Cache.of(Store.open(settings.store)).folder)
     return says
+
+
+def pretrained(
+    experiment: Experiment, seen: NDArray[np.int64], has: Mapping[str, NDArray[np.bool_]]
+) -> NDArray[np.int64]:
+    """Return which of some training sequences pretraining sees, as ``prompts.missing`` says.
+
+    Args:
+        experiment: its settings.
+        seen: (n,) rows of the training part, without those that are held out.
+        has: modality → (N,), which of the training part have its prompts.
+
+    Raises:
+        UserError: they are too few for the workers, or for a modality's edges.
+    """
+    missing, workers = experiment.prompts.missing, experiment.train.workers
+    what, found = f"{experiment.data.store}: split {experiment.data.split}", seen
+    if has and missing != "error":
+        # A sequence without any concept cannot contribute to the loss.
+        every, some = np.all([*has.values()], axis=0), np.any([*has.values()], axis=0)
+        found = seen[(every if missing == "exclude" else some)[seen]]
+        if len(found) < len(seen):
+            what = f"prompts.missing: {missing}"
+    if len(found) < max(2, workers):
+        raise UserError(
+            f"{what} leaves {len(found)} of {len(seen)} training sequences to pretrain on, and "
+            f"{workers} train.workers need {max(2, workers)}; see `c2vl data splits` and `c2vl "
+            "prompts check`"
+        )
+    for modality, there in has.items():
+        if there[found].sum() < 2:  # each is the other's negative
+            raise UserError(
+                f"prompts.{modality}: {there[found].sum()} of the {len(found)} sequences to "
+                f"pretrain on have {modality} prompts, and 2 are needed; see `c2vl prompts check`, "
+                f"or give the edges of {modality} a weight of 0 (objective.weights)"
+            )
+    return found
 
 
 def require_labels(experiment: Experiment, labels: NDArray[np.int64]) -> None:

@@ -325,6 +325,27 @@ def partial_table(language: Path, out: Path, missing: int) -> ConceptTable:
     return write_table(out, ids, rows, modality="language", model="test")
 
 
+def test_too_few_to_pretrain_on(experiment: Any, language: Path, tmp_path: Path) -> None:
+    """For the workers, or for a modality's edges: told before anything starts, and by the loop."""
+    whole = ConceptTable.open(language)
+    for number, modality in ((3, "language"), (1, "vision")):  # all of the training part
+        ids, rows = whole.ids[:number], np.array(whole.features[:number])
+        write_table(tmp_path / modality, ids, rows, modality=modality, model="test")
+    few = {"prompts__language": str(tmp_path / "language"), "prompts__missing": "exclude"}
+    one = {
+        "prompts__vision": str(tmp_path / "vision"),
+        "prompts__missing": "mask",
+        "prompts__normalise": "whiten",
+        "objective__weights": {"skeleton_language": 1.0, "skeleton_vision": 1.0},
+    }
+    for check in (require_data, TrainingSet):
+        check(experiment(**few, train__workers=2))
+        with pytest.raises(UserError, match=r"exclude leaves 3 of 52 .* 4 train\.workers need 4"):
+            check(experiment(**few, train__workers=4))
+        with pytest.raises(UserError, match=r"prompts\.vision: 1 of the 52"):
+            check(experiment(**one))
+
+
 def test_sequences_without_prompts(experiment: Any, language: Path, tmp_path: Path) -> None:
     """Refused by default; excluded or masked by choice; and a masked run resumes like any other."""
     partial = partial_table(language, tmp_path / "partial", 30)
