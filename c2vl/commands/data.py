@@ -70,7 +70,9 @@ class _Prepare(click.Command):
     help="Reading processes.",
 )
 @click.option("--float16", is_flag=True, help="Store half the bytes; rounds to 1 mm at 2 m.")
-@click.option("--max-rejected", default=0, help="Unusable files to tolerate.")
+@click.option(
+    "--max-rejected", default=0, type=click.IntRange(0), help="Unusable files to tolerate."
+)
 @click.option("--licence", help="Terms of use of the data; every encoder's card names them.")
 @click.option("--overwrite", is_flag=True, help="Read every file again and replace OUT's store.")
 @imports_option("a dataset")

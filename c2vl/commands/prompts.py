@@ -183,7 +183,7 @@ def show(table: Location, sequence: str | None) -> None:
 @prompts.command()
 @click.argument("table", type=LOCATION)
 @click.argument("store", type=LOCATION, required=False)
-@click.option("--split", default="xsub", help="Named split of the dataset.")
+@click.option("--split", show_default="xsub", help="Named split of the dataset of STORE.")
 @click.option("--test", is_flag=True, help="Also score the test subjects, for a final report.")
 @click.option(
     "--parts",
@@ -193,7 +193,12 @@ def show(table: Location, sequence: str | None) -> None:
 )
 @click.option("--rules", is_flag=True, help="Also without the captions of each rule in turn.")
 def probe(
-    table: Location, store: Location | None, split: str, test: bool, parts: int, rules: bool
+    table: Location,
+    store: Location | None,
+    split: str | None,
+    test: bool,
+    parts: int,
+    rules: bool,
 ) -> None:
     """Predict the action from the mean prompt of unseen subjects: linear probe, nearest neighbour.
 
@@ -218,6 +223,9 @@ def probe(
         raise UserError(f"--parts: {table} has {opened.prompts_per_sample} prompts a sequence")
     if rules and (store is None or parts > 1):
         raise UserError("--rules: needs a STORE, and takes no --parts")
+    if store is None and (test or split is not None):
+        raise UserError("--test, --split: need a STORE; names of sequences tell no split")
+    split = split or "xsub"
     if store is None:
         result = probe_names(opened, parts=parts, nearest=True)
     else:
@@ -302,7 +310,7 @@ def features(features: Path, ids: Path, out: Location, **options: Any) -> None:
 @click.option("--vision", type=LOCATION, help="Vision table.")
 @click.option("--store", type=LOCATION, help="Skeletons, classes and subjects.")
 @click.option("--run", type=PATH, help="Folder of `c2vl prompts video`: shows its crops.")
-@click.option("--split", default="xsub", help="Named split, for the probe.")
+@click.option("--split", show_default="xsub", help="Named split of STORE, for the probe.")
 @click.option("--samples", default=24, type=click.IntRange(1, 1000), help="Sequences to show.")
 def inspect(
     out: Path,
@@ -325,7 +333,11 @@ def inspect(
     from c2vl.prompts.inspect_page import write
     from c2vl.prompts.table import ConceptTable
     from c2vl.skeletons.store import Store
+    from c2vl.support.errors import UserError
 
+    if store is None and options["split"] is not None:
+        raise UserError("--split: needs a --store")
+    options["split"] = options["split"] or "xsub"
     shown = write(
         out,
         language=ConceptTable.open(language, modality="language") if language else None,

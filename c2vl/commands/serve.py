@@ -193,9 +193,11 @@ def search(
 @click.option("--host", default="127.0.0.1", help="Address to bind to.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, help="Port to listen on.")
 @click.option("--token-file", type=PATH, help="Holds the bearer token that requests must bring.")
-@click.option("--replicas", default=1, help="Processes that answer requests.")
+@click.option(
+    "--replicas", default=1, type=click.IntRange(1), help="Processes that answer requests."
+)
 @click.option("--max-body", type=_Finite(0), default=8.0, help="Largest request, MiB.")
-@click.option("--max-frames", default=10_000, help="Longest sequence.")
+@click.option("--max-frames", default=10_000, type=click.IntRange(1), help="Longest sequence.")
 @click.option(
     "--rate", type=_Finite(0), default=50.0, help="Requests that a client may send a second."
 )

@@ -19,7 +19,12 @@ from c2vl.support.remote import Location, below
 @click.option(
     "--out", type=LOCATION, show_default="runs/train/NAME", help="Run folder, or its URL."
 )
-@click.option("--max-failures", default=0, help="Lost workers that training survives.")
+@click.option(
+    "--max-failures",
+    default=0,
+    type=click.IntRange(0),
+    help="Lost workers that training survives.",
+)
 @click.option(
     TRACKING,
     help="MLflow server or database that also gets the run: figures, settings, data, encoder.",

@@ -7,8 +7,10 @@ import resource
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -63,6 +65,32 @@ ask(top, [])
     done = run_without(HEAVY, program)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) > 3
+
+
+def numbers(command: click.Command, words: str) -> Iterator[tuple[str, click.ParamType]]:
+    """Yield the options of a command, and of those below it, that take a number."""
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
+            yield from numbers(below, f"{words} {name}")
+    for option in command.params:
+        if isinstance(option.type, type(click.INT) | type(click.FLOAT)):
+            yield f"{words} {option.opts[0]}", option.type
+
+
+def test_a_number_has_a_least_value() -> None:
+    """Zero or fewer workers, frames or GPUs would be divided by, or wait for ever."""
+    found = dict(numbers(c2vl, "c2vl"))
+    assert len(found) > 30
+    for words, kind in found.items():
+        bounded_by_its_settings = words.startswith("c2vl evaluate")
+        assert bounded_by_its_settings or getattr(kind, "min", None) is not None, words
+    given = ["estimate", ".", "--crops-per-second", "10", "--captions-per-second", "20"]
+    for option in ("--gpus", "--cpus", "--sequences", "--frames"):
+        result = CliRunner().invoke(c2vl, ["prompts", *given, option, "0"])
+        assert result.exit_code == 2 and "is not in the range x>=1" in result.output
 
 
 def test_the_encoder_needs_torch_numpy_and_safetensors_alone() -> None:

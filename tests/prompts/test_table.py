@@ -269,6 +269,13 @@ def test_probe_leaves_out_sequences_without_a_class(
         page = ["inspect", str(tmp_path / f"{name}.html"), "--store", str(tmp_path / name)]
         CliRunner().invoke(prompts, [*page, "--language", str(language)], catch_exceptions=False)
         assert says in (tmp_path / f"{name}.html").read_text()
+    for words, says in (
+        (["probe", str(language), "--test"], "--test, --split: need a STORE"),
+        (["probe", str(language), "--split", "xsub"], "--test, --split: need a STORE"),
+        (["inspect", "x.html", "--language", str(language), "--split", "xsub"], "--split: needs"),
+    ):
+        result = CliRunner().invoke(prompts, words)
+        assert isinstance(result.exception, UserError) and says in str(result.exception)
     with pytest.raises(UserError, match="has one"):
         probe.probe(np.eye(4, dtype=np.float32), np.zeros(4, int), np.arange(4), np.arange(4))
 
