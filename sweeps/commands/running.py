@@ -46,7 +46,8 @@ def run(file: Path, overrides: tuple[str, ...], address: str | None, or_resume: 
     if begun := or_resume and spec.folder.begun:
         spec = _continued(spec)
     else:
-        spec = load_sweep(file, overrides)
+        if or_resume:  # a new one, which is judged as such
+            spec = load_sweep(file, overrides)
         _look_ahead(spec)
     _drive(spec, address, resume=begun)
 
