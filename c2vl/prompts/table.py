@@ -114,6 +114,15 @@ class ConceptTable:
                 f"{location}: holds {held}, and a {what} table is asked for; `c2vl prompts "
                 f"kinematic STORE OUT` makes one"
             )
+        sizes = ("sequences", "prompts_per_sequence", "dim")
+        kinds: dict[str, type] = dict.fromkeys(("model", "store", "source", "digest"), str)
+        kinds |= {"counts": dict, "settings": dict}
+        bad = [key for key, kind in kinds.items() if not isinstance(manifest.get(key), kind)]
+        bad = bad or [f"counts.{name}" for name in sizes if name not in manifest["counts"]]
+        if bad:
+            raise UserError(
+                f"{location}/manifest.json: damaged, without {', '.join(bad)}; make the table again"
+            )
         if modality is not None and manifest["modality"] != modality:
             raise UserError(
                 f"{location}: holds {manifest['modality']} concepts, and {modality} ones are asked "
@@ -131,7 +140,7 @@ class ConceptTable:
             raise UserError(f"{path}: the table is damaged ({error}); make it again") from None
         ids = [str(name) for name in first.to_pylist()]
         counts, dtype = manifest["counts"], manifest.get("dtype", "float32")
-        shape = (counts["sequences"], counts["prompts_per_sequence"], counts["dim"])
+        shape = tuple(counts[name] for name in sizes)
         if features.shape != shape or features.dtype != dtype or len(ids) != shape[0]:
             raise UserError(
                 f"{path}: features are {features.dtype} {features.shape} for {len(ids)} names, "

@@ -29,7 +29,9 @@ if TYPE_CHECKING:  # as in store.py
     import pandas as pd
 
 SHORTEST_HALF, LONGEST_HALF = 0.1, 1000.0
-"""Lengths of features that float16 holds to a part in a thousand; sentence encoders give 1."""
+"""Lengths of features that float16 holds well; sentence encoders give 1."""
+LEAST_HALF = 1e-3
+"""A length below it loses more than a part in a thousand to float16's smallest numbers."""
 MODALITIES = ("language", "vision")
 
 
@@ -139,7 +141,8 @@ def import_features(
     try:
         require_itself(features)
         rows = np.load(features, allow_pickle=False)
-        names = ids.read_text(encoding="utf-8").split()
+        lines = ids.read_text(encoding="utf-8-sig").split("\n")
+        names = [line.strip() for line in lines if line.strip()]
     except UnicodeDecodeError as error:
         raise UserError(f"{ids}{not_utf8(error)}") from None
     except (OSError, ValueError, EOFError) as error:
@@ -236,9 +239,10 @@ def _write_features(
             shape = (max(number, len(part)), *part.shape[1:])
             np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)
         target = np.lib.format.open_memmap(file, mode="r+")
-        if target.dtype == np.float16 and lengths.max() > np.finfo(np.float16).max:
+        odd = lengths[(lengths < LEAST_HALF) | (lengths > np.finfo(np.float16).max)]
+        if target.dtype == np.float16 and len(odd):
             raise UserError(
-                f"{path}: a feature is {lengths.max():.3g} long, and the first ones are about 1; "
+                f"{path}: a feature is {odd[0]:.3g} long, and the first ones are about 1; "
                 "scale them alike"
             )
         if part.shape[1:] != target.shape[1:] or done + len(part) > len(target):

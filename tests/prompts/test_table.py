@@ -1,6 +1,7 @@
 # ruff: noqa: E501, RUF043
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -139,6 +140,25 @@ def test_what_does_not_fit_is_refused(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_damaged_manifest_is_one_message(tmp_path: Path) -> None:
+    path = _table(tmp_path / "t").path / "manifest.json"
+    whole = json.loads(path.read_text())
+    for bad in ({"counts": {"sequences": 3}}, {"settings": None}, {"model": 1}, {"digest": ...}):
+        changed = {k: v for k, v in (whole | bad).items() if v is not ...}
+        path.write_text(json.dumps(changed))
+        with pytest.raises(UserError, match=f"manifest.json: damaged, without {min(bad)}"):
+            ConceptTable.open(tmp_path / "t")
+
+
+@pytest.mark.parametrize("length", [1e-9, 1e6])
+def test_a_later_part_of_another_length_is_refused(tmp_path: Path, length: float) -> None:
+    """Half precision is chosen by the first part, and would make it zeros, or infinite."""
+    rows = np.eye(3, dtype=np.float32)[:, None]
+    with pytest.raises(UserError, match="long, and the first ones are about 1"):
+        _table(tmp_path / "t", features=iter([rows[:2], rows[2:] * length]), texts=None)
+    assert not (tmp_path / "t").exists()
+
+
 def test_a_failed_write_leaves_the_old_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,14 +197,14 @@ def test_an_absent_modality_says_so(tmp_path: Path) -> None:
 
 def test_vision_features_come_in_through_the_same_interface(tmp_path: Path) -> None:
     np.save(tmp_path / "f.npy", np.ones((2, 5), dtype=np.float16))
-    (tmp_path / "ids.txt").write_text("a\nb\n")
+    (tmp_path / "ids.txt").write_bytes("walk 1\r\n\r\nb\r\n".encode("utf-8-sig"))  # Windows
     paths = [str(tmp_path / name) for name in ("f.npy", "ids.txt", "vision")]
     result = CliRunner().invoke(
         prompts, ["features", *paths, "--modality", "vision", "--model", "clip"]
     )
     assert result.exit_code == 0, result.output
     table = ConceptTable.open(tmp_path / "vision", modality="vision")
-    assert table.join(["b"]).shape == (1, 1, 5)
+    assert table.join(["b"]).shape == (1, 1, 5) and table.ids == ["walk 1", "b"]
 
 
 def test_commands_on_a_store(demo_store: Store, tiny_bert: Path, tmp_path: Path) -> None:
