@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from c2vl.prompts.table import CHUNK, ConceptTable
 from c2vl.skeletons.cache import Cache
+from c2vl.support.errors import UserError
 from c2vl.training.resident import sent
 
 _WORTH_A_FILE = 64 << 20
@@ -148,6 +149,9 @@ def normalisation(
             large common component); "whiten" also scales the principal directions to equal
             variance, with a floor of a hundredth of the largest.
         cache: where the statistics of a large table are kept.
+
+    Raises:
+        UserError: all prompts are the same.
     """
     if how == "none":
         return Normalisation(torch.zeros(table.dim).double())
@@ -176,11 +180,19 @@ def _statistics(table: ConceptTable, places: NDArray[np.int64], how: str) -> Nor
     # Second moments about a point close to the mean lose no digits.
     near = _mean_prompts(table, blocks[0]).mean(0)
     total, moments = torch.zeros_like(near), near.new_zeros(table.dim, table.dim)
+    furthest = 0.0
     for block in blocks:
         apart_nD = _mean_prompts(table, block) - near
+        furthest = max(furthest, float(apart_nD.abs().max()))
         total = total + apart_nD.sum(0)
         if how == "whiten":
             moments = moments + apart_nD.t() @ apart_nD
+    if furthest <= 1e-9 * float(near.abs().max()):  # rounding of a mean of equal rows
+        raise UserError(
+            f"{table.path}: all {len(places)} sequences to pretrain on have the same prompts, and "
+            f"prompts.normalise={how} leaves nothing of them; look at them with `c2vl prompts "
+            "inspect`"
+        )
     rest = total / len(places)
     centre = near + rest
     if how == "centre":

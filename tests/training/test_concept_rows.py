@@ -11,6 +11,7 @@ import torch
 from c2vl.prompts.table import ConceptTable
 from c2vl.prompts.table_writing import write_table
 from c2vl.skeletons.cache import Cache
+from c2vl.support.errors import UserError
 from c2vl.training import concept_rows
 from c2vl.training.concept_rows import ConceptRows, normalisation
 
@@ -60,6 +61,15 @@ def test_draws_are_the_normalised_means(
     assert one.equal(two)
     alone = rows[PLACES[[1, 0]]] / np.linalg.norm(rows[PLACES[[1, 0]]], axis=2, keepdims=True)
     assert (np.abs(alone - one.numpy()[:, None]).max(2).min(1) < 2e-6).all()  # one prompt of each
+
+
+@pytest.mark.parametrize("how", ["centre", "whiten"])
+def test_prompts_that_are_all_the_same_are_refused(how: str, tmp_path: Path) -> None:
+    """Without their mean nothing is left: rows of zeros, or not finite."""
+    same = np.tile(np.random.default_rng(0).normal(size=6).astype(np.float32), (7, 2, 1))
+    table = write_table(tmp_path / "t", list("abcdefg"), same, modality="language", model="m")
+    with pytest.raises(UserError, match=r"all 7 sequences .* have the same prompts"):
+        normalisation(table, np.arange(7), how, Cache(tmp_path))
 
 
 def test_statistics_of_a_large_table_are_computed_once(
