@@ -1,4 +1,4 @@
-"""What searches find on 216 recorded points, each trained with two seeds.
+"""What searches find on recorded points: 216 with two seeds, and 251 with five (docs/searching.md).
 
 How many epochs a search trains until it comes near the best point, by sampler and pruner: the real
 study source proposes, judges and prunes, one trial at a time, and the epochs come from the table
