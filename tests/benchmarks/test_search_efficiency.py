@@ -114,6 +114,11 @@ def epochs_needed(
     return found
 
 
+@cache
+def by_seed(path: Path) -> dict[int, Table]:
+    return {seed: Table(path, seed=seed) for seed in Table(path).seeds}
+
+
 def ranks(table: Table, end: Table) -> dict[int, float]:
     """Spearman's correlation of each evaluated epoch's figure with the last one's of ``end``."""
     curves = {at: {int(row["epoch"]): row["linear_val"] for row in table[at]} for at in table}
@@ -193,6 +198,42 @@ def test_which_estimate_of_a_setting_ranks_another_seed() -> None:
         assert np.percentile((ranks["linear, last 5", upto] - plain)[1:], 2.5) > 0
 
 
+def test_which_figure_of_one_seed_ranks_the_others_where_captions_are_wrong() -> None:
+    """Neighbours rank the linear probe of four other seeds better than its own one seed does."""
+    tables = by_seed(NOISY)
+    mean = last(Table(NOISY))
+    points = sorted(mean, key=mean.__getitem__)
+    rate = Table(NOISY).settings.index("optim.lr")
+    known = {
+        figure: np.array([[table[at][-1][figure] for at in points] for table in tables.values()])
+        for figure in FIGURES
+    }  # (seeds, points)
+    known["linear_val + knn_val"] = known["linear_val"] + known["knn_val"]
+    others = (known["linear_val"].sum(0) - known["linear_val"]) / (len(tables) - 1)
+    gains = {}
+    for which, some in (
+        ("all", np.arange(len(points))),
+        ("the better half", np.arange(len(points) // 2, len(points))),
+        ("learning rate 0.016", np.array([n for n, at in enumerate(points) if at[rate] == 0.016])),
+    ):
+        draw = np.random.default_rng(0)
+        chosen = some[
+            np.vstack([np.arange(len(some)), draw.integers(len(some), size=(500, len(some)))])
+        ]
+        ranks = {
+            name: np.mean([spearman(one[chosen], end[chosen])
+                           for one, end in zip(values, others, strict=True)], axis=0)
+            for name, values in known.items()
+        }  # fmt: skip
+        for name, rank in ranks.items():
+            gain = np.abs(rank) - ranks["linear_val"]
+            low, high = np.percentile(gain[1:], [2.5, 97.5])
+            gains[which, name] = low
+            print(f"\n{which}, {len(some)}: {name} {rank[0]:+.2f}; to linear_val {gain[0]:+.2f} "
+                  f"({low:+.2f} to {high:+.2f})", end="")  # fmt: skip
+    assert gains["the better half", "knn_val"] > 0 and gains["learning rate 0.016", "knn_val"] > 0
+
+
 def test_a_recording_that_was_cut_short_is_a_table_and_goes_on(tmp_path: Path) -> None:
     spec = load_sweep(NOISY.with_suffix(".yaml"))
     out, points = tmp_path / "table.parquet", missing(spec, tmp_path / "table.parquet")
@@ -211,11 +252,6 @@ BUDGET, NOISY_BUDGET = 2400, 3600
 SEEDED = {"random": "random", "TPE": "tpe", "Gaussian process": "gp"}
 Spent = tuple[int, float, float]
 Searches = Callable[..., list[list[Spent]]]
-
-
-@cache
-def by_seed(path: Path) -> dict[int, Table]:
-    return {seed: Table(path, seed=seed) for seed in Table(path).seeds}
 
 
 def searched(
