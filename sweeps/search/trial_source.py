@@ -279,7 +279,10 @@ class TrialSource(StudyReader):
     def _draw(self, trial: Trial) -> Training | None:
         """Return the training of a new trial; None for an impossible draw, which is marked."""
         self.study.sampler = sampler(
-            self.spec.sampler, trial.number, plain=self._dropped >= STUBBORN
+            self.spec.sampler,
+            trial.number,
+            plain=self._dropped >= STUBBORN,
+            prunes=self.spec.pruner.name != "none",
         )
         try:
             training = training_of(self.spec, trial.number, draw(self.spec.space, trial))

@@ -125,7 +125,7 @@ def test_files_without_their_other_half(tmp_path: Path) -> None:
         ("A01N01-L, A01N01-R", "line 1: video names before a heading"),
         ("Training videos:\nA01N01-L\nOther videos:\nA01N01-R", "line 3.*neither"),
         ("Training videos:\nA01N01-L\nValidation videos:\nA01N01-L", "line 4: A01N01-L is in both"),
-        (b"Training videos\n\xff", "cannot be read"),
+        (b"Training videos\n\xff", "line 2: not UTF-8"),
     ],
 )
 def test_damaged_split_files(tmp_path: Path, text: str | bytes, message: str) -> None:

@@ -162,7 +162,7 @@ def test_the_best_trials_get_further_seeds_and_stand_by_their_mean(tmp_path: Pat
     assert [trial.number for trial in others] == [
         number for _, number in by_mean if number != surest.number
     ]
-    assert set(map(len, values.values())) == {1, 2, 3}
+    assert {1, 3} <= set(map(len, values.values()))
     means: list[list[float]] = [[], []]
     for trial in complete:
         own = values[trial.number]
