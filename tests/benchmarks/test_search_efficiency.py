@@ -367,7 +367,10 @@ def test_what_further_seeds_in_the_search_gain(name: str, searches: Searches) ->
     not NOISY.exists(), reason="not recorded: python -m tests.benchmarks.recorded.train"
 )
 def test_searches_where_captions_are_wrong(searches: Searches) -> None:
-    """The aim: TPE with pruning within a point of the best mean in half of random's epochs."""
+    """TPE tries a setting within a point of the best mean in two thirds of random's epochs.
+
+    The aim was half of them with pruning; how near it comes is printed.
+    """
     tables = by_seed(NOISY)
     mean = last(Table(NOISY))
     ends_by_seed = [last(table) for table in tables.values()]
@@ -406,9 +409,9 @@ def test_searches_where_captions_are_wrong(searches: Searches) -> None:
         print(f"{name}: a setting within 1 point tried after {told(tried)} epochs, the choice "
               f"stays within 1 from {one_point}, within 2 from {two_points}; at the end "
               f"{ends:.2f} points below", flush=True)  # fmt: skip
-    reached = needed["TPE, ASHA"] <= needed["random"] / 2
-    print("TPE with ASHA in half of random search's epochs:", "yes" if reached else "no")
-    assert min(needed.values()) < math.inf
+    for name in ("TPE", "TPE, ASHA", "TPE, careful ASHA"):
+        print(f"{name}: {needed[name] / needed['random']:.2f} of random search's epochs")
+    assert needed["TPE"] <= 2 / 3 * needed["random"] >= needed["TPE, careful ASHA"]
 
 
 @pytest.mark.slow
