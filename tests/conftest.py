@@ -11,6 +11,8 @@ from typing import Any
 from uuid import uuid4
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: tests share few cores
+# PostgreSQL's package makes a user where root runs it, by a program that a bare PATH lacks
+os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 
 import pytest
 import yaml
