@@ -25,7 +25,7 @@ from typing import Any
 
 from c2vl.encoder.card import CARD, read_card
 from c2vl.encoder.ledger import scorings
-from c2vl.support.errors import Stopped, StorageFull, TrainingError, UserError
+from c2vl.support.errors import Interrupted, StorageFull, TrainingError, UserError
 from c2vl.training.launch import documented
 from sweeps.choosing.candidates import choose, rounds
 from sweeps.choosing.disk_cleanup import DiskCleanup
@@ -79,7 +79,7 @@ def run(spec: SweepSettings, *, address: str | None = None, resume: bool = False
         NodeLost: the Ray node that this process runs on is gone, or one that has a trial does not
             share the sweep's folder; likewise.
         TrainingError: more than ``max_failed_trials`` failed.
-        Stopped: a stop was asked for (:mod:`sweeps.running.stopping`).
+        Interrupted: a stop was asked for (:mod:`sweeps.running.stopping`).
     """
     base, *others = data_needs(spec)
     data, also = provenance.data_manifest(base), provenance.contents(others)
@@ -103,7 +103,7 @@ def run(spec: SweepSettings, *, address: str | None = None, resume: bool = False
         driver = _Driver(spec, source, tracker, stop, concurrency, confirm)
         try:
             final = driver.run(data)
-        except (Stopped, NodeLost):
+        except (Interrupted, NodeLost):
             tracker.finish("interrupted")
             raise
         except (StorageFull, KeyboardInterrupt):  # on its database's disk, say; or in a hurry
@@ -124,7 +124,7 @@ def _saying_how_to_go_on(spec: SweepSettings) -> Iterator[Callable[[], None]]:
     """Turn a second Ctrl-C, which ends at once, into words that fit; call it as the sweep begins.
 
     Raises:
-        Stopped: at such a Ctrl-C.
+        Interrupted: at such a Ctrl-C.
     """
     begun = threading.Event()
     try:
@@ -133,7 +133,7 @@ def _saying_how_to_go_on(spec: SweepSettings) -> Iterator[Callable[[], None]]:
         how = f"go on with: c2vl-sweep resume {spec.words}"
         if not begun.is_set():
             how = "it had changed nothing: give the same command again"
-        raise Stopped(f"stopped at once; {how}") from None
+        raise Interrupted(f"stopped at once; {how}") from None
 
 
 def _open_study(claim: Claim, tracker: Tracker) -> TrialSource:
@@ -318,4 +318,4 @@ class _Driver:
             )
         if stop.error is not None:
             raise type(stop.error)(f"{stop.error}; then: {again}")
-        raise Stopped(f"stopped; go on with: {again}")
+        raise Interrupted(f"stopped; go on with: {again}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from c2vl.commands.arguments import LOCATION, PATH, axes_options, imports_option
-from c2vl.support.errors import Stopped
+from c2vl.support.errors import Interrupted
 from c2vl.support.progress import progress
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def prepare(
                 name, source, folder, options=options, progress=shown, **others
             )
     except KeyboardInterrupt:
-        raise Stopped("stopped; the same command continues from here") from None
+        raise Interrupted("stopped; the same command continues from here") from None
     _report(prepared, out)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from c2vl.commands.arguments import FILE, IN_MLFLOW, LOCATION, TRACKING, imports_option
-from c2vl.support.errors import Stopped, StorageAway, TrainingError, UserError
+from c2vl.support.errors import Interrupted, StorageAway, TrainingError, UserError
 from c2vl.support.remote import Location, below
 
 
@@ -85,7 +85,7 @@ def train(
                 where += ", if there is one"  # asking a server may take long
             elif not any(RunFolder(folder).checkpoints.glob("step-*.pt")):
                 where = "starts anew"
-            raise Stopped(f"stopped; the same command {where}") from None
+            raise Interrupted(f"stopped; the same command {where}") from None
         except StorageAway as error:
             raise StorageAway(f"{error}; then the same command continues") from None
         except (UserError, TrainingError):

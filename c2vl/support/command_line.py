@@ -15,7 +15,7 @@ from typing import Any, NoReturn, TextIO
 
 import click
 
-from c2vl.support.errors import Stopped, TrainingError, UserError, is_disk_full
+from c2vl.support.errors import Interrupted, TrainingError, UserError, is_disk_full
 from c2vl.support.files import require_local
 from c2vl.support.remote import Location, parse_location
 
@@ -73,7 +73,7 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            raise Stopped(
+            raise Interrupted(
                 "stopped; nothing half-written is left, and the same command uses what was kept"
             ) from None
 

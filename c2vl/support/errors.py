@@ -21,7 +21,7 @@ class UserError(ValueError):
     status: ClassVar[int] = 2
 
 
-class Stopped(UserError):
+class Interrupted(UserError):
     """Ctrl-C: the message says what is kept and how to go on."""
 
     status = 130  # as a shell tells a program that SIGINT ended

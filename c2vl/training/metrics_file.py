@@ -13,7 +13,12 @@ from numpy.typing import NDArray
 from c2vl.support.files import write_text
 
 
-def rows_of(text: str) -> list[dict[str, Any]]:
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Return the epochs of a file, which need not exist; see :func:`parse_rows`."""
+    return parse_rows(path.read_text(encoding="utf-8")) if path.exists() else []
+
+
+def parse_rows(text: str) -> list[dict[str, Any]]:
     """Parse lines of JSON, up to one that a killed process left incomplete."""
     rows = []
     for line in text.splitlines():
@@ -68,8 +73,7 @@ class MetricsFile:
                 The file is behind that where, at a URL, a process that was thought lost has sent
                 its own, older one.
         """
-        there = path.read_text(encoding="utf-8") if path.exists() else ""
-        self._path, self.rows = path, max(rows_of(there), rows_of(known), key=len)
+        self._path, self.rows = path, max(read_rows(path), parse_rows(known), key=len)
         if self._path.exists() or known:  # drop a last line that a killed process left incomplete
             write_text(self._path, self.text())
 

@@ -38,7 +38,7 @@ from c2vl.support.errors import StorageFull, TrainingError, UserError
 from c2vl.support.files import require_apart, write_text
 from c2vl.support.remote import Location, below
 from c2vl.support.yaml_files import parse_yaml
-from c2vl.training.metrics_file import rows_of, table_of
+from c2vl.training.metrics_file import read_rows, table_of
 from c2vl.training.mirror import Mirror
 
 
@@ -254,7 +254,7 @@ class RunFolder:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the figures by epoch; an incomplete last line is left out."""
-        return rows_of(self.metrics.read_text(encoding="utf-8")) if self.metrics.exists() else []
+        return read_rows(self.metrics)
 
     def table(self, names: Sequence[str]) -> NDArray[np.float64]:
         """Return some figures by epoch, (epochs, names); see :func:`.metrics_file.table_of`."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from c2vl.support.errors import Stopped, UserError
+from c2vl.support.errors import Interrupted, UserError
 from c2vl.support.remote import Location, below
 from sweeps.commands.options import JSON, NAME, STORAGE
 
@@ -189,7 +189,7 @@ def watch(name: str, storage: Location) -> None:
     try:
         follow(begun(storage, name))
     except KeyboardInterrupt:
-        raise Stopped(f"{name}: no longer watched; whether it runs is as it was") from None
+        raise Interrupted(f"{name}: no longer watched; whether it runs is as it was") from None
 
 
 def _print(rows: list[dict[str, str]], title: str) -> None:

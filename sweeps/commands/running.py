@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from c2vl.support.errors import Stopped, UserError, did_you_mean
+from c2vl.support.errors import Interrupted, UserError, did_you_mean
 from c2vl.support.remote import Location
 from sweeps.commands.options import ADDRESS, FILE, NAME, OVERRIDES, STORAGE
 
@@ -174,7 +174,7 @@ def stop(name: str, storage: Location, timeout: float) -> None:
     try:
         ended = wait_for_end(spec.folder, timeout)
     except KeyboardInterrupt:
-        raise Stopped(
+        raise Interrupted(
             f"{name}: was asked to stop, and will; wait on with c2vl-sweep stop {spec.words}"
         ) from None
     if not ended:

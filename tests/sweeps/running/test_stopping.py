@@ -17,7 +17,7 @@ import yaml
 from click.testing import CliRunner
 from optuna.trial import TrialState
 
-from c2vl.support.errors import Stopped, UserError
+from c2vl.support.errors import Interrupted, UserError
 from c2vl.training.run_folder import RunFolder
 from sweeps import driver
 from sweeps.commands.inspecting import watch
@@ -78,7 +78,7 @@ def test_a_second_ctrl_c_says_how_to_go_on(begun: bool, tmp_path: Path) -> None:
     """The same command is refused, or adds trials once more, as soon as the sweep has begun."""
     space = {"optim.lr": {"type": "float", "low": 0.1, "high": 1.0}}
     spec = parse_sweep({"name": "s", "storage": str(tmp_path), "space": space}, "s.yaml")
-    with pytest.raises(Stopped) as told, driver._saying_how_to_go_on(spec) as begins:
+    with pytest.raises(Interrupted) as told, driver._saying_how_to_go_on(spec) as begins:
         if begun:
             begins()
         _interrupt()
@@ -91,7 +91,7 @@ def test_ctrl_c_ends_no_sweep_that_is_watched_or_asked_to_stop(
 ) -> None:
     monkeypatch.setattr("sweeps.report.watch.begun", _interrupt)
     told = CliRunner().invoke(watch, ["s", "--storage", str(tmp_path)]).exception
-    assert isinstance(told, Stopped) and "no longer watched" in str(told)
+    assert isinstance(told, Interrupted) and "no longer watched" in str(told)
     space = {"optim.lr": {"type": "float", "low": 0.1, "high": 1.0}}
     spec = parse_sweep({"name": "s", "storage": str(tmp_path), "space": space}, "s.yaml")
     spec.folder.path.mkdir(parents=True)
@@ -99,7 +99,7 @@ def test_ctrl_c_ends_no_sweep_that_is_watched_or_asked_to_stop(
     monkeypatch.setattr("sweeps.running.stopping.ask_to_stop", lambda _: "process 1, by a signal")
     monkeypatch.setattr("sweeps.running.stopping.wait_for_end", _interrupt)
     told = CliRunner().invoke(stop, ["s", "--storage", str(tmp_path)]).exception
-    assert isinstance(told, Stopped) and "c2vl-sweep stop s" in str(told)
+    assert isinstance(told, Interrupted) and "c2vl-sweep stop s" in str(told)
 
 
 def test_a_number_that_another_process_has_now_gets_no_signal(tmp_path: Path) -> None:
